@@ -1,0 +1,37 @@
+"""Logits to answers: label, confidence (the largest softmax share) and margin (to the second largest)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a stage says of one item. `scores` are the softmax shares, in the order of the artifact's labels."""
+
+    label: str
+    confidence: float
+    margin: float
+    scores: tuple[float, ...]
+
+
+def softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Softmax over the last axis in float64; float32 or float16 [batch, labels] in, [batch, labels] out."""
+    shifted = logits.astype(np.float64) - logits.max(axis=-1, keepdims=True)
+    exponentials = np.exp(shifted)
+    return np.asarray(exponentials / exponentials.sum(axis=-1, keepdims=True))
+
+
+def answers_from_logits(logits: NDArray[np.float32], labels: Sequence[str]) -> list[Answer]:
+    """One Answer for each row of `logits` [batch, labels]."""
+    answers = []
+    for row in softmax(logits).tolist():
+        first, second = sorted(row, reverse=True)[:2]
+        answers.append(
+            Answer(label=labels[row.index(first)], confidence=first, margin=first - second, scores=tuple(row))
+        )
+    return answers

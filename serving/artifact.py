@@ -1,0 +1,176 @@
+"""Open an artifact folder: the manifest, the digests of its files, and its variants.
+
+An artifact is a folder that holds everything needed to serve one model:
+
+    manifest.json           what it is (`Manifest`)
+    tokenizer.json          text only: the tokeniser, in the format of the `tokenizers` library
+    VARIANT/model.onnx      one folder a variant: cpu-fp32, cpu-int8, gpu-fp16
+    operating-point.json    screens only: the threshold chosen for this screen and one expert
+    evidence/*.json         what the gates measured; not part of the digest
+
+`optimize` writes these folders, through the same classes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from serving.errors import ArtifactError
+
+MANIFEST = "manifest.json"
+OPERATING_POINT = "operating-point.json"
+
+Provider = Literal["CPUExecutionProvider", "CUDAExecutionProvider"]
+VariantName = Literal["cpu-fp32", "cpu-int8", "gpu-fp16"]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class TextSettings(_Frozen):
+    """How a text becomes arrays: `tokenizer` is a file of the artifact, longer texts are cut at `max_tokens`."""
+
+    kind: Literal["text"] = "text"
+    tokenizer: str = "tokenizer.json"
+    max_tokens: int = Field(ge=2)
+    pad_token_id: int = Field(ge=0)
+    inputs: tuple[str, ...]
+    """Input names of the graph, a subset of input_ids, attention_mask, token_type_ids; each int64 [batch, tokens]."""
+
+
+class ImageSettings(_Frozen):
+    """How an image becomes an array of float32 [channels, height, width].
+
+    The picture is converted to `mode`, resized so that its short side is `resize_short_side` (or straight to
+    `width` x `height` when that is None), cropped at the centre to `width` x `height`, divided by 255,
+    then `(x - mean) / std` for each channel. `resample` is Pillow's name of the filter.
+    """
+
+    kind: Literal["image"] = "image"
+    width: int = Field(ge=1)
+    height: int = Field(ge=1)
+    mode: Literal["RGB", "L"] = "RGB"
+    resize_short_side: int | None = Field(default=None, ge=1)
+    resample: Literal["nearest", "bilinear", "bicubic", "lanczos"] = "bilinear"
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    input: str = "pixel_values"
+
+
+class Variant(_Frozen):
+    """One ONNX graph: `logits` float32 [batch, labels] out; `sha256` and `size_bytes` are those of `file`."""
+
+    file: str
+    precision: Literal["fp32", "int8", "fp16"]
+    provider: Provider
+    sha256: str
+    size_bytes: int = Field(ge=1)
+
+
+class Manifest(_Frozen):
+    """What an artifact is. Same recipe and same seed give the same manifest, but for `times`."""
+
+    format: Literal[1] = 1
+    name: str
+    role: Literal["screen", "expert"]
+    labels: tuple[str, ...] = Field(min_length=2)
+    settings: Annotated[TextSettings | ImageSettings, Field(discriminator="kind")]
+    variants: dict[VariantName, Variant] = Field(min_length=1)
+    default_cpu: VariantName
+    """The fastest variant for the CPU that held its gates; published because it was measured, not assumed."""
+    default_gpu: VariantName | None = None
+    files: dict[str, str]
+    """sha256 of every file that serving reads, by its path inside the artifact."""
+    provenance: dict[str, Any] = Field(default_factory=dict)
+    versions: dict[str, str] = Field(default_factory=dict)
+    seed: int
+    quality: dict[str, Any] = Field(default_factory=dict)
+    """Accuracy on the holdout, by variant; the figures behind it lie in evidence/."""
+    times: dict[str, Any] = Field(default_factory=dict)
+    """All that differs from run to run: when it was made, and what was measured in milliseconds."""
+
+    @property
+    def digest(self) -> str:
+        """sha256 over the served files and what decides how they are used; survives copying and renaming."""
+        served = {
+            "labels": self.labels,
+            "settings": self.settings.model_dump(),
+            "default": [self.default_cpu, self.default_gpu],
+            "files": self.files,
+        }
+        return hashlib.sha256(json.dumps(served, sort_keys=True).encode()).hexdigest()
+
+
+class Artifact:
+    """An artifact folder, opened: every file that serving reads is there and has the digest that the manifest states.
+
+    Raises ArtifactError when the folder, the manifest or a file is missing, or a digest differs.
+    """
+
+    def __init__(self, folder: Path, manifest: Manifest) -> None:
+        self.folder = folder
+        self.manifest = manifest
+        self.digest = manifest.digest
+
+    @classmethod
+    def open(cls, folder: str | os.PathLike[str], *, check_digests: bool = True) -> Artifact:
+        root = Path(folder)
+        manifest = read_manifest(root)
+        for name, expected in manifest.files.items():
+            path = root / name
+            if not path.is_file():
+                raise ArtifactError(
+                    f"{path}: the manifest names this file and it is not there; publish the artifact again"
+                )
+            if check_digests and sha256_of(path) != expected:
+                raise ArtifactError(
+                    f"{path}: its sha256 is not the one in {MANIFEST}, so the file was changed or damaged; "
+                    "publish the artifact again"
+                )
+        return cls(root, manifest)
+
+    def variant_path(self, name: VariantName) -> Path:
+        """Path of a variant's ONNX file; ArtifactError when the artifact has no such variant."""
+        variant = self.manifest.variants.get(name)
+        if variant is None:
+            there = ", ".join(self.manifest.variants)
+            raise ArtifactError(f"{self.manifest.name} has no variant {name!r}; it has {there}")
+        return self.folder / variant.file
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read and check manifest.json alone; ArtifactError says what is wrong with it."""
+    path = folder / MANIFEST
+    try:
+        return Manifest.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        raise ArtifactError(
+            f"{folder} is not an artifact: it has no {MANIFEST}; make one with `python -m optimize run RECIPE`"
+        ) from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise ArtifactError(
+            f"{path}: {where}: {first['msg']} (got {type(first['input']).__name__}); "
+            "the artifact was made by another version: publish it again"
+        ) from None
+
+
+def sha256_of(path: Path) -> str:
+    """sha256 of a file as hex digits, read in pieces."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON beside, then rename: a full disk or a signal leaves the old file whole."""
+    beside = path.with_name(f".{path.name}.partial")
+    beside.write_text(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
+    os.replace(beside, path)

@@ -1,0 +1,65 @@
+"""The error tree. Everything that `serving` and `optimize` raise on purpose is one of these.
+
+SieveError                  what the user can put right; its text names the rule, the value's kind and the remedy
+├── InvalidInputError       a request breaks a rule of the API (HTTP 400 or 422)
+│   └── TooLargeError       a request is over a size limit (HTTP 413)
+├── ArtifactError           an artifact folder is missing, damaged or does not fit its manifest
+├── ProviderError           a variant and an execution provider that do not go together
+└── StageError              a stage gave no answer; its `reason` goes out as `degraded`
+    ├── StageLateError      the deadline came first
+    ├── StageRefusedError   the stage refused the call because of load
+    └── StageDownError      the stage is not there, or failed
+"""
+
+from __future__ import annotations
+
+
+class SieveError(Exception):
+    """Base of all errors that are raised on purpose; the text is meant for a user's eyes."""
+
+
+class InvalidInputError(SieveError):
+    """A request breaks a rule of the API.
+
+    `field` is the name of the request's field; the text names the rule and the kind of the value received.
+    """
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(f"{field}: {message}")
+        self.field = field
+
+
+class TooLargeError(InvalidInputError):
+    """A request is over a size limit, found before any work was done on it."""
+
+
+class ArtifactError(SieveError):
+    """An artifact folder is missing, damaged, or is not what its manifest says."""
+
+
+class ProviderError(SieveError):
+    """A precision was asked for on an execution provider where it is wrong (INT8 on CUDA, fp16 on the CPU)."""
+
+
+class StageError(SieveError):
+    """A stage gave no answer. `reason` is the word that the client reads in `degraded`."""
+
+    reason = "failed"
+
+
+class StageLateError(StageError):
+    """The deadline came before the stage's answer."""
+
+    reason = "deadline"
+
+
+class StageRefusedError(StageError):
+    """The stage refused the call because of load."""
+
+    reason = "shed"
+
+
+class StageDownError(StageError):
+    """The stage cannot be reached, or failed."""
+
+    reason = "down"
