@@ -1,0 +1,104 @@
+"""The ResNet of He et al. 2015 (arXiv:1512.03385) section 4.2, for small images, as a transformers model.
+
+Three groups of basic blocks, shortcuts without parameters (option A), depth 6n + 2. Names of parameters are those of
+github.com/akamaster/pytorch_resnet_cifar10, so its state dicts load as they are.
+Registered with transformers' Auto classes: folders saved by it load through `from_pretrained`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import AutoConfig, AutoModelForImageClassification, PretrainedConfig, PreTrainedModel
+from transformers.modeling_outputs import ImageClassifierOutputWithNoAttention
+
+
+class CifarResNetConfig(PretrainedConfig):
+    """`depths`: blocks of each group; `widths`: channels of each group; `image_size`: pixels a side."""
+
+    model_type = "cifar_resnet"
+
+    def __init__(
+        self,
+        *,
+        depths: tuple[int, ...] = (3, 3, 3),
+        widths: tuple[int, ...] = (16, 32, 64),
+        num_channels: int = 3,
+        image_size: int = 32,
+        **common: Any,
+    ) -> None:
+        self.depths = list(depths)
+        self.widths = list(widths)
+        self.num_channels = num_channels
+        self.image_size = image_size
+        super().__init__(**common)
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions around a shortcut that subsamples and pads with zero channels (option A)."""
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(in_channels, out_channels, 3, stride=stride, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(out_channels)
+        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(out_channels)
+        self.stride = stride
+        self.added_channels = out_channels - in_channels
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
+        if self.stride != 1:
+            x = x[:, :, :: self.stride, :: self.stride]
+        if self.added_channels:
+            before = self.added_channels // 2
+            x = F.pad(x, (0, 0, 0, 0, before, self.added_channels - before))
+        return F.relu(out + x)
+
+
+class CifarResNet(PreTrainedModel):
+    """`pixel_values` float32 [batch, channels, height, width] -> logits [batch, labels].
+
+    With `output_hidden_states` the output of the stem and of each group, [batch, channels, height, width], comes
+    along, as transformers' own ResNet gives them.
+    """
+
+    config_class = CifarResNetConfig
+    main_input_name = "pixel_values"
+
+    def __init__(self, config: CifarResNetConfig) -> None:
+        super().__init__(config)
+        self.conv1 = nn.Conv2d(config.num_channels, config.widths[0], 3, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(config.widths[0])
+        width_before = config.widths[0]
+        for group, (depth, width) in enumerate(zip(config.depths, config.widths, strict=True), start=1):
+            first = BasicBlock(width_before, width, stride=1 if group == 1 else 2)
+            rest = [BasicBlock(width, width, stride=1) for _ in range(depth - 1)]
+            self.add_module(f"layer{group}", nn.Sequential(first, *rest))
+            width_before = width
+        self.linear = nn.Linear(width_before, config.num_labels)
+        self.post_init()
+
+    def _init_weights(self, module: nn.Module) -> None:
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            nn.init.kaiming_normal_(module.weight)
+
+    def forward(
+        self, pixel_values: Tensor, output_hidden_states: bool = False, **_: Any
+    ) -> ImageClassifierOutputWithNoAttention:
+        x = F.relu(self.bn1(self.conv1(pixel_values)))
+        hidden: tuple[Tensor, ...] = (x,)
+        for group in range(1, len(self.config.depths) + 1):
+            x = getattr(self, f"layer{group}")(x)
+            hidden = (*hidden, x)
+        logits = self.linear(torch.flatten(F.adaptive_avg_pool2d(x, 1), 1))
+        return ImageClassifierOutputWithNoAttention(
+            logits=logits, hidden_states=hidden if output_hidden_states else None
+        )
+
+
+AutoConfig.register("cifar_resnet", CifarResNetConfig)
+AutoModelForImageClassification.register(CifarResNetConfig, CifarResNet)

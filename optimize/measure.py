@@ -1,0 +1,55 @@
+"""Latency, measured fairly: one thread, one process, the models taking turns, medians with the spread.
+
+Models that take turns share whatever else the machine is doing, so their ratios hold when its speed drifts.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+
+import torch
+
+from optimize.progress import progress
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """Milliseconds of one call at batch size 1: median and the quartiles around it, over `rounds` calls."""
+
+    median_ms: float
+    lower_quartile_ms: float
+    upper_quartile_ms: float
+    rounds: int
+
+    def as_dict(self) -> dict[str, float]:
+        return {key: round(value, 4) for key, value in asdict(self).items()}
+
+
+def alternate(calls: Mapping[str, Callable[[int], object]], rounds: int, warmup: int = 5) -> dict[str, Latency]:
+    """Time each call once a round, in turn; a call is given the number of the round, to choose its input by.
+
+    The first `warmup` rounds are not counted. PyTorch runs on one thread meanwhile.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    try:
+        with progress("latency, in turn", total=rounds + warmup) as advance:
+            for number in range(rounds + warmup):
+                for name, call in calls.items():
+                    begin = time.perf_counter()
+                    call(number)
+                    if number >= warmup:
+                        times[name].append((time.perf_counter() - begin) * 1e3)
+                advance(1)
+    finally:
+        torch.set_num_threads(threads)
+    return {name: _summary(values) for name, values in times.items()}
+
+
+def _summary(values: list[float]) -> Latency:
+    lower, median, upper = statistics.quantiles(values, n=4, method="inclusive") if len(values) > 1 else values * 3
+    return Latency(median, lower, upper, len(values))

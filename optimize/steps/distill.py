@@ -1,0 +1,105 @@
+"""Distill: a student with fewer layers learns from the teacher's soft targets and hidden states.
+
+A BERT student starts from chosen layers of the teacher (DistilBERT, Sanh et al. 2019, arXiv:1910.01108). A ResNet
+student starts from chosen blocks of the teacher's groups, or from weights of its own.
+"""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from torch import nn
+from transformers import PreTrainedModel
+
+from optimize.distillation import DistillationConfig, TeacherOutputs, distillation_loss
+from optimize.errors import StepError
+from optimize.inputs import Prepared, Preparer
+from optimize.training import train
+
+
+class DistillConfig(DistillationConfig):
+    """`layers` (text): the teacher's layers that the student starts from. `depths` (image): blocks of each group."""
+
+    step: Literal["distill"] = "distill"
+    layers: tuple[int, ...] | None = Field(default=None, min_length=1)
+    depths: tuple[int, ...] | None = Field(default=None, min_length=1)
+    student: Path | None = None
+    """A state dict of a CIFAR ResNet to start from instead of the teacher's blocks (image)."""
+    control: bool = True
+    """Also train the same student on labels alone, to show what distilling gave."""
+
+
+def distill(
+    student: PreTrainedModel,
+    config: DistillConfig,
+    *,
+    teacher_outputs: TeacherOutputs | None,
+    data: Prepared,
+    preparer: Preparer,
+    seed: int,
+    resume: Path,
+) -> PreTrainedModel:
+    """Train `student` in place. Without `teacher_outputs` it is the control: the same epochs on labels alone."""
+    if teacher_outputs is None:
+        return train(student, data, preparer, config, seed=seed, title="control", resume=resume)
+    loss = distillation_loss(teacher_outputs, config)
+    return train(
+        student, data, preparer, config, loss=loss, seed=seed, title="distill", resume=resume, hidden_states=True
+    )
+
+
+def make_student(teacher: PreTrainedModel, config: DistillConfig) -> PreTrainedModel:
+    """A shallower copy of `teacher`, built from the layers or blocks that `config` names.
+
+    Raises StepError when it names layers that the teacher lacks, or none for this architecture.
+    """
+    if hasattr(teacher.config, "depths"):
+        if config.depths is None:
+            raise StepError("distill: a ResNet student needs `depths`, the number of blocks in each group")
+        return _shallower_resnet(teacher, config.depths)
+    if config.layers is None:
+        raise StepError("distill: a BERT student needs `layers`, the teacher's layers that it starts from")
+    return _shallower_bert(teacher, config.layers)
+
+
+def _shallower_bert(teacher: PreTrainedModel, layers: tuple[int, ...]) -> PreTrainedModel:
+    count = teacher.config.num_hidden_layers
+    if any(not 0 <= layer < count for layer in layers):
+        raise StepError(f"distill: layers {list(layers)} must lie in 0..{count - 1}, the layers of the teacher")
+    student = copy.deepcopy(teacher)
+    encoder = student.base_model.encoder
+    encoder.layer = nn.ModuleList([encoder.layer[index] for index in layers])
+    student.config.num_hidden_layers = len(layers)
+    return student
+
+
+def _shallower_resnet(teacher: PreTrainedModel, depths: tuple[int, ...]) -> PreTrainedModel:
+    there = tuple(teacher.config.depths)
+    fits = len(depths) == len(there) and all(1 <= want <= have for want, have in zip(depths, there, strict=True))
+    if not fits:
+        raise StepError(f"distill: depths {list(depths)} must name 1 up to {list(there)} blocks for each group")
+    student = copy.deepcopy(teacher)
+    for group, (want, have) in enumerate(zip(depths, there, strict=True)):
+        # The first block changes the shape and always stays; the others are taken evenly from the rest.
+        chosen = [0, *(round(1 + i * (have - 1) / max(want - 1, 1)) for i in range(want - 1))]
+        blocks = _group(student, group)
+        kept = [blocks[index] for index in chosen]
+        _set_group(student, group, nn.Sequential(*kept))
+    student.config.depths = list(depths)
+    return student
+
+
+def _group(model: PreTrainedModel, group: int) -> nn.Sequential:
+    if model.config.model_type == "cifar_resnet":
+        return model.get_submodule(f"layer{group + 1}")  # type: ignore[return-value]
+    return model.base_model.encoder.stages[group].layers  # type: ignore[no-any-return]
+
+
+def _set_group(model: PreTrainedModel, group: int, blocks: nn.Sequential) -> None:
+    if model.config.model_type == "cifar_resnet":
+        setattr(model, f"layer{group + 1}", blocks)
+    else:
+        model.base_model.encoder.stages[group].layers = blocks

@@ -1,0 +1,59 @@
+"""Fuse: attention, layer norm and GELU into single operators, and fp16 for the GPU.
+
+BERT goes through optimum's optimizer. It has no entry for ResNet, whose convolutions are fused by the function of ONNX
+Runtime that optimum itself calls, and whose fp16 comes from onnxconverter-common (ONNX Runtime's own converter breaks
+the order of its nodes).
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Literal
+
+import onnx
+from onnxconverter_common import float16
+from onnxruntime.transformers.optimizer import optimize_model
+from optimum.onnxruntime import ORTOptimizer
+from optimum.onnxruntime.configuration import OptimizationConfig
+from pydantic import BaseModel, ConfigDict
+from transformers import PretrainedConfig
+
+from optimize.graphs import quiet, save_graph
+
+
+class FuseConfig(BaseModel):
+    """`precision`: fp32 competes with the plain export on the CPU, fp16 is the variant for a GPU."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    step: Literal["fuse"] = "fuse"
+    precision: Literal["fp32", "fp16"] = "fp32"
+
+
+def fuse(source: Path, model_config: PretrainedConfig, config: FuseConfig, output: Path) -> Path:
+    """Write a fused copy of the graph `source` to the file `output`; inputs and outputs keep their types."""
+    with quiet():
+        if model_config.model_type == "bert":
+            graph = _fuse_bert(source, model_config, config)
+        else:
+            graph = optimize_model(source.as_posix(), model_type="vit", opt_level=1, only_onnxruntime=True).model
+            if config.precision == "fp16":
+                graph = float16.convert_float_to_float16(graph, keep_io_types=True)
+    save_graph(graph, output)
+    return output
+
+
+def _fuse_bert(source: Path, model_config: PretrainedConfig, config: FuseConfig) -> onnx.ModelProto:
+    work = source.with_name(f"{source.stem}.fusing")
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir()
+    try:
+        shutil.copy(source, work / "model.onnx")
+        model_config.save_pretrained(work)
+        optimizer = ORTOptimizer.from_pretrained(work)
+        wanted = OptimizationConfig(optimization_level=1, fp16=config.precision == "fp16")
+        optimizer.optimize(wanted, save_dir=work, file_suffix="fused")
+        return onnx.load(work / "model_fused.onnx")
+    finally:
+        shutil.rmtree(work)

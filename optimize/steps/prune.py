@@ -1,0 +1,144 @@
+"""Prune: take whole attention heads, feed-forward units or channels away, so that the shapes shrink, then recover.
+
+What goes is what the loss would miss least, measured on data: the first-order Taylor term |sum(weight x gradient)| of
+the group (Molchanov et al. 2019, arXiv:1906.10771; for heads, Michel et al. 2019, arXiv:1905.10650).
+Channels go along the dependency graph of torch-pruning (Fang et al. 2023, arXiv:2301.12900).
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from optimize.distillation import DistillationConfig
+from optimize.errors import StepError
+from optimize.inputs import Prepared, Preparer, shuffled_batches
+from optimize.progress import progress
+
+
+class PruneConfig(DistillationConfig):
+    """Shares that go: `heads_share` and `feed_forward_share` of every BERT layer, `channels_share` of a ResNet's.
+
+    The remaining keys are those of the recovery training, which follows the teacher as distilling does.
+    """
+
+    step: Literal["prune"] = "prune"
+    heads_share: float = Field(default=0.0, ge=0, lt=1)
+    feed_forward_share: float = Field(default=0.0, ge=0, lt=1)
+    channels_share: float = Field(default=0.0, ge=0, lt=1)
+    importance_size: int = Field(default=512, ge=1)
+    """How many training items the importance is measured on."""
+
+
+def prune(
+    model: PreTrainedModel, config: PruneConfig, *, data: Prepared, preparer: Preparer, seed: int
+) -> PreTrainedModel:
+    """A smaller copy of `model`, not yet recovered. Raises StepError when the config would prune nothing."""
+    pruned = copy.deepcopy(model)
+    if hasattr(model.config, "depths"):
+        if not config.channels_share:
+            raise StepError("prune: a ResNet needs `channels_share` above 0, the share of channels that goes")
+        return _prune_channels(pruned, config, data, preparer, seed)
+    if not (config.heads_share or config.feed_forward_share):
+        raise StepError("prune: a BERT needs `heads_share` or `feed_forward_share` above 0")
+    return _prune_bert(pruned, config, data, preparer, seed)
+
+
+def _prune_bert(model: Any, config: PruneConfig, data: Prepared, preparer: Preparer, seed: int) -> PreTrainedModel:
+    layers = model.base_model.encoder.layer
+    heads = [torch.zeros(layer.attention.self.num_attention_heads) for layer in layers]
+    units = [torch.zeros(layer.intermediate.dense.out_features) for layer in layers]
+    for _ in _backward_passes(model, config, data, preparer, seed):
+        for index, layer in enumerate(layers):
+            heads[index] += _taylor(layer.attention.output.dense.weight, dim=1, groups=len(heads[index]))
+            units[index] += _taylor(layer.output.dense.weight, dim=1, groups=len(units[index]))
+    gone = {index: _least(score, config.heads_share) for index, score in enumerate(heads)}
+    model.prune_heads({index: chosen for index, chosen in gone.items() if chosen})
+    for layer, score in zip(layers, units, strict=True):
+        _keep_units(layer, _most(score, config.feed_forward_share))
+    model.config.intermediate_size = layers[0].intermediate.dense.out_features
+    return model.eval()  # type: ignore[no-any-return]
+
+
+def _keep_units(layer: Any, kept: Tensor) -> None:
+    first, second = layer.intermediate.dense, layer.output.dense
+    first.weight, first.bias = nn.Parameter(first.weight[kept].detach()), nn.Parameter(first.bias[kept].detach())
+    second.weight = nn.Parameter(second.weight[:, kept].detach())
+    first.out_features = second.in_features = len(kept)
+
+
+def _prune_channels(model: Any, config: PruneConfig, data: Prepared, preparer: Preparer, seed: int) -> PreTrainedModel:
+    import torch_pruning as tp
+
+    for _ in _backward_passes(model, config, data, preparer, seed, keep_gradients=True):
+        pass
+    ignored = [module for name, module in model.named_modules() if _must_stay(model, name, module)]
+    # The pruner writes the config's plain lists off the traced call, so it is given the tensor alone.
+    example = preparer.tensors([data.items[0]])["pixel_values"]
+    pruner = tp.pruner.BasePruner(
+        model,
+        example,
+        importance=tp.importance.GroupTaylorImportance(),
+        pruning_ratio=config.channels_share,
+        ignored_layers=ignored,
+        round_to=4,
+        output_transform=lambda output: output.logits,
+    )
+    pruner.step()
+    model.zero_grad(set_to_none=True)
+    model.config.pruned = True
+    return model.eval()  # type: ignore[no-any-return]
+
+
+def _must_stay(model: Any, name: str, module: nn.Module) -> bool:
+    if isinstance(module, nn.Linear):
+        return True  # its outputs are the labels
+    # A shortcut without parameters (option A) pads with zero channels, so the widths of the groups are fixed.
+    return model.config.model_type == "cifar_resnet" and (name == "conv1" or name.endswith("conv2"))
+
+
+def _backward_passes(
+    model: Any,
+    config: PruneConfig,
+    data: Prepared,
+    preparer: Preparer,
+    seed: int,
+    keep_gradients: bool = False,
+) -> Any:
+    """Yield after each batch's backward pass; with `keep_gradients` they add up over the batches."""
+    model.eval()
+    model.zero_grad(set_to_none=True)
+    seen = 0
+    total = min(config.importance_size, len(data))
+    with progress("importance", total=total) as advance:
+        for indices in shuffled_batches(data, config.batch_size, np.random.default_rng(seed)):
+            if seen >= total:
+                break
+            output = model(**preparer.tensors([data.items[i] for i in indices]))
+            nn.functional.cross_entropy(output.logits, torch.from_numpy(data.targets[indices])).backward()
+            yield indices
+            if not keep_gradients:
+                model.zero_grad(set_to_none=True)
+            seen += len(indices)
+            advance(len(indices))
+
+
+def _taylor(weight: Tensor, *, dim: int, groups: int) -> Tensor:
+    """|sum(weight x gradient)| over equal groups of slices along `dim`; [groups]."""
+    assert weight.grad is not None
+    terms = (weight * weight.grad).detach().sum(dim=1 - dim)
+    return terms.reshape(groups, -1).sum(dim=1).abs()
+
+
+def _least(score: Tensor, share: float) -> list[int]:
+    return sorted(torch.argsort(score)[: int(len(score) * share)].tolist())
+
+
+def _most(score: Tensor, share: float) -> Tensor:
+    return torch.sort(torch.argsort(score, descending=True)[: len(score) - int(len(score) * share)]).values

@@ -1,0 +1,142 @@
+"""Quantize to INT8. BERT: dynamic, per channel, through optimum. ResNet: static, through neural-compressor.
+
+Static quantization is tuned for accuracy: neural-compressor tries its configurations in order until one loses no more
+than `tolerable_loss`. What it exports leaves residual additions in float (`optimize.qdq` says why and closes the gap).
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+from torch import nn
+from transformers import PreTrainedModel
+
+from optimize.errors import StepError
+from optimize.graphs import quiet, save_graph
+from optimize.qdq import complete_residuals, fold_weights
+
+
+class QuantizeConfig(BaseModel):
+    """`tolerable_loss`: accuracy (share, absolute) that the static quantizer's tuning may lose on the selection set."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    step: Literal["quantize"] = "quantize"
+    tolerable_loss: float = Field(default=0.005, ge=0, lt=1)
+
+
+def quantize_dynamic(source: Path, output: Path) -> Path:
+    """INT8 weights, activations quantized as they come: for BERT, from the *unfused* export `source`."""
+    from optimum.onnxruntime import ORTQuantizer
+    from optimum.onnxruntime.configuration import AutoQuantizationConfig
+
+    work = output.with_name(f"{output.stem}.quantizing")
+    shutil.rmtree(work, ignore_errors=True)
+    try:
+        with quiet():
+            config = AutoQuantizationConfig.avx512_vnni(is_static=False, per_channel=True)
+            ORTQuantizer(source, config=None).quantize(save_dir=work, quantization_config=config)
+        (graph,) = work.glob("*.onnx")
+        save_graph(onnx.load(graph), output)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return output
+
+
+def quantize_static(
+    model: PreTrainedModel,
+    config: QuantizeConfig,
+    output: Path,
+    *,
+    calibration: Sequence[NDArray[np.float32]],
+    accuracy: Callable[[Callable[[torch.Tensor], torch.Tensor]], float],
+) -> Path:
+    """INT8 weights and activations (uint8, asymmetric: VNNI's fast pair) for a ResNet.
+
+    `calibration`: batches float32 [batch, channels, height, width], for the ranges only. `accuracy` takes a function
+    from such a batch to logits and returns the share of right answers on the selection set.
+    Raises StepError when no configuration stays within the tolerable loss.
+    """
+    model = model.eval().requires_grad_(False)
+    example = (torch.from_numpy(calibration[0][:2].copy()),)
+    dynamic = {"pixel_values": {0: torch.export.Dim("batch_size")}}
+    with quiet(), _keep_root_logger(), torch.no_grad():
+        tuned = _tune(_LogitsOnly(model), config, example, dynamic, calibration, accuracy)
+        exported = torch.onnx.export(
+            tuned,
+            example,
+            dynamo=True,
+            opset_version=18,
+            dynamic_shapes=dynamic,
+            input_names=["pixel_values"],
+            output_names=["logits"],
+            verbose=False,
+        )
+    assert exported is not None
+    graph = complete_residuals(fold_weights(exported.model_proto), calibration)
+    save_graph(graph, output)
+    return output
+
+
+class _LogitsOnly(nn.Module):
+    def __init__(self, model: PreTrainedModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:
+        return self.model(pixel_values).logits  # type: ignore[no-any-return]
+
+
+def _tune(
+    model: nn.Module,
+    config: QuantizeConfig,
+    example: tuple[torch.Tensor],
+    dynamic: dict[str, Any],
+    calibration: Sequence[NDArray[np.float32]],
+    accuracy: Callable[[Callable[[torch.Tensor], torch.Tensor]], float],
+) -> nn.Module:
+    from neural_compressor.torch.export import export
+    from neural_compressor.torch.quantization import INT8StaticQuantConfig, TuningConfig, autotune
+
+    def calibrate(prepared: nn.Module) -> None:
+        for batch in calibration:
+            prepared(torch.from_numpy(batch))
+
+    # The tolerable loss of neural-compressor is relative to the float model's accuracy, ours is absolute.
+    float_accuracy = accuracy(model)
+    candidates = [
+        INT8StaticQuantConfig(act_sym=False, act_algo="minmax"),
+        INT8StaticQuantConfig(act_sym=False, act_algo="kl"),
+    ]
+    tuned = autotune(
+        export(model, example, dynamic_shapes=dynamic),
+        tune_config=TuningConfig(candidates, tolerable_loss=config.tolerable_loss / max(float_accuracy, 1e-9)),
+        eval_fn=accuracy,
+        run_fn=calibrate,
+    )
+    if tuned is None:
+        raise StepError(
+            f"quantize: no INT8 configuration stays within {config.tolerable_loss:.2%} of the accuracy in float "
+            f"({float_accuracy:.2%}); allow more with `tolerable_loss`, or leave the step out"
+        )
+    return tuned  # type: ignore[no-any-return]
+
+
+@contextmanager
+def _keep_root_logger() -> Iterator[None]:
+    """neural-compressor puts a handler on its logger when it is imported; its notes are not ours."""
+    logger = logging.getLogger("neural_compressor")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    yield
+    logger.setLevel(before)

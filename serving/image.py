@@ -1,0 +1,119 @@
+"""Images to arrays: checked, decoded, resized, normalised. All that can fail for one image fails here."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from serving.artifact import ImageSettings
+from serving.errors import InvalidInputError, TooLargeError
+
+MAX_BYTES = 10_000_000
+MAX_PIXELS = 40_000_000
+FORMATS = ("JPEG", "PNG")
+
+Pixels = NDArray[np.float32]
+
+
+class ImageDecoder:
+    """Turns image files and raw pixels into float32 [channels, height, width], as `settings` say."""
+
+    def __init__(self, settings: ImageSettings) -> None:
+        self._settings = settings
+        self._resample = Image.Resampling[settings.resample.upper()]
+        # Of shape [channels, 1, 1], and with the division by 255 folded in.
+        std = np.asarray(settings.std, dtype=np.float32)[:, None, None]
+        self._scale = (1 / (255 * std)).astype(np.float32)
+        self._shift = (np.asarray(settings.mean, dtype=np.float32)[:, None, None] / std).astype(np.float32)
+
+    def decode(self, data: bytes, field: str = "image") -> Pixels:
+        """A JPEG or PNG file -> float32 [channels, height, width]; InvalidInputError or TooLargeError says why not."""
+        return self._prepare(open_image(data, field))
+
+    def from_pixels(self, pixels: NDArray[np.uint8]) -> Pixels:
+        """uint8 [height, width, channels] or [height, width] -> float32 [channels, height, width]."""
+        array = pixels[..., 0] if pixels.ndim == 3 and pixels.shape[-1] == 1 else pixels
+        return self._prepare(Image.fromarray(np.ascontiguousarray(array)))
+
+    def collate(self, items: Sequence[Pixels]) -> dict[str, Pixels]:
+        """float32 [batch, channels, height, width], under the graph's input name."""
+        return {self._settings.input: np.stack(items)}
+
+    def _prepare(self, image: Image.Image) -> Pixels:
+        settings = self._settings
+        image = _to_mode(image, settings.mode)
+        if settings.resize_short_side is not None:
+            ratio = settings.resize_short_side / min(image.size)
+            size = (max(round(image.width * ratio), settings.width), max(round(image.height * ratio), settings.height))
+            image = image if image.size == size else image.resize(size, self._resample)
+            left, top = (image.width - settings.width) // 2, (image.height - settings.height) // 2
+            image = image.crop((left, top, left + settings.width, top + settings.height))
+        elif image.size != (settings.width, settings.height):
+            image = image.resize((settings.width, settings.height), self._resample)
+        pixels = np.asarray(image, dtype=np.float32)
+        planes = pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
+        return np.ascontiguousarray(planes * self._scale - self._shift)
+
+
+def open_image(data: bytes, field: str = "image") -> Image.Image:
+    """Decode a file whose size and header were checked first, with its EXIF orientation applied."""
+    if not data:
+        raise InvalidInputError(field, "must not be empty, got 0 bytes; send a JPEG or PNG file")
+    if len(data) > MAX_BYTES:
+        raise TooLargeError(
+            field, f"must have at most {MAX_BYTES:,} bytes, got {len(data):,}; send a smaller or more compressed image"
+        )
+    try:
+        # Our own limit on pixels is applied to the header just below, before anything is decoded.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            image = Image.open(io.BytesIO(data), formats=FORMATS)
+    except UnidentifiedImageError:
+        raise InvalidInputError(
+            field, f"must be a JPEG or PNG image, got {len(data):,} bytes of something else; convert it first"
+        ) from None
+    except Image.DecompressionBombError:
+        raise _too_many_pixels(field, "far more") from None
+    except (OSError, SyntaxError, ValueError, EOFError) as error:
+        raise _damaged(field, error) from None
+    if image.width * image.height > MAX_PIXELS:
+        raise _too_many_pixels(field, f"{image.width} x {image.height}")
+    if getattr(image, "n_frames", 1) > 1:
+        raise InvalidInputError(
+            field, f"must be a still image, got an animation of {image.n_frames} frames; send one frame"
+        )
+    try:
+        image.load()
+        return ImageOps.exif_transpose(image)
+    except (OSError, SyntaxError, ValueError, EOFError) as error:
+        raise _damaged(field, error) from None
+
+
+def _to_mode(image: Image.Image, mode: str) -> Image.Image:
+    if image.mode == mode:
+        return image
+    if image.mode.startswith("I"):
+        # 16-bit grey: Pillow's own conversion clips instead of scaling.
+        image = Image.fromarray((np.asarray(image, dtype=np.uint32) >> 8).clip(0, 255).astype(np.uint8))
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        # Transparent pixels have a colour of their own that nobody sees; on white is how people see them.
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image.convert(mode)
+
+
+def _too_many_pixels(field: str, got: str) -> TooLargeError:
+    return TooLargeError(
+        field, f"must have at most {MAX_PIXELS // 1_000_000} megapixels, got {got}; send a smaller image"
+    )
+
+
+def _damaged(field: str, error: Exception) -> InvalidInputError:
+    return InvalidInputError(
+        field, f"must be a whole image file, got a damaged or truncated one ({type(error).__name__}); send it again"
+    )
