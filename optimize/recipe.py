@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from optimize.checkpoint import CheckpointConfig
 from optimize.data import DataConfig
 from optimize.errors import RecipeError
+from optimize.recipes import shipped_recipes
 from optimize.steps.distill import DistillConfig
 from optimize.steps.export import ExportConfig
 from optimize.steps.fine_tune import FineTuneConfig
@@ -20,8 +21,6 @@ from optimize.steps.fuse import FuseConfig
 from optimize.steps.prune import PruneConfig
 from optimize.steps.quantize import QuantizeConfig
 from serving.artifact import ImageSettings
-
-SHIPPED = Path(__file__).parent / "recipes"
 
 StepConfig = Annotated[
     DistillConfig | PruneConfig | ExportConfig | FuseConfig | QuantizeConfig, Field(discriminator="step")
@@ -55,6 +54,16 @@ class OperatingPointRecipe(_Table):
     max_disagreement: float = Field(default=0.01, ge=0, le=1)
 
 
+class Goals(_Table):
+    """What the run is meant to reach on the holdout; a run that falls short says so and publishes what it has."""
+
+    screen_min_speedup: float | None = None
+    screen_max_drop_points: float | None = None
+    expert_min_speedup: float | None = None
+    expert_max_drop_points: float | None = None
+    cascade_max_drop_points: float | None = None
+
+
 class Recipe(_Table):
     """A cascade, from checkpoint to published pair. Steps are carried out in the order they are written in."""
 
@@ -71,6 +80,7 @@ class Recipe(_Table):
     screen: tuple[StepConfig, ...]
     gates: Gates = Gates()
     operating_point: OperatingPointRecipe = OperatingPointRecipe()
+    goals: Goals = Goals()
 
     @model_validator(mode="after")
     def _steps_make_sense(self) -> Recipe:
@@ -96,11 +106,6 @@ class Recipe(_Table):
 def digest_of(value: Any) -> str:
     """sha256 of a JSON value, independent of the order of its keys."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
-
-
-def shipped_recipes() -> dict[str, Path]:
-    """The recipes that come with the package, by name."""
-    return {path.stem: path for path in sorted(SHIPPED.glob("*.toml"))}
 
 
 def read_recipe(name_or_path: str) -> Recipe:

@@ -1,8 +1,9 @@
 """The error tree. Everything that `serving` and `optimize` raise on purpose is one of these.
 
 SieveError                  what the user can put right; its text names the rule, the value's kind and the remedy
-├── InvalidInputError       a request breaks a rule of the API (HTTP 400 or 422)
-│   └── TooLargeError       a request is over a size limit (HTTP 413)
+├── InvalidInputError       a request breaks a rule of the API (HTTP 422)
+│   └── MalformedError      a request that cannot be read at all (HTTP 400)
+├── NotServedError          a request for something that this service was started without (HTTP 404)
 ├── ArtifactError           an artifact folder is missing, damaged or does not fit its manifest
 ├── ProviderError           a variant and an execution provider that do not go together
 └── StageError              a stage gave no answer; its `reason` goes out as `degraded`
@@ -29,8 +30,12 @@ class InvalidInputError(SieveError):
         self.field = field
 
 
-class TooLargeError(InvalidInputError):
-    """A request is over a size limit, found before any work was done on it."""
+class MalformedError(InvalidInputError):
+    """A request cannot be read at all: not UTF-8, not JSON, not a form."""
+
+
+class NotServedError(SieveError):
+    """A request for a modality that this service was started without."""
 
 
 class ArtifactError(SieveError):

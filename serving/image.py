@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from serving.artifact import ImageSettings
-from serving.errors import InvalidInputError, TooLargeError
+from serving.errors import InvalidInputError
 
 MAX_BYTES = 10_000_000
 MAX_PIXELS = 40_000_000
@@ -32,7 +32,7 @@ class ImageDecoder:
         self._shift = (np.asarray(settings.mean, dtype=np.float32)[:, None, None] / std).astype(np.float32)
 
     def decode(self, data: bytes, field: str = "image") -> Pixels:
-        """A JPEG or PNG file -> float32 [channels, height, width]; InvalidInputError or TooLargeError says why not."""
+        """A JPEG or PNG file -> float32 [channels, height, width]; InvalidInputError says why not."""
         return self._prepare(open_image(data, field))
 
     def from_pixels(self, pixels: NDArray[np.uint8]) -> Pixels:
@@ -65,7 +65,7 @@ def open_image(data: bytes, field: str = "image") -> Image.Image:
     if not data:
         raise InvalidInputError(field, "must not be empty, got 0 bytes; send a JPEG or PNG file")
     if len(data) > MAX_BYTES:
-        raise TooLargeError(
+        raise InvalidInputError(
             field, f"must have at most {MAX_BYTES:,} bytes, got {len(data):,}; send a smaller or more compressed image"
         )
     try:
@@ -83,10 +83,9 @@ def open_image(data: bytes, field: str = "image") -> Image.Image:
         raise _damaged(field, error) from None
     if image.width * image.height > MAX_PIXELS:
         raise _too_many_pixels(field, f"{image.width} x {image.height}")
-    if getattr(image, "n_frames", 1) > 1:
-        raise InvalidInputError(
-            field, f"must be a still image, got an animation of {image.n_frames} frames; send one frame"
-        )
+    frames = getattr(image, "n_frames", 1)
+    if frames > 1:
+        raise InvalidInputError(field, f"must be a still image, got an animation of {frames} frames; send one frame")
     try:
         image.load()
         return ImageOps.exif_transpose(image)
@@ -107,8 +106,8 @@ def _to_mode(image: Image.Image, mode: str) -> Image.Image:
     return image.convert(mode)
 
 
-def _too_many_pixels(field: str, got: str) -> TooLargeError:
-    return TooLargeError(
+def _too_many_pixels(field: str, got: str) -> InvalidInputError:
+    return InvalidInputError(
         field, f"must have at most {MAX_PIXELS // 1_000_000} megapixels, got {got}; send a smaller image"
     )
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from serving.artifact import TextSettings
-from serving.errors import ArtifactError, InvalidInputError, TooLargeError
+from serving.errors import ArtifactError, InvalidInputError
 
 MAX_CHARACTERS = 20_000
 
@@ -18,11 +18,11 @@ Ids = NDArray[np.int64]
 
 
 def check_text(value: object, field: str = "text") -> str:
-    """Return `value` when it is a text that can be classified; otherwise raise InvalidInputError or TooLargeError."""
+    """Return `value` when it is a text that can be classified; otherwise raise InvalidInputError."""
     if not isinstance(value, str):
         raise InvalidInputError(field, f"must be a string, got {kind_of(value)}; send a JSON string")
     if len(value) > MAX_CHARACTERS:
-        raise TooLargeError(
+        raise InvalidInputError(
             field, f"must have at most {MAX_CHARACTERS:,} characters, got {len(value):,}; send a shorter text"
         )
     if not value.strip():

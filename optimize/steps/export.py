@@ -32,7 +32,7 @@ def export(model: PreTrainedModel, config: ExportConfig, output: Path) -> Path:
     """Write `model` to the file `output` (.onnx): `logits` float32 [batch, labels] out."""
     text = "ForSequenceClassification" in type(model).__name__
     task = "text-classification" if text else "image-classification"
-    beside = output.with_name(f"{output.stem}.partial")
+    beside = output.with_name(f"{output.stem}.exporting")
     shutil.rmtree(beside, ignore_errors=True)
     with quiet():
         onnx_export_from_model(model, beside, opset=config.opset, task=task, do_validation=False)

@@ -6,10 +6,8 @@ than `tolerable_loss`. What it exports leaves residual additions in float (`opti
 
 from __future__ import annotations
 
-import logging
 import shutil
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -70,7 +68,7 @@ def quantize_static(
     model = model.eval().requires_grad_(False)
     example = (torch.from_numpy(calibration[0][:2].copy()),)
     dynamic = {"pixel_values": {0: torch.export.Dim("batch_size")}}
-    with quiet(), _keep_root_logger(), torch.no_grad():
+    with quiet(), torch.no_grad():
         tuned = _tune(_LogitsOnly(model), config, example, dynamic, calibration, accuracy)
         exported = torch.onnx.export(
             tuned,
@@ -130,13 +128,3 @@ def _tune(
             f"({float_accuracy:.2%}); allow more with `tolerable_loss`, or leave the step out"
         )
     return tuned  # type: ignore[no-any-return]
-
-
-@contextmanager
-def _keep_root_logger() -> Iterator[None]:
-    """neural-compressor puts a handler on its logger when it is imported; its notes are not ours."""
-    logger = logging.getLogger("neural_compressor")
-    before = logger.level
-    logger.setLevel(logging.ERROR)
-    yield
-    logger.setLevel(before)

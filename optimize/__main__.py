@@ -1,0 +1,103 @@
+"""The command line: python -m optimize VERB."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from pathlib import Path
+
+from serving.errors import SieveError
+
+STEPS = ("fine-tune", "distill", "prune", "export", "fuse", "quantize")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Exit status: 0 when all is well, 1 for an error that the user can mend, 130 when interrupted."""
+    options = _parser().parse_args(arguments)
+    # Hub clients retry for minutes without this; a hub that cannot be reached is told at once.
+    os.environ.setdefault("HF_HUB_ETAG_TIMEOUT", "5")
+    os.environ.setdefault("HF_HUB_DOWNLOAD_TIMEOUT", "10")
+    os.environ.setdefault("HF_DATASETS_OFFLINE", os.environ.get("HF_HUB_OFFLINE", "0"))
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    # The libraries below warn while they are imported, of parts that are not used here.
+    logging.disable(logging.WARNING)
+    try:
+        return options.call(options) or 0
+    except SieveError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted; run the same command again to go on from here", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m optimize", description="From a checkpoint to a published cascade.")
+    verbs = parser.add_subparsers(required=True, metavar="VERB")
+    verbs.add_parser("list", help="the recipes that come with Sieve").set_defaults(call=_list)
+    show = verbs.add_parser("show", help="print a recipe")
+    show.add_argument("recipe")
+    show.set_defaults(call=_show)
+    verb = {"run": (_run, "all of a recipe: steps, gates, model store"), "evaluate": (_evaluate, "all but publish")}
+    verb |= {"publish": (_publish, "put the artifacts of an earlier evaluate into the model store")}
+    verb |= {step: (_step, f"a recipe up to and including {step}, both roles") for step in STEPS}
+    for name, (call, text) in verb.items():
+        command = verbs.add_parser(name, help=text)
+        command.add_argument("recipe", help="name of a shipped recipe, or path of a TOML file")
+        command.add_argument("--root", type=Path, default=Path(), help="where the recipe's relative paths start")
+        command.add_argument("--build", type=Path, default=None, help="build folder (default: build/RECIPE)")
+        command.set_defaults(call=call, verb=name)
+    return parser
+
+
+def _list(_: argparse.Namespace) -> None:
+    from optimize.recipes import descriptions
+
+    for name, description in descriptions().items():
+        print(f"{name:20} {description}")
+
+
+def _show(options: argparse.Namespace) -> None:
+    from optimize.recipe import read_recipe
+    from optimize.recipes import shipped_recipes
+
+    read_recipe(options.recipe)
+    print(shipped_recipes().get(options.recipe, Path(options.recipe)).read_text(encoding="utf-8"), end="")
+
+
+def _build(options: argparse.Namespace):  # type: ignore[no-untyped-def]
+    from optimize.build import Build
+    from optimize.recipe import read_recipe
+
+    recipe = read_recipe(options.recipe)
+    return Build(recipe, root=options.root, folder=options.build or Path("build") / recipe.name)
+
+
+def _step(options: argparse.Namespace) -> None:
+    _build(options).carry_out(until=options.verb)
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    from optimize.pipeline import evaluate, tell
+
+    tell(evaluate(_build(options)))
+
+
+def _run(options: argparse.Namespace) -> None:
+    _evaluate(options)
+    _publish(options)
+
+
+def _publish(options: argparse.Namespace) -> None:
+    from optimize.pipeline import artifact_folders
+    from optimize.publish import publish
+
+    for folder in artifact_folders(_build(options)):
+        print(f"published {publish(folder)}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,118 @@
+"""From a build's results to the artifact folders of screen and expert, written beside and then renamed."""
+
+from __future__ import annotations
+
+import datetime
+import importlib.metadata
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from optimize.build import Build, Result
+from optimize.measure import Latency
+from optimize.verify import Verdict
+from serving.artifact import (
+    MANIFEST,
+    OPERATING_POINT,
+    Artifact,
+    Manifest,
+    TextSettings,
+    Variant,
+    VariantName,
+    sha256_of,
+    write_json,
+)
+from serving.deferral import OperatingPoint
+
+_PACKAGES = ("torch", "transformers", "optimum", "optimum-onnx", "onnx", "onnxruntime-gpu", "neural-compressor")
+_PACKAGES += ("torch-pruning", "tokenizers", "numpy", "pillow")
+
+
+def versions() -> dict[str, str]:
+    """Versions of the packages that decide what a build comes to."""
+    return {name: importlib.metadata.version(name) for name in _PACKAGES}
+
+
+def chosen_variants(
+    graphs: Sequence[Result], verdicts: Sequence[Verdict], latency: Mapping[str, Latency]
+) -> dict[VariantName, Result]:
+    """The graphs to publish, by variant; where two compete for one variant, the faster one."""
+    published = {verdict.graph for verdict in verdicts if verdict.published}
+    chosen: dict[VariantName, Result] = {}
+    for graph in sorted(graphs, key=lambda graph: -latency[graph.name].median_ms):
+        if graph.name in published:
+            chosen["cpu-int8" if graph.precision == "int8" else "cpu-fp32"] = graph
+    return chosen
+
+
+def assemble(
+    build: Build,
+    role: Any,
+    verdicts: Sequence[Verdict],
+    latency: Mapping[str, Latency],
+    quality: Mapping[str, Any],
+) -> Artifact:
+    """Write the artifact folder of a role and open it again, digests checked."""
+    chosen = chosen_variants(build.graphs(role), verdicts, latency)
+    folder = build.folder / f"{build.recipe.name}-{role}"
+    beside = folder.with_name(f"{folder.name}.partial")
+    shutil.rmtree(beside, ignore_errors=True)
+    files, variants = {}, {}
+    for name, graph in chosen.items():
+        file = f"{name}/model.onnx"
+        (beside / name).mkdir(parents=True)
+        shutil.copy(graph.path, beside / file)
+        digest = sha256_of(beside / file)
+        files[file] = digest
+        variants[name] = Variant(
+            file=file,
+            precision=graph.precision,
+            provider="CPUExecutionProvider",
+            sha256=digest,
+            size_bytes=graph.size_bytes,
+        )
+    settings = build.preparer.settings
+    if isinstance(settings, TextSettings):
+        shutil.copy(build.teacher.path / settings.tokenizer, beside / settings.tokenizer)
+        files[settings.tokenizer] = sha256_of(beside / settings.tokenizer)
+    fastest = min(chosen, key=lambda name: latency[chosen[name].name].median_ms)
+    manifest = Manifest(
+        name=folder.name,
+        role=role,
+        labels=build.splits.labels,
+        settings=settings,
+        variants=variants,
+        default_cpu=fastest,
+        files=files,
+        provenance=_provenance(build),
+        versions=versions(),
+        seed=build.recipe.seed,
+        quality=dict(quality),
+        times={
+            "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            "latency": {name: latency[graph.name].as_dict() for name, graph in chosen.items()},
+        },
+    )
+    (beside / "evidence").mkdir()
+    write_json(beside / "evidence" / "verdicts.json", [verdict.as_dict() for verdict in verdicts])
+    write_json(beside / MANIFEST, manifest.model_dump(mode="json"))
+    shutil.rmtree(folder, ignore_errors=True)
+    beside.rename(folder)
+    return Artifact.open(folder)
+
+
+def write_operating_point(screen: Path, point: OperatingPoint) -> None:
+    """Put the operating point into the screen's artifact folder."""
+    write_json(screen / OPERATING_POINT, point.model_dump(mode="json"))
+
+
+def _provenance(build: Build) -> dict[str, Any]:
+    recipe = build.recipe
+    return {
+        "recipe": recipe.name,
+        "recipe_digest": recipe.digest,
+        "checkpoint": recipe.checkpoint.model_dump(mode="json"),
+        "data": build.splits.describe(),
+        "steps": [result.name for result in build.results],
+    }

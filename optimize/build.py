@@ -1,0 +1,276 @@
+"""Carry out a recipe: each step reads what the one before it wrote, and is done once.
+
+Everything lies in one build folder. A step's result is kept under a key made of its configuration, its input's key,
+the data and the seed; a later run that comes to the same key reuses it.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from transformers import AutoTokenizer
+
+from optimize.checkpoint import CifarCheckpoint, fetch_model, load_model, save_model
+from optimize.data import Splits, load_splits
+from optimize.distillation import DistillationConfig, TeacherOutputs, distillation_loss
+from optimize.errors import StepError
+from optimize.inputs import Prepared, Preparer
+from optimize.progress import console
+from optimize.recipe import Recipe, digest_of
+from optimize.steps.distill import DistillConfig, distill, make_student
+from optimize.steps.export import ExportConfig, export
+from optimize.steps.fine_tune import fine_tune
+from optimize.steps.fuse import FuseConfig, fuse
+from optimize.steps.prune import PruneConfig, prune
+from optimize.steps.quantize import QuantizeConfig, quantize_dynamic, quantize_static
+from optimize.training import train
+from serving.artifact import TextSettings, sha256_of, write_json
+
+Role = Literal["teacher", "expert", "screen"]
+ROLES: tuple[Literal["expert", "screen"], ...] = ("expert", "screen")
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What one step wrote: a checkpoint folder or an ONNX file, under a key that says what went into it."""
+
+    role: Role
+    step: str
+    path: Path
+    key: str
+    precision: Literal["fp32", "int8", "fp16"] = "fp32"
+
+    @property
+    def name(self) -> str:
+        return f"{self.role}/{self.path.stem}" if self.is_graph else f"{self.role}/{self.step}"
+
+    @property
+    def is_graph(self) -> bool:
+        return self.path.suffix == ".onnx"
+
+    @property
+    def size_bytes(self) -> int:
+        return (self.path if self.is_graph else self.path / "model.safetensors").stat().st_size
+
+
+class Build:
+    """A recipe and its build folder. `root` is where the recipe's relative paths start."""
+
+    def __init__(self, recipe: Recipe, *, root: Path, folder: Path) -> None:
+        self.recipe, self.root, self.folder = recipe, root, folder
+        folder.mkdir(parents=True, exist_ok=True)
+        self._state_path = folder / "state.json"
+        self._state: dict[str, str] = json.loads(self._state_path.read_text()) if self._state_path.exists() else {}
+        self.results: list[Result] = []
+
+    @cached_property
+    def splits(self) -> Splits:
+        splits = load_splits(self.recipe.data, seed=self.recipe.seed, root=self.root)
+        if splits.kind != self.recipe.task:
+            raise StepError(f"recipe {self.recipe.name} is for {self.recipe.task} and its data holds {splits.kind}")
+        write_json(self.folder / "data.json", splits.describe())
+        return splits
+
+    @cached_property
+    def preparer(self) -> Preparer:
+        """Serving's preprocessing; for texts with the teacher's tokeniser, which all students share."""
+        return self._preparer(self.teacher.path)
+
+    def _preparer(self, folder: Path) -> Preparer:
+        if self.recipe.image is not None:
+            return Preparer(self.recipe.image)
+        pad = AutoTokenizer.from_pretrained(folder).pad_token_id
+        inputs = ("input_ids", "attention_mask", "token_type_ids")
+        settings = TextSettings(max_tokens=self.recipe.text.max_tokens, pad_token_id=pad, inputs=inputs)
+        return Preparer(settings, folder)
+
+    def prepared(self, name: Literal["train", "calibration", "selection", "holdout"]) -> Prepared:
+        return self.preparer.prepare(getattr(self.splits, name))
+
+    @cached_property
+    def train_set(self) -> Prepared:
+        return self.prepared("train")
+
+    @cached_property
+    def teacher(self) -> Result:
+        """The checkpoint, fine-tuned where the recipe says so."""
+        key = digest_of(
+            [
+                self.recipe.checkpoint.model_dump(mode="json"),
+                self._source_digest(),
+                [step.model_dump(mode="json") for step in self.recipe.teacher],
+                self._data_key(),
+            ]
+        )
+        result = Result("teacher", "fine-tune" if self.recipe.teacher else "checkpoint", self.folder / "teacher", key)
+        return self._make(result, lambda: self._make_teacher(result))
+
+    def _make_teacher(self, result: Result) -> None:
+        torch.manual_seed(self.recipe.seed)
+        model, tokenizer = fetch_model(self.recipe.checkpoint, self.recipe.task, self.splits.labels, self.root)
+        if self.recipe.teacher:
+            start = save_model(model, self.folder / "checkpoint", tokenizer)
+            preparer = self._preparer(start)
+            (config,) = self.recipe.teacher
+            model = fine_tune(
+                model,
+                config,
+                data=preparer.prepare(self.splits.train),
+                preparer=preparer,
+                seed=self.recipe.seed,
+                resume=self._resume_file(result.key),
+            )
+        save_model(model, result.path, tokenizer)
+
+    def carry_out(self, until: str | None = None) -> list[Result]:
+        """Carry out the recipe's steps, all of them or up to and with every step named `until`."""
+        self.results = [self.teacher]
+        if until == "fine-tune":
+            return self.results
+        for role in ROLES:
+            current = self.teacher
+            for step in getattr(self.recipe, role):
+                current = self._apply(role, current, step)
+                if step.step == until:
+                    break
+        return self.results
+
+    def graphs(self, role: str) -> list[Result]:
+        """The graphs of a role, the plain export first."""
+        return [result for result in self.results if result.role == role and result.is_graph]
+
+    def checkpoint_of(self, role: str) -> Result:
+        """The checkpoint that the graphs of a role were exported from."""
+        made = [result for result in self.results if result.role in ("teacher", role) and not result.is_graph]
+        return [result for result in made if result.step != "control"][-1]
+
+    def _apply(self, role: Literal["expert", "screen"], source: Result, step: Any) -> Result:
+        """Carry out one step and return what the next one starts from."""
+        key = digest_of([source.key, role, step.model_dump(mode="json"), self._data_key()])
+        place = self.folder / role
+        match step:
+            case DistillConfig():
+                if step.control:
+                    plain = Result(role, "control", place / "control", digest_of([key, "control"]))
+                    self.results.append(self._make(plain, lambda: self._distill(step, plain, followed=False)))
+                result = Result(role, "distill", place / "distill", key)
+                self.results.append(self._make(result, lambda: self._distill(step, result, followed=True)))
+                return result
+            case PruneConfig():
+                result = Result(role, "prune", place / "prune", key)
+                self.results.append(self._make(result, lambda: self._prune(step, source, result)))
+                return result
+            case ExportConfig():
+                result = Result(role, "export", place / "export.onnx", key)
+                self.results.append(self._make(result, lambda: export(self._load(source), step, result.path)))
+                return result
+        return self._apply_to_graph(role, source, step, key)
+
+    def _apply_to_graph(self, role: Any, source: Result, step: Any, key: str) -> Result:
+        config = self._load(self.checkpoint_of(role)).config
+        if isinstance(step, FuseConfig):
+            path = self.folder / role / f"fuse-{step.precision}.onnx"
+            result = Result(role, "fuse", path, key, step.precision)
+            self.results.append(self._make(result, lambda: fuse(source.path, config, step, path)))
+        else:
+            result = Result(role, "quantize", self.folder / role / "quantize.onnx", key, "int8")
+            self.results.append(self._make(result, lambda: self._quantize(step, source, result)))
+        # Every graph step starts from the plain export: quantizing a fused BERT came out slower.
+        return source
+
+    def _distill(self, step: DistillConfig, result: Result, *, followed: bool) -> None:
+        teacher = self._load(self.teacher)
+        if step.student is not None:
+            weights = CifarCheckpoint(source="cifar-state-dict", path=step.student)
+            student, _ = fetch_model(weights, self.recipe.task, self.splits.labels, self.root)
+        else:
+            student = make_student(teacher, step)
+        student = distill(
+            student,
+            step,
+            teacher_outputs=self._teacher_outputs(step) if followed else None,
+            data=self.train_set,
+            preparer=self.preparer,
+            seed=self.recipe.seed,
+            resume=self._resume_file(result.key),
+        )
+        self._save(student, result)
+
+    def _prune(self, step: PruneConfig, source: Result, result: Result) -> None:
+        seed, data, preparer = self.recipe.seed, self.train_set, self.preparer
+        pruned = prune(self._load(source), step, data=data, preparer=preparer, seed=seed)
+        recovered = train(
+            pruned,
+            data,
+            preparer,
+            step,
+            loss=distillation_loss(self._teacher_outputs(step), step),
+            seed=seed,
+            title="recover",
+            resume=self._resume_file(result.key),
+            hidden_states=True,
+        )
+        self._save(recovered, result)
+
+    def _quantize(self, step: QuantizeConfig, source: Result, result: Result) -> None:
+        if self.recipe.task == "text":
+            quantize_dynamic(source.path, result.path)
+            return
+        calibration, selection = self.prepared("calibration"), self.prepared("selection")
+        batches = [np.stack(calibration.items[i : i + 32]) for i in range(0, len(calibration), 32)]
+
+        def accuracy(run: Callable[[torch.Tensor], torch.Tensor]) -> float:
+            right = 0
+            with torch.no_grad():
+                for start in range(0, len(selection), 64):
+                    logits = run(torch.from_numpy(np.stack(selection.items[start : start + 64])))
+                    right += int((logits.argmax(dim=1).numpy() == selection.targets[start : start + 64]).sum())
+            return right / len(selection)
+
+        model = self._load(self.checkpoint_of(result.role))
+        quantize_static(model, step, result.path, calibration=batches, accuracy=accuracy)
+
+    def _teacher_outputs(self, step: DistillationConfig) -> TeacherOutputs:
+        views = {"views": step.views, "crop": step.crop, "flip": step.flip}
+        key = digest_of([self.teacher.key, self.splits.train.digest, views, self.recipe.seed])
+        kept = self.folder / f"teacher-outputs-{key[:12]}.npz"
+        teacher = self._load(self.teacher)
+        return TeacherOutputs.compute(teacher, self.train_set, self.preparer, step, self.recipe.seed, kept)
+
+    def _load(self, result: Result) -> Any:
+        return load_model(result.path, self.recipe.task)
+
+    def _save(self, model: Any, result: Result) -> None:
+        save_model(model, result.path, self.teacher.path if self.recipe.task == "text" else None)
+
+    def _resume_file(self, key: str) -> Path:
+        return self.folder / f"training-{key[:12]}.pt"
+
+    def _data_key(self) -> Any:
+        return [self.splits.describe(), self.recipe.text.model_dump(), self.recipe.seed, self.recipe.task]
+
+    def _source_digest(self) -> str | None:
+        path = getattr(self.recipe.checkpoint, "path", None)
+        full = self.root / path if path else None
+        return sha256_of(full) if full is not None and full.is_file() else None
+
+    def _make(self, result: Result, make: Callable[[], object]) -> Result:
+        name = result.path.relative_to(self.folder).as_posix()
+        if self._state.get(name) == result.key and result.path.exists():
+            console.print(f"{result.name}: reused")
+            return result
+        result.path.parent.mkdir(parents=True, exist_ok=True)
+        begin = time.perf_counter()
+        make()
+        self._state[name] = result.key
+        write_json(self._state_path, self._state)
+        console.print(f"{result.name}: made in {time.perf_counter() - begin:.0f} s, {result.size_bytes:,} bytes")
+        return result

@@ -1,0 +1,115 @@
+"""Gates: does a graph say what its checkpoint says (parity), and is it as good and faster (quality, speed)?"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import torch
+from numpy.typing import NDArray
+
+from optimize.build import Build, Result
+from optimize.checkpoint import load_model
+from optimize.errors import GateError
+from optimize.inputs import Prepared, Preparer, collect
+from optimize.measure import Latency, alternate
+from optimize.recipe import Gates
+from optimize.training import predict
+from serving.session import open_session
+
+Logits = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Why a graph is published or not; shares and milliseconds on the selection set."""
+
+    graph: str
+    against: str
+    published: bool
+    reasons: tuple[str, ...]
+    accuracy_drop: float
+    speedup: float
+    logit_gap: float
+    """Largest difference of a logit from the checkpoint's."""
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def logits_of(build: Build, result: Result, data: Prepared) -> Logits:
+    """Logits float32 [items, labels] of a checkpoint (PyTorch) or a graph (ONNX Runtime, as in service)."""
+    if not result.is_graph:
+        return predict(load_model(result.path, build.recipe.task), data, build.preparer)
+    session = open_session(result.path, "CPUExecutionProvider", threads=torch.get_num_threads())
+    return collect(data, 32, lambda indices: _run(session, build.preparer, [data.items[i] for i in indices]))
+
+
+def measure(build: Build, results: list[Result], data: Prepared, rounds: int) -> dict[str, Latency]:
+    """Latency at batch size 1 of each result, in turn, over the items of `data`; one thread each."""
+    calls = {}
+    inputs = [build.preparer.collate([data.items[i]]) for i in range(min(rounds, len(data)))]
+    for result in results:
+        if result.is_graph:
+            session = open_session(result.path, "CPUExecutionProvider", threads=1)
+            calls[result.name] = lambda number, session=session: session.run(["logits"], inputs[number % len(inputs)])
+        else:
+            model = load_model(result.path, build.recipe.task)
+            calls[result.name] = lambda number, model=model: _forward(model, inputs[number % len(inputs)])
+    return alternate(calls, rounds)
+
+
+def judge(
+    build: Build, role: str, logits: dict[str, Logits], targets: NDArray[np.int64], latency: dict[str, Latency]
+) -> list[Verdict]:
+    """A verdict for each graph of a role. Raises GateError when the plain export itself fails parity."""
+    gates = build.recipe.gates
+    plain, *others = build.graphs(role)
+    checkpoint = build.checkpoint_of(role)
+    gap = _gap(logits[plain.name], logits[checkpoint.name])
+    if gap > gates.max_logit_gap:
+        raise GateError(
+            f"{plain.name}: a logit differs by {gap:.2g} from PyTorch's, at most {gates.max_logit_gap:.2g} is allowed "
+            "(gates.max_logit_gap); nothing is published"
+        )
+    verdicts = [Verdict(plain.name, checkpoint.name, True, (), 0.0, 1.0, gap)]
+    for graph in others:
+        drop = _accuracy(logits[plain.name], targets) - _accuracy(logits[graph.name], targets)
+        speedup = latency[plain.name].median_ms / latency[graph.name].median_ms
+        gap = _gap(logits[graph.name], logits[checkpoint.name])
+        reasons = _reasons(graph, gates, drop, speedup, gap)
+        verdicts.append(Verdict(graph.name, plain.name, not reasons, reasons, drop, speedup, gap))
+    return verdicts
+
+
+def _reasons(graph: Result, gates: Gates, drop: float, speedup: float, gap: float) -> tuple[str, ...]:
+    """What keeps a graph from being published; empty when nothing does."""
+    reasons = []
+    if graph.precision == "fp16":
+        reasons.append("fp16 is for a GPU, and there is none here to measure it on")
+    elif speedup <= gates.min_speedup:
+        reasons.append(f"{speedup:.2f} times as fast as the graph it came from, more than {gates.min_speedup} is asked")
+    if drop > gates.max_accuracy_drop:
+        reasons.append(f"loses {drop:.2%} of accuracy, at most {gates.max_accuracy_drop:.2%} is allowed")
+    if graph.precision == "fp32" and gap > gates.max_logit_gap:
+        reasons.append(f"a logit differs by {gap:.2g} from PyTorch's, at most {gates.max_logit_gap:.2g} is allowed")
+    return tuple(reasons)
+
+
+def _run(session: onnxruntime.InferenceSession, preparer: Preparer, items: list[Any]) -> Logits:
+    return np.asarray(session.run(["logits"], preparer.collate(items))[0], dtype=np.float32)
+
+
+@torch.inference_mode()
+def _forward(model: Any, inputs: dict[str, NDArray[Any]]) -> object:
+    return model(**{name: torch.from_numpy(array) for name, array in inputs.items()}).logits
+
+
+def _gap(one: Logits, other: Logits) -> float:
+    return float(np.abs(one - other).max())
+
+
+def _accuracy(logits: Logits, targets: NDArray[np.int64]) -> float:
+    return float((logits.argmax(axis=1) == targets).mean())

@@ -1,0 +1,175 @@
+"""The BentoML services, wiring only: two experts behind batchable APIs, and the Cascade, the API in front of them.
+
+Which cascades are served is an argument of BentoML: `bentoml serve --arg text=sms-risk --arg image=`. `bentoml build`
+keeps the arguments in the Bento. An empty name leaves a modality out.
+"""
+
+import gc
+import typing as t
+from pathlib import Path
+
+import aiohttp
+import bentoml
+import numpy as np
+from pydantic import BaseModel
+
+from serving.api import Api
+from serving.artifact import Artifact
+from serving.errors import SieveError, StageDownError, StageRefusedError
+from serving.modality import Modality, open_modality, preprocessor, warm_up
+from serving.session import Session
+
+
+class Cascades(BaseModel):
+    """Names of the cascades; NAME-screen and NAME-expert are looked up in the model store."""
+
+    text: str = "demo-text"
+    image: str = "demo-image"
+
+
+NAMES = bentoml.use_arguments(Cascades)
+
+# Sized for a budget of at most one second: BentoML keeps a timer and the request's context alive for this long.
+TRAFFIC = {"timeout": 2}
+QUIET = {"access": {"enabled": False}}
+EXPERT = {
+    "traffic": TRAFFIC,
+    "logging": QUIET,
+    "workers": 1,
+    # The client of a service closes its session after 100 requests, with others in flight; these end that.
+    "runner_connection": {"max_requests": 10**12, "max_age": 1e9},
+}
+
+
+class StoredArtifact(bentoml.models.BentoModel):
+    """A model of the store, whose absence is explained with the command that makes it."""
+
+    def resolve(self, *args: t.Any, **kwargs: t.Any) -> bentoml.Model:
+        self._require()
+        return super().resolve(*args, **kwargs)
+
+    def to_info(self, *args: t.Any, **kwargs: t.Any) -> t.Any:
+        self._require()
+        return super().to_info(*args, **kwargs)
+
+    def _require(self) -> None:
+        if self.stored is None:
+            name = self.tag.name.removesuffix("-screen").removesuffix("-expert")
+            raise bentoml.exceptions.NotFound(
+                f"model {self.tag} is not in the BentoML model store; make it with `python -m optimize run {name}` "
+                "(or `make demo` for the two demo cascades)"
+            )
+
+
+def stored(name: str, role: str) -> StoredArtifact:
+    """The latest artifact of a cascade's role, pinned when a Bento is built."""
+    return StoredArtifact(f"{name}-{role}:latest")
+
+
+class Expert:
+    """One expert: the model behind a batchable API. Batches form while the batch before them runs."""
+
+    model: t.Any
+
+    def __init__(self) -> None:
+        artifact = opened(self.model)
+        self.preprocess = preprocessor(artifact)
+        self.session = Session(artifact)
+        warm_up(self.session, artifact, self.preprocess)
+        settle()
+
+    # max_latency_ms is not a batch window: beyond it the batcher sheds, and the caller degrades.
+    @bentoml.api(batchable=True, max_batch_size=32, max_latency_ms=500)
+    def classify(self, items: list[t.Any]) -> list[t.Any]:
+        """Prepared items -> logits float32 [labels] of each."""
+        return list(self.session.run(self.preprocess.collate(items)))
+
+    @bentoml.api
+    def providers(self) -> dict[str, str]:
+        """The execution provider asked for and got, and the variant that runs."""
+        session = self.session
+        return {"asked": session.provider_asked, "got": session.provider_got, "variant": session.variant}
+
+
+@bentoml.service(**EXPERT)
+class TextExpert(Expert):
+    """The expert for texts."""
+
+    if NAMES.text:
+        model = stored(NAMES.text, "expert")
+
+
+@bentoml.service(**EXPERT)
+class ImageExpert(Expert):
+    """The expert for images."""
+
+    if NAMES.image:
+        model = stored(NAMES.image, "expert")
+
+
+API = Api(lambda: bentoml.get_current_service().modalities)
+
+
+@bentoml.service(name="sieve", traffic=TRAFFIC, logging=QUIET, workers=1)
+@bentoml.asgi_app(API.app(), path="/")
+class Cascade:
+    """Sieve: a screen answers what it is sure of, an expert is asked for the rest, inside a latency budget."""
+
+    if NAMES.text:
+        text_screen = stored(NAMES.text, "screen")
+        text_expert_model = stored(NAMES.text, "expert")
+        text_expert = bentoml.depends(TextExpert)
+    if NAMES.image:
+        image_screen = stored(NAMES.image, "screen")
+        image_expert_model = stored(NAMES.image, "expert")
+        image_expert = bentoml.depends(ImageExpert)
+
+    def __init__(self) -> None:
+        self.modalities: dict[str, Modality] = {}
+        if NAMES.text:
+            self.modalities["text"] = modality(self.text_screen, self.text_expert_model, self.text_expert)
+        if NAMES.image:
+            self.modalities["image"] = modality(self.image_screen, self.image_expert_model, self.image_expert)
+        settle()
+
+
+def modality(screen: bentoml.Model, expert: bentoml.Model, remote: t.Any) -> Modality:
+    """Open a screen and tie it to its expert's service."""
+
+    async def ask(items: t.Sequence[t.Any]) -> t.Any:
+        try:
+            return np.stack(await remote.to_async.classify(items=list(items)))
+        except bentoml.exceptions.ServiceUnavailable as error:
+            raise StageRefusedError(str(error)) from None
+        except (bentoml.exceptions.BentoMLException, aiohttp.ClientError, OSError) as error:
+            raise StageDownError(f"{type(error).__name__}: {error}") from None
+
+    async def ask_providers() -> dict[str, str]:
+        try:
+            return dict(await remote.to_async.providers())
+        except (bentoml.exceptions.BentoMLException, aiohttp.ClientError, OSError) as error:
+            return {"error": f"the expert does not answer ({type(error).__name__})"}
+
+    return open_modality(
+        screen=opened(screen),
+        screen_tag=str(screen.tag),
+        expert=opened(expert),
+        expert_tag=str(expert.tag),
+        ask=ask,
+        ask_providers=ask_providers,
+    )
+
+
+def opened(model: bentoml.Model) -> Artifact:
+    """An artifact of the store; what is wrong with it ends the service with its sentence."""
+    try:
+        return Artifact.open(Path(model.path))
+    except SieveError as error:
+        raise SystemExit(f"{model.tag}: {error}") from None
+
+
+def settle() -> None:
+    """Keep full garbage collections away from requests: what exists now stays, and young objects die young."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)

@@ -1,0 +1,94 @@
+"""The cascade: the screen answers, and the expert is asked where the screen is unsure, with what is left of the budget.
+
+Only the cascade calls stages; a stage knows neither the other nor the deadline.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serving.answer import Answer, answers_from_logits
+from serving.budget import Budget
+from serving.deferral import OperatingPoint, should_defer
+from serving.errors import StageError, StageLateError
+from serving.telemetry import Timings
+
+Array = NDArray[Any]
+Logits = NDArray[np.float32]
+
+# One screened text takes about half a millisecond, and handing it to a thread costs a tenth of that and a wait for the
+# interpreter lock. A large batch would hold up every other request, so it goes to a thread.
+DIRECT_BATCH_SIZE = 8
+
+
+class Expert(Protocol):
+    """Another process that answers for the expert. Raises a StageError when it cannot."""
+
+    async def __call__(self, items: Sequence[Array]) -> Logits:
+        """Prepared items (token ids [tokens], or pixels [channels, height, width]) -> logits [items, labels]."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What the cascade says of one item. `degraded`: why the screen's answer stands although it deferred, or None."""
+
+    answer: Answer
+    stage: Literal["screen", "expert"]
+    escalated: bool
+    degraded: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cascade:
+    """A screen in this process (`screen`: prepared items -> logits) and an expert in another."""
+
+    labels: tuple[str, ...]
+    screen: Callable[[Sequence[Array]], Logits]
+    expert: Expert
+    point: OperatingPoint
+
+    async def classify(
+        self, items: Sequence[Array], expert_items: Sequence[Array], budget: Budget, timings: Timings
+    ) -> list[Outcome]:
+        """One outcome an item, in order. `expert_items` are the same items as the expert wants them prepared.
+
+        All items that defer go to the expert in one call; when it is late, refuses or is down, the screen's answers
+        stand. Times the parts `screen` and `expert`.
+        """
+        with timings.part("screen"):
+            if len(items) <= DIRECT_BATCH_SIZE:
+                logits = self.screen(items)
+            else:
+                logits = await asyncio.to_thread(self.screen, items)
+            answers = answers_from_logits(logits, self.labels)
+        outcomes = [Outcome(answer=a, stage="screen", escalated=False, degraded=None) for a in answers]
+        deferred = [i for i, answer in enumerate(answers) if should_defer(answer, self.point)]
+        if not deferred:
+            return outcomes
+        with timings.part("expert"):
+            try:
+                expert_logits = await self._ask([expert_items[i] for i in deferred], budget)
+            except StageError as error:
+                for i in deferred:
+                    outcomes[i] = Outcome(answer=answers[i], stage="screen", escalated=True, degraded=error.reason)
+                return outcomes
+        for i, answer in zip(deferred, answers_from_logits(expert_logits, self.labels), strict=True):
+            outcomes[i] = Outcome(answer=answer, stage="expert", escalated=True, degraded=None)
+        return outcomes
+
+    async def _ask(self, items: Sequence[Array], budget: Budget) -> Logits:
+        left_s = budget.left_ms(time.monotonic()) / 1e3
+        if left_s <= 0:
+            raise StageLateError("the budget was spent before the expert could be asked")
+        try:
+            async with asyncio.timeout(left_s):
+                return await self.expert(items)
+        except TimeoutError:
+            raise StageLateError("the deadline came before the expert's answer") from None

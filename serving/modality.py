@@ -1,0 +1,120 @@
+"""What one kind of input needs in the API process: preprocessing, the screen, and what is said of both models."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from serving.artifact import Artifact, ImageSettings, TextSettings
+from serving.cascade import Cascade, Expert
+from serving.deferral import OperatingPoint
+from serving.errors import ArtifactError
+from serving.image import ImageDecoder
+from serving.session import Session
+from serving.text import TextEncoder
+
+Array = NDArray[Any]
+WARM_UP_BATCH_SIZES = (1, 2, 4, 8, 16, 32)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Modality:
+    """A cascade and what surrounds it. `prepare`: a request's text or image file -> (screen's, expert's) item."""
+
+    cascade: Cascade
+    prepare: Callable[[Any], tuple[Array, Array]]
+    screen_tag: str
+    expert_tag: str
+    describe: Callable[[], Awaitable[dict[str, Any]]]
+
+
+def preprocessor(artifact: Artifact) -> TextEncoder | ImageDecoder:
+    """The artifact's own way from a request to an array."""
+    settings = artifact.manifest.settings
+    if isinstance(settings, TextSettings):
+        return TextEncoder(settings, artifact.folder)
+    return ImageDecoder(settings)
+
+
+def warm_up(session: Session, artifact: Artifact, preprocess: TextEncoder | ImageDecoder) -> None:
+    """Run every batch size once before the service says that it is ready."""
+    item = example_item(artifact.manifest.settings)
+    session.warm_up(*(preprocess.collate([item] * size) for size in WARM_UP_BATCH_SIZES))
+
+
+def example_item(settings: TextSettings | ImageSettings) -> Array:
+    """An item of the right shape: as many padding tokens as a longest text has (at most 64), or a black image."""
+    if isinstance(settings, TextSettings):
+        return np.full(min(settings.max_tokens, 64), settings.pad_token_id, dtype=np.int64)
+    return np.zeros((len(settings.mean), settings.height, settings.width), dtype=np.float32)
+
+
+def open_modality(
+    *,
+    screen: Artifact,
+    screen_tag: str,
+    expert: Artifact,
+    expert_tag: str,
+    ask: Expert,
+    ask_providers: Callable[[], Awaitable[Mapping[str, str]]],
+    threads: int = 1,
+) -> Modality:
+    """Open a screen for this process, next to the manifest of the expert that `ask` reaches.
+
+    Raises ArtifactError when the two were not published together.
+    """
+    point = OperatingPoint.read(screen.folder)
+    point.require_pair(screen.digest, expert.digest)
+    if screen.manifest.labels != expert.manifest.labels:
+        raise ArtifactError(f"{screen_tag} and {expert_tag} have different labels; publish both from one run")
+    session = Session(screen, threads=threads)
+    ours, theirs = preprocessor(screen), preprocessor(expert)
+    same = _same_preprocessing(screen, expert)
+    warm_up(session, screen, ours)
+
+    def prepare(content: Any) -> tuple[Array, Array]:
+        item = _prepared(ours, content)
+        return item, item if same else _prepared(theirs, content)
+
+    async def describe() -> dict[str, Any]:
+        providers = {"asked": session.provider_asked, "got": session.provider_got, "variant": session.variant}
+        return {
+            "screen": _described(screen, screen_tag, providers),
+            "expert": _described(expert, expert_tag, await ask_providers()),
+            "operating_point": point.model_dump(),
+        }
+
+    cascade = Cascade(
+        labels=screen.manifest.labels,
+        screen=lambda items: session.run(ours.collate(items)),
+        expert=ask,
+        point=point,
+    )
+    return Modality(cascade=cascade, prepare=prepare, screen_tag=screen_tag, expert_tag=expert_tag, describe=describe)
+
+
+def _prepared(preprocess: TextEncoder | ImageDecoder, content: Any) -> Array:
+    return preprocess.encode(content) if isinstance(preprocess, TextEncoder) else preprocess.decode(content)
+
+
+def _same_preprocessing(one: Artifact, other: Artifact) -> bool:
+    if one.manifest.settings != other.manifest.settings:
+        return False
+    settings = one.manifest.settings
+    if isinstance(settings, TextSettings):
+        return one.manifest.files[settings.tokenizer] == other.manifest.files[settings.tokenizer]
+    return True
+
+
+def _described(artifact: Artifact, tag: str, providers: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        "tag": tag,
+        "digest": artifact.digest,
+        "labels": artifact.manifest.labels,
+        "quality": artifact.manifest.quality,
+        "execution_provider": dict(providers),
+    }
