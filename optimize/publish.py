@@ -33,7 +33,8 @@ def publish(folder: Path) -> str:
         "quality": manifest.quality,
         "times": manifest.times,
     }
-    with bentoml.models.create(manifest.name, labels=labels, metadata=metadata) as model:
+    module = f"sieve.{manifest.role}"
+    with bentoml.models.create(manifest.name, module=module, labels=labels, metadata=metadata) as model:
         shutil.copytree(folder, model.path, dirs_exist_ok=True)
     return str(model.tag)
 

@@ -35,6 +35,8 @@ class TrainingConfig(BaseModel):
     crop: int = Field(default=0, ge=0)
     flip: bool = False
     views: int = Field(default=1, ge=1)
+    train_embeddings: bool = True
+    """False leaves BERT's word embeddings as they are: most of its values, and half the time of a step."""
 
     def augmentation(self, seed: int) -> Augmentation:
         return Augmentation(crop=self.crop, flip=self.flip, seed=seed)
@@ -63,6 +65,8 @@ def train(
     there, and the file is removed at the end. The caller names one file for each distinct configuration.
     """
     torch.manual_seed(seed)
+    if not config.train_embeddings:
+        model.get_input_embeddings().requires_grad_(False)
     steps = -(-len(data) // config.batch_size) * config.epochs
     optimizer = _optimizer(model, config)
     schedule = get_cosine_schedule_with_warmup(optimizer, int(steps * config.warmup_share), steps)
@@ -86,7 +90,7 @@ def train(
             _keep(resume, model, optimizer, schedule, epoch + 1)
     if resume is not None:
         resume.unlink(missing_ok=True)
-    return model.eval()
+    return model.requires_grad_(True).eval()
 
 
 def augmented_tensors(

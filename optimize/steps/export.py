@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Literal
 
 import onnx
-from optimum.exporters.onnx import onnx_export_from_model
+from optimum.exporters.onnx import export as export_graph
 from optimum.exporters.onnx.model_configs import ResNetOnnxConfig
 from optimum.exporters.tasks import TasksManager
 from pydantic import BaseModel, ConfigDict, Field
@@ -16,7 +15,7 @@ from transformers import PreTrainedModel
 from optimize.graphs import quiet, save_graph
 
 # What optimum writes for transformers' ResNet holds for the CIFAR ResNet: pixel_values in, logits out.
-TasksManager.create_register("onnx", overwrite_existing=True)("cifar_resnet", "image-classification")(ResNetOnnxConfig)
+TasksManager.create_register("onnx", overwrite_existing=True)("cifar-resnet", "image-classification")(ResNetOnnxConfig)
 
 
 class ExportConfig(BaseModel):
@@ -32,11 +31,15 @@ def export(model: PreTrainedModel, config: ExportConfig, output: Path) -> Path:
     """Write `model` to the file `output` (.onnx): `logits` float32 [batch, labels] out."""
     text = "ForSequenceClassification" in type(model).__name__
     task = "text-classification" if text else "image-classification"
-    beside = output.with_name(f"{output.stem}.exporting")
-    shutil.rmtree(beside, ignore_errors=True)
+    make_config = TasksManager.get_exporter_config_constructor(
+        exporter="onnx",
+        task=task,
+        model_type=model.config.model_type.replace("_", "-"),
+        library_name="transformers",
+    )
+    beside = output.with_suffix(".exporting")
     with quiet():
-        onnx_export_from_model(model, beside, opset=config.opset, task=task, do_validation=False)
-    graph = onnx.load(beside / "model.onnx")
-    save_graph(graph, output)
-    shutil.rmtree(beside)
+        export_graph(model, make_config(model.config), beside, opset=config.opset, device="cpu")
+    save_graph(onnx.load(beside), output)
+    beside.unlink()
     return output

@@ -1,0 +1,62 @@
+"""Who may import whom, and how large a file may get: the architecture, held by one test."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SOURCES = [
+    ROOT / "service.py",
+    *sorted((ROOT / "serving").rglob("*.py")),
+    *sorted((ROOT / "optimize").rglob("*.py")),
+    *(sorted((ROOT / "loadtest").rglob("*.py"))),
+]
+MAX_LINES = 300
+FORBIDDEN = {
+    "serving": {"bentoml", "torch", "transformers", "optimize", "service"},
+    "optimize": {"service", "loadtest"},
+    "loadtest": {"service", "serving", "optimize"},
+    "service": {"torch", "transformers", "optimize", "loadtest"},
+}
+
+
+def imported(path: Path) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module)
+            names.update(f"{node.module}.{alias.name}" for alias in node.names)
+    return names
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_a_file_keeps_the_rules(path: Path) -> None:
+    relative = path.relative_to(ROOT)
+    part = relative.parts[0].removesuffix(".py")
+    roots = {name.partition(".")[0] for name in imported(path)}
+    assert not roots & FORBIDDEN[part], f"{relative} imports {roots & FORBIDDEN[part]}"
+    if relative.as_posix() not in ("service.py", "optimize/publish.py"):
+        assert "bentoml" not in roots
+    if relative.parts[:2] == ("optimize", "steps"):
+        assert not any(name.startswith("optimize.steps") for name in imported(path)), "a step imports another step"
+    if path.name not in ("service.py", "__main__.py"):
+        assert not any(word in path.read_text() for word in ("environ", "getenv")), "reads the environment"
+    assert len(path.read_text().splitlines()) <= MAX_LINES
+
+
+def test_steps_are_imported_by_the_build_and_recipe_alone() -> None:
+    allowed = {"build.py", "recipe.py"}
+    for path in SOURCES:
+        if any(name.startswith("optimize.steps.") for name in imported(path)):
+            assert path.name in allowed, path
+
+
+def test_every_step_has_one_test_file() -> None:
+    steps = {path.stem for path in (ROOT / "optimize" / "steps").glob("*.py")} - {"__init__"}
+    tests = {path.stem.removeprefix("test_") for path in (ROOT / "tests" / "optimize" / "steps").glob("test_*.py")}
+    assert steps == tests

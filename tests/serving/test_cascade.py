@@ -1,0 +1,104 @@
+"""The cascade's decisions, with an expert that can be made late, refusing or dead."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+from serving.budget import Budget
+from serving.cascade import Cascade, Outcome
+from serving.deferral import OperatingPoint
+from serving.errors import StageDownError, StageRefusedError
+from serving.telemetry import Timings
+
+
+class Expert:
+    """Answers "b" for everything, after `delay_s`, or raises `error`; keeps what it was asked."""
+
+    def __init__(self, delay_s: float = 0.0, error: Exception | None = None) -> None:
+        self.delay_s, self.error = delay_s, error
+        self.calls: list[list[int]] = []
+
+    async def __call__(self, items: Sequence[Any]) -> Any:
+        self.calls.append([int(item[0]) for item in items])
+        if self.error:
+            raise self.error
+        await asyncio.sleep(self.delay_s)
+        return np.tile(np.array([0.0, 9.0], dtype=np.float32), (len(items), 1))
+
+
+def screen(items: Sequence[Any]) -> Any:
+    """Says "a"; the item's number is the logit, so 0 is quite unsure and 9 quite sure."""
+    return np.array([[float(item[0]), 0.0] for item in items], dtype=np.float32)
+
+
+def classify(expert: Expert, numbers: list[int], *, budget_ms: float = 500, threshold: float = 0.9) -> list[Outcome]:
+    point = OperatingPoint(
+        threshold=threshold,
+        screen_digest="s",
+        expert_digest="e",
+        selection_size=1,
+        escalation_share=0,
+        agreement_share=1,
+    )
+    cascade = Cascade(labels=("a", "b"), screen=screen, expert=expert, point=point)
+    items = [np.array([number]) for number in numbers]
+    theirs = [np.array([100 + number]) for number in numbers]
+    return asyncio.run(cascade.classify(items, theirs, Budget(time.monotonic(), budget_ms), Timings()))
+
+
+def test_only_the_unsure_are_escalated_in_one_call_and_in_order() -> None:
+    expert = Expert()
+    outcomes = classify(expert, [9, 0, 8, 1, 0])
+    assert expert.calls == [[100, 101, 100]]
+    assert [o.stage for o in outcomes] == ["screen", "expert", "screen", "expert", "expert"]
+    assert [o.answer.label for o in outcomes] == ["a", "b", "a", "b", "b"]
+    assert [o.escalated for o in outcomes] == [False, True, False, True, True]
+    assert all(o.degraded is None for o in outcomes)
+
+
+def test_the_expert_is_left_alone_when_all_are_sure() -> None:
+    expert = Expert()
+    classify(expert, [9, 9], threshold=0.0)
+    assert expert.calls == []
+
+
+@pytest.mark.parametrize(
+    ("expert", "reason"),
+    [
+        (Expert(delay_s=5), "deadline"),
+        (Expert(error=StageRefusedError("full")), "shed"),
+        (Expert(error=StageDownError("gone")), "down"),
+    ],
+    ids=["late", "refuses", "down"],
+)
+def test_the_screens_answer_goes_out_degraded(expert: Expert, reason: str) -> None:
+    begin = time.monotonic()
+    sure, unsure = classify(expert, [9, 0], budget_ms=60)
+    assert time.monotonic() - begin < 2
+    assert (sure.degraded, sure.escalated) == (None, False)
+    assert (unsure.stage, unsure.escalated, unsure.degraded) == ("screen", True, reason)
+    assert unsure.answer.label == "a"
+
+
+def test_a_spent_budget_does_not_ask_the_expert() -> None:
+    expert = Expert()
+    (outcome,) = classify(expert, [0], budget_ms=1e-6)
+    assert (outcome.degraded, expert.calls) == ("deadline", [])
+
+
+def test_a_fault_in_our_own_code_is_not_hidden() -> None:
+    with pytest.raises(ZeroDivisionError):
+        classify(Expert(error=ZeroDivisionError()), [0])
+
+
+def test_a_large_batch_goes_to_a_thread_with_the_same_answers() -> None:
+    expert = Expert()
+    numbers = [9 if i % 3 else 0 for i in range(64)]
+    outcomes = classify(expert, numbers)
+    assert [o.stage for o in outcomes] == ["screen" if n else "expert" for n in numbers]
