@@ -5,6 +5,7 @@ keeps the arguments in the Bento. An empty name leaves a modality out.
 """
 
 import gc
+import logging
 import typing as t
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from pydantic import BaseModel
 from serving.api import Api
 from serving.artifact import Artifact
 from serving.errors import SieveError, StageDownError, StageRefusedError
-from serving.modality import Modality, open_modality, preprocessor, warm_up
+from serving.modality import Modality, open_modality, preprocessor, require_pair, warm_up
 from serving.session import Session
 
 
@@ -27,10 +28,12 @@ class Cascades(BaseModel):
     image: str = "demo-image"
 
 
+logger = logging.getLogger("sieve")
 NAMES = bentoml.use_arguments(Cascades)
 
 # Sized for a budget of at most one second: BentoML keeps a timer and the request's context alive for this long.
 TRAFFIC = {"timeout": 2}
+UNREACHABLE = (bentoml.exceptions.BentoMLException, aiohttp.ClientError, OSError)
 QUIET = {"access": {"enabled": False}}
 EXPERT = {
     "traffic": TRAFFIC,
@@ -132,31 +135,59 @@ class Cascade:
             self.modalities["image"] = modality(self.image_screen, self.image_expert_model, self.image_expert)
         settle()
 
+    @bentoml.on_deployment
+    @staticmethod
+    def check() -> None:
+        """Before any worker starts: a pair that cannot be served ends `bentoml serve` with one sentence."""
+        for name in filter(None, (NAMES.text, NAMES.image)):
+            pair = [opened(stored(name, role).resolve()) for role in ("screen", "expert")]
+            try:
+                require_pair(*pair)
+            except SieveError as error:
+                raise SystemExit(f"{name}: {error}") from None
+
+
+class RemoteExpert:
+    """An expert's service, asked through BentoML's client; what goes wrong on the way becomes a StageError."""
+
+    def __init__(self, remote: t.Any, tag: str) -> None:
+        self._remote, self._tag = remote, tag
+        self._up = True
+
+    async def __call__(self, items: t.Sequence[t.Any]) -> t.Any:
+        try:
+            logits = np.stack(await self._remote.to_async.classify(items=list(items)))
+        except bentoml.exceptions.ServiceUnavailable as error:
+            raise StageRefusedError(str(error)) from None
+        except UNREACHABLE as error:
+            # Once for each outage: under load it would fill the log.
+            if self._up:
+                logger.warning("%s does not answer, its screen answers alone: %r", self._tag, error)
+            self._up = False
+            raise StageDownError(f"{type(error).__name__}: {error}") from None
+        if not self._up:
+            logger.warning("%s answers again", self._tag)
+        self._up = True
+        return logits
+
+    async def providers(self) -> dict[str, str]:
+        """The execution provider asked for and got, or why it cannot be told."""
+        try:
+            return dict(await self._remote.to_async.providers())
+        except UNREACHABLE as error:
+            return {"error": f"the expert does not answer ({type(error).__name__})"}
+
 
 def modality(screen: bentoml.Model, expert: bentoml.Model, remote: t.Any) -> Modality:
     """Open a screen and tie it to its expert's service."""
-
-    async def ask(items: t.Sequence[t.Any]) -> t.Any:
-        try:
-            return np.stack(await remote.to_async.classify(items=list(items)))
-        except bentoml.exceptions.ServiceUnavailable as error:
-            raise StageRefusedError(str(error)) from None
-        except (bentoml.exceptions.BentoMLException, aiohttp.ClientError, OSError) as error:
-            raise StageDownError(f"{type(error).__name__}: {error}") from None
-
-    async def ask_providers() -> dict[str, str]:
-        try:
-            return dict(await remote.to_async.providers())
-        except (bentoml.exceptions.BentoMLException, aiohttp.ClientError, OSError) as error:
-            return {"error": f"the expert does not answer ({type(error).__name__})"}
-
+    asked = RemoteExpert(remote, str(expert.tag))
     return open_modality(
         screen=opened(screen),
         screen_tag=str(screen.tag),
         expert=opened(expert),
         expert_tag=str(expert.tag),
-        ask=ask,
-        ask_providers=ask_providers,
+        ask=asked,
+        ask_providers=asked.providers,
     )
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 from starlette.applications import Starlette
-from starlette.datastructures import UploadFile
+from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -105,7 +105,10 @@ class Api:
     def _modality(self, name: str) -> Modality:
         modality = self._modalities().get(name)
         if modality is None:
-            raise NotServedError(f"this service was started without a {name} cascade; start it with --arg {name}=NAME")
+            article = "an" if name == "image" else "a"
+            raise NotServedError(
+                f"this service was started without {article} {name} cascade; start it with --arg {name}=NAME"
+            )
         return modality
 
     def _guarded(
@@ -123,8 +126,6 @@ class Api:
                     body["timings_ms"] = timings.as_dict()
             except SieveError as error:
                 body, status = {"error": _error(error)}, _status(error)
-            except HTTPException as error:
-                body, status = {"error": {"field": "body", "message": error.detail}}, 400
             except Exception:
                 logger.exception("request %s failed", request_id)
                 message = "the service failed on this request; its log has the cause under the request id"
@@ -207,13 +208,13 @@ async def _image_and_budget(request: Request) -> tuple[bytes, float | None]:
         length = request.headers.get("content-length", "")
         if length.isdigit() and int(length) > MAX_UPLOAD_BYTES:
             raise InvalidInputError("image", f"must have at most {MAX_BYTES:,} bytes, got more; send a smaller image")
-        async with request.form(max_files=1, max_fields=8) as form:
-            upload = form.get("image")
-            if not isinstance(upload, UploadFile):
-                got = "a text field" if isinstance(upload, str) else "no such field"
-                raise InvalidInputError("image", f"must be a file of the form, got {got}; send one named image")
-            stated = form.get("budget_ms", stated)
-            return await upload.read(MAX_BYTES + 1), _number(stated)
+        try:
+            async with request.form(max_files=1, max_fields=8) as form:
+                return await _image_of(form), _number(form.get("budget_ms", stated))
+        except HTTPException as error:
+            raise MalformedError(
+                "body", f"must be a multipart form, got one that is broken ({error.detail}); let an HTTP client make it"
+            ) from None
     if kind in ("image/jpeg", "image/png"):
         return await _body(request, MAX_BYTES, "image"), _number(stated)
     raise MalformedError(
@@ -221,6 +222,14 @@ async def _image_and_budget(request: Request) -> tuple[bytes, float | None]:
         "must come as multipart/form-data with a file named image, or as a body of type image/jpeg or image/png, "
         f"got {'another content type' if kind else 'no content type'}; set the Content-Type header",
     )
+
+
+async def _image_of(form: FormData) -> bytes:
+    upload = form.get("image")
+    if not isinstance(upload, UploadFile):
+        got = "a text field" if isinstance(upload, str) else "no such field"
+        raise InvalidInputError("image", f"must be a file of the form, got {got}; send one named image")
+    return await upload.read(MAX_BYTES + 1)
 
 
 def _number(stated: Any) -> float | None:

@@ -53,6 +53,15 @@ def example_item(settings: TextSettings | ImageSettings) -> Array:
     return np.zeros((len(settings.mean), settings.height, settings.width), dtype=np.float32)
 
 
+def require_pair(screen: Artifact, expert: Artifact) -> OperatingPoint:
+    """The operating point of a screen and an expert; ArtifactError when they were not published together."""
+    point = OperatingPoint.read(screen.folder)
+    point.require_pair(screen.digest, expert.digest)
+    if screen.manifest.labels != expert.manifest.labels:
+        raise ArtifactError("screen and expert have different labels; publish both from one run")
+    return point
+
+
 def open_modality(
     *,
     screen: Artifact,
@@ -67,10 +76,7 @@ def open_modality(
 
     Raises ArtifactError when the two were not published together.
     """
-    point = OperatingPoint.read(screen.folder)
-    point.require_pair(screen.digest, expert.digest)
-    if screen.manifest.labels != expert.manifest.labels:
-        raise ArtifactError(f"{screen_tag} and {expert_tag} have different labels; publish both from one run")
+    point = require_pair(screen, expert)
     session = Session(screen, threads=threads)
     ours, theirs = preprocessor(screen), preprocessor(expert)
     same = _same_preprocessing(screen, expert)

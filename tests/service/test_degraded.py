@@ -1,0 +1,113 @@
+"""What a client sees when the expert is late or gone, and what the operator sees when a model is missing."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from serving.artifact import OPERATING_POINT, write_json
+from tests.conftest import ROOT, TinyCascades, optimize
+from tests.service.conftest import command, serve
+
+TEXT_ONLY = ("--arg", "text=tiny-text", "--arg", "image=")
+
+
+@pytest.fixture(scope="module")
+def always_escalating(tiny_cascades: TinyCascades, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A BentoML home whose text screen never trusts itself: every text escalates."""
+    folder = tmp_path_factory.mktemp("always")
+    for role in ("screen", "expert"):
+        name = f"tiny-text-{role}"
+        shutil.copytree(tiny_cascades.artifact("tiny-text", role), folder / name)
+    point = json.loads((folder / "tiny-text-screen" / OPERATING_POINT).read_text())
+    write_json(folder / "tiny-text-screen" / OPERATING_POINT, {**point, "threshold": 1.1})
+    home = folder / "home"
+    publish(folder, home)
+    return home
+
+
+def publish(folder: Path, home: Path) -> None:
+    program = "import sys; from pathlib import Path; from optimize.publish import publish; "
+    program += "[publish(Path(p)) for p in sys.argv[1:]]"
+    line, environment = command(home=home)
+    folders = [str(folder / f"tiny-text-{role}") for role in ("screen", "expert")]
+    subprocess.run([line[0], "-c", program, *folders], check=True, env=environment, cwd=ROOT)
+
+
+def test_deadline_and_death_of_the_expert(always_escalating: Path, tmp_path: Path) -> None:
+    text = {"text": "where is my refund", "budget_ms": 1000}
+    with (
+        serve(*TEXT_ONLY, home=always_escalating, folder=ROOT, log=tmp_path / "log") as server,
+        server.client() as client,
+    ):
+        fine = client.post("/classify_text", json=text).json()
+        assert (fine["stage"], fine["escalated"], fine["degraded"]) == ("expert", True, None)
+
+        late = client.post("/classify_text", json={**text, "budget_ms": 0.05}).json()
+        assert (late["stage"], late["escalated"], late["degraded"]) == ("screen", True, "deadline")
+
+        worker = server.worker("TextExpert")
+        os.kill(worker, signal.SIGSTOP)
+        begin = time.monotonic()
+        stuck = client.post("/classify_text", json={**text, "budget_ms": 200}).json()
+        assert time.monotonic() - begin < 5
+        assert (stuck["stage"], stuck["degraded"]) == ("screen", "deadline")
+        os.kill(worker, signal.SIGCONT)
+
+        os.kill(worker, signal.SIGKILL)
+        seen = set()
+        for _ in range(40):
+            answer = client.post("/classify_text", json=text)
+            assert answer.status_code == 200
+            seen.add(answer.json()["degraded"])
+            if None in seen:
+                break
+            time.sleep(0.5)
+        assert seen & {"down", "deadline"}, "the expert was gone for a while"
+        assert None in seen, "the expert came back by itself"
+
+        missing = client.post("/classify_image", content=b"x", headers={"content-type": "image/png"})
+        assert missing.status_code == 404
+        assert "without an image cascade" in missing.json()["error"]["message"]
+
+
+def test_an_empty_store_names_the_command(tmp_path: Path) -> None:
+    line, environment = command("serve", "--port", "0", "--arg", "text=tiny-text", home=tmp_path)
+    done = subprocess.run(line, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    said = done.stdout + done.stderr
+    assert done.returncode != 0
+    assert "python -m optimize run" in said
+    assert "make demo" in said
+    assert "Traceback" not in said
+
+
+def test_a_pair_that_does_not_match_is_refused(tiny_cascades: TinyCascades, tmp_path: Path) -> None:
+    folder = tmp_path / "artifacts"
+    for role in ("screen", "expert"):
+        shutil.copytree(tiny_cascades.artifact("tiny-text", role), folder / f"tiny-text-{role}")
+    path = folder / "tiny-text-screen" / OPERATING_POINT
+    write_json(path, {**json.loads(path.read_text()), "expert_digest": "0" * 64})
+    publish(folder, tmp_path / "home")
+    line, environment = command("serve", "--port", "0", *TEXT_ONLY, home=tmp_path / "home")
+    done = subprocess.run(line, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    said = done.stdout + done.stderr
+    assert done.returncode != 0
+    assert "tiny-text: the operating point was chosen for another pair" in said
+    assert "Traceback" not in said
+
+
+def test_publishing_twice_keeps_one_entry(tiny_cascades: TinyCascades, tiny_recipes: dict[str, Path]) -> None:
+    recipe, build = tiny_recipes["tiny-text"], tiny_cascades.builds["tiny-text"]
+    before = optimize("publish", recipe, "--build", build, home=tiny_cascades.home).stdout
+    assert before == optimize("publish", recipe, "--build", build, home=tiny_cascades.home).stdout
+    line, environment = command("models", "list", home=tiny_cascades.home)
+    listed = subprocess.run(line, env=environment, capture_output=True, text=True, check=True).stdout
+    assert listed.count("tiny-text-screen:") == 1
+    assert "sieve.screen" in listed
