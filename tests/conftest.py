@@ -49,7 +49,7 @@ step = "quantize"
 [[screen]]
 step = "distill"
 layers = [0, 3]
-epochs = 1
+epochs = 3
 learning_rate = 1e-3
 
 [[screen]]
@@ -173,7 +173,8 @@ def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_recipes(tiny_bert: Path) -> dict[str, Path]:
     """Recipe files of the two tiny cascades; their relative paths start at the files' folder."""
-    write_messages(tiny_bert.parent / "messages.csv", 900)
+    with (tiny_bert.parent / "messages.csv").open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([("text", "label"), *messages(900, seed=5)])
     paths = {}
     for name, text in (("tiny-text", TEXT_RECIPE), ("tiny-image", IMAGE_RECIPE)):
         paths[name] = tiny_bert.parent / f"{name}.toml"
@@ -181,23 +182,22 @@ def tiny_recipes(tiny_bert: Path) -> dict[str, Path]:
     return paths
 
 
-def write_messages(path: Path, count: int) -> None:
-    """Labelled messages with one open matter each: a tiny BERT learns them, and its student misses some."""
+def messages(count: int, seed: int) -> list[tuple[str, str]]:
+    """(text, label) pairs with one open matter each: a tiny BERT learns them, and its student misses some."""
     from optimize.payments import OPEN
 
-    rng = random.Random(5)
+    rng = random.Random(seed)
     slots = {"shop": ["Nordmarkt", "BlueRail", "the vet"], "person": ["Jonas", "Priya"], "when": ["today", "on Monday"]}
-    with path.open("w", newline="", encoding="utf-8") as file:
-        rows = csv.writer(file)
-        rows.writerow(["text", "label"])
-        for number in range(count):
-            label = list(OPEN)[number % len(OPEN)]
-            filled = {name: rng.choice(values) for name, values in slots.items()}
-            words = rng.choice(OPEN[label]).format(amount=f"{rng.randint(1, 999)} euros", **filled).split()
-            # Taking two words out makes hundreds of different messages of three dozen sentences.
-            for _ in range(2):
-                words.pop(rng.randrange(len(words)))
-            rows.writerow([" ".join(words), label])
+    rows = []
+    for number in range(count):
+        label = list(OPEN)[number % len(OPEN)]
+        filled = {name: rng.choice(values) for name, values in slots.items()}
+        words = rng.choice(OPEN[label]).format(amount=f"{rng.randint(1, 999)} euros", **filled).split()
+        # Taking two words out makes hundreds of different messages of three dozen sentences.
+        for _ in range(2):
+            words.pop(rng.randrange(len(words)))
+        rows.append((" ".join(words), label))
+    return rows
 
 
 def optimize(*arguments: object, home: Path | None = None, check: bool = True) -> subprocess.CompletedProcess[str]:

@@ -19,12 +19,12 @@ from serving.artifact import Artifact
 from serving.deferral import OperatingPoint
 from serving.modality import preprocessor
 from serving.session import Session
-from tests.conftest import TinyCascades
+from tests.conftest import TinyCascades, messages
 from tests.service.conftest import Server
 from tests.serving.test_image import animation, encoded, enormous, noise
 
-# One open matter each, as in the training data, and two or three matters, which it never saw.
-TEXTS = [text for text, _ in generate(64, seed=99)]
+# One open matter, as in the training data, and by turns two or three matters, which it never saw.
+TEXTS = [text for pair in zip(messages(32, seed=9), generate(32, seed=99), strict=True) for text, _ in pair]
 PATIENT_MS = 1000
 
 
