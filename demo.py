@@ -22,17 +22,17 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from rich.console import Console
 from rich.table import Table
 
+from optimize.graphs import quiet
 from optimize.payments import generate
+from optimize.progress import console
 from optimize.recipes import shipped_recipes
 from serving.artifact import write_json
 
 RECIPES = ("demo-text", "demo-image")
 BUILD = Path("build")
 START_LIMIT_S = 120
-console = Console()
 
 
 def main() -> int:
@@ -116,8 +116,9 @@ def digit_images(count: int) -> Iterator[tuple[str, bytes, str]]:
     """PNG files of scikit-learn's digits from the recipe's holdout: (name, file, label)."""
     from PIL import Image
 
-    from optimize.data import load_splits
-    from optimize.recipe import read_recipe
+    with quiet():
+        from optimize.data import load_splits
+        from optimize.recipe import read_recipe
 
     recipe = read_recipe(str(shipped_recipes()["demo-image"]))
     splits = load_splits(recipe.data, seed=recipe.seed, root=Path())

@@ -17,6 +17,7 @@ from serving.artifact import (
     OPERATING_POINT,
     Artifact,
     Manifest,
+    Provider,
     TextSettings,
     Variant,
     VariantName,
@@ -25,6 +26,7 @@ from serving.artifact import (
 )
 from serving.deferral import OperatingPoint
 
+_VARIANTS: dict[str, VariantName] = {"fp32": "cpu-fp32", "int8": "cpu-int8", "fp16": "gpu-fp16"}
 _PACKAGES = ("torch", "transformers", "optimum", "optimum-onnx", "onnx", "onnxruntime-gpu", "neural-compressor")
 _PACKAGES += ("torch-pruning", "tokenizers", "numpy", "pillow")
 
@@ -39,11 +41,17 @@ def chosen_variants(
 ) -> dict[VariantName, Result]:
     """The graphs to publish, by variant; where two compete for one variant, the faster one."""
     published = {verdict.graph for verdict in verdicts if verdict.published}
-    chosen: dict[VariantName, Result] = {}
-    for graph in sorted(graphs, key=lambda graph: -latency[graph.name].median_ms):
-        if graph.name in published:
-            chosen["cpu-int8" if graph.precision == "int8" else "cpu-fp32"] = graph
-    return chosen
+    measured = [graph for graph in graphs if graph.name in published]
+    ordered = sorted(measured, key=lambda graph: -latency[graph.name].median_ms)
+    return {_VARIANTS[graph.precision]: graph for graph in ordered}
+
+
+def default_variant(
+    chosen: Mapping[VariantName, Result], latency: Mapping[str, Latency], provider: Provider
+) -> VariantName | None:
+    """The fastest of the chosen variants for a provider; None when there is none."""
+    fitting = [name for name, graph in chosen.items() if graph.provider == provider]
+    return min(fitting, key=lambda name: latency[chosen[name].name].median_ms, default=None)
 
 
 def assemble(
@@ -68,7 +76,7 @@ def assemble(
         variants[name] = Variant(
             file=file,
             precision=graph.precision,
-            provider="CPUExecutionProvider",
+            provider=graph.provider,
             sha256=digest,
             size_bytes=graph.size_bytes,
         )
@@ -76,14 +84,14 @@ def assemble(
     if isinstance(settings, TextSettings):
         shutil.copy(build.teacher.path / settings.tokenizer, beside / settings.tokenizer)
         files[settings.tokenizer] = sha256_of(beside / settings.tokenizer)
-    fastest = min(chosen, key=lambda name: latency[chosen[name].name].median_ms)
     manifest = Manifest(
         name=folder.name,
         role=role,
         labels=build.splits.labels,
         settings=settings,
         variants=variants,
-        default_cpu=fastest,
+        default_cpu=default_variant(chosen, latency, "CPUExecutionProvider"),
+        default_gpu=default_variant(chosen, latency, "CUDAExecutionProvider"),
         files=files,
         provenance=_provenance(build),
         versions=versions(),

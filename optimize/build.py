@@ -32,7 +32,7 @@ from optimize.steps.fuse import FuseConfig, fuse
 from optimize.steps.prune import PruneConfig, prune
 from optimize.steps.quantize import QuantizeConfig, quantize_dynamic, quantize_static
 from optimize.training import train
-from serving.artifact import TextSettings, sha256_of, write_json
+from serving.artifact import Provider, TextSettings, sha256_of, write_json
 
 Role = Literal["teacher", "expert", "screen"]
 ROLES: tuple[Literal["expert", "screen"], ...] = ("expert", "screen")
@@ -55,6 +55,11 @@ class Result:
     @property
     def is_graph(self) -> bool:
         return self.path.suffix == ".onnx"
+
+    @property
+    def provider(self) -> Provider:
+        """Where the graph is meant to run."""
+        return "CUDAExecutionProvider" if self.precision == "fp16" else "CPUExecutionProvider"
 
     @property
     def size_bytes(self) -> int:
@@ -115,17 +120,20 @@ class Build:
 
     def _make_teacher(self, result: Result) -> None:
         torch.manual_seed(self.recipe.seed)
-        model, tokenizer = fetch_model(self.recipe.checkpoint, self.recipe.task, self.splits.labels, self.root)
-        if self.recipe.teacher:
+        recipe = self.recipe
+        model, tokenizer = fetch_model(
+            recipe.checkpoint, recipe.task, self.splits.labels, self.root, fresh_head=bool(recipe.teacher)
+        )
+        if recipe.teacher:
             start = save_model(model, self.folder / "checkpoint", tokenizer)
             preparer = self._preparer(start)
-            (config,) = self.recipe.teacher
+            (config,) = recipe.teacher
             model = fine_tune(
                 model,
                 config,
                 data=preparer.prepare(self.splits.train),
                 preparer=preparer,
-                seed=self.recipe.seed,
+                seed=recipe.seed,
                 resume=self._resume_file(result.key),
             )
         save_model(model, result.path, tokenizer)
@@ -190,7 +198,7 @@ class Build:
         teacher = self._load(self.teacher)
         if step.student is not None:
             weights = CifarCheckpoint(source="cifar-state-dict", path=step.student)
-            student, _ = fetch_model(weights, self.recipe.task, self.splits.labels, self.root)
+            student, _ = fetch_model(weights, self.recipe.task, self.splits.labels, self.root, fresh_head=False)
         else:
             student = make_student(teacher, step)
         student = distill(

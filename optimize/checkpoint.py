@@ -43,7 +43,7 @@ class FolderCheckpoint(_Source):
 
 
 class HubCheckpoint(_Source):
-    """A model on the hub, pinned by revision: a branch can move, so a commit or a tag is asked for."""
+    """A model on the hub (safetensors), pinned by revision: a branch can move, so name a commit or a tag."""
 
     source: Literal["hub"]
     id: str = Field(pattern=r"^[\w.-]+(/[\w.-]+)?$")
@@ -82,12 +82,13 @@ CheckpointConfig = Annotated[
 
 
 def fetch_model(
-    config: CheckpointConfig, task: Task, labels: tuple[str, ...], root: Path
+    config: CheckpointConfig, task: Task, labels: tuple[str, ...], root: Path, *, fresh_head: bool
 ) -> tuple[PreTrainedModel, Path | None]:
     """The model that `config` names, with a head for `labels`, and the folder its tokeniser lies in (text only).
 
-    A head of another size is replaced by a fresh one. Raises CheckpointError when the source is missing, is of
-    another architecture, or is on a hub that cannot be reached.
+    A head that names the same labels in another order is put into the order of `labels`. With `fresh_head` (something
+    will train it) a head that is missing or of another size is replaced by a fresh one. Raises CheckpointError when
+    the source is missing, is of another architecture, has no fitting head, or is on a hub that cannot be reached.
     """
     match config:
         case CifarCheckpoint():
@@ -101,8 +102,7 @@ def fetch_model(
             folder = _package_folder(config)
         case HubCheckpoint():
             folder = _download(config)
-    model = _auto_class(task).from_pretrained(folder, **_label_maps(labels), ignore_mismatched_sizes=True)
-    return model, folder if task == "text" else None
+    return _with_head(folder, task, labels, fresh_head), folder if task == "text" else None
 
 
 def load_model(folder: Path, task: Task) -> PreTrainedModel:
@@ -155,6 +155,25 @@ def _label_maps(labels: tuple[str, ...]) -> dict[str, Any]:
     return {"id2label": dict(enumerate(labels)), "label2id": {label: index for index, label in enumerate(labels)}}
 
 
+def _with_head(folder: Path, task: Task, labels: tuple[str, ...], fresh_head: bool) -> PreTrainedModel:
+    names = AutoConfig.from_pretrained(folder).id2label
+    theirs = tuple(names[index] for index in sorted(names))
+    model, report = _auto_class(task).from_pretrained(
+        folder, **_label_maps(labels), ignore_mismatched_sizes=True, output_loading_info=True
+    )
+    fresh = [*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])]
+    if fresh and not fresh_head:
+        raise CheckpointError(
+            f"checkpoint {folder} has no trained head for {len(labels)} labels ({', '.join(sorted(fresh))} would be "
+            'random); add [[teacher]] with step = "fine-tune", or name a checkpoint that was trained on these labels'
+        )
+    if not fresh and theirs != labels and set(theirs) == set(labels):
+        head = [module for module in model.modules() if isinstance(module, nn.Linear)][-1]
+        order = [theirs.index(label) for label in labels]
+        head.weight.data, head.bias.data = head.weight.data[order], head.bias.data[order]
+    return model
+
+
 def _existing(path: Path) -> Path:
     if not path.exists():
         raise CheckpointError(
@@ -194,7 +213,8 @@ def _download(config: HubCheckpoint) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
 
-    wanted = ["*.json", "*.safetensors", "vocab.txt"]
+    # Other formats of the same weights are left where they are.
+    wanted = ["*.json", "model*.safetensors", "vocab.txt"]
     try:
         return Path(snapshot_download(config.id, revision=config.revision, allow_patterns=wanted, etag_timeout=5))
     except (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError) as error:

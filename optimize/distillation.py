@@ -22,7 +22,7 @@ from transformers import PreTrainedModel
 
 from optimize.inputs import Prepared, Preparer, ordered_batches
 from optimize.progress import progress
-from optimize.training import Loss, TrainingConfig, augmented_tensors
+from optimize.training import Loss, TrainingConfig, augmented_tensors, training_device
 
 
 class DistillationConfig(TrainingConfig):
@@ -63,12 +63,15 @@ def _run_view(
     teacher: PreTrainedModel, data: Prepared, preparer: Preparer, config: TrainingConfig, seed: int, view: int
 ) -> tuple[NDArray[np.float32], list[NDArray[np.float32]]]:
     rows: list[tuple[NDArray[np.int64], list[Tensor]]] = []
+    device = training_device()
+    teacher.to(device)
     with progress(f"teacher outputs, view {view + 1}/{config.views}", total=len(data)) as advance:
         for indices in ordered_batches(data, 64):
             inputs = augmented_tensors(data, preparer, config.augmentation(seed), indices, view)
-            output = teacher(**inputs, output_hidden_states=True)
-            rows.append((indices, [output.logits, *pooled_states(output)]))
+            output = teacher(**{n: tensor.to(device) for n, tensor in inputs.items()}, output_hidden_states=True)
+            rows.append((indices, [column.cpu() for column in (output.logits, *pooled_states(output))]))
             advance(len(indices))
+    teacher.cpu()
     place = np.argsort(np.concatenate([indices for indices, _ in rows]))
     columns = [torch.cat(parts).numpy()[place] for parts in zip(*(row for _, row in rows), strict=True)]
     return columns[0], columns[1:]
@@ -83,7 +86,7 @@ def distillation_loss(teacher: TeacherOutputs, config: DistillationConfig) -> Lo
     """The loss of a student; layers are matched from the top down, and left out where the widths differ."""
 
     def loss(output: Any, targets: Tensor, indices: NDArray[np.int64], view: int) -> Tensor:
-        soft_targets = torch.from_numpy(teacher.logits[view, indices]) / config.temperature
+        soft_targets = torch.from_numpy(teacher.logits[view, indices]).to(targets.device) / config.temperature
         soft = F.kl_div(
             F.log_softmax(output.logits / config.temperature, dim=-1),
             F.log_softmax(soft_targets, dim=-1),
@@ -101,11 +104,11 @@ def distillation_loss(teacher: TeacherOutputs, config: DistillationConfig) -> Lo
 
 def _hidden_loss(output: Any, teacher: TeacherOutputs, indices: NDArray[np.int64], view: int) -> Tensor:
     student = pooled_states(output)
-    terms = [torch.zeros(())]
+    terms = [torch.zeros((), device=output.logits.device)]
     for position, state in enumerate(student, start=1):
         followed = teacher.hidden[position * len(teacher.hidden) // len(student) - 1]
         if followed.shape[-1] == state.shape[-1]:
-            wanted = torch.from_numpy(followed[view, indices])
+            wanted = torch.from_numpy(followed[view, indices]).to(state.device)
             gap = F.normalize(state, dim=-1) - F.normalize(wanted, dim=-1)
             terms.append(gap.pow(2).sum(dim=-1).mean())
     return torch.stack(terms).sum() / len(student)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from optimize.assemble import assemble, chosen_variants, write_operating_point
+from optimize.assemble import assemble, chosen_variants, default_variant, write_operating_point
 from optimize.build import ROLES, Build
 from optimize.operating_point import choose
 from optimize.progress import console
@@ -28,7 +28,7 @@ def evaluate(build: Build) -> dict[str, Any]:
     on_selection = {result.name: logits_of(build, result, selection) for result in results}
     verdicts = {role: judge(build, role, on_selection, selection.targets, latency) for role in ROLES}
     variants = {role: chosen_variants(build.graphs(role), verdicts[role], latency) for role in ROLES}
-    default = {r: min(variants[r].values(), key=lambda graph: latency[graph.name].median_ms) for r in ROLES}
+    default = {r: variants[r][default_variant(variants[r], latency, "CPUExecutionProvider")] for r in ROLES}
 
     holdout = build.prepared("holdout")
     on_holdout = {result.name: logits_of(build, result, holdout) for result in results}

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-console = Console()
+# In a pipe or a file rich would fall back to 80 columns, which the tables do not fit into.
+console = Console(width=None if sys.stdout.isatty() else 120)
 
 
 @contextmanager

@@ -165,7 +165,7 @@ def _read_table(config: FilesData, path: Path | None, root: Path) -> Rows | None
         else:
             separator = "\t" if ".tsv" in full.suffixes else ","
             table = pandas.read_csv(full, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8")
-    except (OSError, ValueError, pandas.errors.ParserError) as error:
+    except (OSError, EOFError, ValueError, pandas.errors.ParserError) as error:
         raise DataError(f"data {full} cannot be read ({error}); it must be CSV, TSV (also .gz) or Parquet") from None
     for column in (config.text_column, config.label_column):
         if column not in table.columns:

@@ -35,13 +35,14 @@ class Measured:
         return float((self.holdout[name].argmax(axis=1) == self.targets).mean())
 
     def row(self, result: Result) -> dict[str, Any]:
+        """One result as JSON values; `latency_ms` is None for a GPU's graph on a machine without one."""
         return {
             "name": result.name,
             "runtime": "ONNX Runtime" if result.is_graph else "PyTorch",
             "precision": result.precision,
             "accuracy": round(self.accuracy(result.name), 5),
             "size_bytes": result.size_bytes,
-            "latency_ms": self.latency[result.name].as_dict(),
+            "latency_ms": self.latency[result.name].as_dict() if result.name in self.latency else None,
         }
 
 
@@ -58,6 +59,7 @@ def summarise(
         "data": build.splits.describe(),
         "seed": build.recipe.seed,
         "machine": {"cpu": _cpu(), "cores": os.cpu_count(), "python": platform.python_version()},
+        "rounds": next(iter(measured.latency.values())).rounds,
         "versions": versions(),
         "models": models,
         "ratios": _ratios(models),
@@ -83,10 +85,12 @@ def shortfalls(build: Build, ratios: Mapping[str, float]) -> list[str]:
 
 def tables(summary: Mapping[str, Any]) -> list[Table]:
     """The summary as tables for a terminal."""
-    steps = Table("step", "runs in", "accuracy", "size MB", "ms at batch 1", title=f"{summary['recipe']}: each step")
+    synthetic = " (synthetic data)" if summary["data"]["synthetic"] else ""
+    title = f"{summary['recipe']}{synthetic}"
+    steps = Table("step", "runs in", "accuracy", "size MB", "ms at batch 1", title=f"{title}: each step")
     for row in summary["steps"]:
         steps.add_row(row["name"], f"{row['runtime']} {row['precision']}", *_figures(row))
-    models = Table("model", "is", "accuracy", "size MB", "ms at batch 1", title=f"{summary['recipe']}: the models")
+    models = Table("model", "is", "accuracy", "size MB", "ms at batch 1", title=f"{title}: the models")
     for name, row in summary["models"].items():
         models.add_row(name, row["name"], *_figures(row))
     return [steps, models]
@@ -94,6 +98,8 @@ def tables(summary: Mapping[str, Any]) -> list[Table]:
 
 def _figures(row: Mapping[str, Any]) -> tuple[str, str, str]:
     latency = row["latency_ms"]
+    if latency is None:
+        return f"{row['accuracy']:.2%}", f"{row['size_bytes'] / 1e6:.2f}", "not measured"
     spread = f" ({latency['lower_quartile_ms']:.2f}-{latency['upper_quartile_ms']:.2f})" if len(latency) > 1 else ""
     return f"{row['accuracy']:.2%}", f"{row['size_bytes'] / 1e6:.2f}", f"{latency['median_ms']:.2f}{spread}"
 

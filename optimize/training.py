@@ -42,6 +42,11 @@ class TrainingConfig(BaseModel):
         return Augmentation(crop=self.crop, flip=self.flip, seed=seed)
 
 
+def training_device() -> torch.device:
+    """The GPU when torch has one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
 def cross_entropy(output: Any, targets: Tensor, _indices: NDArray[np.int64], _view: int) -> Tensor:
     """The plain loss on the data's own labels."""
     return nn.functional.cross_entropy(output.logits, targets)
@@ -59,12 +64,14 @@ def train(
     resume: Path | None = None,
     hidden_states: bool = False,
 ) -> PreTrainedModel:
-    """Train `model` in place and return it in evaluation mode.
+    """Train `model` in place, on the GPU when there is one, and return it on the CPU in evaluation mode.
 
     After each epoch the state goes to `resume` (written beside, then renamed); a run that finds the file goes on from
     there, and the file is removed at the end. The caller names one file for each distinct configuration.
     """
     torch.manual_seed(seed)
+    device = training_device()
+    model.to(device)
     if not config.train_embeddings:
         model.get_input_embeddings().requires_grad_(False)
     steps = -(-len(data) // config.batch_size) * config.epochs
@@ -79,8 +86,9 @@ def train(
             view = epoch % config.views
             for indices in shuffled_batches(data, config.batch_size, np.random.default_rng([seed, epoch])):
                 inputs = augmented_tensors(data, preparer, augmentation, indices, view)
+                inputs = {name: tensor.to(device) for name, tensor in inputs.items()}
                 output = model(**inputs, output_hidden_states=hidden_states)
-                value = loss(output, torch.from_numpy(data.targets[indices]), indices, view)
+                value = loss(output, torch.from_numpy(data.targets[indices]).to(device), indices, view)
                 optimizer.zero_grad(set_to_none=True)
                 value.backward()
                 nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -90,7 +98,7 @@ def train(
             _keep(resume, model, optimizer, schedule, epoch + 1)
     if resume is not None:
         resume.unlink(missing_ok=True)
-    return model.requires_grad_(True).eval()
+    return model.cpu().requires_grad_(True).eval()
 
 
 def augmented_tensors(
@@ -105,12 +113,18 @@ def augmented_tensors(
 
 def predict(model: PreTrainedModel, data: Prepared, preparer: Preparer, batch_size: int = 64) -> NDArray[np.float32]:
     """Logits float32 [items, labels] in the order of `data`."""
+    device = training_device()
+    model.to(device)
 
     @torch.inference_mode()
     def run(indices: NDArray[np.int64]) -> NDArray[np.float32]:
-        return np.asarray(model(**preparer.tensors([data.items[i] for i in indices])).logits.numpy())
+        inputs = preparer.tensors([data.items[i] for i in indices])
+        output = model(**{name: tensor.to(device) for name, tensor in inputs.items()})
+        return np.asarray(output.logits.cpu().numpy())
 
-    return collect(data, batch_size, run)
+    logits = collect(data, batch_size, run)
+    model.cpu()
+    return logits
 
 
 def _optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
@@ -135,7 +149,7 @@ def _keep(path: Path | None, model: nn.Module, optimizer: Any, schedule: Any, ep
 def _restore(path: Path | None, model: nn.Module, optimizer: Any, schedule: Any) -> int:
     if path is None or not path.exists():
         return 0
-    stored = torch.load(path, weights_only=True)
+    stored = torch.load(path, weights_only=True, map_location="cpu")
     for name, part in (("model", model), ("optimizer", optimizer), ("schedule", schedule)):
         part.load_state_dict(stored[name])
     return int(stored["epoch"])

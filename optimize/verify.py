@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,8 @@ from optimize.inputs import Prepared, Preparer, collect
 from optimize.measure import Latency, alternate
 from optimize.recipe import Gates
 from optimize.training import predict
-from serving.session import open_session
+from serving.artifact import Provider
+from serving.session import gpu_present, open_session
 
 Logits = NDArray[np.float32]
 
@@ -31,7 +33,8 @@ class Verdict:
     published: bool
     reasons: tuple[str, ...]
     accuracy_drop: float
-    speedup: float
+    speedup: float | None
+    """None where it could not be measured: a graph for a GPU on a machine without one."""
     logit_gap: float
     """Largest difference of a logit from the checkpoint's."""
 
@@ -43,18 +46,33 @@ def logits_of(build: Build, result: Result, data: Prepared) -> Logits:
     """Logits float32 [items, labels] of a checkpoint (PyTorch) or a graph (ONNX Runtime, as in service)."""
     if not result.is_graph:
         return predict(load_model(result.path, build.recipe.task), data, build.preparer)
-    session = open_session(result.path, "CPUExecutionProvider", threads=torch.get_num_threads())
+    # Without a GPU, fp16 is computed on the CPU: slow, and as exact.
+    provider = result.provider if gpu_present() else "CPUExecutionProvider"
+    session = open_session(result.path, provider, threads=torch.get_num_threads())
     return collect(data, 32, lambda indices: _run(session, build.preparer, [data.items[i] for i in indices]))
 
 
 def measure(build: Build, results: list[Result], data: Prepared, rounds: int) -> dict[str, Latency]:
-    """Latency at batch size 1 of each result, in turn, over the items of `data`; one thread each."""
+    """Latency at batch size 1 of each result, in turn, over the items of `data`; one thread each.
+
+    Graphs for a GPU are measured where there is one, and so is the plain export that they came from, under
+    `on_gpu(its name)`; elsewhere they are left out.
+    """
     calls = {}
     inputs = [build.preparer.collate([data.items[i]]) for i in range(min(rounds, len(data)))]
+
+    def add(name: str, path: Path, provider: Provider) -> None:
+        session = open_session(path, provider, threads=1)
+        calls[name] = lambda number: session.run(["logits"], inputs[number % len(inputs)])
+
     for result in results:
-        if result.is_graph:
-            session = open_session(result.path, "CPUExecutionProvider", threads=1)
-            calls[result.name] = lambda number, session=session: session.run(["logits"], inputs[number % len(inputs)])
+        if result.is_graph and result.provider == "CPUExecutionProvider":
+            add(result.name, result.path, result.provider)
+        elif result.is_graph:
+            if gpu_present():
+                plain = build.graphs(result.role)[0]
+                add(on_gpu(plain.name), plain.path, result.provider)
+                add(result.name, result.path, result.provider)
         else:
             model = load_model(result.path, build.recipe.task)
             calls[result.name] = lambda number, model=model: _forward(model, inputs[number % len(inputs)])
@@ -77,18 +95,31 @@ def judge(
     verdicts = [Verdict(plain.name, checkpoint.name, True, (), 0.0, 1.0, gap)]
     for graph in others:
         drop = _accuracy(logits[plain.name], targets) - _accuracy(logits[graph.name], targets)
-        speedup = latency[plain.name].median_ms / latency[graph.name].median_ms
+        speedup = _speedup(plain, graph, latency)
         gap = _gap(logits[graph.name], logits[checkpoint.name])
         reasons = _reasons(graph, gates, drop, speedup, gap)
         verdicts.append(Verdict(graph.name, plain.name, not reasons, reasons, drop, speedup, gap))
     return verdicts
 
 
-def _reasons(graph: Result, gates: Gates, drop: float, speedup: float, gap: float) -> tuple[str, ...]:
+def on_gpu(name: str) -> str:
+    """The name under which a float graph's latency on the GPU stands."""
+    return f"{name} on the GPU"
+
+
+def _speedup(plain: Result, graph: Result, latency: dict[str, Latency]) -> float | None:
+    if graph.provider == "CPUExecutionProvider":
+        return latency[plain.name].median_ms / latency[graph.name].median_ms
+    if graph.name not in latency:
+        return None
+    return latency[on_gpu(plain.name)].median_ms / latency[graph.name].median_ms
+
+
+def _reasons(graph: Result, gates: Gates, drop: float, speedup: float | None, gap: float) -> tuple[str, ...]:
     """What keeps a graph from being published; empty when nothing does."""
     reasons = []
-    if graph.precision == "fp16":
-        reasons.append("fp16 is for a GPU, and there is none here to measure it on")
+    if speedup is None:
+        reasons.append(f"{graph.precision} is for a GPU, and there is none here to measure it on")
     elif speedup <= gates.min_speedup:
         reasons.append(f"{speedup:.2f} times as fast as the graph it came from, more than {gates.min_speedup} is asked")
     if drop > gates.max_accuracy_drop:

@@ -200,9 +200,11 @@ def messages(count: int, seed: int) -> list[tuple[str, str]]:
     return rows
 
 
-def optimize(*arguments: object, home: Path | None = None, check: bool = True) -> subprocess.CompletedProcess[str]:
-    """Run `python -m optimize` as a user does, in a process of its own."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+def optimize(
+    *arguments: object, home: Path | None = None, check: bool = True, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    """Run `python -m optimize` as a user does, in a process of its own; `variables` go into its environment."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), **variables}
     if home is not None:
         environment["BENTOML_HOME"] = str(home)
     command = [sys.executable, "-m", "optimize", *map(str, arguments)]

@@ -10,6 +10,7 @@ import copy
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 from pydantic import Field
 from torch import nn
 from transformers import PreTrainedModel
@@ -83,8 +84,8 @@ def _shallower_resnet(teacher: PreTrainedModel, depths: tuple[int, ...]) -> PreT
         raise StepError(f"distill: depths {list(depths)} must name 1 up to {list(there)} blocks for each group")
     student = copy.deepcopy(teacher)
     for group, (want, have) in enumerate(zip(depths, there, strict=True)):
-        # The first block changes the shape and always stays; the others are taken evenly from the rest.
-        chosen = [0, *(round(1 + i * (have - 1) / max(want - 1, 1)) for i in range(want - 1))]
+        # The first block changes the shape and always stays; the others are taken evenly from the rest, the last too.
+        chosen = [0, *np.linspace(have - 1, 1, want - 1).round().astype(int)[::-1]]
         blocks = _group(student, group)
         kept = [blocks[index] for index in chosen]
         _set_group(student, group, nn.Sequential(*kept))

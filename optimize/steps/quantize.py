@@ -34,18 +34,25 @@ class QuantizeConfig(BaseModel):
 
 
 def quantize_dynamic(source: Path, output: Path) -> Path:
-    """INT8 weights, activations quantized as they come: for BERT, from the *unfused* export `source`."""
+    """INT8 weights, activations quantized as they come: for BERT, from the *unfused* export `source`.
+
+    Products of two activations (queries with keys, shares with values) stay in float: quantizing both sides anew for
+    each call cost more than it gave (MiniLM-L6, one thread: 6.1 against 6.7 ms at 96 tokens, 2.2 against 2.3 at 32).
+    """
     from optimum.onnxruntime import ORTQuantizer
     from optimum.onnxruntime.configuration import AutoQuantizationConfig
 
+    graph = onnx.load(source).graph
+    weights = {tensor.name for tensor in graph.initializer}
+    products = [node.name for node in graph.node if node.op_type == "MatMul" and node.input[1] not in weights]
     work = output.with_name(f"{output.stem}.quantizing")
     shutil.rmtree(work, ignore_errors=True)
     try:
         with quiet():
-            config = AutoQuantizationConfig.avx512_vnni(is_static=False, per_channel=True)
+            config = AutoQuantizationConfig.avx512_vnni(is_static=False, per_channel=True, nodes_to_exclude=products)
             ORTQuantizer(source, config=None).quantize(save_dir=work, quantization_config=config)
-        (graph,) = work.glob("*.onnx")
-        save_graph(onnx.load(graph), output)
+        (quantized,) = work.glob("*.onnx")
+        save_graph(onnx.load(quantized), output)
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return output
@@ -116,13 +123,21 @@ def _tune(
         INT8StaticQuantConfig(act_sym=False, act_algo="minmax"),
         INT8StaticQuantConfig(act_sym=False, act_algo="kl"),
     ]
+    scores = []
+
+    def score(run: nn.Module) -> float:
+        # The tuner asks for the float model's accuracy first, which is known.
+        scores.append(accuracy(run) if scores else float_accuracy)
+        return scores[-1]
+
     tuned = autotune(
         export(model, example, dynamic_shapes=dynamic),
         tune_config=TuningConfig(candidates, tolerable_loss=config.tolerable_loss / max(float_accuracy, 1e-9)),
-        eval_fn=accuracy,
+        eval_fn=score,
         run_fn=calibrate,
     )
-    if tuned is None:
+    # When none holds, the tuner gives back the best of them all the same.
+    if max(scores[1:]) < float_accuracy - config.tolerable_loss:
         raise StepError(
             f"quantize: no INT8 configuration stays within {config.tolerable_loss:.2%} of the accuracy in float "
             f"({float_accuracy:.2%}); allow more with `tolerable_loss`, or leave the step out"

@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from optimize.build import Build
+from optimize.checkpoint import load_model
+from optimize.steps.fine_tune import FineTuneConfig, fine_tune
+from optimize.training import predict
+from tests.optimize.conftest import result
+
+
+def test_the_teacher_is_better_than_the_checkpoint_it_came_from(build: Build) -> None:
+    holdout = build.prepared("holdout")
+    before, after = (
+        (
+            predict(load_model(folder, build.recipe.task), holdout, build.preparer).argmax(axis=1) == holdout.targets
+        ).mean()
+        for folder in (build.folder / "checkpoint", result(build, "teacher/fine-tune").path)
+    )
+    assert after > before + 0.3
+
+
+def test_embeddings_stay_when_they_are_not_trained(text_build: Build, tmp_path: Path) -> None:
+    model = load_model(text_build.folder / "checkpoint", "text")
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    config = FineTuneConfig(epochs=1, learning_rate=1e-3, train_embeddings=False)
+    data, preparer = text_build.train_set, text_build.preparer
+    trained = fine_tune(model, config, data=data, preparer=preparer, seed=1, resume=tmp_path / "resume.pt")
+    changed = {name for name, value in trained.state_dict().items() if not torch.equal(value, before[name])}
+    assert "classifier.weight" in changed
+    assert "bert.embeddings.word_embeddings.weight" not in changed
+    assert all(parameter.requires_grad for parameter in trained.parameters()), "only while it was training"

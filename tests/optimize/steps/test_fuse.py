@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from optimize.build import Build
+from optimize.checkpoint import load_model
+from optimize.steps.export import ExportConfig, export
+from optimize.steps.fuse import FuseConfig, fuse
+from tests.optimize.conftest import result, tiny_resnet50
+from tests.optimize.steps.test_export import run
+
+
+def operators(path: Path) -> Counter[str]:
+    return Counter(node.op_type for node in onnx.load(path).graph.node)
+
+
+@pytest.mark.parametrize("role", ["expert", "screen"])
+def test_a_fused_bert_has_fewer_operators_and_says_the_same(text_build: Build, tmp_path: Path, role: str) -> None:
+    source = result(text_build, f"{role}/export").path
+    config = load_model(text_build.checkpoint_of(role).path, "text").config
+    path = fuse(source, config, FuseConfig(), tmp_path / "fused.onnx")
+    before, after = operators(source), operators(path)
+    assert after.total() < before.total() / 2
+    assert after["SkipLayerNormalization"] == 2 * config.num_hidden_layers
+    inputs = text_build.preparer.collate(text_build.prepared("holdout").items[:8])
+    np.testing.assert_allclose(run(path, inputs), run(source, inputs), atol=1e-4)
+
+
+def test_half_precision_of_a_bert(text_build: Build, tmp_path: Path) -> None:
+    source = result(text_build, "expert/export").path
+    config = load_model(text_build.teacher.path, "text").config
+    path = fuse(source, config, FuseConfig(precision="fp16"), tmp_path / "half.onnx")
+    check_half(source, path, text_build.preparer.collate(text_build.prepared("holdout").items[:8]))
+
+
+def test_half_precision_of_a_resnet(tmp_path: Path) -> None:
+    model = tiny_resnet50()
+    source = export(model, ExportConfig(), tmp_path / "plain.onnx")
+    path = fuse(source, model.config, FuseConfig(precision="fp16"), tmp_path / "half.onnx")
+    pixels = np.random.default_rng(0).normal(size=(4, 3, 64, 64)).astype(np.float32)
+    check_half(source, path, {"pixel_values": pixels})
+
+
+def check_half(source: Path, path: Path, inputs: dict[str, np.ndarray]) -> None:
+    weights = {tensor.data_type for tensor in onnx.load(path).graph.initializer if len(tensor.dims) > 1}
+    assert onnx.TensorProto.FLOAT16 in weights
+    assert onnx.TensorProto.FLOAT not in weights
+    assert path.stat().st_size < 0.75 * source.stat().st_size
+    got, want = run(path, inputs), run(source, inputs)
+    assert got.dtype == np.float32, "inputs and outputs keep their types"
+    np.testing.assert_allclose(got, want, atol=0.03 * max(1.0, float(np.abs(want).max())))

@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+
+from optimize.build import Build
+from optimize.checkpoint import load_model
+from optimize.errors import StepError
+from optimize.steps.quantize import QuantizeConfig, quantize_dynamic, quantize_static
+from tests.optimize.conftest import result, tiny_resnet50, torch_logits
+from tests.optimize.steps.test_export import axes, run
+from tests.optimize.steps.test_fuse import operators
+
+
+def after_fusion(path: Path, folder: Path) -> Path:
+    """The graph as ONNX Runtime carries it out."""
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(folder / "optimized.onnx")
+    options.log_severity_level = 3
+    onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    return folder / "optimized.onnx"
+
+
+@pytest.mark.parametrize("role", ["expert", "screen"])
+def test_a_bert_multiplies_in_integers(text_build: Build, tmp_path: Path, role: str) -> None:
+    source = result(text_build, f"{role}/export").path
+    path = quantize_dynamic(source, tmp_path / "int8.onnx")
+    layers = load_model(text_build.checkpoint_of(role).path, "text").config.num_hidden_layers
+    # Four of the attention and two of the feed-forward of each layer, then the pooler and the head.
+    assert operators(path)["MatMulInteger"] == 6 * layers + 2
+    assert path.stat().st_size < source.stat().st_size
+    inputs = text_build.preparer.collate(text_build.prepared("holdout").items[:32])
+    agreement = (run(path, inputs).argmax(axis=1) == run(source, inputs).argmax(axis=1)).mean()
+    assert agreement > 0.9
+    assert axes(path) == axes(source)
+    assert [file.name for file in tmp_path.iterdir()] == ["int8.onnx"], "nothing is left beside it"
+
+
+def test_a_resnet_convolves_in_integers(image_build: Build, tmp_path: Path) -> None:
+    plain, path = (result(image_build, f"screen/{step}").path for step in ("export", "quantize"))
+    convolutions = operators(plain)["Conv"]
+    fused = operators(after_fusion(path, tmp_path))
+    assert (fused["QLinearConv"], fused["Conv"]) == (convolutions, 0)
+    assert fused["QLinearAdd"] >= 1, "at least where the shortcut keeps the shape"
+    types = {tensor.name: tensor.data_type for tensor in onnx.load(path).graph.initializer}
+    assert onnx.TensorProto.INT8 in types.values(), "weights lie in the file as int8"
+    points = [types[n.input[2]] for n in onnx.load(path).graph.node if n.op_type == "QuantizeLinear"]
+    assert set(points) == {onnx.TensorProto.UINT8}, "activations are uint8, VNNI's fast pair"
+    holdout = image_build.prepared("holdout")
+    inputs = image_build.preparer.collate(holdout.items)
+    ours, theirs = ((run(p, inputs).argmax(axis=1) == holdout.targets).mean() for p in (path, plain))
+    assert abs(ours - theirs) < 0.06
+    assert axes(path)["pixel_values"][0] == axes(path)["logits"][0] == "batch_size"
+
+
+def test_a_resnet_of_transformers(tmp_path: Path) -> None:
+    model = tiny_resnet50()
+    rng = np.random.default_rng(0)
+    batches = [rng.normal(size=(16, 3, 64, 64)).astype(np.float32) for _ in range(2)]
+    path = quantize_static(model, QuantizeConfig(), tmp_path / "q.onnx", calibration=batches, accuracy=lambda _: 1.0)
+    fused = operators(after_fusion(path, tmp_path))
+    assert fused["QLinearConv"] == 53
+    assert fused["Conv"] == 0
+    for size in (1, 5):
+        pixels = rng.normal(size=(size, 3, 64, 64)).astype(np.float32)
+        got, want = run(path, {"pixel_values": pixels}), torch_logits(model, {"pixel_values": pixels})
+        assert np.abs(got - want).max() < 0.3 * np.abs(want).max(), "random weights, so a loose bound"
+
+
+def test_tuning_takes_the_first_configuration_that_holds(image_build: Build, tmp_path: Path) -> None:
+    asked: list[int] = []
+
+    def accuracy(run: Any) -> float:
+        asked.append(1)
+        return 0.5 if len(asked) == 2 else 0.9  # in float, then of a bad configuration and a good one
+
+    quantize_static(*arguments(image_build, tmp_path), accuracy=accuracy, **calibration(image_build))
+    assert len(asked) == 3
+
+
+def test_no_configuration_that_holds_is_an_error(image_build: Build, tmp_path: Path) -> None:
+    scores = iter([0.9])  # in float, then of each configuration
+    with pytest.raises(StepError, match=r"no INT8 configuration stays within 0.50% .* in float \(90.00%\)"):
+        quantize_static(
+            *arguments(image_build, tmp_path), accuracy=lambda _: next(scores, 0.1), **calibration(image_build)
+        )
+    assert not list(tmp_path.iterdir())
+
+
+def arguments(build: Build, folder: Path) -> tuple[Any, QuantizeConfig, Path]:
+    return load_model(build.checkpoint_of("screen").path, "image"), QuantizeConfig(), folder / "q.onnx"
+
+
+def calibration(build: Build) -> dict[str, Any]:
+    return {"calibration": [np.stack(build.prepared("calibration").items[:16])]}

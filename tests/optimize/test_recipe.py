@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from optimize.errors import RecipeError
+from optimize.recipe import read_recipe
+from optimize.recipes import descriptions, shipped_recipes
+from tests.conftest import TEXT_RECIPE
+
+NAMES = {"demo-text", "demo-image", "sms-risk", "cifar10", "sst2-bert-base", "imagenet-resnet50"}
+
+
+def test_every_shipped_recipe_reads_and_describes_itself() -> None:
+    assert set(shipped_recipes()) == NAMES
+    for name in NAMES:
+        recipe = read_recipe(name)
+        assert recipe.name == name
+        assert len(descriptions()[name]) > 20
+
+
+def test_hub_sources_are_pinned_by_commit() -> None:
+    for name in ("sst2-bert-base", "imagenet-resnet50"):
+        assert len(read_recipe(name).checkpoint.revision) == 40
+    assert len(read_recipe("sst2-bert-base").data.revision) == 40
+
+
+def test_the_digest_is_that_of_what_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "a.toml"
+    path.write_text(TEXT_RECIPE)
+    plain = read_recipe(str(path)).digest
+    path.write_text("# a comment\n" + TEXT_RECIPE.replace("seed = 3", "seed   =   3"))
+    assert read_recipe(str(path)).digest == plain
+    path.write_text(TEXT_RECIPE.replace("seed = 3", "seed = 4"))
+    assert read_recipe(str(path)).digest != plain
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("seed = 3", "sead = 3", "sead: there is no such key .* remove it or mend its spelling"),
+        ("seed = 3", 'seed = "x"', r"seed: .*valid integer.*, got 'x' \(str\); see `python -m optimize show"),
+        ("seed = 3", "seed = -1", r"seed: .*greater than or equal to 0, got -1 \(int\)"),
+        ("epochs = 8\n", "", "teacher.0.epochs: this key is needed and is missing; add it"),
+        ("epochs = 8\n", "epochs = 0\n", r"teacher.0.epochs: .*greater than or equal to 1, got 0 \(int\)"),
+        ("heads_share = 0.5", "heads_share = 1.5", r"screen.1.prune.heads_share: .*less than 1, got 1.5 \(float\)"),
+        ('source = "folder"', 'source = "ftp"', "checkpoint: .*'folder'"),
+        ('name = "tiny-text"', 'name = "Tiny Text"', "name: .*pattern"),
+        ('task = "text"', 'task = "image"', r"image: an image recipe needs the table \[image\]"),
+        ('[[expert]]\nstep = "export"\n', "", "expert: steps must come in the order .* got quantize"),
+        ('[[expert]]\nstep = "quantize"', '[[expert]]\nstep = "quantize"\n' * 2, "expert: a step stands twice"),
+        ('[[screen]]\nstep = "distill"', '[[screen]]\nstep = "prune"', "screen"),
+        ("[text]", "[text", "is not TOML"),
+    ],
+)
+def test_what_is_wrong_is_named_with_rule_value_and_remedy(tmp_path: Path, old: str, new: str, says: str) -> None:
+    path = tmp_path / "recipe.toml"
+    assert old in TEXT_RECIPE
+    path.write_text(TEXT_RECIPE.replace(old, new, 1))
+    with pytest.raises(RecipeError, match=says) as error:
+        read_recipe(str(path))
+    assert str(path) in str(error.value)
+
+
+def test_an_unknown_recipe_lists_the_known_ones() -> None:
+    with pytest.raises(RecipeError, match=r"sms: no such recipe; give the path .* cifar10, demo-image"):
+        read_recipe("sms")
