@@ -22,7 +22,7 @@ from optimize.checkpoint import CifarCheckpoint, fetch_model, load_model, save_m
 from optimize.data import Splits, load_splits
 from optimize.distillation import DistillationConfig, TeacherOutputs, distillation_loss
 from optimize.errors import StepError
-from optimize.inputs import Prepared, Preparer
+from optimize.inputs import Prepared, Preparer, collect, ordered_batches
 from optimize.progress import console
 from optimize.recipe import Recipe, digest_of
 from optimize.steps.distill import DistillConfig, distill, make_student
@@ -233,15 +233,14 @@ class Build:
             quantize_dynamic(source.path, result.path)
             return
         calibration, selection = self.prepared("calibration"), self.prepared("selection")
-        batches = [np.stack(calibration.items[i : i + 32]) for i in range(0, len(calibration), 32)]
+        batches = [np.stack(calibration.take(indices)) for indices in ordered_batches(calibration, 32)]
 
+        @torch.no_grad()
         def accuracy(run: Callable[[torch.Tensor], torch.Tensor]) -> float:
-            right = 0
-            with torch.no_grad():
-                for start in range(0, len(selection), 64):
-                    logits = run(torch.from_numpy(np.stack(selection.items[start : start + 64])))
-                    right += int((logits.argmax(dim=1).numpy() == selection.targets[start : start + 64]).sum())
-            return right / len(selection)
+            logits = collect(
+                selection, 64, lambda indices: run(torch.from_numpy(np.stack(selection.take(indices)))).numpy()
+            )
+            return float((logits.argmax(axis=1) == selection.targets).mean())
 
         model = self._load(self.checkpoint_of(result.role))
         quantize_static(model, step, result.path, calibration=batches, accuracy=accuracy)

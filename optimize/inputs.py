@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,10 @@ class Prepared:
 
     def __len__(self) -> int:
         return len(self.targets)
+
+    def take(self, indices: Iterable[int]) -> list[Array]:
+        """The items at `indices`, in that order."""
+        return [self.items[index] for index in indices]
 
 
 class _LazyImages(Sequence[Array]):

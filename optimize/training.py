@@ -105,7 +105,7 @@ def augmented_tensors(
     data: Prepared, preparer: Preparer, augmentation: Augmentation, indices: NDArray[np.int64], view: int
 ) -> dict[str, Tensor]:
     """One batch of one view, named as the model's arguments are."""
-    inputs = preparer.tensors([data.items[i] for i in indices])
+    inputs = preparer.tensors(data.take(indices))
     if "pixel_values" in inputs:
         inputs["pixel_values"] = augmentation.apply(inputs["pixel_values"], indices, view, len(data))
     return inputs
@@ -118,7 +118,7 @@ def predict(model: PreTrainedModel, data: Prepared, preparer: Preparer, batch_si
 
     @torch.inference_mode()
     def run(indices: NDArray[np.int64]) -> NDArray[np.float32]:
-        inputs = preparer.tensors([data.items[i] for i in indices])
+        inputs = preparer.tensors(data.take(indices))
         output = model(**{name: tensor.to(device) for name, tensor in inputs.items()})
         return np.asarray(output.logits.cpu().numpy())
 

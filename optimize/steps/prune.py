@@ -120,7 +120,7 @@ def _backward_passes(
         for indices in shuffled_batches(data, config.batch_size, np.random.default_rng(seed)):
             if seen >= total:
                 break
-            output = model(**preparer.tensors([data.items[i] for i in indices]))
+            output = model(**preparer.tensors(data.take(indices)))
             nn.functional.cross_entropy(output.logits, torch.from_numpy(data.targets[indices])).backward()
             yield indices
             if not keep_gradients:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from serving.artifact import OPERATING_POINT, write_json
-from tests.conftest import ROOT, TinyCascades, optimize
+from tests.conftest import ROOT, TinyCascades
 from tests.service.conftest import command, serve
 
 TEXT_ONLY = ("--arg", "text=tiny-text", "--arg", "image=")
@@ -101,13 +101,3 @@ def test_a_pair_that_does_not_match_is_refused(tiny_cascades: TinyCascades, tmp_
     assert done.returncode != 0
     assert "tiny-text: the operating point was chosen for another pair" in said
     assert "Traceback" not in said
-
-
-def test_publishing_twice_keeps_one_entry(tiny_cascades: TinyCascades, tiny_recipes: dict[str, Path]) -> None:
-    recipe, build = tiny_recipes["tiny-text"], tiny_cascades.builds["tiny-text"]
-    before = optimize("publish", recipe, "--build", build, home=tiny_cascades.home).stdout
-    assert before == optimize("publish", recipe, "--build", build, home=tiny_cascades.home).stdout
-    line, environment = command("models", "list", home=tiny_cascades.home)
-    listed = subprocess.run(line, env=environment, capture_output=True, text=True, check=True).stdout
-    assert listed.count("tiny-text-screen:") == 1
-    assert "sieve.screen" in listed

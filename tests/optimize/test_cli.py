@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import optimize
+
+VERBS = ("list", "show", "run", "distill", "prune", "export", "fuse", "quantize", "evaluate", "publish")
+
+
+def test_help_names_every_verb() -> None:
+    said = optimize("--help").stdout
+    assert all(f"    {verb}" in said for verb in VERBS)
+
+
+def test_list_and_show() -> None:
+    listed = optimize("list").stdout
+    assert len(listed.splitlines()) == 6
+    assert "sms-risk" in listed
+    shown = optimize("show", "sms-risk").stdout
+    assert shown == (Path(__file__).parents[2] / "optimize" / "recipes" / "sms-risk.toml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("show", "nothing"), "error: nothing: no such recipe"),
+        (("run", "nothing"), "error: nothing: no such recipe"),
+        (("run", "sms-risk", "--root", "/nowhere"), "error: data /nowhere/sms_train.tsv.gz: there is no such file"),
+        (("run", "cifar10", "--root", "/nowhere"), "error: data /nowhere/image/cifar10_subset.npz: there is no such"),
+    ],
+)
+def test_an_error_is_one_line(tmp_path: Path, arguments: tuple[str, ...], says: str) -> None:
+    extra = ("--build", tmp_path) if arguments[0] == "run" else ()
+    done = optimize(*arguments, *extra, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith(says)
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("verb", "made"),
+    [
+        ("fine-tune", {"teacher/fine-tune"}),
+        ("distill", {"teacher/fine-tune", "screen/control", "screen/distill"}),
+        ("prune", {"teacher/fine-tune", "screen/control", "screen/distill", "screen/prune"}),
+    ],
+)
+def test_a_verb_goes_up_to_its_step(
+    tiny_recipes: dict[str, Path], tmp_path_factory: pytest.TempPathFactory, verb: str, made: set[str]
+) -> None:
+    folder = tmp_path_factory.getbasetemp() / "verbs"  # shared, so that each verb goes on from the one before it
+    said = optimize(verb, tiny_recipes["tiny-image"], "--build", folder).stdout
+    done = {line.partition(":")[0] for line in said.splitlines() if "made in" in line or "reused" in line}
+    assert {name for name in done if name.startswith(("teacher", "screen"))} == made
