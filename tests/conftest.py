@@ -117,6 +117,7 @@ views = 2
 [[screen]]
 step = "prune"
 channels_share = 0.5
+channels_multiple = 4
 epochs = 1
 learning_rate = 2e-3
 

@@ -12,6 +12,7 @@ from optimum.exporters.tasks import TasksManager
 from pydantic import BaseModel, ConfigDict, Field
 from transformers import PreTrainedModel
 
+from optimize.cifar_resnet import convolve_shortcuts
 from optimize.graphs import quiet, save_graph
 
 # What optimum writes for transformers' ResNet holds for the CIFAR ResNet: pixel_values in, logits out.
@@ -37,6 +38,7 @@ def export(model: PreTrainedModel, config: ExportConfig, output: Path) -> Path:
         model_type=model.config.model_type.replace("_", "-"),
         library_name="transformers",
     )
+    model = convolve_shortcuts(model)
     beside = output.with_suffix(".exporting")
     with quiet():
         export_graph(model, make_config(model.config), beside, opset=config.opset, device="cpu")

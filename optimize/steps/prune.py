@@ -32,6 +32,8 @@ class PruneConfig(DistillationConfig):
     heads_share: float = Field(default=0.0, ge=0, lt=1)
     feed_forward_share: float = Field(default=0.0, ge=0, lt=1)
     channels_share: float = Field(default=0.0, ge=0, lt=1)
+    channels_multiple: int = Field(default=16, ge=1)
+    """How many channels stay is a multiple of this: integer convolutions work on blocks of 16, and 12 cost as much."""
     importance_size: int = Field(default=512, ge=1)
     """How many training items the importance is measured on."""
 
@@ -87,7 +89,7 @@ def _prune_channels(model: Any, config: PruneConfig, data: Prepared, preparer: P
         importance=tp.importance.GroupTaylorImportance(),
         pruning_ratio=config.channels_share,
         ignored_layers=ignored,
-        round_to=4,
+        round_to=config.channels_multiple,
         output_transform=lambda output: output.logits,
     )
     pruner.step()

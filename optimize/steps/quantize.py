@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
 from transformers import PreTrainedModel
 
+from optimize.cifar_resnet import convolve_shortcuts
 from optimize.errors import StepError
 from optimize.graphs import quiet, save_graph
 from optimize.qdq import complete_residuals, fold_weights
@@ -72,7 +73,7 @@ def quantize_static(
     from such a batch to logits and returns the share of right answers on the selection set.
     Raises StepError when no configuration stays within the tolerable loss.
     """
-    model = model.eval().requires_grad_(False)
+    model = convolve_shortcuts(model).eval().requires_grad_(False)
     example = (torch.from_numpy(calibration[0][:2].copy()),)
     dynamic = {"pixel_values": {0: torch.export.Dim("batch_size")}}
     with quiet(), torch.no_grad():

@@ -55,7 +55,7 @@ def test_what_the_loss_would_not_miss_goes_first(text_build: Build) -> None:
 
 
 def test_channels_of_a_cifar_resnet_go(image_build: Build) -> None:
-    model, smaller = pruned_by(image_build, channels_share=0.5)
+    model, smaller = pruned_by(image_build, channels_share=0.5, channels_multiple=4)
     assert smaller.layer3[0].conv1.weight.shape[0] == 8
     assert smaller.layer3[0].conv2.weight.shape[:2] == (16, 8)
     assert size(smaller) < 0.7 * size(model)
@@ -69,13 +69,17 @@ def test_channels_of_a_resnet_of_transformers_go() -> None:
     settings = ImageSettings(width=64, height=64, mean=(0.5,) * 3, std=(0.25,) * 3)
     preparer = Preparer(settings)
     data = preparer.prepare(Split("train", images, targets, tuple(map(str, range(16))), frozenset()))
-    smaller = prune(model, config(channels_share=0.5), data=data, preparer=preparer, seed=1)
+    smaller = prune(model, config(channels_share=0.5, channels_multiple=4), data=data, preparer=preparer, seed=1)
     assert size(smaller) < 0.45 * size(model)
     assert smaller(torch.zeros(2, 3, 64, 64)).logits.shape == (2, 3)
 
 
 def test_a_pruned_checkpoint_comes_back_as_it_was(build: Build, tmp_path: Path) -> None:
-    keys = {"channels_share": 0.5} if build.recipe.task == "image" else {"heads_share": 0.25, "feed_forward_share": 0.5}
+    keys = (
+        {"channels_share": 0.5, "channels_multiple": 4}
+        if build.recipe.task == "image"
+        else {"heads_share": 0.25, "feed_forward_share": 0.5}
+    )
     _, smaller = pruned_by(build, **keys)
     loaded = load_model(save_model(smaller, tmp_path / "model"), build.recipe.task)
     inputs = build.preparer.tensors(build.train_set.items[:4])
@@ -90,6 +94,6 @@ def test_recovery_followed(build: Build) -> None:
 
 def test_pruning_nothing_is_refused(text_build: Build, image_build: Build) -> None:
     with pytest.raises(StepError, match="`heads_share` or `feed_forward_share`"):
-        pruned_by(text_build, channels_share=0.5)
+        pruned_by(text_build, channels_share=0.5, channels_multiple=4)
     with pytest.raises(StepError, match="`channels_share` above 0"):
         pruned_by(image_build, heads_share=0.5)
