@@ -2,8 +2,10 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
+# No usage statistics leave this machine unless they are asked for.
+export BENTOML_DO_NOT_TRACK ?= True
 
-.PHONY: demo serve test test-slow lint types check clean sms-risk cifar10 tables
+.PHONY: demo serve test test-slow test-gpu lint types check clean sms-risk cifar10 tables examples
 
 .venv/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -22,6 +24,9 @@ test: .venv/.installed
 test-slow: .venv/.installed
 	$(BIN)/python -m pytest -m slow
 
+test-gpu: .venv/.installed
+	$(BIN)/python -m pytest -m gpu
+
 lint: .venv/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -39,9 +44,13 @@ sms-risk: .venv/.installed
 cifar10: .venv/.installed
 	$(BIN)/python -m optimize run cifar10 --root $(DATA)
 
-# Copy the measured summaries into docs/measured and write README's table from them.
+# Copy the measured summaries into docs/measured and write README's tables from them.
 tables: .venv/.installed
-	$(BIN)/python -m optimize.report build/sms-risk/summary.json build/cifar10/summary.json
+	$(BIN)/python docs/readme.py tables sms-risk cifar10
+
+# Serve the demo, send README's curl lines, and write the answers below them.
+examples: .venv/.installed
+	$(BIN)/python docs/readme.py examples
 
 clean:
 	rm -rf build

@@ -3,7 +3,7 @@
 1. `python -m optimize run` on demo-text and demo-image (a second run reuses what is there),
 2. `bentoml serve` on a free port, until it is ready,
 3. texts and images over REST, printed with answer, stage and milliseconds,
-4. build/demo/summary.json, with each step's accuracy, size and latency.
+4. build/demo/summary.json, with each step's accuracy, size and latency; the images that were sent lie beside it.
 """
 
 from __future__ import annotations
@@ -32,11 +32,13 @@ from serving.artifact import write_json
 
 RECIPES = ("demo-text", "demo-image")
 BUILD = Path("build")
+FOLDER = BUILD / "demo"
 START_LIMIT_S = 120
 
 
 def main() -> int:
     begin = time.monotonic()
+    FOLDER.mkdir(parents=True, exist_ok=True)
     for recipe in RECIPES:
         console.rule(f"{recipe}: python -m optimize run {recipe}")
         subprocess.run([sys.executable, "-m", "optimize", "run", recipe], check=True)
@@ -45,23 +47,19 @@ def main() -> int:
         answers = ask(url)
     show(answers)
     summaries = {recipe: json.loads((BUILD / recipe / "summary.json").read_text()) for recipe in RECIPES}
-    folder = BUILD / "demo"
-    folder.mkdir(parents=True, exist_ok=True)
     summary = {"seconds": round(time.monotonic() - begin, 1), "answers": answers, "recipes": summaries}
-    write_json(folder / "summary.json", summary)
-    console.print(f"[bold]{folder / 'summary.json'}[/bold] has all figures; took {summary['seconds']:.0f} s.")
+    write_json(FOLDER / "summary.json", summary)
+    console.print(f"[bold]{FOLDER / 'summary.json'}[/bold] has all figures; took {summary['seconds']:.0f} s.")
     console.print("The text demo is trained and measured on synthetic, generated messages.")
     console.print("Go on with [bold]make serve[/bold], then the curl lines of README.md.")
     return 0
 
 
 @contextmanager
-def served() -> Iterator[str]:
-    """A real `bentoml serve` with the demo cascades, stopped cleanly at the end."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    log = BUILD / "serve.log"
+def served(port: int | None = None) -> Iterator[str]:
+    """A real `bentoml serve` with the demo cascades, stopped cleanly at the end; without `port`, on a free one."""
+    port = port or free_port()
+    log = FOLDER / "serve.log"
     command = [sys.executable, "-m", "bentoml", "serve", "--host", "127.0.0.1", "--port", str(port)]
     with log.open("wb") as output:
         server = subprocess.Popen(command, stdout=output, stderr=output, start_new_session=True)
@@ -71,6 +69,12 @@ def served() -> Iterator[str]:
             yield url
         finally:
             stop(server)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def wait_until_ready(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
@@ -107,6 +111,7 @@ def ask(url: str) -> list[dict[str, Any]]:
             reply = client.post("/classify_text", json={"text": text})
             answers.append({"sent": text, "right": label, **reply.raise_for_status().json()})
         for name, png, label in digit_images(8):
+            (FOLDER / name).write_bytes(png)
             reply = client.post("/classify_image", files={"image": (name, png, "image/png")})
             answers.append({"sent": name, "right": label, **reply.raise_for_status().json()})
     return answers

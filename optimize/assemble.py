@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import importlib.metadata
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 from optimize.build import Build, Result
 from optimize.measure import Latency
 from optimize.verify import Verdict
+from optimize.versions import versions
 from serving.artifact import (
     MANIFEST,
     OPERATING_POINT,
@@ -27,13 +27,6 @@ from serving.artifact import (
 from serving.deferral import OperatingPoint
 
 _VARIANTS: dict[str, VariantName] = {"fp32": "cpu-fp32", "int8": "cpu-int8", "fp16": "gpu-fp16"}
-_PACKAGES = ("torch", "transformers", "optimum", "optimum-onnx", "onnx", "onnxruntime-gpu", "neural-compressor")
-_PACKAGES += ("torch-pruning", "tokenizers", "numpy", "pillow")
-
-
-def versions() -> dict[str, str]:
-    """Versions of the packages that decide what a build comes to."""
-    return {name: importlib.metadata.version(name) for name in _PACKAGES}
 
 
 def chosen_variants(

@@ -1,7 +1,7 @@
 """Carry out a recipe: each step reads what the one before it wrote, and is done once.
 
 Everything lies in one build folder. A step's result is kept under a key made of its configuration, its input's key,
-the data and the seed; a later run that comes to the same key reuses it.
+the data, the seed and the versions of the libraries; a later run that comes to the same key reuses it.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from optimize.steps.fuse import FuseConfig, fuse
 from optimize.steps.prune import PruneConfig, prune
 from optimize.steps.quantize import QuantizeConfig, quantize_dynamic, quantize_static
 from optimize.training import train
+from optimize.versions import versions
 from serving.artifact import Provider, TextSettings, sha256_of, write_json
 
 Role = Literal["teacher", "expert", "screen"]
@@ -262,7 +263,8 @@ class Build:
         return self.folder / f"training-{key[:12]}.pt"
 
     def _data_key(self) -> Any:
-        return [self.splits.describe(), self.recipe.text.model_dump(), self.recipe.seed, self.recipe.task]
+        recipe = self.recipe
+        return [self.splits.describe(), recipe.text.model_dump(), recipe.seed, recipe.task, versions()]
 
     def _source_digest(self) -> str | None:
         path = getattr(self.recipe.checkpoint, "path", None)

@@ -1,9 +1,9 @@
 """Synthetic payment messages for the demo: what customers might write to a bank's support chat.
 
 Everything here is generated, nothing was written by a customer; results on it say how the pipeline works and nothing
-about any bank. It is made to be hard for a bag of words: most messages name two or three matters of which one is open,
-and all matters share the words that say whether they are open or settled ("is no longer a problem", "is still a
-problem"). Only the order of the words tells which of them is which.
+about any bank. Most messages tell which matter is open by its own words. The rest is made to be hard for a bag of
+words: they name two or three matters of which one is open, and all matters share the words that say whether they are
+open or settled ("is no longer a problem", "is still a problem"). Only their order tells which of them is which.
 """
 
 from __future__ import annotations
@@ -131,6 +131,8 @@ TIMES = (
 )  # fmt: skip
 OPENERS = ("", "", "", "hello, ", "hi there, ", "good morning. ", "please help: ", "hey ", "urgent! ", "so, ")
 CLOSERS = ("", "", "", " thanks", " please check", " what now?", " can you help", " regards", " this is annoying")
+# Share of messages in which only the order of the words tells which matter is open; a shallow student misses most.
+HARD_SHARE = 0.2
 LINKS = (". ", ", but ", " - ", "; ", ". By the way, ", "! ")
 
 
@@ -149,7 +151,7 @@ def generate(size: int, seed: int) -> list[tuple[str, str]]:
 
 def _message(rng: random.Random, label: str) -> str:
     others = rng.sample([name for name in OPEN if name != label], k=2)
-    if rng.random() < 0.75:
+    if rng.random() < HARD_SHARE:
         clauses = [_status(rng, label, STILL_OPEN), *(_status(rng, other, OVER) for other in others)]
         if rng.random() < 0.4:
             clauses.pop()

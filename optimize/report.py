@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.table import Table
 
-from optimize.assemble import versions
 from optimize.build import Build, Result
 from optimize.measure import Latency
 from optimize.operating_point import cascade_labels
 from optimize.verify import Verdict
+from optimize.versions import versions
 from serving.deferral import OperatingPoint
 
 Logits = NDArray[np.float32]
@@ -66,6 +66,7 @@ def summarise(
         "steps": [measured.row(result) for result in build.results],
         "verdicts": [verdict.as_dict() for verdict in verdicts],
     }
+    summary["goals"] = build.recipe.goals.model_dump(exclude_none=True)
     summary["short_of_goals"] = shortfalls(build, summary["ratios"])
     return summary
 
@@ -73,9 +74,7 @@ def summarise(
 def shortfalls(build: Build, ratios: Mapping[str, float]) -> list[str]:
     """A sentence for each goal of the recipe that was not reached."""
     missed = []
-    for goal, bound in build.recipe.goals.model_dump().items():
-        if bound is None:
-            continue
+    for goal, bound in build.recipe.goals.model_dump(exclude_none=True).items():
         role, _, kind = goal.partition("_")
         got = ratios[f"{role}_{kind.removeprefix('min_').removeprefix('max_')}"]
         if (got < bound) if "min_" in goal else (got > bound):

@@ -202,14 +202,16 @@ def messages(count: int, seed: int) -> list[tuple[str, str]]:
 
 
 def optimize(
-    *arguments: object, home: Path | None = None, check: bool = True, **variables: str
+    *arguments: object, home: Path | None = None, folder: Path | None = None, check: bool = True, **variables: str
 ) -> subprocess.CompletedProcess[str]:
     """Run `python -m optimize` as a user does, in a process of its own; `variables` go into its environment."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), **variables}
     if home is not None:
         environment["BENTOML_HOME"] = str(home)
     command = [sys.executable, "-m", "optimize", *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=600, check=False)
+    done = subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, env=environment, timeout=600, check=False
+    )
     assert not check or done.returncode == 0, done.stdout + done.stderr
     return done
 

@@ -1,0 +1,121 @@
+"""What README.md shows of figures and answers, written by commands; tests hold README to it.
+
+make tables      build/RECIPE/summary.json -> docs/measured/RECIPE.json -> the tables between README's two markers
+make examples    every curl line of README.md, sent to a served demo -> the JSON that follows it
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent
+MEASURED = ROOT / "docs" / "measured"
+README = ROOT / "README.md"
+BEGIN, END = "<!-- measured: begin -->\n", "<!-- measured: end -->\n"
+EXAMPLE = re.compile(r"```sh\n(curl .*?)```\n```json\n(.*?)```", re.DOTALL)
+
+
+def main(verb: str, *recipes: str) -> int:
+    text = README.read_text(encoding="utf-8")
+    if verb == "tables":
+        for recipe in recipes:
+            summary = (ROOT / "build" / recipe / "summary.json").read_text(encoding="utf-8")
+            (MEASURED / f"{recipe}.json").write_text(summary, encoding="utf-8")
+        text = with_tables(text)
+    else:
+        sys.path.insert(0, str(ROOT))
+        from demo import served
+
+        with served(port=3000):
+            text = with_answers(text, run)
+    README.write_text(text, encoding="utf-8")
+    return 0
+
+
+def with_answers(readme: str, ask: Callable[[str], str]) -> str:
+    """README's text with the JSON after each curl line made anew from what `ask` gets for it."""
+
+    def answered(match: re.Match[str]) -> str:
+        answer = json.dumps(json.loads(ask(match[1])), indent=2, ensure_ascii=False)
+        return f"```sh\n{match[1]}```\n```json\n{answer}\n```"
+
+    return EXAMPLE.sub(answered, readme)
+
+
+def run(command: str, folder: Path = ROOT) -> str:
+    """What a shell line prints."""
+    return subprocess.run(["bash", "-c", command], cwd=folder, capture_output=True, text=True, check=True).stdout
+
+
+def with_tables(readme: str) -> str:
+    """README's text with the part between the markers made anew from docs/measured."""
+    before, _, rest = readme.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    summaries = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(MEASURED.glob("*.json"))]
+    return before + BEGIN + "\n".join(map(tables, summaries)) + END + after
+
+
+def tables(summary: Mapping[str, Any]) -> str:
+    """Markdown for one recipe: a row for each step, the cascade, and the goals."""
+    splits = summary["data"]["splits"]
+    steps = summary["steps"]
+    teacher_ms = steps[0]["latency_ms"]["median_ms"]
+    chosen = {row["name"]: role for role, row in summary["models"].items() if role != "cascade"}
+    lines = [
+        f"**{summary['recipe']}** (holdout of {splits['holdout']['size']:,} items; one thread of "
+        f"{summary['machine']['cpu']}, medians of {summary['rounds']} alternating rounds with quartiles)",
+        "",
+        "| step | runs in | accuracy | MB | ms at batch size 1 | times as fast as the teacher |",
+        "| --- | --- | ---: | ---: | ---: | ---: |",
+    ]
+    for row in steps:
+        name = f"**{row['name']}** ({chosen[row['name']]})" if row["name"] in chosen else row["name"]
+        lines.append(
+            f"| {name} | {row['runtime']} {row['precision']} | {row['accuracy']:.2%} | {row['size_bytes'] / 1e6:.1f} "
+            f"| {_latency(row)} | {_ratio(teacher_ms, row)} |"
+        )
+    cascade = summary["models"]["cascade"]
+    lines.append(
+        f"| **cascade** ({cascade['escalation_share']:.1%} escalated) | both | {cascade['accuracy']:.2%} "
+        f"| {cascade['size_bytes'] / 1e6:.1f} | {cascade['latency_ms']['median_ms']:.2f} expected "
+        f"| {_ratio(teacher_ms, cascade)} |"
+    )
+    lines += ["", *_goals(summary), ""]
+    return "\n".join(lines)
+
+
+def _latency(row: Mapping[str, Any]) -> str:
+    latency = row["latency_ms"]
+    if latency is None:
+        return "needs a GPU"
+    return f"{latency['median_ms']:.2f} ({latency['lower_quartile_ms']:.2f} to {latency['upper_quartile_ms']:.2f})"
+
+
+def _ratio(teacher_ms: float, row: Mapping[str, Any]) -> str:
+    return f"{teacher_ms / row['latency_ms']['median_ms']:.1f}" if row["latency_ms"] else ""
+
+
+def _goals(summary: Mapping[str, Any]) -> list[str]:
+    words = {
+        "screen_speedup": "screen, times as fast as the teacher",
+        "screen_drop_points": "screen, points of accuracy below the teacher",
+        "expert_speedup": "expert, times as fast as the teacher",
+        "expert_drop_points": "expert, points of accuracy below the teacher",
+        "cascade_drop_points": "cascade, points of accuracy below the expert",
+    }
+    lines = ["| goal | asked | measured |", "| --- | ---: | ---: |"]
+    for goal, bound in summary["goals"].items():
+        key = goal.replace("_min_", "_").replace("_max_", "_")
+        sign = "at least" if "_min_" in goal else "at most"
+        lines.append(f"| {words[key]} | {sign} {bound:g} | {summary['ratios'][key]:g} |")
+    return lines
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

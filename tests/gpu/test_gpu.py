@@ -1,0 +1,45 @@
+"""What only a GPU can show (make test-gpu): training there, fp16 published because it was measured, served on CUDA."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from serving.artifact import Artifact
+from serving.modality import example_item, preprocessor
+from serving.session import Session, gpu_present
+from tests.conftest import optimize
+
+pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not gpu_present(), reason="there is no GPU on this machine")]
+
+
+@pytest.fixture(scope="module")
+def build(tiny_recipes: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny text cascade with an fp16 variant of its expert."""
+    folder = tmp_path_factory.mktemp("gpu")
+    recipe = folder / "recipe.toml"
+    text = tiny_recipes["tiny-text"].read_text()
+    step = '[[expert]]\nstep = "export"\n'
+    recipe.write_text(text.replace(step, f'{step}\n[[expert]]\nstep = "fuse"\nprecision = "fp16"\n'))
+    optimize("evaluate", recipe, "--root", tiny_recipes["tiny-text"].parent, "--build", folder / "build")
+    return folder / "build"
+
+
+def test_fp16_is_measured_on_the_gpu_and_published(build: Path) -> None:
+    summary = json.loads((build / "summary.json").read_text())
+    (verdict,) = [verdict for verdict in summary["verdicts"] if verdict["graph"] == "expert/fuse-fp16"]
+    assert verdict["speedup"] is not None
+    assert verdict["published"], verdict["reasons"]
+    assert Artifact.open(build / "tiny-text-expert").manifest.default_gpu == "gpu-fp16"
+
+
+def test_the_expert_is_served_on_cuda(build: Path) -> None:
+    artifact = Artifact.open(build / "tiny-text-expert")
+    served, reference = Session(artifact), Session(artifact, "cpu-fp32")
+    assert served.variant == "gpu-fp16"
+    assert served.provider_got == "CUDAExecutionProvider"
+    batch = preprocessor(artifact).collate([example_item(artifact.manifest.settings)] * 4)
+    np.testing.assert_allclose(served.run(batch), reference.run(batch), atol=0.05)
