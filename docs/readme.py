@@ -18,7 +18,7 @@ ROOT = Path(__file__).parent.parent
 MEASURED = ROOT / "docs" / "measured"
 README = ROOT / "README.md"
 BEGIN, END = "<!-- measured: begin -->\n", "<!-- measured: end -->\n"
-EXAMPLE = re.compile(r"```sh\n(curl .*?)```\n```json\n(.*?)```", re.DOTALL)
+EXAMPLE = re.compile(r"```sh\n(curl [^`]*)```\n```json\n([^`]*)```")
 
 
 def main(verb: str, *recipes: str) -> int:

@@ -7,19 +7,20 @@ from pathlib import Path
 
 import bentoml
 
-from serving.artifact import Artifact
+from serving.artifact import OPERATING_POINT, Artifact
+from serving.errors import ArtifactError
 
 
 def publish(folder: Path) -> str:
     """Import an artifact folder into the model store under its manifest's name; return the new tag.
 
-    An artifact whose content is there already under `latest` is not stored twice. Raises ArtifactError when the
-    folder is not a whole artifact.
+    When `latest` has the same digest and the same operating point it stays, whatever was measured of it meanwhile.
+    Raises ArtifactError when the folder is not a whole artifact.
     """
     artifact = Artifact.open(folder)
     manifest = artifact.manifest
     stored = _latest(manifest.name)
-    if stored is not None and _same_files(Path(stored.path), folder):
+    if stored is not None and _serves_the_same(Path(stored.path), artifact):
         return str(stored.tag)
     labels = {
         "sieve-role": manifest.role,
@@ -46,7 +47,10 @@ def _latest(name: str) -> bentoml.Model | None:
         return None
 
 
-def _same_files(stored: Path, folder: Path) -> bool:
-    """Whether all that is served, and the operating point, is byte for byte what is stored."""
-    ours = {p.relative_to(folder): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
-    return all((stored / name).is_file() and (stored / name).read_bytes() == data for name, data in ours.items())
+def _serves_the_same(stored: Path, artifact: Artifact) -> bool:
+    points = [folder / OPERATING_POINT for folder in (stored, artifact.folder)]
+    contents = [path.read_bytes() if path.exists() else None for path in points]
+    try:
+        return contents[0] == contents[1] and Artifact.open(stored).digest == artifact.digest
+    except ArtifactError:
+        return False  # damaged, or of an older version

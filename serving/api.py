@@ -8,13 +8,13 @@ from __future__ import annotations
 import logging
 import re
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from typing import Any
 
 import orjson
 from starlette.applications import Starlette
 from starlette.datastructures import FormData, UploadFile
-from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -171,14 +171,23 @@ def _status(error: SieveError) -> int:
     return 500
 
 
+async def _limited(request: Request, limit: int, field: str) -> AsyncGenerator[bytes, None]:
+    """The body, piece by piece, given up as soon as it is known to be over `limit` bytes."""
+    stated = request.headers.get("content-length", "")
+    seen = int(stated) if stated.isdigit() else 0
+    if seen <= limit:
+        seen = 0
+        async for chunk in request.stream():
+            seen += len(chunk)
+            if seen > limit:
+                break
+            yield chunk
+    if seen > limit:
+        raise InvalidInputError(field, f"must have at most {limit:,} bytes, got more; send less in one request")
+
+
 async def _body(request: Request, limit: int, field: str) -> bytes:
-    """The body, given up as soon as it is over `limit` bytes."""
-    data = bytearray()
-    async for chunk in request.stream():
-        data += chunk
-        if len(data) > limit:
-            raise InvalidInputError(field, f"must have at most {limit:,} bytes, got more; send less in one request")
-    return bytes(data)
+    return b"".join([chunk async for chunk in _limited(request, limit, field)])
 
 
 async def _json_object(request: Request, allowed: set[str]) -> dict[str, Any]:
@@ -205,16 +214,18 @@ async def _image_and_budget(request: Request) -> tuple[bytes, float | None]:
     stated: Any = request.query_params.get("budget_ms")
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == "multipart/form-data":
-        length = request.headers.get("content-length", "")
-        if length.isdigit() and int(length) > MAX_UPLOAD_BYTES:
-            raise InvalidInputError("image", f"must have at most {MAX_BYTES:,} bytes, got more; send a smaller image")
+        stream = _limited(request, MAX_UPLOAD_BYTES, "image")
         try:
-            async with request.form(max_files=1, max_fields=8) as form:
-                return await _image_of(form), _number(form.get("budget_ms", stated))
-        except HTTPException as error:
+            form = await MultiPartParser(request.headers, stream, max_files=1, max_fields=8).parse()
+        except MultiPartException as error:
             raise MalformedError(
-                "body", f"must be a multipart form, got one that is broken ({error.detail}); let an HTTP client make it"
+                "body",
+                f"must be a multipart form, got one that is broken ({error.message}); let an HTTP client make it",
             ) from None
+        try:
+            return await _image_of(form), _number(form.get("budget_ms", stated))
+        finally:
+            await form.close()
     if kind in ("image/jpeg", "image/png"):
         return await _body(request, MAX_BYTES, "image"), _number(stated)
     raise MalformedError(

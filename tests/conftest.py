@@ -7,9 +7,13 @@ import os
 import random
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
+
+from tests.server import TINY, Server, serve
 
 # Two test processes with two threads each would fight over two cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -235,3 +239,17 @@ def tiny_cascades(tiny_recipes: dict[str, Path], tmp_path_factory: pytest.TempPa
         builds[name] = tmp_path_factory.mktemp("build") / name
         optimize("run", recipe, "--root", recipe.parent, "--build", builds[name], home=home)
     return TinyCascades(home, builds)
+
+
+@pytest.fixture(scope="session")
+def server(tiny_cascades: TinyCascades, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Both tiny cascades, served from the checkout."""
+    log = tmp_path_factory.mktemp("serve") / "log"
+    with serve(*TINY, home=tiny_cascades.home, folder=ROOT, log=log) as running:
+        yield running
+
+
+@pytest.fixture
+def client(server: Server) -> Iterator[httpx.Client]:
+    with server.client() as opened:
+        yield opened

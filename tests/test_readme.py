@@ -13,7 +13,7 @@ import pytest
 
 from tests.conftest import ROOT, messages, optimize
 from tests.optimize.test_cli import VERBS
-from tests.service.conftest import Server
+from tests.server import Server
 from tests.service.test_api import digit
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 from pathlib import Path
@@ -8,7 +9,7 @@ import yaml
 
 from serving.artifact import Artifact
 from tests.conftest import TinyCascades, optimize
-from tests.service.conftest import command
+from tests.server import command
 
 
 def listed(home: Path) -> str:
@@ -17,12 +18,29 @@ def listed(home: Path) -> str:
     return subprocess.run(line, env=environment, capture_output=True, text=True, check=True).stdout
 
 
-def test_publishing_twice_keeps_one_entry(tiny_cascades: TinyCascades, tiny_recipes: dict[str, Path]) -> None:
+def test_publishing_twice_keeps_one_entry(
+    tiny_cascades: TinyCascades, tiny_recipes: dict[str, Path], tmp_path: Path
+) -> None:
     recipe, build = tiny_recipes["tiny-text"], tiny_cascades.builds["tiny-text"]
     before = optimize("publish", recipe, "--build", build, home=tiny_cascades.home).stdout
     assert before.count("published tiny-text-") == 2
     assert before == optimize("publish", recipe, "--build", build, home=tiny_cascades.home).stdout
     assert listed(tiny_cascades.home).count("tiny-text-screen:") == 1
+
+    # Measured again, the same models have other times, and are the same models.
+    manifest = build / "tiny-text-screen" / "manifest.json"
+    kept = manifest.read_text()
+    manifest.write_text(kept.replace('"created": "2', '"created": "3'))
+    assert before == optimize("publish", recipe, "--build", build, home=tiny_cascades.home).stdout
+    manifest.write_text(kept)
+
+    # A changed threshold is another screen.
+    shutil.copytree(tiny_cascades.home / "models", tmp_path / "home" / "models", symlinks=True)
+    point = build / "tiny-text-screen" / "operating-point.json"
+    kept = point.read_text()
+    point.write_text(json.dumps({**json.loads(kept), "threshold": 0.123}))
+    assert before != optimize("publish", recipe, "--build", build, home=tmp_path / "home").stdout
+    point.write_text(kept)
 
 
 def test_an_entry_can_be_read_by_a_person(tiny_cascades: TinyCascades) -> None:

@@ -85,7 +85,7 @@ def test_imagenet_resnet50(tmp_path: Path) -> None:
     summary = check("imagenet-resnet50", tmp_path)
     assert summary["data"]["labels"] == ["n01", "n02", "n03"]
     sizes = {row["name"]: row["size_bytes"] for row in summary["steps"]}
-    assert sizes["screen/prune"] < 0.5 * sizes["screen/distill"] < 0.5 * sizes["teacher/checkpoint"]
+    assert sizes["screen/prune"] < 0.8 * sizes["screen/distill"] < 0.8 * sizes["teacher/checkpoint"]
 
 
 def parity(path: Path, model: Any, inputs: dict[str, np.ndarray], bound: float) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -20,7 +21,7 @@ from serving.deferral import OperatingPoint
 from serving.modality import preprocessor
 from serving.session import Session
 from tests.conftest import TinyCascades, messages
-from tests.service.conftest import Server
+from tests.server import Server
 from tests.serving.test_image import animation, encoded, enormous, noise
 
 # One open matter, as in the training data, and by turns two or three matters, which it never saw.
@@ -159,8 +160,9 @@ def test_a_wrong_list_is_refused(client: httpx.Client, texts: Any) -> None:
         (animation(), "animation"),
         (enormous(), "megapixels"),
         (b"\xff" * 10_000_001, "10,000,000 bytes"),
+        (b"\xff" * 10_100_000, "bytes, got more"),
     ],
-    ids=["empty", "text", "truncated", "animated", "megapixels", "bytes"],
+    ids=["empty", "text", "truncated", "animated", "megapixels", "bytes", "many-bytes"],
 )
 @pytest.mark.parametrize("how", ["multipart", "raw"])
 def test_a_wrong_image_is_told_what_is_wrong(client: httpx.Client, data: bytes, says: str, how: str) -> None:
@@ -169,6 +171,18 @@ def test_a_wrong_image_is_told_what_is_wrong(client: httpx.Client, data: bytes, 
     else:
         reply = client.post("/classify_image", content=data, headers={"content-type": "image/png"})
     expect_error(reply, 422, "image", says)
+
+
+@pytest.mark.parametrize("kind", ["image/png", "multipart/form-data; boundary=x"])
+def test_a_body_without_end_is_given_up(client: httpx.Client, kind: str) -> None:
+    def pieces() -> Iterator[bytes]:
+        yield b'--x\r\nContent-Disposition: form-data; name="image"; filename="a.png"\r\n\r\n'
+        for _ in range(11):
+            yield b"\xff" * 1_000_000
+
+    # Sent in chunks, so that no header tells how much is coming.
+    reply = client.post("/classify_image", content=pieces(), headers={"content-type": kind})
+    expect_error(reply, 422, "image", "bytes, got more")
 
 
 def test_other_ways_to_get_an_image_request_wrong(client: httpx.Client) -> None:

@@ -9,7 +9,7 @@ import httpx
 import yaml
 
 from tests.conftest import ROOT, TinyCascades
-from tests.service.conftest import TINY, command, serve
+from tests.server import TINY, command, serve
 from tests.service.test_api import PATIENT_MS, TEXTS, digit
 
 

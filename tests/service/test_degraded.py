@@ -14,7 +14,7 @@ import pytest
 
 from serving.artifact import OPERATING_POINT, write_json
 from tests.conftest import ROOT, TinyCascades
-from tests.service.conftest import command, serve
+from tests.server import command, serve
 
 TEXT_ONLY = ("--arg", "text=tiny-text", "--arg", "image=")
 

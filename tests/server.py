@@ -14,9 +14,6 @@ from pathlib import Path
 
 import httpx
 import psutil
-import pytest
-
-from tests.conftest import ROOT, TinyCascades
 
 START_LIMIT_S = 90
 
@@ -81,17 +78,3 @@ def _wait(server: Server) -> None:
 
 
 TINY = ("--arg", "text=tiny-text", "--arg", "image=tiny-image")
-
-
-@pytest.fixture(scope="session")
-def server(tiny_cascades: TinyCascades, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Both tiny cascades, served from the checkout."""
-    log = tmp_path_factory.mktemp("serve") / "log"
-    with serve(*TINY, home=tiny_cascades.home, folder=ROOT, log=log) as running:
-        yield running
-
-
-@pytest.fixture
-def client(server: Server) -> Iterator[httpx.Client]:
-    with server.client() as opened:
-        yield opened
