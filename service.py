@@ -6,6 +6,7 @@ keeps the arguments in the Bento. An empty name leaves a modality out.
 
 import gc
 import logging
+import re
 import typing as t
 from pathlib import Path
 
@@ -16,9 +17,12 @@ from pydantic import BaseModel
 
 from serving.api import Api
 from serving.artifact import Artifact
+from serving.deferral import OperatingPoint
+from serving.drift import Drift
 from serving.errors import SieveError, StageDownError, StageRefusedError
 from serving.modality import Modality, open_modality, preprocessor, require_pair, warm_up
 from serving.session import Session
+from serving.telemetry import DriftGauges
 
 
 class Cascades(BaseModel):
@@ -57,7 +61,7 @@ class StoredArtifact(bentoml.models.BentoModel):
 
     def _require(self) -> None:
         if self.stored is None:
-            name = self.tag.name.removesuffix("-screen").removesuffix("-expert")
+            name = re.sub("-(screen|expert|operating-point)$", "", self.tag.name)
             raise bentoml.exceptions.NotFound(
                 f"model {self.tag} is not in the BentoML model store; make it with `python -m optimize run {name}` "
                 "(or `make demo` for the two demo cascades)"
@@ -65,7 +69,7 @@ class StoredArtifact(bentoml.models.BentoModel):
 
 
 def stored(name: str, role: str) -> StoredArtifact:
-    """The latest artifact of a cascade's role, pinned when a Bento is built."""
+    """The latest artifact of a cascade, pinned when a Bento is built; `role`: screen, expert or operating-point."""
     return StoredArtifact(f"{name}-{role}:latest")
 
 
@@ -121,18 +125,23 @@ class Cascade:
     if NAMES.text:
         text_screen = stored(NAMES.text, "screen")
         text_expert_model = stored(NAMES.text, "expert")
+        text_point = stored(NAMES.text, "operating-point")
         text_expert = bentoml.depends(TextExpert)
     if NAMES.image:
         image_screen = stored(NAMES.image, "screen")
         image_expert_model = stored(NAMES.image, "expert")
+        image_point = stored(NAMES.image, "operating-point")
         image_expert = bentoml.depends(ImageExpert)
 
     def __init__(self) -> None:
         self.modalities: dict[str, Modality] = {}
+        gauges = DriftGauges()
         if NAMES.text:
-            self.modalities["text"] = modality(self.text_screen, self.text_expert_model, self.text_expert)
+            models = (self.text_screen, self.text_expert_model, self.text_point)
+            self.modalities["text"] = modality(*models, self.text_expert, gauges.teller("text"))
         if NAMES.image:
-            self.modalities["image"] = modality(self.image_screen, self.image_expert_model, self.image_expert)
+            models = (self.image_screen, self.image_expert_model, self.image_point)
+            self.modalities["image"] = modality(*models, self.image_expert, gauges.teller("image"))
         settle()
 
     @bentoml.on_deployment
@@ -140,9 +149,9 @@ class Cascade:
     def check() -> None:
         """Before any worker starts: a pair that cannot be served ends `bentoml serve` with one sentence."""
         for name in filter(None, (NAMES.text, NAMES.image)):
-            pair = [opened(stored(name, role).resolve()) for role in ("screen", "expert")]
+            screen, expert = (opened(stored(name, role).resolve()) for role in ("screen", "expert"))
             try:
-                require_pair(*pair)
+                require_pair(screen, expert, point_of(stored(name, "operating-point").resolve()))
             except SieveError as error:
                 raise SystemExit(f"{name}: {error}") from None
 
@@ -178,17 +187,31 @@ class RemoteExpert:
             return {"error": f"the expert does not answer ({type(error).__name__})"}
 
 
-def modality(screen: bentoml.Model, expert: bentoml.Model, remote: t.Any) -> Modality:
-    """Open a screen and tie it to its expert's service."""
+def modality(
+    screen: bentoml.Model,
+    expert: bentoml.Model,
+    point: bentoml.Model,
+    remote: t.Any,
+    tell_drift: t.Callable[[Drift], None],
+) -> Modality:
+    """Open a screen and its operating point and tie them to the expert's service."""
     asked = RemoteExpert(remote, str(expert.tag))
     return open_modality(
         screen=opened(screen),
         screen_tag=str(screen.tag),
         expert=opened(expert),
         expert_tag=str(expert.tag),
+        point=point_of(point),
+        point_tag=str(point.tag),
         ask=asked,
         ask_providers=asked.providers,
+        tell_drift=tell_drift,
     )
+
+
+def point_of(model: bentoml.Model) -> OperatingPoint:
+    """An operating point of the store."""
+    return OperatingPoint.read(Path(model.path))
 
 
 def opened(model: bentoml.Model) -> Artifact:

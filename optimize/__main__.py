@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import shlex
 import sys
 from pathlib import Path
 
@@ -42,7 +43,9 @@ def _parser() -> argparse.ArgumentParser:
     show.add_argument("recipe")
     show.set_defaults(call=_show)
     verb = {"run": (_run, "all of a recipe: steps, gates, model store"), "evaluate": (_evaluate, "all but publish")}
-    verb |= {"publish": (_publish, "put the artifacts of an earlier evaluate into the model store")}
+    verb |= {"operating-point": (_operating_point, "choose the deferral threshold of an earlier evaluate anew")}
+    verb |= {"verify": (_verify, "hold the artifacts of an earlier evaluate against their gates, on the holdout")}
+    verb |= {"publish": (_publish, "put what passed its gates into the model store")}
     verb |= {step: (_step, f"a recipe up to and including {step}, both roles") for step in STEPS}
     for name, (call, text) in verb.items():
         command = verbs.add_parser(name, help=text)
@@ -50,6 +53,9 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--root", type=Path, default=Path(), help="where the recipe's relative paths start")
         command.add_argument("--build", type=Path, default=None, help="build folder (default: build/RECIPE)")
         command.set_defaults(call=call, verb=name)
+        if name == "operating-point":
+            command.add_argument("--alpha", type=float, help="share of requests that may differ from the expert")
+            command.add_argument("--delta", type=float, help="how often that promise may turn out false")
     return parser
 
 
@@ -81,9 +87,30 @@ def _step(options: argparse.Namespace) -> None:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    from optimize.pipeline import evaluate, tell
+    from optimize.pipeline import evaluate
 
-    tell(evaluate(_build(options)))
+    evaluate(_build(options), _command())
+
+
+def _operating_point(options: argparse.Namespace) -> None:
+    from optimize.pipeline import choose_point, opened
+    from optimize.recipe import with_promise
+
+    build = _build(options)
+    config = with_promise(build.recipe.operating_point, alpha=options.alpha, delta=options.delta)
+    choose_point(build, opened(build), config)
+    print(f"chosen anew; go on with `python -m optimize verify {options.recipe}`, then publish")
+
+
+def _verify(options: argparse.Namespace) -> None:
+    from optimize.pipeline import verify_again
+
+    verify_again(_build(options), _command())
+    print("every gate is held")
+
+
+def _command() -> str:
+    return shlex.join(["python", "-m", "optimize", *sys.argv[1:]])
 
 
 def _run(options: argparse.Namespace) -> None:
@@ -92,11 +119,11 @@ def _run(options: argparse.Namespace) -> None:
 
 
 def _publish(options: argparse.Namespace) -> None:
-    from optimize.pipeline import artifact_folders
     from optimize.publish import publish
 
-    for folder in artifact_folders(_build(options)):
-        print(f"published {publish(folder)}")
+    build = _build(options)
+    for tag in publish(build.artifact_folder("expert"), build.artifact_folder("screen"), build.point_folder):
+        print(f"published {tag}")
 
 
 if __name__ == "__main__":

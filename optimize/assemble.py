@@ -8,9 +8,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from optimize.build import Build, Result
+from optimize.build import Build
+from optimize.gates import Verdict
 from optimize.measure import Latency
-from optimize.verify import Verdict
+from optimize.results import Result
 from optimize.versions import versions
 from serving.artifact import (
     MANIFEST,
@@ -52,11 +53,10 @@ def assemble(
     role: Any,
     verdicts: Sequence[Verdict],
     latency: Mapping[str, Latency],
-    quality: Mapping[str, Any],
 ) -> Artifact:
-    """Write the artifact folder of a role and open it again, digests checked."""
+    """Write the artifact folder of a role and open it again, digests checked. What its quality is comes later."""
     chosen = chosen_variants(build.graphs(role), verdicts, latency)
-    folder = build.folder / f"{build.recipe.name}-{role}"
+    folder = build.artifact_folder(role)
     beside = folder.with_name(f"{folder.name}.partial")
     shutil.rmtree(beside, ignore_errors=True)
     files, variants = {}, {}
@@ -89,7 +89,6 @@ def assemble(
         provenance=_provenance(build),
         versions=versions(),
         seed=build.recipe.seed,
-        quality=dict(quality),
         times={
             "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "latency": {name: latency[graph.name].as_dict() for name, graph in chosen.items()},
@@ -103,9 +102,17 @@ def assemble(
     return Artifact.open(folder)
 
 
-def write_operating_point(screen: Path, point: OperatingPoint) -> None:
-    """Put the operating point into the screen's artifact folder."""
-    write_json(screen / OPERATING_POINT, point.model_dump(mode="json"))
+def state_quality(artifact: Artifact, quality: Mapping[str, Any]) -> None:
+    """Write into an artifact's manifest what its variants are worth; its digest stays the same."""
+    manifest = artifact.manifest.model_copy(update={"quality": dict(quality)})
+    write_json(artifact.folder / MANIFEST, manifest.model_dump(mode="json"))
+
+
+def write_operating_point(folder: Path, point: OperatingPoint) -> None:
+    """Write the artifact folder of an operating point; evidence for an earlier one goes."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    write_json(folder / OPERATING_POINT, point.model_dump(mode="json"))
 
 
 def _provenance(build: Build) -> dict[str, Any]:

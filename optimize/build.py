@@ -1,30 +1,32 @@
 """Carry out a recipe: each step reads what the one before it wrote, and is done once.
 
-Everything lies in one build folder. A step's result is kept under a key made of its configuration, its input's key,
-the data, the seed and the versions of the libraries; a later run that comes to the same key reuses it.
+Everything lies in one build folder. A step's result is kept under a name that ends in a key, made of its
+configuration, its input's key, the data, the seed and the versions of the libraries. Every step writes beside and then
+renames, so a result that is there is whole, and a later run, or another trial, that comes to the same key reuses it.
 """
 
 from __future__ import annotations
 
-import json
+import copy
+import shutil
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from transformers import AutoTokenizer
 
 from optimize.checkpoint import CifarCheckpoint, fetch_model, load_model, save_model
-from optimize.data import Splits, load_splits
+from optimize.data import Split, SplitName, Splits, load_splits
 from optimize.distillation import DistillationConfig, TeacherOutputs, distillation_loss
 from optimize.errors import StepError
 from optimize.inputs import Prepared, Preparer, collect, ordered_batches
 from optimize.progress import console
-from optimize.recipe import Recipe, digest_of
+from optimize.recipe import Recipe, StepConfig, digest_of
+from optimize.results import ROLES, Precision, Result, Role
 from optimize.steps.distill import DistillConfig, distill, make_student
 from optimize.steps.export import ExportConfig, export
 from optimize.steps.fine_tune import fine_tune
@@ -33,38 +35,7 @@ from optimize.steps.prune import PruneConfig, prune
 from optimize.steps.quantize import QuantizeConfig, quantize_dynamic, quantize_static
 from optimize.training import train
 from optimize.versions import versions
-from serving.artifact import Provider, TextSettings, sha256_of, write_json
-
-Role = Literal["teacher", "expert", "screen"]
-ROLES: tuple[Literal["expert", "screen"], ...] = ("expert", "screen")
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """What one step wrote: a checkpoint folder or an ONNX file, under a key that says what went into it."""
-
-    role: Role
-    step: str
-    path: Path
-    key: str
-    precision: Literal["fp32", "int8", "fp16"] = "fp32"
-
-    @property
-    def name(self) -> str:
-        return f"{self.role}/{self.path.stem}" if self.is_graph else f"{self.role}/{self.step}"
-
-    @property
-    def is_graph(self) -> bool:
-        return self.path.suffix == ".onnx"
-
-    @property
-    def provider(self) -> Provider:
-        """Where the graph is meant to run."""
-        return "CUDAExecutionProvider" if self.precision == "fp16" else "CPUExecutionProvider"
-
-    @property
-    def size_bytes(self) -> int:
-        return (self.path if self.is_graph else self.path / "model.safetensors").stat().st_size
+from serving.artifact import TextSettings, sha256_of, write_json
 
 
 class Build:
@@ -73,9 +44,15 @@ class Build:
     def __init__(self, recipe: Recipe, *, root: Path, folder: Path) -> None:
         self.recipe, self.root, self.folder = recipe, root, folder
         folder.mkdir(parents=True, exist_ok=True)
-        self._state_path = folder / "state.json"
-        self._state: dict[str, str] = json.loads(self._state_path.read_text()) if self._state_path.exists() else {}
         self.results: list[Result] = []
+        self._holdout_was_read = False
+
+    def with_screen(self, steps: tuple[StepConfig, ...]) -> Build:
+        """The same build with other steps for the screen; teacher, expert and data are shared."""
+        other = copy.copy(self)
+        other.recipe = self.recipe.model_copy(update={"screen": steps})
+        other.results = []
+        return other
 
     @cached_property
     def splits(self) -> Splits:
@@ -98,8 +75,31 @@ class Build:
         settings = TextSettings(max_tokens=self.recipe.text.max_tokens, pad_token_id=pad, inputs=inputs)
         return Preparer(settings, folder)
 
-    def prepared(self, name: Literal["train", "calibration", "selection", "holdout"]) -> Prepared:
+    def prepared(self, name: SplitName) -> Prepared:
         return self.preparer.prepare(getattr(self.splits, name))
+
+    def read_holdout(self) -> Split:
+        """The holdout, once: what is looked at again and again ends up being chosen for."""
+        if self._holdout_was_read:
+            raise StepError("the holdout is read once a run, and was read before; report this")
+        self._holdout_was_read = True
+        return self.splits.holdout
+
+    def artifact_folder(self, role: str) -> Path:
+        """Where the artifact of a role lies."""
+        return self.folder / f"{self.recipe.name}-{role}"
+
+    @property
+    def point_folder(self) -> Path:
+        """The artifact folder of the operating point."""
+        return self.artifact_folder("operating-point")
+
+    def tidy(self) -> None:
+        """Take away what earlier recipes and other trials left in the folders of the steps."""
+        kept = {result.path for result in self.results}
+        for path in (path for role in ("teacher", *ROLES) for path in (self.folder / role).glob("*")):
+            if path not in kept:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     @cached_property
     def train_set(self) -> Prepared:
@@ -116,7 +116,7 @@ class Build:
                 self._data_key(),
             ]
         )
-        result = Result("teacher", "fine-tune" if self.recipe.teacher else "checkpoint", self.folder / "teacher", key)
+        result = self._result("teacher", "fine-tune" if self.recipe.teacher else "checkpoint", key)
         return self._make(result, lambda: self._make_teacher(result))
 
     def _make_teacher(self, result: Result) -> None:
@@ -161,24 +161,25 @@ class Build:
         made = [result for result in self.results if result.role in ("teacher", role) and not result.is_graph]
         return [result for result in made if result.step != "control"][-1]
 
-    def _apply(self, role: Literal["expert", "screen"], source: Result, step: Any) -> Result:
+    def _apply(self, role: Role, source: Result, step: Any) -> Result:
         """Carry out one step and return what the next one starts from."""
-        key = digest_of([source.key, role, step.model_dump(mode="json"), self._data_key()])
-        place = self.folder / role
+        student = getattr(step, "student", None)
+        weights = _digest_below(self.root / student) if student else None
+        key = digest_of([source.key, role, step.model_dump(mode="json"), weights, self._data_key()])
         match step:
             case DistillConfig():
                 if step.control:
-                    plain = Result(role, "control", place / "control", digest_of([key, "control"]))
+                    plain = self._result(role, "control", digest_of([key, "control"]))
                     self.results.append(self._make(plain, lambda: self._distill(step, plain, followed=False)))
-                result = Result(role, "distill", place / "distill", key)
+                result = self._result(role, "distill", key)
                 self.results.append(self._make(result, lambda: self._distill(step, result, followed=True)))
                 return result
             case PruneConfig():
-                result = Result(role, "prune", place / "prune", key)
+                result = self._result(role, "prune", key)
                 self.results.append(self._make(result, lambda: self._prune(step, source, result)))
                 return result
             case ExportConfig():
-                result = Result(role, "export", place / "export.onnx", key)
+                result = self._result(role, "export", key, "fp32")
                 self.results.append(self._make(result, lambda: export(self._load(source), step, result.path)))
                 return result
         return self._apply_to_graph(role, source, step, key)
@@ -186,11 +187,10 @@ class Build:
     def _apply_to_graph(self, role: Any, source: Result, step: Any, key: str) -> Result:
         config = self._load(self.checkpoint_of(role)).config
         if isinstance(step, FuseConfig):
-            path = self.folder / role / f"fuse-{step.precision}.onnx"
-            result = Result(role, "fuse", path, key, step.precision)
-            self.results.append(self._make(result, lambda: fuse(source.path, config, step, path)))
+            result = self._result(role, f"fuse-{step.precision}", key, step.precision)
+            self.results.append(self._make(result, lambda: fuse(source.path, config, step, result.path)))
         else:
-            result = Result(role, "quantize", self.folder / role / "quantize.onnx", key, "int8")
+            result = self._result(role, "quantize", key, "int8")
             self.results.append(self._make(result, lambda: self._quantize(step, source, result)))
         # Every graph step starts from the plain export: quantizing a fused BERT came out slower.
         return source
@@ -199,7 +199,8 @@ class Build:
         teacher = self._load(self.teacher)
         if step.student is not None:
             weights = CifarCheckpoint(source="cifar-state-dict", path=step.student)
-            student, _ = fetch_model(weights, self.recipe.task, self.splits.labels, self.root, fresh_head=False)
+            start, _ = fetch_model(weights, self.recipe.task, self.splits.labels, self.root, fresh_head=False)
+            student = make_student(start, step) if step.depths else start
         else:
             student = make_student(teacher, step)
         student = distill(
@@ -268,18 +269,25 @@ class Build:
 
     def _source_digest(self) -> str | None:
         path = getattr(self.recipe.checkpoint, "path", None)
-        full = self.root / path if path else None
-        return sha256_of(full) if full is not None and full.is_file() else None
+        return _digest_below(self.root / path.expanduser()) if path else None
+
+    def _result(self, role: Role, step: str, key: str, graph: Precision | None = None) -> Result:
+        """Where a step's result lies: a checkpoint folder, or with `graph` an ONNX file of that precision."""
+        path = self.folder / role / f"{step}-{key[:12]}{'.onnx' if graph else ''}"
+        return Result(role, step, path, key, graph or "fp32")
 
     def _make(self, result: Result, make: Callable[[], object]) -> Result:
-        name = result.path.relative_to(self.folder).as_posix()
-        if self._state.get(name) == result.key and result.path.exists():
+        if result.path.exists():
             console.print(f"{result.name}: reused")
             return result
         result.path.parent.mkdir(parents=True, exist_ok=True)
         begin = time.perf_counter()
         make()
-        self._state[name] = result.key
-        write_json(self._state_path, self._state)
         console.print(f"{result.name}: made in {time.perf_counter() - begin:.0f} s, {result.size_bytes:,} bytes")
         return result
+
+
+def _digest_below(path: Path) -> str:
+    """sha256 over a file, or over all files of a folder; a changed checkpoint is another checkpoint."""
+    files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
+    return digest_of([[file.relative_to(path.parent).as_posix(), sha256_of(file)] for file in files])

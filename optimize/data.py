@@ -1,4 +1,8 @@
-"""Data to splits: train, calibration, selection and holdout, proven disjoint.
+"""Data to splits: train, calibration, selection, certification and holdout, proven disjoint.
+
+Each is for one thing only. Train: the weights. Calibration: the quantizer's ranges. Selection: every choice (which
+variant, which trial, the temperature). Certification: the deferral threshold, so that its promise rests on items that
+nothing else was chosen on. Holdout: the reported numbers.
 
 Near-duplicates stay together: texts are grouped by what is left of them when case, digits and white space are folded,
 images by their content. A group never crosses from one split to another.
@@ -20,8 +24,8 @@ from numpy.typing import NDArray
 from optimize.errors import DataError
 from optimize.readers import DataConfig, ImageFiles, Rows, read_rows
 
-SplitName = Literal["train", "calibration", "selection", "holdout"]
-MIN_PER_LABEL = 4
+SplitName = Literal["train", "calibration", "selection", "certification", "holdout"]
+MIN_PER_LABEL = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,20 +53,20 @@ class Split:
 
 @dataclass(frozen=True, slots=True)
 class Splits:
-    """The four splits of a data set; each is for one thing only (see the words in the design)."""
+    """The splits of a data set; each is for one thing only."""
 
     kind: Literal["text", "image"]
     labels: tuple[str, ...]
     train: Split
     calibration: Split
     selection: Split
+    certification: Split
     holdout: Split
     source: str
     synthetic: bool
 
     def describe(self) -> dict[str, Any]:
         """Sizes, digests and class counts of each split, as JSON values."""
-        splits = (self.train, self.calibration, self.selection, self.holdout)
         return {
             "source": self.source,
             "synthetic": self.synthetic,
@@ -73,9 +77,13 @@ class Splits:
                     "digest": split.digest,
                     "label_counts": {self.labels[i]: n for i, n in sorted(Counter(split.targets.tolist()).items())},
                 }
-                for split in splits
+                for split in self.all
             },
         }
+
+    @property
+    def all(self) -> tuple[Split, ...]:
+        return (self.train, self.calibration, self.selection, self.certification, self.holdout)
 
 
 def load_splits(config: DataConfig, *, seed: int, root: Path) -> Splits:
@@ -98,7 +106,9 @@ def load_splits(config: DataConfig, *, seed: int, root: Path) -> Splits:
         held.left = held.take(config.limit, rng)
     pool.left = pool.take(config.limit, rng)
     source = pool if config.selection_from == "train" else held
-    selection = source.split("selection", source.carve(round(config.selection_share * len(source)), rng))
+    size = len(source)
+    selection = source.split("selection", source.carve(round(config.selection_share * size), rng))
+    certification = source.split("certification", source.carve(round(config.certification_share * size), rng))
     calibration = pool.split("calibration", pool.carve(min(config.calibration_size, len(pool) // 4), rng))
     rest = pool.split("train", pool.left)
     splits = Splits(
@@ -107,6 +117,7 @@ def load_splits(config: DataConfig, *, seed: int, root: Path) -> Splits:
         train=rest,
         calibration=calibration,
         selection=selection,
+        certification=certification,
         holdout=held.split("holdout", held.left),
         source=train.source,
         synthetic=train.synthetic,
@@ -206,18 +217,17 @@ def _labels(wanted: tuple[str, ...] | None, train: Rows, holdout: Rows | None) -
     if len(labels) < 2 or few:
         found = ", ".join(f"{label}: {count}" for label, count in sorted(counts.items()))
         raise DataError(
-            f"{train.source}: at least two labels with {MIN_PER_LABEL} rows each are needed for four splits, "
+            f"{train.source}: at least two labels with {MIN_PER_LABEL} rows each are needed for five splits, "
             f"got {found or 'no rows'}; bring more rows"
         )
     return labels
 
 
 def _prove(splits: Splits) -> None:
-    parts = (splits.train, splits.calibration, splits.selection, splits.holdout)
-    for part in parts:
+    for part in splits.all:
         if not len(part):
             raise DataError(f"{splits.source}: the {part.name} split came out empty; bring more rows")
-    for position, one in enumerate(parts):
-        for other in parts[position + 1 :]:
+    for position, one in enumerate(splits.all):
+        for other in splits.all[position + 1 :]:
             if one.keys & other.keys:
                 raise DataError(f"{splits.source}: {one.name} and {other.name} share near-duplicates; report this")

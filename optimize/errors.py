@@ -5,6 +5,7 @@ SieveError
 ├── DataError           data that is missing, cannot be read, or breaks a rule of the splits
 ├── CheckpointError     a checkpoint that is missing or of another architecture
 ├── StepError           a step that cannot be carried out as configured
+├── SearchError         a search that came to nothing
 └── GateError           a result that may not be published
 """
 
@@ -27,6 +28,10 @@ class CheckpointError(SieveError):
 
 class StepError(SieveError):
     """A step cannot be carried out as it is configured."""
+
+
+class SearchError(SieveError):
+    """A search came to nothing."""
 
 
 class GateError(SieveError):

@@ -1,67 +1,143 @@
-"""The whole road of a recipe: steps, measuring, gates, operating point, artifacts, summary, model store."""
+"""The whole road of a recipe: steps, search, choice, artifacts, operating point, evidence, report.
+
+The selection set decides what is published, the certification set where the threshold lies; the holdout is read once,
+at the end, and decides nothing but whether the gates hold.
+"""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-from optimize.assemble import assemble, chosen_variants, default_variant, write_operating_point
-from optimize.build import ROLES, Build
-from optimize.operating_point import choose
+import numpy as np
+from numpy.typing import NDArray
+
+from optimize.assemble import assemble, state_quality, write_operating_point
+from optimize.build import Build
+from optimize.gates import accuracy, judge, logits_of, measure
+from optimize.operating_point import Stages, cascade_labels, choose
 from optimize.progress import console
-from optimize.report import Measured, summarise, tables
-from optimize.verify import judge, logits_of, measure
-from serving.artifact import write_json
+from optimize.recipe import OperatingPointRecipe
+from optimize.report import Facts, write_report
+from optimize.results import ROLES
+from optimize.search import search
+from optimize.summary import tell
+from optimize.verify import EVIDENCE, References, quality_evidence, require, served_logits, verify
+from serving.artifact import Artifact, write_json
+from serving.deferral import OperatingPoint
 
 ROUNDS = 100
 
+Logits = NDArray[np.float32]
 
-def evaluate(build: Build) -> dict[str, Any]:
-    """Carry out all steps, measure and judge the results, and write artifacts and summary.json; return the summary.
 
-    The selection set decides what is published and where the threshold lies. The holdout is read once, at the end,
-    and decides nothing.
+def evaluate(build: Build, command: str) -> dict[str, Any]:
+    """All but publishing: return the content of report.json. Raises GateError when a gate is not held, after the
+    report was written.
     """
+    build, trials, chosen = search(build)
     results = build.carry_out()
+    build.tidy()
     selection = build.prepared("selection")
     latency = measure(build, results, selection, ROUNDS)
     on_selection = {result.name: logits_of(build, result, selection) for result in results}
     verdicts = {role: judge(build, role, on_selection, selection.targets, latency) for role in ROLES}
-    variants = {role: chosen_variants(build.graphs(role), verdicts[role], latency) for role in ROLES}
-    default = {r: variants[r][default_variant(variants[r], latency, "CPUExecutionProvider")] for r in ROLES}
-
-    holdout = build.prepared("holdout")
-    on_holdout = {result.name: logits_of(build, result, holdout) for result in results}
-    measured = Measured(latency, on_holdout, holdout.targets)
-    artifacts = {}
-    for role in ROLES:
-        quality = {name: {"holdout_accuracy": measured.accuracy(g.name)} for name, g in variants[role].items()}
-        artifacts[role] = assemble(build, role, verdicts[role], latency, quality)
-    point = choose(
-        on_selection[default["screen"].name],
-        on_selection[default["expert"].name],
-        selection.targets,
-        build.recipe.operating_point,
-        screen_digest=artifacts["screen"].digest,
-        expert_digest=artifacts["expert"].digest,
+    artifacts = {role: assemble(build, role, verdicts[role], latency) for role in ROLES}
+    point, certification = choose_point(build, artifacts, build.recipe.operating_point)
+    holdout, failed = verify_all(build, artifacts, point, command)
+    report = write_report(
+        build,
+        Facts(
+            latency=latency,
+            verdicts=[verdict for role in ROLES for verdict in verdicts[role]],
+            on_selection=on_selection,
+            selection_targets=selection.targets,
+            certification=certification,
+            holdout=holdout,
+            holdout_split=build.splits.holdout,
+            artifacts=artifacts,
+            point=point,
+            trials=trials,
+            chosen_trial=chosen,
+            failed=failed,
+            command=command,
+        ),
     )
-    write_operating_point(artifacts["screen"].folder, point)
-    summary = summarise(build, measured, [v for role in ROLES for v in verdicts[role]], default, point)
-    write_json(build.folder / "summary.json", summary)
-    return summary
+    tell(report)
+    require(failed)
+    return report
 
 
-def artifact_folders(build: Build) -> list[Path]:
-    """Where `evaluate` leaves the expert's and the screen's artifacts; the expert's comes first."""
-    return [build.folder / f"{build.recipe.name}-{role}" for role in ROLES]
+def verify_again(build: Build, command: str) -> None:
+    """Hold the artifacts and the operating point of an earlier `evaluate` against their gates; GateError where one
+    is not held.
+    """
+    build, _, _ = search(build)
+    build.carry_out()
+    artifacts, point = opened(build), OperatingPoint.read(build.point_folder)
+    point.require_pair(artifacts["screen"].digest, artifacts["expert"].digest)
+    _, failed = verify_all(build, artifacts, point, command)
+    require(failed)
 
 
-def tell(summary: dict[str, Any]) -> None:
-    """Print the tables, what was not published and why, and what falls short."""
-    for table in tables(summary):
-        console.print(table)
-    for verdict in summary["verdicts"]:
-        for reason in verdict["reasons"]:
-            console.print(f"{verdict['graph']} is not published: {reason}")
-    for missed in summary["short_of_goals"]:
-        console.print(f"[bold]falls short[/bold] of {missed}")
+def opened(build: Build) -> dict[str, Artifact]:
+    """The artifacts that an earlier `evaluate` left; ArtifactError names the command where there are none."""
+    return {role: Artifact.open(build.artifact_folder(role)) for role in ROLES}
+
+
+def choose_point(
+    build: Build, artifacts: dict[str, Artifact], config: OperatingPointRecipe
+) -> tuple[OperatingPoint, Stages]:
+    """Choose the operating point of a pair as it is served, and write its artifact; the certification set's logits."""
+    stages = []
+    for split in (build.splits.selection, build.splits.certification):
+        screen, expert = (
+            served_logits(artifacts[role], artifacts[role].manifest.default_cpu, split) for role in ("screen", "expert")
+        )
+        stages.append(Stages(screen, expert, split.targets))
+    point = choose(*stages, config, screen_digest=artifacts["screen"].digest, expert_digest=artifacts["expert"].digest)
+    write_operating_point(build.point_folder, point)
+    console.print(f"operating point: confidence below {point.threshold:.4f} escalates; {point.promise.statement}")
+    return point, stages[1]
+
+
+def verify_all(
+    build: Build, artifacts: dict[str, Artifact], point: OperatingPoint, command: str
+) -> tuple[dict[str, Logits], list[str]]:
+    """Evidence for every variant and for the cascade; the holdout's logits by step, and the gates that do not hold.
+
+    The logits of a published graph are those of its variant as it is served; `screen` and `expert` are the defaults.
+    """
+    split = build.read_holdout()
+    recipe, prepared = build.recipe, build.preparer.prepare(split)
+    known = {result.name: logits_of(build, result, prepared) for result in build.results}
+    failed: list[str] = []
+    for role in ROLES:
+        artifact = artifacts[role]
+        references = References(checkpoint=known[build.checkpoint_of(role).name], teacher=known[build.teacher.name])
+        gate = getattr(recipe.quality, role)
+        variants, missed = verify(
+            artifact, split, references, gates=recipe.gates, gate=gate, seed=recipe.seed, command=command
+        )
+        known[role] = variants[artifact.manifest.default_cpu]
+        failed += missed
+        accuracies = {n: {"holdout_accuracy": accuracy(logits, split.targets)} for n, logits in variants.items()}
+        state_quality(artifact, accuracies)
+    labels, deferred = cascade_labels(known["screen"], known["expert"], point)
+    evidence = quality_evidence(
+        labels, known["expert"].argmax(axis=1), split, build.splits.labels, recipe.quality.cascade, recipe.seed
+    )
+    failed += [f"{recipe.name} cascade: {miss}" for miss in evidence["failed"]]
+    folder = build.point_folder / EVIDENCE
+    folder.mkdir(exist_ok=True)
+    write_json(
+        folder / "cascade.json",
+        {
+            "command": command,
+            "split": {"name": split.name, "digest": split.digest, "items": len(split)},
+            "sample_ids": list(split.ids),
+            "escalation_share": float(deferred.mean()),
+            "quality": evidence,
+            "passed": not evidence["failed"],
+        },
+    )
+    return known, failed

@@ -1,27 +1,46 @@
-"""Put artifact folders into the BentoML model store, with labels and metadata that read well in its listing."""
+"""Put screen, expert and operating point into the BentoML model store, with labels that read well in its listing."""
 
 from __future__ import annotations
 
+import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import bentoml
 
-from serving.artifact import OPERATING_POINT, Artifact
+from optimize.errors import GateError
+from serving.artifact import Artifact
+from serving.deferral import OperatingPoint
 from serving.errors import ArtifactError
 
+EVIDENCE = "evidence"
 
-def publish(folder: Path) -> str:
-    """Import an artifact folder into the model store under its manifest's name; return the new tag.
 
-    When `latest` has the same digest and the same operating point it stays, whatever was measured of it meanwhile.
-    Raises ArtifactError when the folder is not a whole artifact.
+def publish(expert: Path, screen: Path, point: Path) -> list[str]:
+    """Import three artifact folders that belong together, and return their tags.
+
+    An entry whose `latest` serves the same stays, whatever was measured of it meanwhile. Raises ArtifactError when a
+    folder is not whole or they do not belong together, and GateError when evidence is missing or says that a gate was
+    not held; then nothing is published.
     """
-    artifact = Artifact.open(folder)
+    artifacts = [Artifact.open(folder) for folder in (expert, screen)]
+    chosen = OperatingPoint.read(point)
+    chosen.require_pair(artifacts[1].digest, artifacts[0].digest)
+    for artifact in artifacts:
+        _require_evidence(artifact.folder, list(artifact.manifest.variants))
+    _require_evidence(point, ["cascade"])
+    tags = [_publish_artifact(artifact) for artifact in artifacts]
+    return [*tags, _publish_point(point, chosen, artifacts[1])]
+
+
+def _publish_artifact(artifact: Artifact) -> str:
     manifest = artifact.manifest
-    stored = _latest(manifest.name)
-    if stored is not None and _serves_the_same(Path(stored.path), artifact):
-        return str(stored.tag)
+
+    def same(stored: Path) -> bool:
+        return Artifact.open(stored).digest == artifact.digest
+
     labels = {
         "sieve-role": manifest.role,
         "sieve-recipe": str(manifest.provenance.get("recipe", manifest.name)),
@@ -34,23 +53,50 @@ def publish(folder: Path) -> str:
         "quality": manifest.quality,
         "times": manifest.times,
     }
-    module = f"sieve.{manifest.role}"
-    with bentoml.models.create(manifest.name, module=module, labels=labels, metadata=metadata) as model:
+    return _store(manifest.name, artifact.folder, f"sieve.{manifest.role}", labels, metadata, same)
+
+
+def _publish_point(folder: Path, point: OperatingPoint, screen: Artifact) -> str:
+    def same(stored: Path) -> bool:
+        return OperatingPoint.read(stored) == point
+
+    labels = {
+        "sieve-role": "operating-point",
+        "sieve-recipe": str(screen.manifest.provenance.get("recipe", screen.manifest.name)),
+        "certified": "yes" if point.promise.certified else "no",
+    }
+    metadata = {
+        "promise": point.promise.statement,
+        "threshold": point.threshold,
+        "escalation_share": point.escalation_share,
+        "screen_digest": point.screen_digest,
+        "expert_digest": point.expert_digest,
+    }
+    return _store(folder.name, folder, "sieve.operating_point", labels, metadata, same)
+
+
+def _store(
+    name: str, folder: Path, module: str, labels: Mapping[str, str], metadata: Mapping[str, Any], same: Any
+) -> str:
+    """Import `folder` as a new version of `name`, unless `same` says that its latest one will do."""
+    try:
+        latest = bentoml.models.get(f"{name}:latest")
+        if same(Path(latest.path)):
+            return str(latest.tag)
+    except (bentoml.exceptions.NotFound, ArtifactError):
+        pass  # there is none, or it is damaged or of an older version
+    with bentoml.models.create(name, module=module, labels=dict(labels), metadata=dict(metadata)) as model:
         shutil.copytree(folder, model.path, dirs_exist_ok=True)
     return str(model.tag)
 
 
-def _latest(name: str) -> bentoml.Model | None:
-    try:
-        return bentoml.models.get(f"{name}:latest")
-    except bentoml.exceptions.NotFound:
-        return None
-
-
-def _serves_the_same(stored: Path, artifact: Artifact) -> bool:
-    points = [folder / OPERATING_POINT for folder in (stored, artifact.folder)]
-    contents = [path.read_bytes() if path.exists() else None for path in points]
-    try:
-        return contents[0] == contents[1] and Artifact.open(stored).digest == artifact.digest
-    except ArtifactError:
-        return False  # damaged, or of an older version
+def _require_evidence(folder: Path, names: list[str]) -> None:
+    for name in names:
+        path = folder / EVIDENCE / f"{name}.json"
+        if not path.is_file():
+            raise GateError(
+                f"nothing is published: {folder.name} has no evidence for {name}; make it with "
+                "`python -m optimize verify RECIPE`"
+            )
+        if not json.loads(path.read_text(encoding="utf-8"))["passed"]:
+            raise GateError(f"nothing is published: {path} says that a gate was not held; mend the recipe or the gate")

@@ -24,10 +24,12 @@ class _Data(BaseModel):
 
     labels: tuple[str, ...] | None = None
     selection_share: float = Field(default=0.15, gt=0, lt=1)
+    certification_share: float = Field(default=0.15, gt=0, lt=1)
     holdout_share: float = Field(default=0.15, gt=0, lt=1)
     """Used only where the source names no holdout of its own."""
     selection_from: Literal["train", "holdout"] = "train"
-    """"holdout": a checkpoint that was trained on the train rows is too sure of them to choose a threshold there."""
+    """Where selection and certification come from. "holdout" where the checkpoint was trained on the train rows: it is
+    too sure of them to choose or to promise anything there."""
     calibration_size: int = Field(default=256, ge=1)
     limit: int | None = Field(default=None, ge=16)
 

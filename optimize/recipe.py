@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -45,13 +46,56 @@ class Gates(_Table):
     min_speedup: float = Field(default=1.0, ge=0)
     max_logit_gap: float = Field(default=1e-3, gt=0)
     """Parity of a float32 graph with PyTorch: the largest difference of a logit."""
+    max_logit_gap_share: float = Field(default=0.25, gt=0)
+    """Parity of INT8 and fp16 graphs: the mean difference of a logit, as a share of the logits' standard deviation."""
+
+
+class QualityGate(_Table):
+    """What may be lost on the holdout, in shares; None is not held against anything.
+
+    Labels with fewer than `min_recall_items` items in the holdout are left out of the recall: one item would decide.
+    """
+
+    max_accuracy_drop: float | None = Field(default=0.01, ge=0, le=1)
+    max_macro_f1_drop: float | None = Field(default=0.03, ge=0, le=1)
+    max_recall_drop: float | None = Field(default=0.05, ge=0, le=1)
+    min_recall_items: int = Field(default=30, ge=1)
+
+
+class Quality(_Table):
+    """The quality gates: expert and screen against the teacher, the cascade against the expert."""
+
+    expert: QualityGate = QualityGate()
+    # A screen may lose more: what it is unsure of goes to the expert, and the cascade has a gate of its own.
+    screen: QualityGate = QualityGate(max_accuracy_drop=0.2, max_macro_f1_drop=0.25, max_recall_drop=0.5)
+    cascade: QualityGate = QualityGate()
 
 
 class OperatingPointRecipe(_Table):
-    """How much accuracy, against the expert's on the selection set, the cascade may lose by trusting the screen."""
+    """The promise that the deferral threshold is chosen for (see optimize.operating_point)."""
 
-    max_accuracy_drop: float = Field(default=0.0, ge=0, le=1)
-    max_disagreement: float = Field(default=0.01, ge=0, le=1)
+    alpha: float = Field(default=0.01, gt=0, lt=1)
+    """At most this share of all requests may get another answer than the expert's because the screen was trusted."""
+    delta: float = Field(default=0.05, gt=0, lt=1)
+    """How often that may turn out false."""
+    max_escalation_share: float = Field(default=1.0, ge=0, le=1)
+    """Rather than escalate more than this, no promise is given."""
+
+
+class Search(_Table):
+    """Which screens to try, for how long, and what the chosen one must hold on the selection set.
+
+    `space` names fields of the screen's steps and the values to try for each: "distill.layers" = [[0, 5], [5]].
+    """
+
+    space: dict[str, tuple[Any, ...]] = Field(min_length=1)
+    trials: int = Field(default=12, ge=1)
+    time_budget_s: float = Field(default=1200, gt=0)
+    """No new trial starts after this."""
+    max_accuracy_drop: float = Field(default=0.005, ge=0, le=1)
+    """Against the teacher."""
+    min_speedup: float = Field(default=1.0, ge=0)
+    """Against the teacher in PyTorch, at batch size 1."""
 
 
 class Goals(_Table):
@@ -79,7 +123,9 @@ class Recipe(_Table):
     expert: tuple[StepConfig, ...]
     screen: tuple[StepConfig, ...]
     gates: Gates = Gates()
+    quality: Quality = Quality()
     operating_point: OperatingPointRecipe = OperatingPointRecipe()
+    search: Search | None = None
     goals: Goals = Goals()
 
     @model_validator(mode="after")
@@ -93,6 +139,9 @@ class Recipe(_Table):
                 )
             if len(names) != len({(step.step, getattr(step, "precision", "")) for step in steps}):
                 raise ValueError(f"{role}: a step stands twice; got {', '.join(names)}")
+        for name, values in (self.search.space if self.search else {}).items():
+            for value in values:
+                with_choices(self.screen, {name: value})
         if self.task == "image" and self.image is None:
             raise ValueError("image: an image recipe needs the table [image] with width, height, mean and std")
         return self
@@ -101,6 +150,38 @@ class Recipe(_Table):
     def digest(self) -> str:
         """sha256 of what the recipe says, whatever its layout and comments."""
         return digest_of(self.model_dump(mode="json"))
+
+
+def with_choices(steps: tuple[StepConfig, ...], choices: Mapping[str, Any]) -> tuple[StepConfig, ...]:
+    """The steps with the fields that `choices` names ("step.field") set; a prune step that prunes nothing goes.
+
+    Raises ValueError when there is no such step or field, or the value is not one for it.
+    """
+    changed = []
+    names = {step.step for step in steps}
+    for name in choices:
+        if name.partition(".")[0] not in names:
+            raise ValueError(
+                f"search.space: {name!r} must be STEP.FIELD of a step of the screen; it has {', '.join(names)}"
+            )
+    for step in steps:
+        own = {name.partition(".")[2]: value for name, value in choices.items() if name.startswith(f"{step.step}.")}
+        try:
+            changed.append(type(step).model_validate({**step.model_dump(exclude_unset=True), **own}) if own else step)
+        except ValidationError as error:
+            first = error.errors()[0]
+            field = ".".join([step.step, *map(str, first["loc"])])
+            raise ValueError(f"search.space: {field}: {first['msg']}, got {first['input']!r}") from None
+    return tuple(step for step in changed if not (isinstance(step, PruneConfig) and step.prunes_nothing))
+
+
+def with_promise(config: OperatingPointRecipe, **changes: float | None) -> OperatingPointRecipe:
+    """`config` with other figures where they are given; RecipeError when one makes no sense."""
+    given = {name: value for name, value in changes.items() if value is not None}
+    try:
+        return OperatingPointRecipe.model_validate({**config.model_dump(), **given})
+    except ValidationError as error:
+        raise RecipeError("\n".join(_sentence(Path("operating-point"), item) for item in error.errors())) from None
 
 
 def digest_of(value: Any) -> str:

@@ -1,151 +1,238 @@
-"""What a run came to: rows for each step, the models side by side, and what falls short of the recipe's goals."""
+"""report.json and report.html: all that a run found out, for machines and for people.
+
+The HTML is one file that opens without a network; its pictures are drawn by `optimize.figures`.
+"""
 
 from __future__ import annotations
 
+import base64
+import io
+import json
 import os
-import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import jinja2
 import numpy as np
 from numpy.typing import NDArray
-from rich.table import Table
+from PIL import Image
+from scipy.stats import binom
 
-from optimize.build import Build, Result
+from optimize import figures
+from optimize.assemble import chosen_variants, default_variant
+from optimize.build import Build
+from optimize.data import Split
+from optimize.gates import Verdict, accuracy
 from optimize.measure import Latency
-from optimize.operating_point import cascade_labels
-from optimize.verify import Verdict
-from optimize.versions import versions
+from optimize.operating_point import DEFER_ALL, THRESHOLDS, Stages, confidences, upper_bound
+from optimize.quality import confusion
+from optimize.results import ROLES, Result
+from optimize.search import Trial
+from optimize.summary import Measured, summarise
+from optimize.temperature import reliability
+from optimize.verify import EVIDENCE
+from serving.artifact import Artifact, write_json
 from serving.deferral import OperatingPoint
 
 Logits = NDArray[np.float32]
 
+EXAMPLES = 12
+EXAMPLE_CHARACTERS = 240
 
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """All figures of a run: latency on the selection set, logits on the holdout."""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What a run measured. Logits are [items, labels] by the name of the step; `holdout` has screen and expert too."""
 
     latency: Mapping[str, Latency]
+    verdicts: Sequence[Verdict]
+    on_selection: Mapping[str, Logits]
+    selection_targets: NDArray[np.int64]
+    certification: Stages
     holdout: Mapping[str, Logits]
-    targets: NDArray[np.int64]
+    holdout_split: Split
+    artifacts: Mapping[str, Artifact]
+    point: OperatingPoint
+    trials: Sequence[Trial]
+    chosen_trial: Trial | None
+    failed: Sequence[str]
+    command: str
 
-    def accuracy(self, name: str) -> float:
-        return float((self.holdout[name].argmax(axis=1) == self.targets).mean())
 
-    def row(self, result: Result) -> dict[str, Any]:
-        """One result as JSON values; `latency_ms` is None for a GPU's graph on a machine without one."""
+def write_report(build: Build, facts: Facts) -> dict[str, Any]:
+    """Write summary.json, report.json and report.html into the build folder; return the content of report.json."""
+    summary = _summary(build, facts)
+    report = {
+        **summary,
+        "command": facts.command,
+        "failed_gates": list(facts.failed),
+        "operating_point": facts.point.model_dump(mode="json", exclude={"reference"}),
+        "promise": facts.point.promise.statement,
+        "trials": [trial.as_dict() for trial in facts.trials],
+        "chosen_trial": facts.chosen_trial.number if facts.chosen_trial else None,
+        "pareto": _pareto(build, facts),
+        "risk": risk_curve(facts.certification, facts.point),
+        "reliability": _reliability(facts),
+        "confusion": {
+            role: confusion(facts.holdout[role].argmax(axis=1), facts.holdout_split.targets, len(build.splits.labels))
+            for role in ("screen", "expert")
+        },
+        "differences": _differences(build, facts),
+        "evidence": _evidence(build, facts),
+    }
+    write_json(build.folder / "summary.json", summary)
+    write_json(build.folder / "report.json", report)
+    _write_text(build.folder / "report.html", html(report))
+    return report
+
+
+def html(report: Mapping[str, Any]) -> str:
+    """The report as one HTML page, made from nothing but report.json's content."""
+    templates = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    labels = report["data"]["labels"]
+    pictures = {
+        "pareto": figures.pareto(report["pareto"]),
+        "risk": figures.risk(report["risk"], report["operating_point"]),
+        "reliability": figures.reliability(report["reliability"]),
+        "confusion": figures.confusion(report["confusion"], labels),
+    }
+    return templates.get_template("report.html").render(report=report, pictures=pictures)
+
+
+def risk_curve(stages: Stages, point: OperatingPoint) -> list[dict[str, float]]:
+    """For each threshold: escalation share, share of misses, its upper bound, and whether it would be certified."""
+    confidence = confidences(stages.screen, point.screen_temperature)
+    differs = stages.screen.argmax(axis=1) != stages.expert.argmax(axis=1)
+    n, promise = len(confidence), point.promise
+    curve = []
+    for threshold in (*THRESHOLDS, DEFER_ALL):
+        misses = int((differs & (confidence >= threshold)).sum())
+        curve.append(
+            {
+                "threshold": threshold,
+                "escalation_share": float((confidence < threshold).mean()),
+                "risk": misses / n,
+                "upper_bound": upper_bound(misses, n, promise.delta),
+                "p_value": float(binom.cdf(misses, n, promise.alpha)),
+            }
+        )
+    return curve
+
+
+def _summary(build: Build, facts: Facts) -> dict[str, Any]:
+    measured = Measured(facts.latency, facts.holdout, facts.holdout_split.targets)
+    return summarise(build, measured, facts.verdicts, _defaults(build, facts), facts.point)
+
+
+def _defaults(build: Build, facts: Facts) -> dict[str, Result]:
+    """The graph behind the default variant of each role."""
+    defaults = {}
+    for role in ROLES:
+        variants = chosen_variants(build.graphs(role), facts.verdicts, facts.latency)
+        name = default_variant(variants, facts.latency, "CPUExecutionProvider")
+        assert name is not None, "the plain export is always published"
+        defaults[role] = variants[name]
+    return defaults
+
+
+def _pareto(build: Build, facts: Facts) -> list[dict[str, Any]]:
+    """Points of accuracy (on the selection set), latency and size: every trial, every step's graph, the teacher."""
+
+    def point(result: Result, kind: str) -> dict[str, Any]:
         return {
             "name": result.name,
-            "runtime": "ONNX Runtime" if result.is_graph else "PyTorch",
-            "precision": result.precision,
-            "accuracy": round(self.accuracy(result.name), 5),
+            "kind": kind,
+            "accuracy": accuracy(facts.on_selection[result.name], facts.selection_targets),
+            "latency_ms": facts.latency[result.name].median_ms,
             "size_bytes": result.size_bytes,
-            "latency_ms": self.latency[result.name].as_dict() if result.name in self.latency else None,
         }
 
-
-def summarise(
-    build: Build, measured: Measured, verdicts: list[Verdict], chosen: Mapping[str, Result], point: OperatingPoint
-) -> dict[str, Any]:
-    """The content of summary.json. `chosen`: the default graph of each role."""
-    teacher = measured.row(build.teacher)
-    models = {"teacher": teacher, **{role: measured.row(result) for role, result in chosen.items()}}
-    models["cascade"] = _cascade(models, measured, chosen, point)
-    summary = {
-        "recipe": build.recipe.name,
-        "description": build.recipe.description,
-        "data": build.splits.describe(),
-        "seed": build.recipe.seed,
-        "machine": {"cpu": _cpu(), "cores": os.cpu_count(), "python": platform.python_version()},
-        "rounds": next(iter(measured.latency.values())).rounds,
-        "versions": versions(),
-        "models": models,
-        "ratios": _ratios(models),
-        "steps": [measured.row(result) for result in build.results],
-        "verdicts": [verdict.as_dict() for verdict in verdicts],
-    }
-    summary["goals"] = build.recipe.goals.model_dump(exclude_none=True)
-    summary["short_of_goals"] = shortfalls(build, summary["ratios"])
-    return summary
+    defaults = _defaults(build, facts)
+    chosen = {result.name: role for role, result in defaults.items()}
+    points = [{**point(build.teacher, "teacher"), "name": "teacher"}]
+    for result in build.results:
+        if result.is_graph and result.name in facts.latency:
+            points.append(point(result, chosen.get(result.name, "variant")))
+    for trial in facts.trials:
+        points.append(
+            {
+                "name": f"trial {trial.number}",
+                "kind": "trial",
+                "accuracy": trial.accuracy,
+                "latency_ms": trial.latency_ms,
+                "size_bytes": trial.size_bytes,
+            }
+        )
+    return points
 
 
-def shortfalls(build: Build, ratios: Mapping[str, float]) -> list[str]:
-    """A sentence for each goal of the recipe that was not reached."""
-    missed = []
-    for goal, bound in build.recipe.goals.model_dump(exclude_none=True).items():
-        role, _, kind = goal.partition("_")
-        got = ratios[f"{role}_{kind.removeprefix('min_').removeprefix('max_')}"]
-        if (got < bound) if "min_" in goal else (got > bound):
-            missed.append(f"{goal}: {got:.2f} measured, {bound} asked")
-    return missed
-
-
-def tables(summary: Mapping[str, Any]) -> list[Table]:
-    """The summary as tables for a terminal."""
-    synthetic = " (synthetic data)" if summary["data"]["synthetic"] else ""
-    title = f"{summary['recipe']}{synthetic}"
-    steps = Table("step", "runs in", "accuracy", "size MB", "ms at batch 1", title=f"{title}: each step")
-    for row in summary["steps"]:
-        steps.add_row(row["name"], f"{row['runtime']} {row['precision']}", *_figures(row))
-    models = Table("model", "is", "accuracy", "size MB", "ms at batch 1", title=f"{title}: the models")
-    for name, row in summary["models"].items():
-        models.add_row(name, row["name"], *_figures(row))
-    return [steps, models]
-
-
-def _figures(row: Mapping[str, Any]) -> tuple[str, str, str]:
-    latency = row["latency_ms"]
-    if latency is None:
-        return f"{row['accuracy']:.2%}", f"{row['size_bytes'] / 1e6:.2f}", "not measured"
-    spread = f" ({latency['lower_quartile_ms']:.2f}-{latency['upper_quartile_ms']:.2f})" if len(latency) > 1 else ""
-    return f"{row['accuracy']:.2%}", f"{row['size_bytes'] / 1e6:.2f}", f"{latency['median_ms']:.2f}{spread}"
-
-
-def _cascade(
-    models: Mapping[str, Any], measured: Measured, chosen: Mapping[str, Result], point: OperatingPoint
-) -> dict[str, Any]:
-    screen, expert = (measured.holdout[chosen[role].name] for role in ("screen", "expert"))
-    labels, deferred = cascade_labels(screen, expert, point.threshold)
-    share = float(deferred.mean())
-    screen_ms, expert_ms = (models[role]["latency_ms"]["median_ms"] for role in ("screen", "expert"))
+def _reliability(facts: Facts) -> dict[str, Any]:
+    """The screen's confidence against its accuracy on the certification set, before and after scaling."""
+    stages, point = facts.certification, facts.point
     return {
-        "name": f"screen, expert below confidence {point.threshold:.4f}",
-        "accuracy": round(float((labels == measured.targets).mean()), 5),
-        "size_bytes": models["screen"]["size_bytes"] + models["expert"]["size_bytes"],
-        # Expected from the two stages and the share that is escalated; serving adds its own time.
-        "latency_ms": {"median_ms": round(screen_ms + share * expert_ms, 4)},
-        "threshold": point.threshold,
-        "escalation_share": round(share, 5),
-        "escalation_share_on_selection": round(point.escalation_share, 5),
-        "agreement_with_expert": round(float((labels == expert.argmax(axis=1)).mean()), 5),
+        "before": reliability(stages.screen, stages.targets),
+        "after": reliability(stages.screen, stages.targets, point.screen_temperature),
+        "temperature": point.screen_temperature,
+        **point.calibration["screen"],
     }
 
 
-def _ratios(models: Mapping[str, Any]) -> dict[str, float]:
-    teacher = models["teacher"]
+def _differences(build: Build, facts: Facts) -> list[dict[str, Any]]:
+    """Items of the holdout on which the stages differ, the screen's surest first; and who was right."""
+    screen, expert = facts.holdout["screen"], facts.holdout["expert"]
+    confidence = confidences(screen, facts.point.screen_temperature)
+    ours, theirs, split = screen.argmax(axis=1), expert.argmax(axis=1), facts.holdout_split
+    places = np.flatnonzero(ours != theirs)
+    labels = build.splits.labels
+    return [
+        {
+            "id": split.ids[place],
+            "content": _shown(split.inputs[place]),
+            "right": labels[split.targets[place]],
+            "screen": labels[ours[place]],
+            "expert": labels[theirs[place]],
+            "confidence": float(confidence[place]),
+            "escalated": bool(confidence[place] < facts.point.threshold),
+        }
+        for place in places[np.argsort(-confidence[places], kind="stable")][:EXAMPLES].tolist()
+    ]
 
-    def speedup(role: str) -> float:
-        return float(teacher["latency_ms"]["median_ms"] / models[role]["latency_ms"]["median_ms"])
 
-    def drop(role: str, against: str) -> float:
-        return float(100 * (models[against]["accuracy"] - models[role]["accuracy"]))
+def _shown(content: Any) -> dict[str, str]:
+    """A text, shortened, or an image as a data URL."""
+    if isinstance(content, str):
+        cut = content if len(content) <= EXAMPLE_CHARACTERS else content[: EXAMPLE_CHARACTERS - 1] + "…"
+        return {"text": cut}
+    pixels = np.asarray(content)
+    image = Image.fromarray(pixels[..., 0] if pixels.ndim == 3 and pixels.shape[-1] == 1 else pixels)
+    image.thumbnail((96, 96))
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    return {"image": "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()}
 
-    return {
-        "screen_speedup": round(speedup("screen"), 2),
-        "screen_drop_points": round(drop("screen", "teacher"), 3),
-        "expert_speedup": round(speedup("expert"), 2),
-        "expert_drop_points": round(drop("expert", "teacher"), 3),
-        "cascade_drop_points": round(drop("cascade", "expert"), 3),
-    }
+
+def _evidence(build: Build, facts: Facts) -> dict[str, Any]:
+    """What lies in the evidence folders, without the ids of the items."""
+    folders = {f"{build.recipe.name}-{role}": artifact.folder for role, artifact in facts.artifacts.items()}
+    folders[build.point_folder.name] = build.point_folder
+    found = {}
+    for name, folder in folders.items():
+        for path in sorted((folder / EVIDENCE).glob("*.json")):
+            if path.stem != "verdicts":
+                evidence = json.loads(path.read_text(encoding="utf-8"))
+                found[f"{name} {path.stem}"] = {k: v for k, v in evidence.items() if k != "sample_ids"}
+    return found
 
 
-def _cpu() -> str:
-    """The processor's name where Linux tells it."""
-    path = Path("/proc/cpuinfo")
-    if path.exists():
-        for line in path.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
+def _write_text(path: Path, text: str) -> None:
+    beside = path.with_name(f".{path.name}.partial")
+    beside.write_text(text, encoding="utf-8")
+    os.replace(beside, path)

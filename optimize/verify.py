@@ -1,146 +1,138 @@
-"""Gates: does a graph say what its checkpoint says (parity), and is it as good and faster (quality, speed)?"""
+"""Evidence: every published variant, run as it is served, held against PyTorch (parity) and the teacher (quality).
+
+Read from the artifact folders, through serving's own preprocessing and session; the numbers, the ids of the items and
+the command lie beside the artifact afterwards, in evidence/.
+"""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import onnxruntime
-import torch
 from numpy.typing import NDArray
 
-from optimize.build import Build, Result
-from optimize.checkpoint import load_model
+from optimize.data import Split
 from optimize.errors import GateError
-from optimize.inputs import Prepared, Preparer, collect
-from optimize.measure import Latency, alternate
-from optimize.recipe import Gates
-from optimize.training import predict
-from serving.artifact import Provider
-from serving.session import gpu_present, open_session
+from optimize.progress import progress
+from optimize.quality import compare, quality
+from optimize.recipe import Gates, QualityGate
+from serving.artifact import Artifact, VariantName, write_json
+from serving.modality import preprocessor
+from serving.session import Session
+from serving.text import TextEncoder
 
 Logits = NDArray[np.float32]
+Labels = NDArray[np.int64]
+EVIDENCE = "evidence"
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """Why a graph is published or not; shares and milliseconds on the selection set."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class References:
+    """What the variants of one role are held against, on the same items: logits [items, labels] of PyTorch models."""
 
-    graph: str
-    against: str
-    published: bool
-    reasons: tuple[str, ...]
-    accuracy_drop: float
-    speedup: float | None
-    """None where it could not be measured: a graph for a GPU on a machine without one."""
-    logit_gap: float
-    """Largest difference of a logit from the checkpoint's."""
-
-    def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
+    checkpoint: Logits
+    """The checkpoint that the graphs were exported from."""
+    teacher: Logits
 
 
-def logits_of(build: Build, result: Result, data: Prepared) -> Logits:
-    """Logits float32 [items, labels] of a checkpoint (PyTorch) or a graph (ONNX Runtime, as in service)."""
-    if not result.is_graph:
-        return predict(load_model(result.path, build.recipe.task), data, build.preparer)
-    # Without a GPU, fp16 is computed on the CPU: slow, and as exact.
-    provider = result.provider if gpu_present() else "CPUExecutionProvider"
-    session = open_session(result.path, provider, threads=torch.get_num_threads())
-    return collect(data, 32, lambda indices: _run(session, build.preparer, data.take(indices)))
+def served_logits(artifact: Artifact, variant: VariantName, split: Split) -> Logits:
+    """Logits of a variant on the raw texts or pixels of `split`, one item a call, as a lone request is served."""
+    session, preprocess = Session(artifact, variant), preprocessor(artifact)
+    rows = []
+    with progress(f"{artifact.manifest.name} {variant}", total=len(split)) as advance:
+        for content in split.inputs:
+            if isinstance(preprocess, TextEncoder):
+                inputs = preprocess.collate([preprocess.encode(content)])
+            else:
+                inputs = preprocess.collate([preprocess.from_pixels(np.asarray(content))])
+            rows.append(session.run(inputs)[0])
+            advance(1)
+    return np.stack(rows)
 
 
-def measure(build: Build, results: list[Result], data: Prepared, rounds: int) -> dict[str, Latency]:
-    """Latency at batch size 1 of each result, in turn, over the items of `data`; one thread each.
+def verify(
+    artifact: Artifact,
+    split: Split,
+    references: References,
+    *,
+    gates: Gates,
+    gate: QualityGate,
+    seed: int,
+    command: str,
+) -> tuple[dict[VariantName, Logits], list[str]]:
+    """Hold every variant against the references on `split` and leave the evidence beside the artifact.
 
-    Graphs for a GPU are measured where there is one, and so is the plain export that they came from, under
-    `on_gpu(its name)`; elsewhere they are left out.
+    Returns the variants' logits, and a sentence for each gate that was not held.
     """
-    calls = {}
-    inputs = [build.preparer.collate([data.items[i]]) for i in range(min(rounds, len(data)))]
-
-    def add(name: str, path: Path, provider: Provider) -> None:
-        session = open_session(path, provider, threads=1)
-        calls[name] = lambda number: session.run(["logits"], inputs[number % len(inputs)])
-
-    for result in results:
-        if result.is_graph and result.provider == "CPUExecutionProvider":
-            add(result.name, result.path, result.provider)
-        elif result.is_graph:
-            if gpu_present():
-                plain = build.graphs(result.role)[0]
-                add(on_gpu(plain.name), plain.path, result.provider)
-                add(result.name, result.path, result.provider)
-        else:
-            model = load_model(result.path, build.recipe.task)
-            calls[result.name] = lambda number, model=model: _forward(model, inputs[number % len(inputs)])
-    return alternate(calls, rounds)
-
-
-def judge(
-    build: Build, role: str, logits: dict[str, Logits], targets: NDArray[np.int64], latency: dict[str, Latency]
-) -> list[Verdict]:
-    """A verdict for each graph of a role. Raises GateError when the plain export itself fails parity."""
-    gates = build.recipe.gates
-    plain, *others = build.graphs(role)
-    checkpoint = build.checkpoint_of(role)
-    gap = _gap(logits[plain.name], logits[checkpoint.name])
-    if gap > gates.max_logit_gap:
-        raise GateError(
-            f"{plain.name}: a logit differs by {gap:.2g} from PyTorch's, at most {gates.max_logit_gap:.2g} is allowed "
-            "(gates.max_logit_gap); nothing is published"
-        )
-    verdicts = [Verdict(plain.name, checkpoint.name, True, (), 0.0, 1.0, gap)]
-    for graph in others:
-        drop = _accuracy(logits[plain.name], targets) - _accuracy(logits[graph.name], targets)
-        speedup = _speedup(plain, graph, latency)
-        gap = _gap(logits[graph.name], logits[checkpoint.name])
-        reasons = _reasons(graph, gates, drop, speedup, gap)
-        verdicts.append(Verdict(graph.name, plain.name, not reasons, reasons, drop, speedup, gap))
-    return verdicts
+    known, failed = {}, []
+    for variant, described in artifact.manifest.variants.items():
+        logits = known[variant] = served_logits(artifact, variant, split)
+        parity = _parity(logits, references.checkpoint, described.precision, gates)
+        answers, teacher = logits.argmax(axis=1), references.teacher.argmax(axis=1)
+        held = quality_evidence(answers, teacher, split, artifact.manifest.labels, gate, seed)
+        misses = [*parity["failed"], *held["failed"]]
+        failed += [f"{artifact.manifest.name} {variant}: {miss}" for miss in misses]
+        evidence = {
+            "command": command,
+            "split": {"name": split.name, "digest": split.digest, "items": len(split)},
+            "sample_ids": list(split.ids),
+            "parity": parity,
+            "quality": held,
+            "passed": not misses,
+        }
+        (artifact.folder / EVIDENCE).mkdir(exist_ok=True)
+        write_json(artifact.folder / EVIDENCE / f"{variant}.json", evidence)
+    return known, failed
 
 
-def on_gpu(name: str) -> str:
-    """The name under which a float graph's latency on the GPU stands."""
-    return f"{name} on the GPU"
+def quality_evidence(
+    ours: Labels, theirs: Labels, split: Split, labels: tuple[str, ...], gate: QualityGate, seed: int
+) -> dict[str, Any]:
+    """What answers are worth, alone and against a reference's on the same items, and which gates fail.
+
+    `ours` and `theirs` are label indices [items].
+    """
+    got, wanted = quality(ours, split.targets, labels), quality(theirs, split.targets, labels)
+    paired = compare(ours, theirs, split.targets, seed=seed)
+    counts = dict(zip(labels, np.bincount(split.targets, minlength=len(labels)).tolist(), strict=True))
+    recall_drops = {
+        label: wanted["recall"][label] - recall
+        for label, recall in got["recall"].items()
+        if counts[label] >= gate.min_recall_items
+    }
+    failed = []
+    for what, drop, allowed in (
+        ("accuracy", paired["accuracy_drop"], gate.max_accuracy_drop),
+        ("macro F1", wanted["macro_f1"] - got["macro_f1"], gate.max_macro_f1_drop),
+        *((f"recall of {label}", drop, gate.max_recall_drop) for label, drop in recall_drops.items()),
+    ):
+        if allowed is not None and drop > allowed + 1e-9:
+            failed.append(f"loses {drop:.2%} of {what} on the holdout, at most {allowed:.2%} is allowed")
+    return {"answers": got, "reference": wanted, "paired": paired, "gate": gate.model_dump(), "failed": failed}
 
 
-def _speedup(plain: Result, graph: Result, latency: dict[str, Latency]) -> float | None:
-    if graph.provider == "CPUExecutionProvider":
-        return latency[plain.name].median_ms / latency[graph.name].median_ms
-    if graph.name not in latency:
-        return None
-    return latency[on_gpu(plain.name)].median_ms / latency[graph.name].median_ms
+def _parity(logits: Logits, checkpoint: Logits, precision: str, gates: Gates) -> dict[str, Any]:
+    """The output `logits` against PyTorch's: the largest gap in float32, the mean gap in parts of the spread below."""
+    gaps = np.abs(logits - checkpoint)
+    figures: dict[str, Any] = {
+        "output": "logits",
+        "max_gap": float(gaps.max()),
+        "mean_gap": float(gaps.mean()),
+        "mean_gap_share": float(gaps.mean() / max(float(checkpoint.std()), 1e-12)),
+        "agreement": float((logits.argmax(axis=1) == checkpoint.argmax(axis=1)).mean()),
+    }
+    if precision == "fp32":
+        figure, allowed, says = figures["max_gap"], gates.max_logit_gap, "a logit differs from PyTorch's by"
+    else:
+        figure, allowed = figures["mean_gap_share"], gates.max_logit_gap_share
+        says = "logits differ from PyTorch's, in parts of their spread, by"
+    failed = [f"{says} {figure:.3g}, at most {allowed:.3g} is allowed"] if figure > allowed else []
+    return {**figures, "tolerance": allowed, "failed": failed}
 
 
-def _reasons(graph: Result, gates: Gates, drop: float, speedup: float | None, gap: float) -> tuple[str, ...]:
-    """What keeps a graph from being published; empty when nothing does."""
-    reasons = []
-    if speedup is None:
-        reasons.append(f"{graph.precision} is for a GPU, and there is none here to measure it on")
-    elif speedup <= gates.min_speedup:
-        reasons.append(f"{speedup:.2f} times as fast as the graph it came from, more than {gates.min_speedup} is asked")
-    if drop > gates.max_accuracy_drop + 1e-9:  # a share is a sum of many rounded parts
-        reasons.append(f"loses {drop:.2%} of accuracy, at most {gates.max_accuracy_drop:.2%} is allowed")
-    if graph.precision == "fp32" and gap > gates.max_logit_gap:
-        reasons.append(f"a logit differs by {gap:.2g} from PyTorch's, at most {gates.max_logit_gap:.2g} is allowed")
-    return tuple(reasons)
-
-
-def _run(session: onnxruntime.InferenceSession, preparer: Preparer, items: list[Any]) -> Logits:
-    return np.asarray(session.run(["logits"], preparer.collate(items))[0], dtype=np.float32)
-
-
-@torch.inference_mode()
-def _forward(model: Any, inputs: dict[str, NDArray[Any]]) -> object:
-    return model(**{name: torch.from_numpy(array) for name, array in inputs.items()}).logits
-
-
-def _gap(one: Logits, other: Logits) -> float:
-    return float(np.abs(one - other).max())
-
-
-def _accuracy(logits: Logits, targets: NDArray[np.int64]) -> float:
-    return float((logits.argmax(axis=1) == targets).mean())
+def require(failed: Sequence[str]) -> None:
+    """Raise GateError, with every gate that was not held, unless all were."""
+    if failed:
+        raise GateError("nothing is published: " + "; ".join(failed))

@@ -26,10 +26,10 @@ def softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
     return np.asarray(exponentials / exponentials.sum(axis=-1, keepdims=True))
 
 
-def answers_from_logits(logits: NDArray[np.float32], labels: Sequence[str]) -> list[Answer]:
-    """One Answer for each row of `logits` [batch, labels]."""
+def answers_from_logits(logits: NDArray[np.float32], labels: Sequence[str], temperature: float = 1.0) -> list[Answer]:
+    """One Answer for each row of `logits` [batch, labels], which are divided by `temperature` first."""
     answers = []
-    for row in softmax(logits).tolist():
+    for row in softmax(logits / np.float32(temperature)).tolist():
         first, second = sorted(row, reverse=True)[:2]
         answers.append(
             Answer(label=labels[row.index(first)], confidence=first, margin=first - second, scores=tuple(row))

@@ -45,6 +45,10 @@ class Outcome:
     degraded: str | None
 
 
+def _nothing(_confidence: float, _deferred: bool) -> None:
+    """Nobody watches."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cascade:
     """A screen in this process (`screen`: prepared items -> logits) and an expert in another."""
@@ -53,6 +57,8 @@ class Cascade:
     screen: Callable[[Sequence[Array]], Logits]
     expert: Expert
     point: OperatingPoint
+    observe: Callable[[float, bool], None] = _nothing
+    """Told the screen's confidence and whether it deferred, once for each item."""
 
     async def classify(
         self, items: Sequence[Array], expert_items: Sequence[Array], budget: Budget, timings: Timings
@@ -67,9 +73,12 @@ class Cascade:
                 logits = self.screen(items)
             else:
                 logits = await asyncio.to_thread(self.screen, items)
-            answers = answers_from_logits(logits, self.labels)
+            answers = answers_from_logits(logits, self.labels, self.point.screen_temperature)
         outcomes = [Outcome(answer=a, stage="screen", escalated=False, degraded=None) for a in answers]
-        deferred = [i for i, answer in enumerate(answers) if should_defer(answer, self.point)]
+        defers = [should_defer(answer, self.point) for answer in answers]
+        for answer, defer in zip(answers, defers, strict=True):
+            self.observe(answer.confidence, defer)
+        deferred = [i for i, defer in enumerate(defers) if defer]
         if not deferred:
             return outcomes
         with timings.part("expert"):
@@ -79,7 +88,8 @@ class Cascade:
                 for i in deferred:
                     outcomes[i] = Outcome(answer=answers[i], stage="screen", escalated=True, degraded=error.reason)
                 return outcomes
-        for i, answer in zip(deferred, answers_from_logits(expert_logits, self.labels), strict=True):
+        expert_answers = answers_from_logits(expert_logits, self.labels, self.point.expert_temperature)
+        for i, answer in zip(deferred, expert_answers, strict=True):
             outcomes[i] = Outcome(answer=answer, stage="expert", escalated=True, degraded=None)
         return outcomes
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from serving.artifact import Artifact, ImageSettings, TextSettings
 from serving.cascade import Cascade, Expert
 from serving.deferral import OperatingPoint
+from serving.drift import Drift, DriftMonitor
 from serving.errors import ArtifactError
 from serving.image import ImageDecoder
 from serving.session import Session
@@ -53,13 +54,11 @@ def example_item(settings: TextSettings | ImageSettings) -> Array:
     return np.zeros((len(settings.mean), settings.height, settings.width), dtype=np.float32)
 
 
-def require_pair(screen: Artifact, expert: Artifact) -> OperatingPoint:
-    """The operating point of a screen and an expert; ArtifactError when they were not published together."""
-    point = OperatingPoint.read(screen.folder)
+def require_pair(screen: Artifact, expert: Artifact, point: OperatingPoint) -> None:
+    """ArtifactError when a screen, an expert and an operating point do not belong together."""
     point.require_pair(screen.digest, expert.digest)
     if screen.manifest.labels != expert.manifest.labels:
         raise ArtifactError("screen and expert have different labels; publish both from one run")
-    return point
 
 
 def open_modality(
@@ -68,19 +67,23 @@ def open_modality(
     screen_tag: str,
     expert: Artifact,
     expert_tag: str,
+    point: OperatingPoint,
+    point_tag: str,
     ask: Expert,
     ask_providers: Callable[[], Awaitable[Mapping[str, str]]],
+    tell_drift: Callable[[Drift], None],
     threads: int = 1,
 ) -> Modality:
     """Open a screen for this process, next to the manifest of the expert that `ask` reaches.
 
     Raises ArtifactError when the two were not published together.
     """
-    point = require_pair(screen, expert)
+    require_pair(screen, expert, point)
     session = Session(screen, threads=threads)
     ours, theirs = preprocessor(screen), preprocessor(expert)
     same = _same_preprocessing(screen, expert)
     warm_up(session, screen, ours)
+    monitor = DriftMonitor(point, tell_drift)
 
     def prepare(content: Any) -> tuple[Array, Array]:
         item = _prepared(ours, content)
@@ -91,7 +94,8 @@ def open_modality(
         return {
             "screen": _described(screen, screen_tag, providers),
             "expert": _described(expert, expert_tag, await ask_providers()),
-            "operating_point": point.model_dump(),
+            "operating_point": {"tag": point_tag, **_without_reference(point)},
+            "drift": asdict(monitor.state()),
         }
 
     cascade = Cascade(
@@ -99,8 +103,15 @@ def open_modality(
         screen=lambda items: session.run(ours.collate(items)),
         expert=ask,
         point=point,
+        observe=monitor.observe,
     )
-    return Modality(cascade=cascade, prepare=prepare, screen_tag=screen_tag, expert_tag=expert_tag, describe=describe)
+    return Modality(
+        cascade=cascade,
+        prepare=prepare,
+        screen_tag=screen_tag,
+        expert_tag=expert_tag,
+        describe=describe,
+    )
 
 
 def _prepared(preprocess: TextEncoder | ImageDecoder, content: Any) -> Array:
@@ -114,6 +125,12 @@ def _same_preprocessing(one: Artifact, other: Artifact) -> bool:
     if isinstance(settings, TextSettings):
         return one.manifest.files[settings.tokenizer] == other.manifest.files[settings.tokenizer]
     return True
+
+
+def _without_reference(point: OperatingPoint) -> dict[str, Any]:
+    described = point.model_dump(exclude={"reference"})
+    described["promise"] = {"statement": point.promise.statement, **described["promise"]}
+    return described
 
 
 def _described(artifact: Artifact, tag: str, providers: Mapping[str, str]) -> dict[str, Any]:

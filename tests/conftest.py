@@ -60,7 +60,7 @@ learning_rate = 1e-3
 step = "prune"
 heads_share = 0.5
 feed_forward_share = 0.5
-epochs = 1
+epochs = 2
 learning_rate = 1e-3
 
 [[screen]]
@@ -73,8 +73,23 @@ step = "quantize"
 max_accuracy_drop = 1.0
 min_speedup = 0.0
 
+[quality.expert]
+max_accuracy_drop = 0.1
+max_macro_f1_drop = 0.1
+max_recall_drop = 1.0
+
+[quality.screen]
+max_accuracy_drop = 1.0
+max_macro_f1_drop = 1.0
+max_recall_drop = 1.0
+
+[quality.cascade]
+max_accuracy_drop = 0.1
+max_macro_f1_drop = 0.1
+max_recall_drop = 1.0
+
 [operating_point]
-max_disagreement = 0.05
+alpha = 0.05
 """
 
 IMAGE_RECIPE = """
@@ -92,7 +107,7 @@ image_size = 8
 
 [data]
 source = "digits"
-limit = 600
+limit = 900
 calibration_size = 64
 
 [image]
@@ -122,7 +137,7 @@ views = 2
 step = "prune"
 channels_share = 0.5
 channels_multiple = 4
-epochs = 1
+epochs = 4
 learning_rate = 2e-3
 
 [[screen]]
@@ -135,6 +150,19 @@ tolerable_loss = 0.5
 [gates]
 max_accuracy_drop = 1.0
 min_speedup = 0.0
+
+[quality.screen]
+max_accuracy_drop = 1.0
+max_macro_f1_drop = 1.0
+max_recall_drop = 1.0
+
+[quality.cascade]
+max_accuracy_drop = 0.1
+max_macro_f1_drop = 0.1
+max_recall_drop = 1.0
+
+[operating_point]
+alpha = 0.05
 """
 
 

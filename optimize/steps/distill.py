@@ -28,7 +28,7 @@ class DistillConfig(DistillationConfig):
     layers: tuple[int, ...] | None = Field(default=None, min_length=1)
     depths: tuple[int, ...] | None = Field(default=None, min_length=1)
     student: Path | None = None
-    """A state dict of a CIFAR ResNet to start from instead of the teacher's blocks (image)."""
+    """A state dict of a CIFAR ResNet whose blocks the student starts from instead of the teacher's (image)."""
     control: bool = True
     """Also train the same student on labels alone, to show what distilling gave."""
 

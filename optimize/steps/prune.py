@@ -37,6 +37,10 @@ class PruneConfig(DistillationConfig):
     importance_size: int = Field(default=512, ge=1)
     """How many training items the importance is measured on."""
 
+    @property
+    def prunes_nothing(self) -> bool:
+        return not (self.heads_share or self.feed_forward_share or self.channels_share)
+
 
 def prune(
     model: PreTrainedModel, config: PruneConfig, *, data: Prepared, preparer: Preparer, seed: int

@@ -10,8 +10,9 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from optimize.build import Build, Result
+from optimize.build import Build
 from optimize.recipe import read_recipe
+from optimize.results import Result
 from tests.conftest import TinyCascades
 
 

@@ -6,7 +6,20 @@ import pytest
 
 from tests.conftest import optimize
 
-VERBS = ("list", "show", "run", "distill", "prune", "export", "fuse", "quantize", "evaluate", "publish")
+VERBS = (
+    "list",
+    "show",
+    "run",
+    "distill",
+    "prune",
+    "export",
+    "fuse",
+    "quantize",
+    "evaluate",
+    "verify",
+    "operating-point",
+    "publish",
+)
 
 
 def test_help_names_every_verb() -> None:

@@ -12,7 +12,7 @@ from optimize.data import Splits, load_splits, normalised
 from optimize.errors import DataError
 from optimize.readers import DigitsData, FilesData, NpzData, PaymentsData
 
-PARTS = ("train", "calibration", "selection", "holdout")
+PARTS = ("train", "calibration", "selection", "certification", "holdout")
 
 
 def csv(path: Path, rows: list[tuple[str, str]]) -> Path:
@@ -64,23 +64,29 @@ def test_train_rows_that_stand_in_the_holdout_are_left_out(tmp_path: Path) -> No
     holdout = csv(tmp_path / "holdout.csv", [("call 7 now", "a"), *rows(10, "b", "held")])
     splits = load_splits(FilesData(source="files", train=train, holdout=holdout), seed=1, root=Path())
     assert len(splits.holdout) == 11
-    assert not any("Call 0800" in text for part in PARTS[:3] for text in getattr(splits, part).inputs)
+    assert not any("Call 0800" in text for part in PARTS[:-1] for text in getattr(splits, part).inputs)
 
 
 def test_the_selection_set_can_come_from_the_holdout(tmp_path: Path) -> None:
     train = csv(tmp_path / "train.csv", [*rows(40, "a"), *rows(40, "b", "note")])
     holdout = csv(tmp_path / "holdout.csv", [*rows(30, "a", "held"), *rows(30, "b", "kept")])
     config = FilesData(
-        source="files", train=train, holdout=holdout, selection_from="holdout", selection_share=0.5, calibration_size=8
+        source="files",
+        train=train,
+        holdout=holdout,
+        selection_from="holdout",
+        selection_share=0.25,
+        certification_share=0.25,
+        calibration_size=8,
     )
     splits = load_splits(config, seed=1, root=Path())
-    assert [len(getattr(splits, part)) for part in PARTS] == [72, 8, 30, 30]
-    assert all(name.startswith("holdout.csv") for name in splits.selection.ids)
+    assert [len(getattr(splits, part)) for part in PARTS] == [72, 8, 15, 15, 30]
+    assert all(name.startswith("holdout.csv") for name in (*splits.selection.ids, *splits.certification.ids))
 
 
 def test_a_limit_keeps_labels_and_wholeness() -> None:
     splits = load_splits(DigitsData(source="digits", limit=200), seed=1, root=Path())
-    assert 190 <= sum(len(getattr(splits, part)) for part in PARTS[:3]) <= 210
+    assert 190 <= sum(len(getattr(splits, part)) for part in PARTS[:-1]) <= 210
     assert len(splits.labels) == 10
 
 
@@ -98,7 +104,7 @@ def test_images_that_are_equal_are_near_duplicates(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "keys", "says"),
     [
-        ([("a", "x"), ("b", "x"), ("c", "x"), ("d", "x")], {}, "at least two labels with 4 rows each"),
+        ([("a", "x"), ("b", "x"), ("c", "x"), ("d", "x")], {}, "at least two labels with 5 rows each"),
         ([*rows(8, "x"), *rows(3, "y", "w")], {}, "got x: 8, y: 3; bring more rows"),
         ([*rows(8, "x"), *rows(8, "y", "w")], {"labels": ("x", "z")}, r"rows.csv:8: the label 'y' is none of x, z"),
         ([], {}, "got no rows"),

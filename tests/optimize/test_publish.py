@@ -23,7 +23,7 @@ def test_publishing_twice_keeps_one_entry(
 ) -> None:
     recipe, build = tiny_recipes["tiny-text"], tiny_cascades.builds["tiny-text"]
     before = optimize("publish", recipe, "--build", build, home=tiny_cascades.home).stdout
-    assert before.count("published tiny-text-") == 2
+    assert before.count("published tiny-text-") == 3
     assert before == optimize("publish", recipe, "--build", build, home=tiny_cascades.home).stdout
     assert listed(tiny_cascades.home).count("tiny-text-screen:") == 1
 
@@ -36,7 +36,7 @@ def test_publishing_twice_keeps_one_entry(
 
     # A changed threshold is another screen.
     shutil.copytree(tiny_cascades.home / "models", tmp_path / "home" / "models", symlinks=True)
-    point = build / "tiny-text-screen" / "operating-point.json"
+    point = build / "tiny-text-operating-point" / "operating-point.json"
     kept = point.read_text()
     point.write_text(json.dumps({**json.loads(kept), "threshold": 0.123}))
     assert before != optimize("publish", recipe, "--build", build, home=tmp_path / "home").stdout
@@ -46,6 +46,7 @@ def test_publishing_twice_keeps_one_entry(
 def test_an_entry_can_be_read_by_a_person(tiny_cascades: TinyCascades) -> None:
     shown = listed(tiny_cascades.home)
     for name in ("tiny-text", "tiny-image"):
+        assert f"{name}-operating-point:" in shown
         for role in ("screen", "expert"):
             assert f"{name}-{role}:" in shown
             assert f"sieve.{role}" in shown

@@ -1,64 +1,69 @@
+"""report.html: one file, nothing from elsewhere, all that the issue of a run is judged by."""
+
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
-from rich.console import Console
 
 from optimize.build import Build
-from optimize.recipe import Goals
-from optimize.report import shortfalls, tables
-
-RATIOS = {
-    "screen_speedup": 9.0,
-    "screen_drop_points": 0.5,
-    "expert_speedup": 4.0,
-    "expert_drop_points": -0.1,
-    "cascade_drop_points": 0.2,
-}
+from optimize.report import html
 
 
-@pytest.mark.parametrize(
-    ("goals", "missed"),
-    [
-        ({}, []),
-        ({"screen_min_speedup": 9, "screen_max_drop_points": 0.5, "cascade_max_drop_points": 0.2}, []),
-        ({"screen_min_speedup": 10}, ["screen_min_speedup: 9.00 measured, 10.0 asked"]),
-        ({"screen_max_drop_points": 0.4, "expert_min_speedup": 5}, ["screen_max_drop_points", "expert_min_speedup"]),
-        ({"expert_max_drop_points": 0.0}, []),
-    ],
-)
-def test_what_falls_short_is_said(goals: dict[str, float], missed: list[str]) -> None:
-    build: Any = type("B", (), {"recipe": type("R", (), {"goals": Goals(**goals)})})
-    got = shortfalls(build, RATIOS)
-    assert len(got) == len(missed)
-    assert all(said.startswith(expected) for said, expected in zip(got, missed, strict=True))
+@pytest.fixture
+def report(build: Build) -> Any:
+    return json.loads((build.folder / "report.json").read_text())
 
 
-def test_the_summary_of_a_run_has_a_row_for_each_step_and_model(build: Build) -> None:
-    summary = json.loads((build.folder / "summary.json").read_text())
-    assert [row["name"] for row in summary["steps"]] == [result.name for result in build.results]
-    assert set(summary["models"]) == {"teacher", "expert", "screen", "cascade"}
-    for row in summary["models"].values():
-        assert 0.3 < row["accuracy"] <= 1
-        assert row["size_bytes"] > 0
-        assert row["latency_ms"]["median_ms"] > 0
-    teacher, screen = summary["models"]["teacher"], summary["models"]["screen"]
-    speedup = teacher["latency_ms"]["median_ms"] / screen["latency_ms"]["median_ms"]
-    assert summary["ratios"]["screen_speedup"] == pytest.approx(speedup, abs=0.01)
-    sizes = {row["name"]: row["size_bytes"] for row in summary["steps"]}
-    assert sizes["screen/distill"] > sizes["screen/prune"]
+def test_the_page_is_made_from_report_json_alone_and_needs_no_network(build: Build, report: Any) -> None:
+    page = (build.folder / "report.html").read_text()
+    assert html(report) == page
+    assert page.count("<svg") == 4
+    for address in re.findall(r'(?:src|href)="([^"]+)"', page):
+        assert address.startswith(("data:image/png;base64,", "#")), address
+    assert "<script" not in page
+    assert report["promise"].partition("(")[0].replace("'", "&#39;") in page
+    for row in report["steps"]:
+        assert f"<td>{row['name']}</td>" in page
 
 
-def test_the_tables_show_every_row(build: Build) -> None:
-    summary = json.loads((build.folder / "summary.json").read_text())
-    summary["steps"][0]["latency_ms"] = None
-    console = Console(width=140, record=True, quiet=False, file=open("/dev/null", "w"))  # noqa: SIM115
-    for table in tables(summary):
-        console.print(table)
-    shown = console.export_text()
-    for row in summary["steps"]:
-        assert row["name"] in shown
-    assert "not measured" in shown
-    assert ("synthetic" in shown) == summary["data"]["synthetic"]
+def test_the_curve_of_risk_falls_as_more_escalates(report: Any) -> None:
+    curve = report["risk"]
+    assert [step["threshold"] for step in curve] == sorted(step["threshold"] for step in curve)
+    shares, risks = ([step[key] for step in curve] for key in ("escalation_share", "risk"))
+    assert shares == sorted(shares)
+    assert risks == sorted(risks, reverse=True)
+    assert (shares[-1], risks[-1]) == (1.0, 0.0)
+    assert all(step["risk"] < step["upper_bound"] for step in curve)
+    point = report["operating_point"]
+    (chosen,) = [step for step in curve if step["threshold"] == point["threshold"]]
+    assert chosen["p_value"] <= point["promise"]["delta"]
+
+
+def test_differences_are_differences(build: Build, report: Any) -> None:
+    assert report["differences"]
+    for row in report["differences"]:
+        assert row["screen"] != row["expert"]
+        assert row["escalated"] == (row["confidence"] < report["operating_point"]["threshold"])
+        assert ("text" in row["content"]) == (build.recipe.task == "text")
+    confidences = [row["confidence"] for row in report["differences"]]
+    assert confidences == sorted(confidences, reverse=True)
+
+
+def test_what_makes_a_run_repeatable_is_stated(report: Any) -> None:
+    assert report["command"].startswith("python -m optimize run")
+    assert {"torch", "onnxruntime-gpu", "optimum", "neural-compressor"} <= set(report["versions"])
+    assert isinstance(report["seed"], int)
+    assert report["machine"]["cores"] >= 1
+    assert set(report["data"]["splits"]) == {"train", "calibration", "selection", "certification", "holdout"}
+    for rows in report["confusion"].values():
+        assert sum(map(sum, rows)) == report["data"]["splits"]["holdout"]["size"]
+
+
+def test_markup_in_the_data_stays_text(report: Any) -> None:
+    report["differences"] = [{**report["differences"][0], "content": {"text": "<script>alert(1)</script>"}}]
+    page = html(report)
+    assert "<script" not in page
+    assert "&lt;script&gt;" in page

@@ -37,8 +37,8 @@ def run_offline(recipe: str, folder: Path) -> None:
 
 def check(recipe: str, folder: Path) -> dict[str, Any]:
     screen, expert = (Artifact.open(folder / "build" / f"{recipe}-{role}") for role in ("screen", "expert"))
-    OperatingPoint.read(screen.folder).require_pair(screen.digest, expert.digest)
-    assert len(list((folder / "bentoml" / "models").glob(f"{recipe}-*/*/model.yaml"))) == 2
+    OperatingPoint.read(folder / "build" / f"{recipe}-operating-point").require_pair(screen.digest, expert.digest)
+    assert len(list((folder / "bentoml" / "models").glob(f"{recipe}-*/*/model.yaml"))) == 3
     summary: dict[str, Any] = json.loads((folder / "build" / "summary.json").read_text())
     assert any("fp16 is for a GPU" in reason for v in summary["verdicts"] for reason in v["reasons"])
     return summary
@@ -66,7 +66,8 @@ def test_sst2_bert_base(tiny_bert: Path, tmp_path: Path) -> None:
     run_offline("sst2-bert-base", tmp_path)
     summary = check("sst2-bert-base", tmp_path)
     assert summary["data"]["source"] == "stanfordnlp/sst2"
-    student = json.loads((tmp_path / "build" / "screen" / "prune" / "config.json").read_text())
+    (folder,) = (tmp_path / "build" / "screen").glob("prune-*")
+    student = json.loads((folder / "config.json").read_text())
     assert student["num_hidden_layers"] == 4
 
 

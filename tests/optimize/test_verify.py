@@ -1,122 +1,154 @@
-"""Gates: what is published is what was measured to be right, good enough and faster."""
+"""Evidence of what was published, read from the artifacts as they are served."""
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 
-from optimize.assemble import chosen_variants, default_variant
-from optimize.build import Build, Result
-from optimize.errors import GateError
-from optimize.measure import Latency
-from optimize.recipe import Gates
-from optimize.verify import judge, logits_of, measure, on_gpu
-from serving.session import gpu_present
+from optimize.build import Build
+from optimize.data import Split
+from optimize.gates import logits_of
+from optimize.recipe import QualityGate
+from optimize.verify import quality_evidence, served_logits
+from serving.artifact import Artifact, sha256_of, write_json
+from tests.conftest import TinyCascades, optimize
+
+LABELS = ("a", "b")
 
 
-def graph(name: str, precision: Any = "fp32") -> Result:
-    return Result("expert", "step", Path(f"{name}.onnx"), "key", precision)
+def split(targets: Any) -> Split:
+    return Split("holdout", list(range(len(targets))), np.asarray(targets), tuple("x" * len(targets)), frozenset())
 
 
-class FakeBuild:
-    """Only what judging reads: the graphs of a role, their checkpoint, and the gates."""
-
-    def __init__(self, *graphs: Result, **gates: float) -> None:
-        self._graphs = list(graphs)
-        self.recipe = type("Recipe", (), {"gates": Gates(**gates)})
-
-    def graphs(self, _role: str) -> list[Result]:
-        return self._graphs
-
-    def checkpoint_of(self, _role: str) -> Result:
-        return Result("expert", "distill", Path("distill"), "key")
+def test_served_logits_are_those_that_were_measured(build: Build) -> None:
+    for role in ("screen", "expert"):
+        artifact = Artifact.open(build.artifact_folder(role))
+        for variant in artifact.manifest.variants:
+            (graph,) = [
+                g for g in build.graphs(role) if sha256_of(g.path) == artifact.manifest.variants[variant].sha256
+            ]
+            got = served_logits(artifact, variant, build.splits.certification)
+            np.testing.assert_allclose(got, logits_of(build, graph, build.prepared("certification")), atol=1e-4)
 
 
-TARGETS = np.zeros(100, dtype=np.int64)
-PLAIN = np.tile(np.array([1.0, 0.0], dtype=np.float32), (100, 1))
-
-
-def wrong(count: int, logits: Any = PLAIN) -> Any:
-    changed = logits.copy()
-    changed[:count] = changed[:count, ::-1]
-    return changed
-
-
-def verdict(precision: str, logits: Any, ms: float | None, **gates: float) -> Any:
-    plain, other = graph("export"), graph("other", precision)
-    latency = {plain.name: Latency(10, 9, 11, 5), on_gpu(plain.name): Latency(4, 4, 4, 5)}
-    if ms is not None:
-        latency[other.name] = Latency(ms, ms, ms, 5)
-    known = {plain.name: PLAIN, other.name: logits, "expert/distill": PLAIN}
-    first, second = judge(FakeBuild(plain, other, **gates), "expert", known, TARGETS, latency)  # type: ignore[arg-type]
-    assert first.published, "the plain export is what is left when nothing else holds"
-    return second
+@pytest.mark.parametrize("name", ["tiny-text", "tiny-image"])
+def test_every_variant_leaves_evidence(tiny_cascades: TinyCascades, name: str) -> None:
+    for role in ("screen", "expert"):
+        artifact = Artifact.open(tiny_cascades.artifact(name, role))
+        for variant in artifact.manifest.variants:
+            evidence = json.loads((artifact.folder / "evidence" / f"{variant}.json").read_text())
+            assert evidence["command"].startswith("python -m optimize run ")
+            assert evidence["split"]["name"] == "holdout"
+            assert len(evidence["sample_ids"]) == evidence["split"]["items"] > 50
+            assert evidence["parity"]["output"] == "logits"
+            assert evidence["parity"]["agreement"] > 0.9
+            paired = evidence["quality"]["paired"]
+            assert paired["interval"][0] <= paired["accuracy_drop"] <= paired["interval"][1]
+            assert 0 <= paired["mcnemar_p"] <= 1
+            assert evidence["passed"] is True
+            stated = artifact.manifest.quality[variant]["holdout_accuracy"]
+            assert stated == pytest.approx(evidence["quality"]["answers"]["accuracy"])
+    cascade = json.loads((tiny_cascades.artifact(name, "operating-point") / "evidence" / "cascade.json").read_text())
+    assert cascade["passed"] is True
+    assert 0 <= cascade["escalation_share"] <= 1
 
 
 @pytest.mark.parametrize(
-    ("precision", "logits", "ms", "reasons"),
+    ("wrong", "gate", "failed"),
     [
-        ("int8", wrong(0), 5, []),
-        ("int8", wrong(1), 5, ["loses 1.00% of accuracy, at most 0.50% is allowed"]),
-        ("int8", wrong(0), 12, ["0.83 times as fast as the graph it came from, more than 1.0 is asked"]),
-        ("int8", wrong(0), 10, ["1.00 times as fast"]),
-        ("int8", wrong(5), 20, ["0.50 times as fast", "loses 5.00%"]),
-        ("fp32", PLAIN + np.float32(0.01), 5, ["a logit differs by 0.01 from PyTorch's, at most 0.001 is allowed"]),
-        ("int8", PLAIN + np.float32(0.01), 5, []),
-        ("fp16", wrong(0), 2, []),
-        ("fp16", wrong(0), 5, ["0.80 times as fast"]),
-        ("fp16", wrong(0), None, ["fp16 is for a GPU, and there is none here to measure it on"]),
+        (0, {}, []),
+        (3, {"max_accuracy_drop": 0.03, "max_macro_f1_drop": 0.04, "max_recall_drop": 0.06}, []),
+        (3, {"max_accuracy_drop": 0.02}, ["loses 3.00% of accuracy on the holdout, at most 2.00% is allowed"]),
+        (3, {"max_accuracy_drop": None, "max_macro_f1_drop": 0.01}, ["loses 3.00% of macro F1"]),
+        (3, {"max_accuracy_drop": None, "max_recall_drop": 0.01}, ["loses 6.00% of recall of a"]),
+        (3, {"max_accuracy_drop": None, "max_recall_drop": 0.01, "min_recall_items": 51}, []),
     ],
 )
-def test_what_is_not_published_and_why(precision: str, logits: Any, ms: float | None, reasons: list[str]) -> None:
-    got = verdict(precision, logits, ms)
-    assert got.published == (not reasons)
-    assert len(got.reasons) == len(reasons)
-    for said, expected in zip(got.reasons, reasons, strict=True):
-        assert said.startswith(expected)
+def test_each_gate_says_what_was_lost_and_what_is_allowed(wrong: int, gate: Any, failed: list[str]) -> None:
+    targets = np.repeat([0, 1], 50)
+    answers = targets.copy()
+    answers[:wrong] = 1
+    free = {"max_macro_f1_drop": None, "max_recall_drop": None} | gate
+    got = quality_evidence(answers, targets, split(targets), LABELS, QualityGate(**free), seed=1)
+    assert len(got["failed"]) == len(failed)
+    assert all(said.startswith(expected) for said, expected in zip(got["failed"], failed, strict=True))
 
 
-def test_gates_are_those_of_the_recipe() -> None:
-    assert verdict("int8", wrong(3), 5, max_accuracy_drop=0.03).published
-    assert not verdict("int8", wrong(0), 8, min_speedup=1.3).published
+def test_a_variant_that_says_something_else_fails_its_gates_and_is_not_published(
+    tiny_cascades: TinyCascades, tiny_recipes: dict[str, Path], tmp_path: Path
+) -> None:
+    """A graph damaged after the run, with a manifest that claims it: `verify` finds it, and `publish` refuses."""
+    build = Path(shutil.copytree(tiny_cascades.builds["tiny-image"], tmp_path / "build"))
+    folder = build / "tiny-image-expert"
+    path = folder / "cpu-fp32" / "model.onnx"
+    graph = onnx.load(path)
+    (bias,) = [tensor for tensor in graph.graph.initializer if tensor.name.endswith("linear.bias")]
+    shifted = onnx.numpy_helper.to_array(bias) + 9 * np.eye(10, dtype=np.float32)[3]
+    bias.CopyFrom(onnx.numpy_helper.from_array(shifted, bias.name))
+    onnx.save(graph, path)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["files"]["cpu-fp32/model.onnx"] = manifest["variants"]["cpu-fp32"]["sha256"] = sha256_of(path)
+    write_json(folder / "manifest.json", manifest)
+    point = json.loads((build / "tiny-image-operating-point" / "operating-point.json").read_text())
+    point["expert_digest"] = Artifact.open(folder).digest
+    write_json(build / "tiny-image-operating-point" / "operating-point.json", point)
+
+    recipe = tiny_recipes["tiny-image"]
+    done = optimize("verify", recipe, "--root", recipe.parent, "--build", build, check=False)
+    assert done.returncode == 1
+    assert "tiny-image-expert cpu-fp32: a logit differs from PyTorch's by" in done.stderr
+    assert "of accuracy on the holdout, at most 1.00% is allowed" in done.stderr
+    assert json.loads((folder / "evidence" / "cpu-fp32.json").read_text())["passed"] is False
+
+    done = optimize("publish", recipe, "--build", build, home=tmp_path / "home", check=False)
+    assert done.returncode == 1
+    assert "says that a gate was not held" in done.stderr
+    assert not list((tmp_path / "home").rglob("model.yaml"))
 
 
-def test_an_export_that_is_not_the_checkpoint_stops_the_run() -> None:
-    plain = graph("export")
-    known = {plain.name: PLAIN, "expert/distill": PLAIN + np.float32(0.1)}
-    with pytest.raises(GateError, match=r"expert/export: a logit differs by 0.1 .* nothing is published"):
-        judge(FakeBuild(plain), "expert", known, TARGETS, {plain.name: Latency(1, 1, 1, 5)})  # type: ignore[arg-type]
+def test_verify_holds_what_the_run_left(
+    tiny_cascades: TinyCascades, tiny_recipes: dict[str, Path], tmp_path: Path
+) -> None:
+    build = Path(shutil.copytree(tiny_cascades.builds["tiny-text"], tmp_path / "build"))
+    before = (build / "tiny-text-screen" / "evidence" / "cpu-fp32.json").read_text()
+    recipe = tiny_recipes["tiny-text"]
+    said = optimize("verify", recipe, "--root", recipe.parent, "--build", build).stdout
+    assert "every gate is held" in said
+    after = json.loads((build / "tiny-text-screen" / "evidence" / "cpu-fp32.json").read_text())
+    assert after.pop("command").startswith("python -m optimize verify ")
+    assert after == {k: v for k, v in json.loads(before).items() if k != "command"}
 
 
-def test_the_faster_of_two_float_graphs_is_the_float_variant() -> None:
-    plain, fused, int8, half = graph("export"), graph("fuse"), graph("q", "int8"), graph("h", "fp16")
-    latency = {g.name: Latency(ms, ms, ms, 5) for g, ms in ((plain, 5), (fused, 4), (int8, 6), (half, 1))}
-    verdicts: list[Any] = [type("V", (), {"graph": g.name, "published": True}) for g in (plain, fused, int8, half)]
-    chosen = chosen_variants([plain, fused, int8, half], verdicts, latency)
-    assert chosen == {"cpu-fp32": fused, "cpu-int8": int8, "gpu-fp16": half}
-    assert default_variant(chosen, latency, "CPUExecutionProvider") == "cpu-fp32"
-    assert default_variant(chosen, latency, "CUDAExecutionProvider") == "gpu-fp16"
-    assert default_variant({"cpu-fp32": fused}, latency, "CUDAExecutionProvider") is None
+def test_the_operating_point_can_be_chosen_anew(
+    tiny_cascades: TinyCascades, tiny_recipes: dict[str, Path], tmp_path: Path
+) -> None:
+    build = Path(shutil.copytree(tiny_cascades.builds["tiny-text"], tmp_path / "build"))
+    recipe = tiny_recipes["tiny-text"]
+    common = (recipe, "--root", recipe.parent, "--build", build)
+    said = optimize("operating-point", *common, "--alpha", "0.001").stdout
+    assert "not certified: n is too small, 2995 are needed" in said.replace("\n", " ")
+    done = optimize("publish", *common, home=tmp_path / "home", check=False)
+    assert done.returncode == 1
+    assert "no evidence for cascade; make it with `python -m optimize verify RECIPE`" in done.stderr
+    optimize("verify", *common)
+    said = optimize("publish", *common, home=tmp_path / "home").stdout
+    assert said.count("published tiny-text-") == 3
+    done = optimize("operating-point", *common, "--alpha", "2", check=False)
+    assert done.returncode == 1
+    assert "alpha: Input should be less than 1, got 2.0 (float)" in done.stderr
 
 
-def test_real_graphs_are_measured_and_say_what_their_checkpoint_says(build: Build) -> None:
-    selection = build.prepared("selection")
-    checkpoint, export = build.checkpoint_of("screen"), build.graphs("screen")[0]
-    gap = np.abs(logits_of(build, checkpoint, selection) - logits_of(build, export, selection)).max()
-    assert gap < 1e-4
-    latency = measure(build, [checkpoint, export], selection, rounds=7)
-    assert set(latency) == {checkpoint.name, export.name}
-    for timed in latency.values():
-        assert 0 < timed.lower_quartile_ms <= timed.median_ms <= timed.upper_quartile_ms
-        assert timed.rounds == 7
+def test_the_holdout_is_read_once_a_run(tiny_recipes: dict[str, Path], tmp_path: Path) -> None:
+    from optimize.errors import StepError
+    from optimize.recipe import read_recipe
 
-
-@pytest.mark.skipif(gpu_present(), reason="this machine has a GPU")
-def test_a_graph_for_a_gpu_is_left_out_of_the_measuring_without_one(build: Build) -> None:
-    export = build.graphs("screen")[0]
-    half = Result("screen", "fuse", export.path, "key", "fp16")
-    assert measure(build, [half], build.prepared("selection"), rounds=2) == {}
-    assert logits_of(build, half, build.prepared("selection")).shape[0] == len(build.splits.selection)
+    build = Build(read_recipe(str(tiny_recipes["tiny-image"])), root=tmp_path, folder=tmp_path / "build")
+    assert len(build.read_holdout()) > 0
+    with pytest.raises(StepError, match="read once a run"):
+        build.read_holdout()

@@ -42,18 +42,19 @@ class Reference:
         for role in ("screen", "expert"):
             artifact = Artifact.open(cascades.artifact(name, role))
             self.parts[role] = (Session(artifact), preprocessor(artifact), artifact.manifest.labels)
-        self.threshold = OperatingPoint.read(cascades.artifact(name, "screen")).threshold
+        self.point = OperatingPoint.read(cascades.artifact(name, "operating-point"))
 
     def answer(self, role: str, content: Any) -> Any:
         session, preprocess, labels = self.parts[role]
         item = preprocess.encode(content) if isinstance(content, str) else preprocess.decode(content)
-        return answers_from_logits(session.run(preprocess.collate([item])), labels)[0]
+        temperature = self.point.screen_temperature if role == "screen" else self.point.expert_temperature
+        return answers_from_logits(session.run(preprocess.collate([item])), labels, temperature)[0]
 
     def check(self, content: Any, got: dict[str, Any]) -> None:
         screen = self.answer("screen", content)
         # Dynamic INT8 takes its ranges from the whole batch, so shares move a little with the company.
-        if abs(screen.confidence - self.threshold) > 0.02:
-            assert got["escalated"] == (screen.confidence < self.threshold)
+        if abs(screen.confidence - self.point.threshold) > 0.02:
+            assert got["escalated"] == (screen.confidence < self.point.threshold)
         assert got["stage"] == ("expert" if got["escalated"] and got["degraded"] is None else "screen")
         want = self.answer(got["stage"], content)
         np.testing.assert_allclose(list(got["scores"].values()), want.scores, atol=0.05)
@@ -230,7 +231,11 @@ def test_models_are_described(client: httpx.Client, tiny_cascades: TinyCascades)
             assert described["digest"] == artifact.digest
             assert described["execution_provider"]["asked"] == "CPUExecutionProvider"
             assert described["execution_provider"]["got"] == "CPUExecutionProvider"
-        assert 0 <= body[name]["operating_point"]["threshold"] <= 1.1
+        point = body[name]["operating_point"]
+        assert point["tag"].startswith(f"tiny-{name}-operating-point:")
+        assert 0 <= point["threshold"] <= 1.1
+        assert point["promise"]["statement"].startswith("certified: with confidence 95%")
+        assert body[name]["drift"]["n"] >= 0
 
 
 def test_openapi_lists_the_endpoints(client: httpx.Client) -> None:

@@ -30,7 +30,7 @@ def test_a_bento_serves_the_same_answers_from_its_own_folder(
     said = yaml.safe_load((folder / "bento.yaml").read_text())
     models = [model for service in said["services"] for model in service["models"]]
     assert {model["tag"].partition(":")[0] for model in models} == {
-        f"tiny-{name}-{role}" for name in ("text", "image") for role in ("screen", "expert")
+        f"tiny-{name}-{role}" for name in ("text", "image") for role in ("screen", "expert", "operating-point")
     }
     requirements = "".join(path.read_text() for path in (folder / "env" / "python").glob("requirements*"))
     assert "onnxruntime-gpu==" in requirements

@@ -23,22 +23,15 @@ TEXT_ONLY = ("--arg", "text=tiny-text", "--arg", "image=")
 def always_escalating(tiny_cascades: TinyCascades, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A BentoML home whose text screen never trusts itself: every text escalates."""
     folder = tmp_path_factory.mktemp("always")
-    for role in ("screen", "expert"):
-        name = f"tiny-text-{role}"
-        shutil.copytree(tiny_cascades.artifact("tiny-text", role), folder / name)
-    point = json.loads((folder / "tiny-text-screen" / OPERATING_POINT).read_text())
-    write_json(folder / "tiny-text-screen" / OPERATING_POINT, {**point, "threshold": 1.1})
-    home = folder / "home"
-    publish(folder, home)
+    return with_point(tiny_cascades, folder, threshold=1.1)
+
+
+def with_point(cascades: TinyCascades, home: Path, **changes: object) -> Path:
+    """A copy of the store in which the text cascade's operating point was changed by hand."""
+    shutil.copytree(cascades.home / "models", home / "models", symlinks=True)
+    for path in (home / "models" / "tiny-text-operating-point").glob(f"*/{OPERATING_POINT}"):
+        write_json(path, {**json.loads(path.read_text()), **changes})
     return home
-
-
-def publish(folder: Path, home: Path) -> None:
-    program = "import sys; from pathlib import Path; from optimize.publish import publish; "
-    program += "[publish(Path(p)) for p in sys.argv[1:]]"
-    line, environment = command(home=home)
-    folders = [str(folder / f"tiny-text-{role}") for role in ("screen", "expert")]
-    subprocess.run([line[0], "-c", program, *folders], check=True, env=environment, cwd=ROOT)
 
 
 def test_deadline_and_death_of_the_expert(always_escalating: Path, tmp_path: Path) -> None:
@@ -89,12 +82,7 @@ def test_an_empty_store_names_the_command(tmp_path: Path) -> None:
 
 
 def test_a_pair_that_does_not_match_is_refused(tiny_cascades: TinyCascades, tmp_path: Path) -> None:
-    folder = tmp_path / "artifacts"
-    for role in ("screen", "expert"):
-        shutil.copytree(tiny_cascades.artifact("tiny-text", role), folder / f"tiny-text-{role}")
-    path = folder / "tiny-text-screen" / OPERATING_POINT
-    write_json(path, {**json.loads(path.read_text()), "expert_digest": "0" * 64})
-    publish(folder, tmp_path / "home")
+    with_point(tiny_cascades, tmp_path / "home", expert_digest="0" * 64)
     line, environment = command("serve", "--port", "0", *TEXT_ONLY, home=tmp_path / "home")
     done = subprocess.run(line, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=False)
     said = done.stdout + done.stderr

@@ -12,9 +12,9 @@ import pytest
 
 from serving.budget import Budget
 from serving.cascade import Cascade, Outcome
-from serving.deferral import OperatingPoint
 from serving.errors import StageDownError, StageRefusedError
 from serving.telemetry import Timings
+from tests.points import make_point
 
 
 class Expert:
@@ -23,6 +23,7 @@ class Expert:
     def __init__(self, delay_s: float = 0.0, error: Exception | None = None) -> None:
         self.delay_s, self.error = delay_s, error
         self.calls: list[list[int]] = []
+        self.seen: list[tuple[bool, bool]] = []
 
     async def __call__(self, items: Sequence[Any]) -> Any:
         self.calls.append([int(item[0]) for item in items])
@@ -38,15 +39,13 @@ def screen(items: Sequence[Any]) -> Any:
 
 
 def classify(expert: Expert, numbers: list[int], *, budget_ms: float = 500, threshold: float = 0.9) -> list[Outcome]:
-    point = OperatingPoint(
-        threshold=threshold,
-        screen_digest="s",
-        expert_digest="e",
-        selection_size=1,
-        escalation_share=0,
-        agreement_share=1,
+    cascade = Cascade(
+        labels=("a", "b"),
+        screen=screen,
+        expert=expert,
+        point=make_point(threshold=threshold),
+        observe=lambda confidence, deferred: expert.seen.append((confidence > threshold, deferred)),
     )
-    cascade = Cascade(labels=("a", "b"), screen=screen, expert=expert, point=point)
     items = [np.array([number]) for number in numbers]
     theirs = [np.array([100 + number]) for number in numbers]
     return asyncio.run(cascade.classify(items, theirs, Budget(time.monotonic(), budget_ms), Timings()))
@@ -60,6 +59,7 @@ def test_only_the_unsure_are_escalated_in_one_call_and_in_order() -> None:
     assert [o.answer.label for o in outcomes] == ["a", "b", "a", "b", "b"]
     assert [o.escalated for o in outcomes] == [False, True, False, True, True]
     assert all(o.degraded is None for o in outcomes)
+    assert expert.seen == [(True, False), (False, True), (True, False), (False, True), (False, True)]
 
 
 def test_the_expert_is_left_alone_when_all_are_sure() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -14,15 +15,9 @@ from serving.budget import DEFAULT_MS, MAX_MS, Budget, check_budget_ms
 from serving.deferral import OperatingPoint, should_defer
 from serving.errors import ArtifactError, InvalidInputError
 from serving.telemetry import Timings
+from tests.points import PROMISE, make_point
 
-POINT = OperatingPoint(
-    threshold=0.8,
-    screen_digest="a" * 64,
-    expert_digest="b" * 64,
-    selection_size=10,
-    escalation_share=0.1,
-    agreement_share=1.0,
-)
+POINT = make_point()
 logits = st.lists(st.floats(-50, 50, width=32), min_size=2, max_size=6)
 
 
@@ -56,12 +51,32 @@ def test_an_operating_point_refuses_another_pair() -> None:
         POINT.require_pair("a" * 64, "c" * 64)
 
 
-@pytest.mark.parametrize(("content", "says"), [(None, "has no operating-point.json"), ("{}", "publish the screen")])
+@pytest.mark.parametrize(("content", "says"), [(None, "has no operating-point.json"), ("{}", "operating-point RECIPE")])
 def test_a_missing_or_broken_operating_point_says_so(tmp_path: Path, content: str | None, says: str) -> None:
     if content is not None:
         (tmp_path / "operating-point.json").write_text(content)
     with pytest.raises(ArtifactError, match=says):
         OperatingPoint.read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({}, "certified: with confidence 95% at most 1.00% of all requests"),
+        ({"certified": False, "n": 100, "needed_n": 299}, "not certified: n is too small, 299 are needed (n = 100"),
+        ({"certified": False, "misses": 9}, "not certified: the screen was trusted and differed .* 9 of 400"),
+    ],
+)
+def test_a_promise_is_said_in_a_sentence(changes: dict[str, object], says: str) -> None:
+    statement = PROMISE.model_copy(update=changes).statement
+    assert re.match(says.replace("(", r"\("), statement)
+
+
+def test_a_temperature_softens_and_keeps_the_label() -> None:
+    logits = np.array([[2.0, 0.0, -1.0]], dtype=np.float32)
+    (plain,), (soft,) = (answers_from_logits(logits, ["a", "b", "c"], t) for t in (1.0, 3.0))
+    assert plain.label == soft.label == "a"
+    assert soft.confidence < plain.confidence
 
 
 @given(st.floats(0, 1e6), st.floats(1, MAX_MS), st.floats(0, 5))

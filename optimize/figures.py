@@ -1,0 +1,125 @@
+"""The pictures of the report, as SVG text. Markers, line styles and labels tell things apart, so grey will do."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+MARKERS = {"teacher": "s", "expert": "D", "screen": "*", "variant": "o", "trial": "x"}
+# Texts stay texts, and two runs with the same figures give the same file.
+mpl.rcParams.update(
+    {"svg.fonttype": "none", "svg.hashsalt": "sieve", "font.size": 9, "axes.grid": True, "grid.alpha": 0.3}
+)
+
+
+def pareto(points: Sequence[Mapping[str, Any]]) -> str:
+    """Accuracy against latency; the area of a point is its size in bytes; teacher, expert and screen are named."""
+    figure, axes = _axes(7.5, 4.2)
+    largest = max(point["size_bytes"] for point in points)
+    for kind, marker in MARKERS.items():
+        own = [point for point in points if point["kind"] == kind]
+        if own:
+            axes.scatter(
+                [point["latency_ms"] for point in own],
+                [100 * point["accuracy"] for point in own],
+                s=[25 + 375 * point["size_bytes"] / largest for point in own],
+                marker=marker,
+                facecolors="none" if marker in "sDo*" else "black",
+                edgecolors=None if marker == "x" else "black",
+                linewidths=1.2,
+                label=kind,
+            )
+    for point in points:
+        if point["kind"] in ("teacher", "expert", "screen"):
+            axes.annotate(
+                f"{point['kind']} ({point['size_bytes'] / 1e6:.1f} MB)",
+                (point["latency_ms"], 100 * point["accuracy"]),
+                xytext=(9, 7),
+                textcoords="offset points",
+            )
+    axes.set(xscale="log", xlabel="ms at batch size 1, one thread", ylabel="accuracy on the selection set, %")
+    axes.margins(x=0.15, y=0.18)
+    legend = axes.legend(loc="lower right")
+    for handle in legend.legend_handles:
+        handle.set_sizes([40])  # type: ignore[union-attr]
+    return _svg(figure)
+
+
+def risk(curve: Sequence[Mapping[str, float]], point: Mapping[str, Any]) -> str:
+    """Share of requests answered otherwise than by the expert, against the share that escalates."""
+    figure, axes = _axes(7.5, 3.6)
+    shares = [100 * step["escalation_share"] for step in curve]
+    axes.plot(shares, [100 * step["risk"] for step in curve], "k-", drawstyle="steps-post", label="observed")
+    axes.plot(
+        shares,
+        [100 * step["upper_bound"] for step in curve],
+        "k--",
+        drawstyle="steps-post",
+        label=f"upper bound at {1 - point['promise']['delta']:.0%}",
+    )
+    alpha = 100 * point["promise"]["alpha"]
+    axes.axhline(alpha, color="black", linestyle=":", label=f"alpha = {alpha:g} %")
+    chosen = min(curve, key=lambda step: abs(step["threshold"] - point["threshold"]))
+    axes.plot(100 * chosen["escalation_share"], 100 * chosen["risk"], "k*", markersize=13, label="chosen threshold")
+    axes.set(
+        xlabel="escalation share, %", ylabel="answers that differ\nfrom the expert's, %", ylim=(0, max(4 * alpha, 2))
+    )
+    axes.legend(loc="upper right")
+    return _svg(figure)
+
+
+def reliability(rows: Mapping[str, Any]) -> str:
+    """The screen's accuracy at each confidence, before and after temperature scaling."""
+    figure, axes = _axes(4.6, 4.2)
+    axes.plot([0, 1], [0, 1], color="grey", linewidth=1, label="as right as it says")
+    for name, style in (("before", "k^--"), ("after", "ko-")):
+        error = rows[f"error_{name}"]
+        axes.plot(
+            [row["confidence"] for row in rows[name]],
+            [row["accuracy"] for row in rows[name]],
+            style,
+            fillstyle="none",
+            label=f"{name} (error {100 * error:.1f} points)",
+        )
+    axes.set(xlabel="confidence", ylabel="accuracy", xlim=(0, 1.02), ylim=(0, 1.02))
+    axes.legend(loc="lower right")
+    return _svg(figure)
+
+
+def confusion(matrices: Mapping[str, Sequence[Sequence[int]]], labels: Sequence[str]) -> str:
+    """Confusion of screen and expert side by side: rows are right, columns were answered, darker is more often."""
+    named = len(labels) <= 20
+    side = max(3.2, 0.42 * min(len(labels), 20) + 1.4)
+    figure = Figure(figsize=(2 * side, side), layout="constrained")
+    for place, (role, matrix) in enumerate(matrices.items()):
+        axes = figure.add_subplot(1, 2, place + 1)
+        counts = np.asarray(matrix)
+        shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+        axes.imshow(shares, cmap="Greys", vmin=0, vmax=1)
+        axes.grid(visible=False)
+        axes.set(title=role, xlabel="answered", ylabel="right")
+        if named:
+            axes.set_xticks(range(len(labels)), labels, rotation=60, ha="right")
+            axes.set_yticks(range(len(labels)), labels)
+            for row, column in np.argwhere(counts > 0).tolist():
+                shade = "white" if shares[row, column] > 0.5 else "black"
+                axes.text(column, row, str(counts[row, column]), ha="center", va="center", color=shade)
+    return _svg(figure)
+
+
+def _axes(width: float, height: float) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.add_subplot()
+
+
+def _svg(figure: Figure) -> str:
+    file = io.StringIO()
+    figure.savefig(file, format="svg", metadata={"Date": None})
+    text = file.getvalue()
+    return text[text.index("<svg") :]
