@@ -4,6 +4,7 @@ Which cascades are served is an argument of BentoML: `bentoml serve --arg text=s
 keeps the arguments in the Bento. An empty name leaves a modality out.
 """
 
+import asyncio
 import gc
 import logging
 import re
@@ -17,6 +18,7 @@ from pydantic import BaseModel
 
 from serving.api import Api
 from serving.artifact import Artifact
+from serving.budget import MAX_MS
 from serving.deferral import OperatingPoint
 from serving.drift import Drift
 from serving.errors import SieveError, StageDownError, StageRefusedError
@@ -33,9 +35,11 @@ class Cascades(BaseModel):
 
 
 logger = logging.getLogger("sieve")
+MAX_BATCH_SIZE = 32
 NAMES = bentoml.use_arguments(Cascades)
 
-# Sized for a budget of at most one second: BentoML keeps a timer and the request's context alive for this long.
+# BentoML keeps a timer and the request's context alive for this long. Slow uploads need more than any budget.
+API_TRAFFIC = {"timeout": 10}
 TRAFFIC = {"timeout": 2}
 UNREACHABLE = (bentoml.exceptions.BentoMLException, aiohttp.ClientError, OSError)
 QUIET = {"access": {"enabled": False}}
@@ -83,10 +87,11 @@ class Expert:
         self.preprocess = preprocessor(artifact)
         self.session = Session(artifact)
         warm_up(self.session, artifact, self.preprocess)
+        logging.getLogger("bentoml._internal.server.http_app").addFilter(_not_shed)
         settle()
 
-    # max_latency_ms is not a batch window: beyond it the batcher sheds, and the caller degrades.
-    @bentoml.api(batchable=True, max_batch_size=32, max_latency_ms=500)
+    # max_latency_ms is not a batch window: beyond it the batcher sheds, and the caller degrades. No budget is longer.
+    @bentoml.api(batchable=True, max_batch_size=MAX_BATCH_SIZE, max_latency_ms=int(MAX_MS))
     def classify(self, items: list[t.Any]) -> list[t.Any]:
         """Prepared items -> logits float32 [labels] of each."""
         return list(self.session.run(self.preprocess.collate(items)))
@@ -114,10 +119,15 @@ class ImageExpert(Expert):
         model = stored(NAMES.image, "expert")
 
 
+def _not_shed(record: logging.LogRecord) -> bool:
+    """Leave out the stack trace that BentoML logs for each item that its batcher sheds; the caller counts them."""
+    return record.exc_info is None or not isinstance(record.exc_info[1], bentoml.exceptions.ServiceUnavailable)
+
+
 API = Api(lambda: bentoml.get_current_service().modalities)
 
 
-@bentoml.service(name="sieve", traffic=TRAFFIC, logging=QUIET, workers=1)
+@bentoml.service(name="sieve", traffic=API_TRAFFIC, logging=QUIET, workers=1)
 @bentoml.asgi_app(API.app(), path="/")
 class Cascade:
     """Sieve: a screen answers what it is sure of, an expert is asked for the rest, inside a latency budget."""
@@ -135,6 +145,7 @@ class Cascade:
 
     def __init__(self) -> None:
         self.modalities: dict[str, Modality] = {}
+        self._warm = False
         gauges = DriftGauges()
         if NAMES.text:
             models = (self.text_screen, self.text_expert_model, self.text_point)
@@ -143,6 +154,12 @@ class Cascade:
             models = (self.image_screen, self.image_expert_model, self.image_point)
             self.modalities["image"] = modality(*models, self.image_expert, gauges.teller("image"))
         settle()
+
+    async def __is_ready__(self) -> bool:
+        """Ready once every expert has answered: BentoML's batcher learns from its first calls how long one takes."""
+        if not self._warm:
+            self._warm = all(await asyncio.gather(*(m.warm_up_expert() for m in self.modalities.values())))
+        return self._warm
 
     @bentoml.on_deployment
     @staticmethod
@@ -165,7 +182,9 @@ class RemoteExpert:
 
     async def __call__(self, items: t.Sequence[t.Any]) -> t.Any:
         try:
-            logits = np.stack(await self._remote.to_async.classify(items=list(items)))
+            chunks = [items[start : start + MAX_BATCH_SIZE] for start in range(0, len(items), MAX_BATCH_SIZE)]
+            answers = await asyncio.gather(*(self._remote.to_async.classify(items=list(chunk)) for chunk in chunks))
+            logits = np.concatenate([np.stack(answer) for answer in answers])
         except bentoml.exceptions.ServiceUnavailable as error:
             raise StageRefusedError(str(error)) from None
         except UNREACHABLE as error:
@@ -182,8 +201,9 @@ class RemoteExpert:
     async def providers(self) -> dict[str, str]:
         """The execution provider asked for and got, or why it cannot be told."""
         try:
-            return dict(await self._remote.to_async.providers())
-        except UNREACHABLE as error:
+            async with asyncio.timeout(0.5):
+                return dict(await self._remote.to_async.providers())
+        except (*UNREACHABLE, TimeoutError) as error:
             return {"error": f"the expert does not answer ({type(error).__name__})"}
 
 

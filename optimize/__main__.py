@@ -122,7 +122,8 @@ def _publish(options: argparse.Namespace) -> None:
     from optimize.publish import publish
 
     build = _build(options)
-    for tag in publish(build.artifact_folder("expert"), build.artifact_folder("screen"), build.point_folder):
+    folders = (build.artifact_folder("expert"), build.artifact_folder("screen"), build.point_folder)
+    for tag in publish(*folders, recipe_digest=build.recipe.digest):
         print(f"published {tag}")
 
 

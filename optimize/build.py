@@ -17,15 +17,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import AutoTokenizer
+from transformers import AutoConfig, AutoTokenizer
 
-from optimize.checkpoint import CifarCheckpoint, fetch_model, load_model, save_model
+from optimize.checkpoint import CifarCheckpoint, fetch_model, load_model, local_source, save_model
 from optimize.data import Split, SplitName, Splits, load_splits
 from optimize.distillation import DistillationConfig, TeacherOutputs, distillation_loss
 from optimize.errors import StepError
 from optimize.inputs import Prepared, Preparer, collect, ordered_batches
 from optimize.progress import console
-from optimize.recipe import Recipe, StepConfig, digest_of
+from optimize.recipe import Recipe, StepConfig, digest_below, digest_of, steps_up_to
 from optimize.results import ROLES, Precision, Result, Role
 from optimize.steps.distill import DistillConfig, distill, make_student
 from optimize.steps.export import ExportConfig, export
@@ -35,7 +35,7 @@ from optimize.steps.prune import PruneConfig, prune
 from optimize.steps.quantize import QuantizeConfig, quantize_dynamic, quantize_static
 from optimize.training import train
 from optimize.versions import versions
-from serving.artifact import TextSettings, sha256_of, write_json
+from serving.artifact import TextSettings, write_json
 
 
 class Build:
@@ -70,6 +70,12 @@ class Build:
     def _preparer(self, folder: Path) -> Preparer:
         if self.recipe.image is not None:
             return Preparer(self.recipe.image)
+        positions = AutoConfig.from_pretrained(folder).max_position_embeddings
+        if self.recipe.text.max_tokens > positions:
+            raise StepError(
+                f"text.max_tokens must be at most {positions}, the positions that the checkpoint knows, got "
+                f"{self.recipe.text.max_tokens}; lower it"
+            )
         pad = AutoTokenizer.from_pretrained(folder).pad_token_id
         inputs = ("input_ids", "attention_mask", "token_type_ids")
         settings = TextSettings(max_tokens=self.recipe.text.max_tokens, pad_token_id=pad, inputs=inputs)
@@ -100,6 +106,8 @@ class Build:
         for path in (path for role in ("teacher", *ROLES) for path in (self.folder / role).glob("*")):
             if path not in kept:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
+        for path in self.folder.glob("training-*.pt"):
+            path.unlink()
 
     @cached_property
     def train_set(self) -> Prepared:
@@ -140,16 +148,17 @@ class Build:
         save_model(model, result.path, tokenizer)
 
     def carry_out(self, until: str | None = None) -> list[Result]:
-        """Carry out the recipe's steps, all of them or up to and with every step named `until`."""
+        """Carry out the recipe's steps: all, or for each role that has a step named `until` up to the last of them."""
         self.results = [self.teacher]
         if until == "fine-tune":
             return self.results
+        steps = {role: steps_up_to(getattr(self.recipe, role), until) for role in ROLES}
+        if not any(steps.values()):
+            raise StepError(f"recipe {self.recipe.name} has no step {until!r}; add it to the expert or the screen")
         for role in ROLES:
             current = self.teacher
-            for step in getattr(self.recipe, role):
+            for step in steps[role]:
                 current = self._apply(role, current, step)
-                if step.step == until:
-                    break
         return self.results
 
     def graphs(self, role: str) -> list[Result]:
@@ -164,7 +173,7 @@ class Build:
     def _apply(self, role: Role, source: Result, step: Any) -> Result:
         """Carry out one step and return what the next one starts from."""
         student = getattr(step, "student", None)
-        weights = _digest_below(self.root / student) if student else None
+        weights = digest_below(self.root / student) if student else None
         key = digest_of([source.key, role, step.model_dump(mode="json"), weights, self._data_key()])
         match step:
             case DistillConfig():
@@ -265,11 +274,12 @@ class Build:
 
     def _data_key(self) -> Any:
         recipe = self.recipe
-        return [self.splits.describe(), recipe.text.model_dump(), recipe.seed, recipe.task, versions()]
+        settings = recipe.image or recipe.text
+        return [self.splits.describe(), settings.model_dump(mode="json"), recipe.seed, recipe.task, versions()]
 
     def _source_digest(self) -> str | None:
-        path = getattr(self.recipe.checkpoint, "path", None)
-        return _digest_below(self.root / path.expanduser()) if path else None
+        place = local_source(self.recipe.checkpoint, self.root)
+        return digest_below(place) if place else None
 
     def _result(self, role: Role, step: str, key: str, graph: Precision | None = None) -> Result:
         """Where a step's result lies: a checkpoint folder, or with `graph` an ONNX file of that precision."""
@@ -285,9 +295,3 @@ class Build:
         make()
         console.print(f"{result.name}: made in {time.perf_counter() - begin:.0f} s, {result.size_bytes:,} bytes")
         return result
-
-
-def _digest_below(path: Path) -> str:
-    """sha256 over a file, or over all files of a folder; a changed checkpoint is another checkpoint."""
-    files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
-    return digest_of([[file.relative_to(path.parent).as_posix(), sha256_of(file)] for file in files])

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import importlib.util
 import shutil
+import struct
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Annotated, Any, Literal
 
 import torch
@@ -35,14 +37,20 @@ class _Source(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class FolderCheckpoint(_Source):
+class _Pretrained(_Source):
+    """`trust_label_order`: the head's labels have other names than the data's, and come in the data's order."""
+
+    trust_label_order: bool = False
+
+
+class FolderCheckpoint(_Pretrained):
     """A local Hugging Face folder; relative paths are resolved against the root given on the command line."""
 
     source: Literal["folder"]
     path: Path
 
 
-class HubCheckpoint(_Source):
+class HubCheckpoint(_Pretrained):
     """A model on the hub (safetensors), pinned by revision: a branch can move, so name a commit or a tag."""
 
     source: Literal["hub"]
@@ -50,7 +58,7 @@ class HubCheckpoint(_Source):
     revision: str = Field(min_length=1)
 
 
-class PackageCheckpoint(_Source):
+class PackageCheckpoint(_Pretrained):
     """A Hugging Face folder inside an installed Python package."""
 
     source: Literal["package"]
@@ -96,13 +104,21 @@ def fetch_model(
         case FreshCifarResNet():
             shape = config.model_dump(exclude={"source"})
             return CifarResNet(CifarResNetConfig(**shape, **_label_maps(labels))), None
-        case FolderCheckpoint():
-            folder = _existing(root / config.path.expanduser())
+    folder = _download(config) if isinstance(config, HubCheckpoint) else local_source(config, root)
+    assert folder is not None
+    _require_fitting(folder, task)
+    model = _with_head(folder, task, labels, fresh_head, config.trust_label_order)
+    return model, folder if task == "text" else None
+
+
+def local_source(config: CheckpointConfig, root: Path) -> Path | None:
+    """The file or folder on this machine that `config` names; None for what is fetched by revision or made anew."""
+    match config:
+        case FolderCheckpoint() | CifarCheckpoint():
+            return _existing(root / config.path.expanduser())
         case PackageCheckpoint():
-            folder = _package_folder(config)
-        case HubCheckpoint():
-            folder = _download(config)
-    return _with_head(folder, task, labels, fresh_head), folder if task == "text" else None
+            return _package_folder(config)
+    return None
 
 
 def load_model(folder: Path, task: Task) -> PreTrainedModel:
@@ -155,7 +171,35 @@ def _label_maps(labels: tuple[str, ...]) -> dict[str, Any]:
     return {"id2label": dict(enumerate(labels)), "label2id": {label: index for index, label in enumerate(labels)}}
 
 
-def _with_head(folder: Path, task: Task, labels: tuple[str, ...], fresh_head: bool) -> PreTrainedModel:
+def _require_fitting(folder: Path, task: Task) -> None:
+    """Raise CheckpointError unless the folder holds a BERT with its tokeniser (text) or a ResNet (image)."""
+    try:
+        kind = AutoConfig.from_pretrained(folder).model_type
+    except (OSError, ValueError) as error:
+        raise CheckpointError(
+            f"checkpoint {folder} is not a Hugging Face folder ({str(error).splitlines()[0]}); save the model there "
+            "with save_pretrained"
+        ) from None
+    fitting = ("bert",) if task == "text" else ("resnet", "cifar_resnet")
+    if kind not in fitting:
+        raise CheckpointError(
+            f"checkpoint {folder} is of the architecture {kind!r}, and a recipe for {task} takes "
+            f"{' or '.join(fitting)}; name another checkpoint"
+        )
+    if not list(folder.glob("*.safetensors")):
+        raise CheckpointError(
+            f"checkpoint {folder} has no weights in the safetensors format; save the model there with save_pretrained"
+        )
+    if task == "text" and not (folder / TOKENIZER_FILE).is_file() and not (folder / "vocab.txt").is_file():
+        raise CheckpointError(
+            f"checkpoint {folder} has no tokeniser ({TOKENIZER_FILE} or vocab.txt); save it there with "
+            "tokenizer.save_pretrained"
+        )
+
+
+def _with_head(
+    folder: Path, task: Task, labels: tuple[str, ...], fresh_head: bool, trust_order: bool
+) -> PreTrainedModel:
     names = AutoConfig.from_pretrained(folder).id2label
     theirs = tuple(names[index] for index in sorted(names))
     model, report = _auto_class(task).from_pretrained(
@@ -167,11 +211,21 @@ def _with_head(folder: Path, task: Task, labels: tuple[str, ...], fresh_head: bo
             f"checkpoint {folder} has no trained head for {len(labels)} labels ({', '.join(sorted(fresh))} would be "
             'random); add [[teacher]] with step = "fine-tune", or name a checkpoint that was trained on these labels'
         )
-    if not fresh and theirs != labels and set(theirs) == set(labels):
-        head = [module for module in model.modules() if isinstance(module, nn.Linear)][-1]
-        order = [theirs.index(label) for label in labels]
-        head.weight.data, head.bias.data = head.weight.data[order], head.bias.data[order]
+    if fresh or fresh_head or trust_order or theirs == labels:
+        return model
+    if set(theirs) != set(labels):
+        raise CheckpointError(
+            f"checkpoint {folder} answers with the labels {_few(theirs)}, and the data has {_few(labels)}; name the "
+            "data's labels as the checkpoint does, or set trust_label_order = true where they come in the same order"
+        )
+    head = [module for module in model.modules() if isinstance(module, nn.Linear)][-1]
+    order = [theirs.index(label) for label in labels]
+    head.weight.data, head.bias.data = head.weight.data[order], head.bias.data[order]
     return model
+
+
+def _few(names: tuple[str, ...]) -> str:
+    return ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
 
 
 def _existing(path: Path) -> Path:
@@ -194,14 +248,14 @@ def _package_folder(config: PackageCheckpoint) -> Path:
 
 
 def _from_cifar_state_dict(path: Path, labels: tuple[str, ...]) -> CifarResNet:
-    stored = torch.load(path, weights_only=True, map_location="cpu")
-    state = {key.removeprefix("module."): value for key, value in stored.get("state_dict", stored).items()}
     try:
+        stored = torch.load(path, weights_only=True, map_location="cpu")
+        state = {key.removeprefix("module."): value for key, value in stored.get("state_dict", stored).items()}
         depths = tuple(1 + max(int(k.split(".")[1]) for k in state if k.startswith(f"layer{g}.")) for g in (1, 2, 3))
         widths = tuple(state[f"layer{g}.0.conv1.weight"].shape[0] for g in (1, 2, 3))
         model = CifarResNet(CifarResNetConfig(depths=depths, widths=widths, **_label_maps(labels)))
         model.load_state_dict(state)
-    except (ValueError, KeyError, RuntimeError) as error:
+    except (ValueError, KeyError, RuntimeError, AttributeError, EOFError, struct.error, UnpicklingError) as error:
         raise CheckpointError(
             f"checkpoint {path} is not the state dict of a CIFAR ResNet with {len(labels)} labels "
             f'({str(error).splitlines()[0]}); save other models with save_pretrained and use source = "folder"'

@@ -15,6 +15,7 @@ import re
 from collections import Counter
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,7 +29,7 @@ SplitName = Literal["train", "calibration", "selection", "certification", "holdo
 MIN_PER_LABEL = 5
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Split:
     """One named split: texts, or images uint8 [height, width, channels]; `targets` int64 [items] index the labels."""
 
@@ -42,12 +43,12 @@ class Split:
     def __len__(self) -> int:
         return len(self.targets)
 
-    @property
+    @cached_property
     def digest(self) -> str:
-        """sha256 over content, targets and ids."""
+        """sha256 over content, targets and ids, in order."""
         digest = hashlib.sha256(self.targets.tobytes() + "\n".join(self.ids).encode())
-        for key in sorted(str(key) for key in self.keys):
-            digest.update(key.encode())
+        for content in self.inputs.paths if isinstance(self.inputs, ImageFiles) else self.inputs:
+            digest.update(_content_digest(content))
         return digest.hexdigest()
 
 
@@ -198,14 +199,24 @@ class _Pool:
 def _keys(rows: Rows) -> list[Hashable]:
     if rows.kind == "text":
         return [normalised(text) for text in rows.inputs]
-    if isinstance(rows.inputs, ImageFiles):
-        return [hashlib.sha256(path.read_bytes()).hexdigest() for path in rows.inputs.paths]
-    return [hashlib.sha256(np.ascontiguousarray(image).tobytes()).hexdigest() for image in rows.inputs]
+    return [_content_digest(x) for x in (rows.inputs.paths if isinstance(rows.inputs, ImageFiles) else rows.inputs)]
+
+
+def _content_digest(content: str | Path | NDArray[np.uint8]) -> bytes:
+    """sha256 of a text, of an image file, or of pixels with their shape."""
+    if isinstance(content, str):
+        return hashlib.sha256(content.encode()).digest()
+    if isinstance(content, Path):
+        return hashlib.sha256(content.read_bytes()).digest()
+    pixels = np.ascontiguousarray(content)
+    return hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).digest()
 
 
 def _labels(wanted: tuple[str, ...] | None, train: Rows, holdout: Rows | None) -> tuple[str, ...]:
     counts = Counter(train.labels)
-    labels = wanted or tuple(sorted(counts))
+    # Numbers in the order of numbers: "10" does not come before "2".
+    order = sorted(counts, key=lambda label: (int(label) if label.isdecimal() else 0, label))
+    labels = wanted or train.classes or tuple(order)
     for rows in (train, holdout):
         for label, row in zip(rows.labels, rows.ids, strict=True) if rows else ():
             if label not in labels:

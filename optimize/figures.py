@@ -97,7 +97,8 @@ def confusion(matrices: Mapping[str, Sequence[Sequence[int]]], labels: Sequence[
     named = len(labels) <= 20
     side = max(3.2, 0.42 * min(len(labels), 20) + 1.4)
     figure = Figure(figsize=(2 * side, side), layout="constrained")
-    for place, (role, matrix) in enumerate(matrices.items()):
+    for place, role in enumerate(("screen", "expert")):
+        matrix = matrices[role]
         axes = figure.add_subplot(1, 2, place + 1)
         counts = np.asarray(matrix)
         shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)

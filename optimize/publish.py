@@ -18,8 +18,8 @@ from serving.errors import ArtifactError
 EVIDENCE = "evidence"
 
 
-def publish(expert: Path, screen: Path, point: Path) -> list[str]:
-    """Import three artifact folders that belong together, and return their tags.
+def publish(expert: Path, screen: Path, point: Path, *, recipe_digest: str) -> list[str]:
+    """Import three artifact folders that belong together and come from the recipe of that digest; return their tags.
 
     An entry whose `latest` serves the same stays, whatever was measured of it meanwhile. Raises ArtifactError when a
     folder is not whole or they do not belong together, and GateError when evidence is missing or says that a gate was
@@ -29,6 +29,11 @@ def publish(expert: Path, screen: Path, point: Path) -> list[str]:
     chosen = OperatingPoint.read(point)
     chosen.require_pair(artifacts[1].digest, artifacts[0].digest)
     for artifact in artifacts:
+        if artifact.manifest.provenance.get("recipe_digest") != recipe_digest:
+            raise GateError(
+                f"nothing is published: {artifact.folder} was made by another version of the recipe; make it anew with "
+                "`python -m optimize evaluate RECIPE`"
+            )
         _require_evidence(artifact.folder, list(artifact.manifest.variants))
     _require_evidence(point, ["cascade"])
     tags = [_publish_artifact(artifact) for artifact in artifacts]
@@ -45,6 +50,7 @@ def _publish_artifact(artifact: Artifact) -> str:
         "sieve-role": manifest.role,
         "sieve-recipe": str(manifest.provenance.get("recipe", manifest.name)),
         "digest": artifact.digest[:12],
+        "data": "synthetic" if manifest.synthetic else "real",
     }
     metadata = {
         "labels": list(manifest.labels),

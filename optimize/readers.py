@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,11 +10,13 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from optimize.errors import DataError
 from serving.image import open_image
 
+# TOML has no null.
+NONE_WHEN_EMPTY = BeforeValidator(lambda value: None if value in ("", [], ()) else value)
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png"}
 
 
@@ -53,24 +56,30 @@ class FolderData(_Data):
 
 
 class NpzData(_Data):
-    """An npz of uint8 images [items, height, width, channels] and integer labels; `classes_key` holds the names."""
+    """An npz of uint8 images [items, height, width, channels] and integer labels; `classes_key` holds the names.
+
+    `holdout_keys = []` and `classes_key = ""` where it has none.
+    """
 
     source: Literal["npz"]
     path: Path
     train_keys: tuple[str, str] = ("train_x", "train_y")
-    holdout_keys: tuple[str, str] | None = ("test_x", "test_y")
-    classes_key: str | None = "classes"
+    holdout_keys: Annotated[tuple[str, str] | None, NONE_WHEN_EMPTY] = ("test_x", "test_y")
+    classes_key: Annotated[str | None, NONE_WHEN_EMPTY] = "classes"
 
 
 class HubData(_Data):
-    """A data set of the hub, pinned by revision, or a local folder that `datasets` can load."""
+    """A data set of the hub, pinned by revision, or a local folder that `datasets` can load.
+
+    `holdout = ""` where it has no such split.
+    """
 
     source: Literal["hub"]
     id: str
     revision: str | None = None
     config: str | None = None
     train: str = "train"
-    holdout: str | None = "validation"
+    holdout: Annotated[str | None, NONE_WHEN_EMPTY] = "validation"
     input_column: str = "text"
     label_column: str = "label"
 
@@ -117,6 +126,8 @@ class Rows:
     ids: list[str]
     source: str
     synthetic: bool = False
+    classes: tuple[str, ...] | None = None
+    """The labels in the source's own order, where it has one: a trained head may depend on it."""
 
 
 def read_rows(config: DataConfig, *, root: Path, seed: int) -> tuple[Rows, Rows | None]:
@@ -198,7 +209,7 @@ def _read_folder(path: Path | None, root: Path) -> Rows | None:
 
 def _read_npz(config: NpzData, root: Path) -> tuple[Rows, Rows | None]:
     full = _existing(config.path, root)
-    with np.load(full) as stored:
+    with _loaded(full) as stored:
         wanted = [
             *config.train_keys,
             *(config.holdout_keys or ()),
@@ -207,7 +218,7 @@ def _read_npz(config: NpzData, root: Path) -> tuple[Rows, Rows | None]:
         missing = [key for key in wanted if key not in stored.files]
         if missing:
             raise DataError(f"data {full} has no array {missing[0]!r}; it has {', '.join(stored.files)}")
-        classes = [str(name) for name in stored[config.classes_key]] if config.classes_key else None
+        classes = tuple(str(name) for name in stored[config.classes_key]) if config.classes_key else None
 
         def rows(keys: tuple[str, str]) -> Rows:
             images, targets = stored[keys[0]], stored[keys[1]]
@@ -216,10 +227,29 @@ def _read_npz(config: NpzData, root: Path) -> tuple[Rows, Rows | None]:
                     f"data {full}: {keys[0]} must be uint8 [items, height, width, channels] with as many labels, got "
                     f"{images.dtype} {list(images.shape)} and {len(targets)} labels"
                 )
+            if (
+                not np.issubdtype(targets.dtype, np.integer)
+                or targets.min() < 0
+                or targets.max() >= len(classes or targets)
+            ):
+                raise DataError(
+                    f"data {full}: {keys[1]} must be integers that index the classes"
+                    f"{f' (0..{len(classes) - 1})' if classes else ''}, got {targets.dtype} up to {targets.max()}"
+                )
             labels = [classes[t] if classes else str(t) for t in targets.tolist()]
-            return Rows("image", images, labels, [f"{keys[0]}:{i}" for i in range(len(images))], full.name)
+            ids = [f"{keys[0]}:{i}" for i in range(len(images))]
+            return Rows("image", images, labels, ids, full.name, classes=classes)
 
         return rows(config.train_keys), rows(config.holdout_keys) if config.holdout_keys else None
+
+
+def _loaded(path: Path) -> Any:
+    try:
+        return np.load(path)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise DataError(
+            f"data {path} is not an npz file ({str(error).splitlines()[0]}); write it with numpy.savez"
+        ) from None
 
 
 def _read_hub(config: HubData, root: Path) -> tuple[Rows, Rows | None]:
@@ -249,6 +279,7 @@ def _read_hub(config: HubData, root: Path) -> tuple[Rows, Rows | None]:
         kind: Literal["text", "image"] = "text" if isinstance(inputs[0], str) else "image"
         if kind == "image":
             inputs = [np.asarray(image.convert("RGB")) for image in inputs]
-        return Rows(kind, inputs, labels, [f"{split}:{i}" for i in range(len(inputs))], config.id)
+        ids = [f"{split}:{i}" for i in range(len(inputs))]
+        return Rows(kind, inputs, labels, ids, config.id, classes=tuple(names) if names else None)
 
     return rows(config.train), rows(config.holdout) if config.holdout else None

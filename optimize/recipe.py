@@ -21,7 +21,7 @@ from optimize.steps.fine_tune import FineTuneConfig
 from optimize.steps.fuse import FuseConfig
 from optimize.steps.prune import PruneConfig
 from optimize.steps.quantize import QuantizeConfig
-from serving.artifact import ImageSettings
+from serving.artifact import ImageSettings, sha256_of
 
 StepConfig = Annotated[
     DistillConfig | PruneConfig | ExportConfig | FuseConfig | QuantizeConfig, Field(discriminator="step")
@@ -43,7 +43,8 @@ class Gates(_Table):
     """What a variant must hold to be published, measured on the selection set against the one it came from."""
 
     max_accuracy_drop: float = Field(default=0.005, ge=0, le=1)
-    min_speedup: float = Field(default=1.0, ge=0)
+    min_speedup: float = Field(default=1.05, ge=0)
+    """Above 1, so that noise does not decide which of two equally fast graphs is published."""
     max_logit_gap: float = Field(default=1e-3, gt=0)
     """Parity of a float32 graph with PyTorch: the largest difference of a logit."""
     max_logit_gap_share: float = Field(default=0.25, gt=0)
@@ -187,6 +188,20 @@ def with_promise(config: OperatingPointRecipe, **changes: float | None) -> Opera
 def digest_of(value: Any) -> str:
     """sha256 of a JSON value, independent of the order of its keys."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def digest_below(path: Path) -> str:
+    """sha256 over a file, or over all files of a folder; a changed checkpoint is another checkpoint."""
+    files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
+    return digest_of([[file.relative_to(path.parent).as_posix(), sha256_of(file)] for file in files])
+
+
+def steps_up_to(steps: tuple[StepConfig, ...], until: str | None) -> tuple[StepConfig, ...]:
+    """The steps up to and with the last one named `until`; none where there is no such step, all without `until`."""
+    if until is None:
+        return steps
+    last = max((place for place, step in enumerate(steps, start=1) if step.step == until), default=0)
+    return steps[:last]
 
 
 def read_recipe(name_or_path: str) -> Recipe:

@@ -8,6 +8,7 @@ arXiv:1907.10902; TPE with constraints), seeded by the recipe.
 
 from __future__ import annotations
 
+import itertools
 import time
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -63,10 +64,21 @@ def search(build: Build) -> tuple[Build, list[Trial], Trial | None]:
     if wanted is None:
         return build, [], None
     study = _study(build, wanted)
+    every = list(itertools.product(*(range(len(values)) for values in wanted.space.values())))
     begin = time.monotonic()
     spent = sum(trial.seconds for trial in _trials(study))
-    while len(study.trials) < wanted.trials and spent + time.monotonic() - begin < wanted.time_budget_s:
-        study.optimize(lambda trial: _run(build, wanted, trial), n_trials=1)
+    while len(done := _done(study)) < min(wanted.trials, len(every)):
+        if spent + time.monotonic() - begin >= wanted.time_budget_s:
+            break
+        trial = study.ask()
+        picked = tuple(trial.suggest_categorical(key, range(len(values))) for key, values in wanted.space.items())
+        if picked in done:  # the sampler comes back to what it likes; something else is worth more
+            study.tell(trial, state=TrialState.FAIL)
+            untried = [places for places in every if places not in done]
+            again = np.random.default_rng([build.recipe.seed, trial.number]).choice(len(untried))
+            study.enqueue_trial(dict(zip(wanted.space, untried[again], strict=True)))
+            continue
+        study.tell(trial, _run(build, wanted, trial, picked))
     trials = _trials(study)
     if not trials:
         raise SearchError(
@@ -95,7 +107,10 @@ def _study(build: Build, wanted: Search) -> optuna.Study:
     # Another teacher, space or seed is another search; more trials or more time are the same one, continued.
     key = digest_of([build.teacher.key, wanted.space, [step.model_dump(mode="json") for step in build.recipe.screen]])
     sampler = TPESampler(
-        seed=build.recipe.seed, n_startup_trials=5, multivariate=True, constraints_func=lambda t: t.user_attrs["excess"]
+        seed=build.recipe.seed,
+        n_startup_trials=5,
+        multivariate=True,
+        constraints_func=lambda t: t.user_attrs.get("excess", [1.0]),
     )
     study = optuna.create_study(
         storage=JournalStorage(JournalFileBackend(str(build.folder / "trials.journal"))),
@@ -111,31 +126,29 @@ def _study(build: Build, wanted: Search) -> optuna.Study:
     return study
 
 
-def _run(build: Build, wanted: Search, trial: optuna.Trial) -> float:
+def _run(build: Build, wanted: Search, trial: optuna.Trial, picked: tuple[int, ...]) -> float:
     """Carry out one trial; its value is the latency, and its excess how much more than allowed it loses."""
-    begin = time.monotonic()
-    picked = {name: trial.suggest_categorical(name, list(range(len(values)))) for name, values in wanted.space.items()}
-    choices = {name: wanted.space[name][place] for name, place in picked.items()}
-    twin = next((done for done in _trials(trial.study) if done.choices == _plain(choices)), None)
+    choices = {key: values[place] for (key, values), place in zip(wanted.space.items(), picked, strict=True)}
     console.print(f"trial {trial.number}: " + ", ".join(f"{name} = {value}" for name, value in choices.items()))
-    result = twin or _measured(build, trial.number, choices, begin)
+    result = _measured(build, trial.number, choices)
     for name, value in result.as_dict().items():
         trial.set_user_attr(name, _plain(value))
     trial.set_user_attr("excess", [result.accuracy_drop - wanted.max_accuracy_drop])
     console.print(
         f"trial {trial.number}: {result.precision}, {result.speedup:.1f} times as fast as the teacher, "
-        f"{result.accuracy_drop:+.2%} of accuracy lost" + (" (as before)" if twin else "")
+        f"{result.accuracy_drop:+.2%} of accuracy lost"
     )
     return result.latency_ms
 
 
-def _measured(build: Build, number: int, choices: dict[str, Any], begin: float) -> Trial:
+def _measured(build: Build, number: int, choices: dict[str, Any]) -> Trial:
+    begin = time.monotonic()
     candidate = build.with_screen(with_choices(build.recipe.screen, choices))
     results = candidate.carry_out()
     selection = build.prepared("selection")
     checkpoint, graphs = candidate.checkpoint_of("screen"), candidate.graphs("screen")
     logits = {result.name: logits_of(candidate, result, selection) for result in (checkpoint, *graphs, results[0])}
-    latency = measure(candidate, [results[0], *graphs], selection, ROUNDS)
+    latency = measure(candidate, [results[0], checkpoint, *graphs], selection, ROUNDS)
     verdicts = judge(candidate, "screen", logits, selection.targets, latency)
     variants = chosen_variants(graphs, verdicts, latency)
     name = default_variant(variants, latency, "CPUExecutionProvider")
@@ -157,11 +170,15 @@ def _measured(build: Build, number: int, choices: dict[str, Any], begin: float) 
 
 
 def _trials(study: optuna.Study) -> list[Trial]:
-    """What is known of the finished trials, each choice once."""
+    """What is known of the finished trials."""
     fields = Trial.__dataclass_fields__
     finished: list[FrozenTrial] = study.get_trials(states=(TrialState.COMPLETE,))
-    known = [Trial(**{name: trial.user_attrs[name] for name in fields}) for trial in finished]
-    return list({trial.number: trial for trial in known}.values())
+    return [Trial(**{name: trial.user_attrs[name] for name in fields}) for trial in finished]
+
+
+def _done(study: optuna.Study) -> set[tuple[int, ...]]:
+    """The places, in the lists of the search space, that finished trials picked."""
+    return {tuple(trial.params.values()) for trial in study.get_trials(states=(TrialState.COMPLETE,))}
 
 
 def _plain(value: Any) -> Any:

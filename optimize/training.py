@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 from transformers import PreTrainedModel, get_cosine_schedule_with_warmup
 
@@ -37,6 +37,12 @@ class TrainingConfig(BaseModel):
     views: int = Field(default=1, ge=1)
     train_embeddings: bool = True
     """False leaves BERT's word embeddings as they are: most of its values, and half the time of a step."""
+
+    @model_validator(mode="after")
+    def _views_are_seen(self) -> Self:
+        if (self.crop or self.flip) and self.views == 1:
+            raise ValueError("crop and flip need views of at least 2: the first view is the image itself")
+        return self
 
     def augmentation(self, seed: int) -> Augmentation:
         return Augmentation(crop=self.crop, flip=self.flip, seed=seed)

@@ -5,33 +5,34 @@ Every error leaves as {"error": {"field", "message"}, "request_id"}; no stack tr
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 import uuid
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import orjson
 from starlette.applications import Starlette
-from starlette.datastructures import FormData, UploadFile
-from starlette.formparsers import MultiPartException, MultiPartParser
-from starlette.requests import Request
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from serving.body import MAX_TEXTS, image_and_budget, json_object, wanted
 from serving.budget import Budget, check_budget_ms
 from serving.cascade import Outcome
-from serving.errors import InvalidInputError, MalformedError, NotServedError, SieveError
-from serving.image import MAX_BYTES
+from serving.errors import InvalidInputError, MalformedError, NotServedError, SieveError, TooSlowError
+from serving.image import read_header
 from serving.modality import Modality
 from serving.openapi import openapi
 from serving.telemetry import Timings
 from serving.text import check_text, kind_of
 
-MAX_TEXTS = 64
-# 64 texts of 20,000 characters, each up to 4 bytes in UTF-8.
-MAX_JSON_BYTES = 64 * 20_000 * 4 + 65_536
-MAX_UPLOAD_BYTES = MAX_BYTES + 65_536
+# Work beyond this would hold up the requests beside it for milliseconds; two at once, since a large image takes
+# hundreds of megabytes while it is decoded.
+DIRECT_WORK = 2_500
+HEAVY_AT_ONCE = 2
 REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
 
 logger = logging.getLogger("sieve")
@@ -42,33 +43,37 @@ class Api:
 
     def __init__(self, modalities: Callable[[], Mapping[str, Modality]]) -> None:
         self._modalities = modalities
+        self._heavy: asyncio.Semaphore | None = None
 
     def app(self) -> Starlette:
         """The ASGI application."""
-        return Starlette(
+        app = Starlette(
+            exception_handlers={HTTPException: _http_error},
             routes=[
                 Route("/classify_text", self._guarded(self.classify_text), methods=["POST"]),
                 Route("/classify_texts", self._guarded(self.classify_texts), methods=["POST"]),
                 Route("/classify_image", self._guarded(self.classify_image), methods=["POST"]),
                 Route("/models", self._guarded(self.models), methods=["GET"]),
                 Route("/docs.json", lambda _: _json(openapi()), methods=["GET"]),
-            ]
+            ],
         )
+        app.router.redirect_slashes = False
+        return app
 
     async def classify_text(self, request: Request, timings: Timings) -> dict[str, Any]:
         modality = self._modality("text")
-        body = await _json_object(request, {"text", "budget_ms"})
-        text = check_text(body.get("text"))
+        body = await json_object(request, {"text", "budget_ms"})
+        text = check_text(wanted(body, "text"))
         budget = Budget(timings.start_s, check_budget_ms(body.get("budget_ms")))
         with timings.part("tokenise"):
-            item, expert_item = modality.prepare(text)
+            ((item, expert_item),) = await self._prepared(modality, [text], len(text))
         (outcome,) = await modality.cascade.classify([item], [expert_item], budget, timings)
         return _answer(outcome, modality)
 
     async def classify_texts(self, request: Request, timings: Timings) -> dict[str, Any]:
         modality = self._modality("text")
-        body = await _json_object(request, {"texts", "budget_ms"})
-        texts = body.get("texts")
+        body = await json_object(request, {"texts", "budget_ms"})
+        texts = wanted(body, "texts")
         if not isinstance(texts, list) or not 1 <= len(texts) <= MAX_TEXTS:
             got = f"a list of {len(texts)}" if isinstance(texts, list) else kind_of(texts)
             raise InvalidInputError(
@@ -76,31 +81,45 @@ class Api:
             )
         budget = Budget(timings.start_s, check_budget_ms(body.get("budget_ms")))
         answers: list[dict[str, Any]] = [{} for _ in texts]
-        prepared = {}
-        with timings.part("tokenise"):
-            for place, text in enumerate(texts):
-                try:
-                    prepared[place] = modality.prepare(check_text(text, f"texts[{place}]"))
-                except InvalidInputError as error:
-                    answers[place] = {"error": _error(error)}
-        if prepared:
-            items, expert_items = zip(*prepared.values(), strict=True)
+        good: dict[int, str] = {}
+        for place, text in enumerate(texts):
+            try:
+                good[place] = check_text(text, f"texts[{place}]")
+            except InvalidInputError as error:
+                answers[place] = {"error": _error(error)}
+        if good:
+            with timings.part("tokenise"):
+                prepared = await self._prepared(modality, list(good.values()), sum(map(len, good.values())))
+            items, expert_items = zip(*prepared, strict=True)
             outcomes = await modality.cascade.classify(items, expert_items, budget, timings)
-            for place, outcome in zip(prepared, outcomes, strict=True):
+            for place, outcome in zip(good, outcomes, strict=True):
                 answers[place] = _answer(outcome, modality)
         return {"answers": answers}
 
     async def classify_image(self, request: Request, timings: Timings) -> dict[str, Any]:
         modality = self._modality("image")
-        data, stated = await _image_and_budget(request)
+        data, stated = await image_and_budget(request)
         budget = Budget(timings.start_s, check_budget_ms(stated))
         with timings.part("decode"):
-            item, expert_item = modality.prepare(data)
+            image = read_header(data)
+            ((item, expert_item),) = await self._prepared(modality, [image], image.width * image.height // 100)
         (outcome,) = await modality.cascade.classify([item], [expert_item], budget, timings)
         return _answer(outcome, modality)
 
     async def models(self, _request: Request, _timings: Timings) -> dict[str, Any]:
         return {name: await modality.describe() for name, modality in self._modalities().items()}
+
+    async def _prepared(self, modality: Modality, contents: Sequence[Any], work: int) -> list[tuple[Any, Any]]:
+        """Items of both stages. What takes long enough to hold others up goes to a thread, a few at a time.
+
+        `work` is in characters of text, or hundreds of pixels: a microsecond each, roughly.
+        """
+        if work <= DIRECT_WORK:
+            return [modality.prepare(content) for content in contents]
+        if self._heavy is None:
+            self._heavy = asyncio.Semaphore(HEAVY_AT_ONCE)
+        async with self._heavy:
+            return await asyncio.to_thread(lambda: [modality.prepare(content) for content in contents])
 
     def _modality(self, name: str) -> Modality:
         modality = self._modalities().get(name)
@@ -118,14 +137,16 @@ class Api:
 
         async def guarded(request: Request) -> Response:
             timings = Timings()
-            sent = request.headers.get("x-request-id", "")
-            request_id = sent if REQUEST_ID.fullmatch(sent) else uuid.uuid4().hex
+            request_id = _request_id(request)
             try:
                 body, status = await endpoint(request, timings), 200
                 if request.method == "POST":
                     body["timings_ms"] = timings.as_dict()
             except SieveError as error:
                 body, status = {"error": _error(error)}, _status(error)
+            except ClientDisconnect:
+                logger.info("request %s: the client hung up", request_id)
+                return Response(status_code=400)
             except Exception:
                 logger.exception("request %s failed", request_id)
                 message = "the service failed on this request; its log has the cause under the request id"
@@ -135,6 +156,20 @@ class Api:
             return _json(body, status, headers)
 
         return guarded
+
+
+def _request_id(request: Request) -> str:
+    sent = request.headers.get("x-request-id", "")
+    return sent if REQUEST_ID.fullmatch(sent) else uuid.uuid4().hex
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    """Answer for what the router refuses: an address or a method that is not there."""
+    assert isinstance(error, HTTPException)
+    request_id = _request_id(request)
+    message = f"{request.method} {request.url.path}: {error.detail.lower()}; the addresses are listed at /docs.json"
+    body = {"error": {"field": None, "message": message}, "request_id": request_id}
+    return _json(body, error.status_code, {**(error.headers or {}), "X-Request-Id": request_id})
 
 
 def _json(body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
@@ -162,6 +197,8 @@ def _error(error: SieveError) -> dict[str, Any]:
 
 def _status(error: SieveError) -> int:
     match error:
+        case TooSlowError():
+            return 408
         case MalformedError():
             return 400
         case InvalidInputError():
@@ -169,86 +206,3 @@ def _status(error: SieveError) -> int:
         case NotServedError():
             return 404
     return 500
-
-
-async def _limited(request: Request, limit: int, field: str) -> AsyncGenerator[bytes, None]:
-    """The body, piece by piece, given up as soon as it is known to be over `limit` bytes."""
-    stated = request.headers.get("content-length", "")
-    seen = int(stated) if stated.isdigit() else 0
-    if seen <= limit:
-        seen = 0
-        async for chunk in request.stream():
-            seen += len(chunk)
-            if seen > limit:
-                break
-            yield chunk
-    if seen > limit:
-        raise InvalidInputError(field, f"must have at most {limit:,} bytes, got more; send less in one request")
-
-
-async def _body(request: Request, limit: int, field: str) -> bytes:
-    return b"".join([chunk async for chunk in _limited(request, limit, field)])
-
-
-async def _json_object(request: Request, allowed: set[str]) -> dict[str, Any]:
-    data = await _body(request, MAX_JSON_BYTES, "body")
-    try:
-        data.decode()
-    except UnicodeDecodeError:
-        raise MalformedError("body", "must be UTF-8, got bytes that are not; encode the JSON as UTF-8") from None
-    try:
-        value = orjson.loads(data)
-    except orjson.JSONDecodeError as error:
-        raise MalformedError("body", f"must be JSON, got something else ({error}); send a JSON object") from None
-    if not isinstance(value, dict):
-        raise MalformedError("body", f"must be a JSON object, got {kind_of(value)}; send {', '.join(sorted(allowed))}")
-    unknown = sorted(set(value) - allowed)
-    if unknown:
-        raise InvalidInputError(
-            "body", f"may have the keys {', '.join(sorted(allowed))}, got {len(unknown)} more; leave them out"
-        )
-    return value
-
-
-async def _image_and_budget(request: Request) -> tuple[bytes, float | None]:
-    stated: Any = request.query_params.get("budget_ms")
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind == "multipart/form-data":
-        stream = _limited(request, MAX_UPLOAD_BYTES, "image")
-        try:
-            form = await MultiPartParser(request.headers, stream, max_files=1, max_fields=8).parse()
-        except MultiPartException as error:
-            raise MalformedError(
-                "body",
-                f"must be a multipart form, got one that is broken ({error.message}); let an HTTP client make it",
-            ) from None
-        try:
-            return await _image_of(form), _number(form.get("budget_ms", stated))
-        finally:
-            await form.close()
-    if kind in ("image/jpeg", "image/png"):
-        return await _body(request, MAX_BYTES, "image"), _number(stated)
-    raise MalformedError(
-        "image",
-        "must come as multipart/form-data with a file named image, or as a body of type image/jpeg or image/png, "
-        f"got {'another content type' if kind else 'no content type'}; set the Content-Type header",
-    )
-
-
-async def _image_of(form: FormData) -> bytes:
-    upload = form.get("image")
-    if not isinstance(upload, UploadFile):
-        got = "a text field" if isinstance(upload, str) else "no such field"
-        raise InvalidInputError("image", f"must be a file of the form, got {got}; send one named image")
-    return await upload.read(MAX_BYTES + 1)
-
-
-def _number(stated: Any) -> float | None:
-    if stated is None:
-        return None
-    try:
-        return float(stated)
-    except (TypeError, ValueError):
-        raise InvalidInputError(
-            "budget_ms", "must be a positive number of milliseconds, got text that is no number; send digits"
-        ) from None

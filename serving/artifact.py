@@ -19,7 +19,7 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from serving.errors import ArtifactError
 
@@ -60,8 +60,16 @@ class ImageSettings(_Frozen):
     resize_short_side: int | None = Field(default=None, ge=1)
     resample: Literal["nearest", "bilinear", "bicubic", "lanczos"] = "bilinear"
     mean: tuple[float, ...]
-    std: tuple[float, ...]
+    std: tuple[Annotated[float, Field(gt=0)], ...]
     input: str = "pixel_values"
+
+    @model_validator(mode="after")
+    def _one_for_each_channel(self) -> ImageSettings:
+        channels = 3 if self.mode == "RGB" else 1
+        if len(self.mean) != channels or len(self.std) != channels:
+            got = f"{len(self.mean)} and {len(self.std)}"
+            raise ValueError(f"mean and std must have {channels} values for mode {self.mode}, got {got}")
+        return self
 
 
 class Variant(_Frozen):
@@ -75,7 +83,11 @@ class Variant(_Frozen):
 
 
 class Manifest(_Frozen):
-    """What an artifact is. Same recipe and same seed give the same manifest, but for `times`."""
+    """What an artifact is.
+
+    Same recipe, seed and machine give the same manifest, but for `times`; and where two variants are about equally
+    fast, measuring decides which of them is published and which is the default.
+    """
 
     format: Literal[1] = 1
     name: str
@@ -95,6 +107,11 @@ class Manifest(_Frozen):
     """Accuracy on the holdout, by variant; the figures behind it lie in evidence/."""
     times: dict[str, Any] = Field(default_factory=dict)
     """All that differs from run to run: when it was made, and what was measured in milliseconds."""
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether the data it was trained and measured on was generated, so that its figures say little."""
+        return bool(self.provenance.get("data", {}).get("synthetic", False))
 
     @property
     def digest(self) -> str:

@@ -37,7 +37,9 @@ class Expert(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What the cascade says of one item. `degraded`: why the screen's answer stands although it deferred, or None."""
+    """What the cascade says of one item. `escalated`: whether the expert was called. `degraded`: why the screen's
+    answer stands although it deferred, or None.
+    """
 
     answer: Answer
     stage: Literal["screen", "expert"]
@@ -81,9 +83,16 @@ class Cascade:
         deferred = [i for i, defer in enumerate(defers) if defer]
         if not deferred:
             return outcomes
+        left_s = budget.left_ms(time.monotonic()) / 1e3
+        if left_s <= 0:
+            for i in deferred:
+                outcomes[i] = Outcome(
+                    answer=answers[i], stage="screen", escalated=False, degraded=StageLateError.reason
+                )
+            return outcomes
         with timings.part("expert"):
             try:
-                expert_logits = await self._ask([expert_items[i] for i in deferred], budget)
+                expert_logits = await self._ask([expert_items[i] for i in deferred], left_s)
             except StageError as error:
                 for i in deferred:
                     outcomes[i] = Outcome(answer=answers[i], stage="screen", escalated=True, degraded=error.reason)
@@ -93,10 +102,7 @@ class Cascade:
             outcomes[i] = Outcome(answer=answer, stage="expert", escalated=True, degraded=None)
         return outcomes
 
-    async def _ask(self, items: Sequence[Array], budget: Budget) -> Logits:
-        left_s = budget.left_ms(time.monotonic()) / 1e3
-        if left_s <= 0:
-            raise StageLateError("the budget was spent before the expert could be asked")
+    async def _ask(self, items: Sequence[Array], left_s: float) -> Logits:
         try:
             async with asyncio.timeout(left_s):
                 return await self.expert(items)

@@ -3,6 +3,7 @@
 SieveError                  what the user can put right; its text names the rule, the value's kind and the remedy
 ├── InvalidInputError       a request breaks a rule of the API (HTTP 422)
 │   └── MalformedError      a request that cannot be read at all (HTTP 400)
+│       └── TooSlowError    a request whose body did not arrive in time (HTTP 408)
 ├── NotServedError          a request for something that this service was started without (HTTP 404)
 ├── ArtifactError           an artifact folder is missing, damaged or does not fit its manifest
 ├── ProviderError           a variant and an execution provider that do not go together
@@ -32,6 +33,10 @@ class InvalidInputError(SieveError):
 
 class MalformedError(InvalidInputError):
     """A request cannot be read at all: not UTF-8, not JSON, not a form."""
+
+
+class TooSlowError(MalformedError):
+    """The body of a request did not arrive in time."""
 
 
 class NotServedError(SieveError):

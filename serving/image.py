@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 import warnings
 from collections.abc import Sequence
 
@@ -15,7 +16,13 @@ from serving.errors import InvalidInputError
 
 MAX_BYTES = 10_000_000
 MAX_PIXELS = 40_000_000
+# A strip of one pixel by millions passes the limit on pixels, and resizing its short side makes it larger still.
+MAX_ASPECT = 50
 FORMATS = ("JPEG", "PNG")
+# What Pillow raises for files that are not what they claim to be.
+DAMAGE = (OSError, SyntaxError, ValueError, TypeError, KeyError, EOFError, struct.error, OverflowError)
+# Our own limit on pixels is applied to the header, before anything is decoded.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 Pixels = NDArray[np.float32]
 
@@ -33,7 +40,11 @@ class ImageDecoder:
 
     def decode(self, data: bytes, field: str = "image") -> Pixels:
         """A JPEG or PNG file -> float32 [channels, height, width]; InvalidInputError says why not."""
-        return self._prepare(open_image(data, field))
+        return self.finish(read_header(data, field), field)
+
+    def finish(self, image: Image.Image, field: str = "image") -> Pixels:
+        """What `read_header` gave -> float32 [channels, height, width]; the part that takes time."""
+        return self._prepare(load(image, field))
 
     def from_pixels(self, pixels: NDArray[np.uint8]) -> Pixels:
         """uint8 [height, width, channels] or [height, width] -> float32 [channels, height, width]."""
@@ -62,6 +73,11 @@ class ImageDecoder:
 
 def open_image(data: bytes, field: str = "image") -> Image.Image:
     """Decode a file whose size and header were checked first, with its EXIF orientation applied."""
+    return load(read_header(data, field), field)
+
+
+def read_header(data: bytes, field: str = "image") -> Image.Image:
+    """A file, not decoded yet, whose size, format and header break no rule; InvalidInputError says which one does."""
     if not data:
         raise InvalidInputError(field, "must not be empty, got 0 bytes; send a JPEG or PNG file")
     if len(data) > MAX_BYTES:
@@ -69,28 +85,39 @@ def open_image(data: bytes, field: str = "image") -> Image.Image:
             field, f"must have at most {MAX_BYTES:,} bytes, got {len(data):,}; send a smaller or more compressed image"
         )
     try:
-        # Our own limit on pixels is applied to the header just below, before anything is decoded.
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = Image.open(io.BytesIO(data), formats=FORMATS)
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
     except UnidentifiedImageError:
         raise InvalidInputError(
             field, f"must be a JPEG or PNG image, got {len(data):,} bytes of something else; convert it first"
         ) from None
     except Image.DecompressionBombError:
         raise _too_many_pixels(field, "far more") from None
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
+    except DAMAGE as error:
         raise _damaged(field, error) from None
     if image.width * image.height > MAX_PIXELS:
         raise _too_many_pixels(field, f"{image.width} x {image.height}")
     frames = getattr(image, "n_frames", 1)
     if frames > 1:
         raise InvalidInputError(field, f"must be a still image, got an animation of {frames} frames; send one frame")
+    longer, shorter = max(image.size), min(image.size)
+    if longer > MAX_ASPECT * shorter:
+        raise InvalidInputError(
+            field,
+            f"must be at most {MAX_ASPECT} times as long as wide, got {image.width} x {image.height}; crop it first",
+        )
+    return image
+
+
+def load(image: Image.Image, field: str = "image") -> Image.Image:
+    """Decode what `read_header` gave; InvalidInputError when the file turns out to be damaged."""
     try:
         image.load()
-        return ImageOps.exif_transpose(image)
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
+    except DAMAGE as error:
         raise _damaged(field, error) from None
+    try:
+        return ImageOps.exif_transpose(image)
+    except DAMAGE:
+        return image  # whole, with an orientation that nobody can read
 
 
 def _to_mode(image: Image.Image, mode: str) -> Image.Image:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -13,24 +14,32 @@ from serving.artifact import Artifact, ImageSettings, TextSettings
 from serving.cascade import Cascade, Expert
 from serving.deferral import OperatingPoint
 from serving.drift import Drift, DriftMonitor
-from serving.errors import ArtifactError
+from serving.errors import ArtifactError, StageError
 from serving.image import ImageDecoder
 from serving.session import Session
 from serving.text import TextEncoder
 
 Array = NDArray[Any]
 WARM_UP_BATCH_SIZES = (1, 2, 4, 8, 16, 32)
+# BentoML's batcher trains itself on about a dozen calls, one after the other, before it batches.
+WARM_UP_CALLS = 20
+WARM_UP_LIMIT_S = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Modality:
-    """A cascade and what surrounds it. `prepare`: a request's text or image file -> (screen's, expert's) item."""
+    """A cascade and what surrounds it.
+
+    `prepare`: a text, or an image whose header was read, -> (screen's item, expert's item).
+    """
 
     cascade: Cascade
     prepare: Callable[[Any], tuple[Array, Array]]
     screen_tag: str
     expert_tag: str
     describe: Callable[[], Awaitable[dict[str, Any]]]
+    warm_up_expert: Callable[[], Awaitable[bool]]
+    """Call the expert as often as its batcher needs to learn from; False when it does not answer yet."""
 
 
 def preprocessor(artifact: Artifact) -> TextEncoder | ImageDecoder:
@@ -98,6 +107,16 @@ def open_modality(
             "drift": asdict(monitor.state()),
         }
 
+    async def warm_up_expert() -> bool:
+        item = example_item(expert.manifest.settings)
+        try:
+            async with asyncio.timeout(WARM_UP_LIMIT_S):
+                for size in (*[1] * WARM_UP_CALLS, *WARM_UP_BATCH_SIZES):
+                    await ask([item] * size)
+        except (StageError, TimeoutError):
+            return False
+        return True
+
     cascade = Cascade(
         labels=screen.manifest.labels,
         screen=lambda items: session.run(ours.collate(items)),
@@ -111,11 +130,12 @@ def open_modality(
         screen_tag=screen_tag,
         expert_tag=expert_tag,
         describe=describe,
+        warm_up_expert=warm_up_expert,
     )
 
 
 def _prepared(preprocess: TextEncoder | ImageDecoder, content: Any) -> Array:
-    return preprocess.encode(content) if isinstance(preprocess, TextEncoder) else preprocess.decode(content)
+    return preprocess.encode(content) if isinstance(preprocess, TextEncoder) else preprocess.finish(content)
 
 
 def _same_preprocessing(one: Artifact, other: Artifact) -> bool:
@@ -139,5 +159,6 @@ def _described(artifact: Artifact, tag: str, providers: Mapping[str, str]) -> di
         "digest": artifact.digest,
         "labels": artifact.manifest.labels,
         "quality": artifact.manifest.quality,
+        "data": "synthetic" if artifact.manifest.synthetic else "real",
         "execution_provider": dict(providers),
     }

@@ -13,6 +13,8 @@ from serving.artifact import TextSettings
 from serving.errors import ArtifactError, InvalidInputError
 
 MAX_CHARACTERS = 20_000
+# Far more than the average of any language, so that nothing which would become a token is cut off.
+CHARACTERS_PER_TOKEN = 40
 
 Ids = NDArray[np.int64]
 
@@ -62,11 +64,17 @@ class TextEncoder:
 
     def encode(self, text: str) -> Ids:
         """Token ids int64 [tokens], cut at `max_tokens`."""
-        return np.array(self._tokenizer.encode(text).ids, dtype=np.int64)
+        return np.array(self._tokenizer.encode(self._cut(text)).ids, dtype=np.int64)
 
     def encode_batch(self, texts: Sequence[str]) -> list[Ids]:
         """Token ids of each text, int64 [tokens]."""
-        return [np.array(encoding.ids, dtype=np.int64) for encoding in self._tokenizer.encode_batch(list(texts))]
+        encodings = self._tokenizer.encode_batch([self._cut(text) for text in texts])
+        return [np.array(encoding.ids, dtype=np.int64) for encoding in encodings]
+
+    def _cut(self, text: str) -> str:
+        """The part that can end up in the first `max_tokens`: the tokeniser would go through all of the rest first."""
+        most = self._settings.max_tokens * CHARACTERS_PER_TOKEN
+        return text if len(text) <= most else " ".join(text.split())[:most]
 
     def collate(self, items: Sequence[Ids]) -> dict[str, Ids]:
         """Pad to the longest: each input of the graph, int64 [batch, tokens]."""

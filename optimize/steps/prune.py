@@ -19,7 +19,7 @@ from transformers import PreTrainedModel
 from optimize.distillation import DistillationConfig
 from optimize.errors import StepError
 from optimize.inputs import Prepared, Preparer, shuffled_batches
-from optimize.progress import progress
+from optimize.progress import console, progress
 
 
 class PruneConfig(DistillationConfig):
@@ -46,14 +46,23 @@ def prune(
     model: PreTrainedModel, config: PruneConfig, *, data: Prepared, preparer: Preparer, seed: int
 ) -> PreTrainedModel:
     """A smaller copy of `model`, not yet recovered. Raises StepError when the config would prune nothing."""
-    pruned = copy.deepcopy(model)
     if hasattr(model.config, "depths"):
         if not config.channels_share:
             raise StepError("prune: a ResNet needs `channels_share` above 0, the share of channels that goes")
-        return _prune_channels(pruned, config, data, preparer, seed)
-    if not (config.heads_share or config.feed_forward_share):
+        pruned = _prune_channels(copy.deepcopy(model), config, data, preparer, seed)
+    elif not (config.heads_share or config.feed_forward_share):
         raise StepError("prune: a BERT needs `heads_share` or `feed_forward_share` above 0")
-    return _prune_bert(pruned, config, data, preparer, seed)
+    else:
+        pruned = _prune_bert(copy.deepcopy(model), config, data, preparer, seed)
+    before, after = (sum(p.numel() for p in m.parameters()) for m in (model, pruned))
+    if after == before:
+        raise StepError(
+            "prune: the shares are so small that rounding to whole heads, units or multiples of `channels_multiple` "
+            "leaves everything; ask for more"
+        )
+    # Shares are rounded, so what really went is told.
+    console.print(f"prune: {1 - after / before:.1%} of the parameters went")
+    return pruned
 
 
 def _prune_bert(model: Any, config: PruneConfig, data: Prepared, preparer: Preparer, seed: int) -> PreTrainedModel:

@@ -6,20 +6,8 @@ import pytest
 
 from tests.conftest import optimize
 
-VERBS = (
-    "list",
-    "show",
-    "run",
-    "distill",
-    "prune",
-    "export",
-    "fuse",
-    "quantize",
-    "evaluate",
-    "verify",
-    "operating-point",
-    "publish",
-)
+VERBS = ("list", "show", "run", "fine-tune", "distill", "prune", "export", "fuse", "quantize", "evaluate")
+VERBS += ("verify", "operating-point", "publish")
 
 
 def test_help_names_every_verb() -> None:
@@ -66,4 +54,11 @@ def test_a_verb_goes_up_to_its_step(
     folder = tmp_path_factory.getbasetemp() / "verbs"  # shared, so that each verb goes on from the one before it
     said = optimize(verb, tiny_recipes["tiny-image"], "--build", folder).stdout
     done = {line.partition(":")[0] for line in said.splitlines() if "made in" in line or "reused" in line}
-    assert {name for name in done if name.startswith(("teacher", "screen"))} == made
+    assert done == made
+
+
+def test_a_step_that_the_recipe_lacks_is_refused(tiny_recipes: dict[str, Path], tmp_path: Path) -> None:
+    done = optimize("fuse", tiny_recipes["tiny-image"], "--build", tmp_path, check=False)
+    assert done.returncode == 1
+    assert done.stderr == "error: recipe tiny-image has no step 'fuse'; add it to the expert or the screen\n"
+    assert not list(tmp_path.rglob("*.onnx"))

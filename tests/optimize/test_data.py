@@ -80,7 +80,7 @@ def test_the_selection_set_can_come_from_the_holdout(tmp_path: Path) -> None:
         calibration_size=8,
     )
     splits = load_splits(config, seed=1, root=Path())
-    assert [len(getattr(splits, part)) for part in PARTS] == [72, 8, 15, 15, 30]
+    assert [len(getattr(splits, part)) for part in PARTS] == [72, 8, 16, 14, 30]
     assert all(name.startswith("holdout.csv") for name in (*splits.selection.ids, *splits.certification.ids))
 
 

@@ -110,7 +110,7 @@ def test_a_failed_gate_publishes_nothing(tiny_recipes: dict[str, Path], tmp_path
 def test_data_of_another_kind_is_refused(tiny_recipes: dict[str, Path], tmp_path: Path) -> None:
     recipe = tmp_path / "recipe.toml"
     text = tiny_recipes["tiny-image"].read_text()
-    recipe.write_text(text.replace('source = "digits"\nlimit = 600', 'source = "payments"\nsize = 100'))
+    recipe.write_text(text.replace('source = "digits"\nlimit = 900', 'source = "payments"\nsize = 100'))
     done = optimize("fine-tune", recipe, "--build", tmp_path / "build", check=False)
     assert done.returncode == 1
     assert done.stderr.startswith("error: recipe tiny-image is for image and its data holds text")

@@ -89,7 +89,7 @@ def test_the_screens_answer_goes_out_degraded(expert: Expert, reason: str) -> No
 def test_a_spent_budget_does_not_ask_the_expert() -> None:
     expert = Expert()
     (outcome,) = classify(expert, [0], budget_ms=1e-6)
-    assert (outcome.degraded, expert.calls) == ("deadline", [])
+    assert (outcome.degraded, outcome.escalated, expert.calls) == ("deadline", False, [])
 
 
 def test_a_fault_in_our_own_code_is_not_hidden() -> None:
