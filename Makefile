@@ -1,56 +1,63 @@
 # make demo: the whole road on embedded data; make test: the tests. Both make .venv first.
 PYTHON ?= python3.11
 BIN := .venv/bin
+PORT ?= 3000
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 # No usage statistics leave this machine unless they are asked for.
 export BENTOML_DO_NOT_TRACK ?= True
 
-.PHONY: demo serve test test-slow test-gpu lint types check clean sms-risk cifar10 tables examples
+.PHONY: help demo serve test test-slow test-gpu lint types check clean sms-risk cifar10 tables examples
+.DEFAULT_GOAL := help
 
+help: ## this list
+	@grep -E '^[a-z0-9-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+# Lines where people look on, nothing in a log.
 .venv/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --progress-bar off --constraint constraints.txt --editable '.[optimize,demo,dev]'
+	@echo "installing pinned packages into .venv, about 2 GB: some minutes"
+	$(BIN)/python -m pip install $$([ -t 1 ] || echo --quiet) --constraint constraints.txt --editable '.[optimize,demo,dev]'
 	touch $@
 
-demo: .venv/.installed
+demo: .venv/.installed ## build two cascades, serve them, ask them, show what each step did
 	$(BIN)/python demo.py
 
-serve: .venv/.installed
-	$(BIN)/bentoml serve
+serve: .venv/.installed ## serve the demo cascades on PORT (3000)
+	$(BIN)/bentoml serve --port $(PORT)
 
-test: .venv/.installed
+test: .venv/.installed ## the tests
 	$(BIN)/python -m pytest
 
-test-slow: .venv/.installed
+test-slow: .venv/.installed ## the tests of full-size models
 	$(BIN)/python -m pytest -m slow
 
-test-gpu: .venv/.installed
+test-gpu: .venv/.installed ## the tests that need a GPU
 	$(BIN)/python -m pytest -m gpu
 
-lint: .venv/.installed
+lint: .venv/.installed ## ruff
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-types: .venv/.installed
+types: .venv/.installed ## mypy
 	$(BIN)/mypy
 
-check: lint types test
+check: lint types test ## lint, types and test
 
 # The measured recipes; DATA is the folder that holds text/, image/ and weights/.
 DATA ?= ../shared/data
-sms-risk: .venv/.installed
+sms-risk: .venv/.installed ## the measured text recipe (needs DATA)
 	$(BIN)/python -m optimize run sms-risk --root $(DATA)/text
 
-cifar10: .venv/.installed
+cifar10: .venv/.installed ## the measured image recipe (needs DATA)
 	$(BIN)/python -m optimize run cifar10 --root $(DATA)
 
 # Copy the measured summaries into docs/measured and write README's tables from them.
-tables: .venv/.installed
+tables: .venv/.installed ## README's tables from the measured recipes' reports
 	$(BIN)/python docs/readme.py tables sms-risk cifar10
 
 # Serve the demo, send README's curl lines, and write the answers below them.
-examples: .venv/.installed
+examples: .venv/.installed ## README's answers from a served demo
 	$(BIN)/python docs/readme.py examples
 
-clean:
+clean: ## remove what was built
 	rm -rf build

@@ -41,7 +41,9 @@ def main() -> int:
     FOLDER.mkdir(parents=True, exist_ok=True)
     for recipe in RECIPES:
         console.rule(f"{recipe}: python -m optimize run {recipe}")
-        subprocess.run([sys.executable, "-m", "optimize", "run", recipe], check=True)
+        status = subprocess.run([sys.executable, "-m", "optimize", "run", recipe], check=False).returncode
+        if status:  # it has said why
+            return status
     console.rule("bentoml serve")
     with served() as url:
         answers = ask(url)
@@ -118,7 +120,7 @@ def ask(url: str) -> list[dict[str, Any]]:
 
 
 def digit_images(count: int) -> Iterator[tuple[str, bytes, str]]:
-    """PNG files of scikit-learn's digits from the recipe's holdout: (name, file, label)."""
+    """PNG files of scikit-learn's digits, from the recipe's selection set: (name, file, label)."""
     from PIL import Image
 
     with quiet():
@@ -127,11 +129,11 @@ def digit_images(count: int) -> Iterator[tuple[str, bytes, str]]:
 
     recipe = read_recipe(str(shipped_recipes()["demo-image"]))
     splits = load_splits(recipe.data, seed=recipe.seed, root=Path())
+    images = splits.selection
     for index in range(count):
         file = io.BytesIO()
-        Image.fromarray(splits.holdout.inputs[index][..., 0]).save(file, "PNG")
-        label = splits.labels[splits.holdout.targets[index]]
-        yield splits.holdout.ids[index].replace(":", "-") + ".png", file.getvalue(), label
+        Image.fromarray(images.inputs[index][..., 0]).save(file, "PNG")
+        yield images.ids[index].replace(":", "-") + ".png", file.getvalue(), splits.labels[images.targets[index]]
 
 
 def show(answers: list[dict[str, Any]]) -> None:
@@ -147,4 +149,8 @@ def show(answers: list[dict[str, Any]]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        print("interrupted; run `make demo` again to go on from here", file=sys.stderr)
+        sys.exit(130)

@@ -27,8 +27,8 @@ from serving.session import Session
 from serving.telemetry import DriftGauges
 
 
-class Cascades(BaseModel):
-    """Names of the cascades; NAME-screen and NAME-expert are looked up in the model store."""
+class Cascades(BaseModel, extra="forbid"):
+    """Names of the cascades; NAME-screen, NAME-expert and NAME-operating-point are looked up in the model store."""
 
     text: str = "demo-text"
     image: str = "demo-image"
@@ -66,9 +66,13 @@ class StoredArtifact(bentoml.models.BentoModel):
     def _require(self) -> None:
         if self.stored is None:
             name = re.sub("-(screen|expert|operating-point)$", "", self.tag.name)
+            there = sorted(
+                {m.tag.name.removesuffix("-screen") for m in bentoml.models.list() if "-screen" in m.tag.name}
+            )
             raise bentoml.exceptions.NotFound(
-                f"model {self.tag} is not in the BentoML model store; make it with `python -m optimize run {name}` "
-                "(or `make demo` for the two demo cascades)"
+                f"model {self.tag} is not in the BentoML model store; make it with `python -m optimize run {name}`, or "
+                f"run PATH.toml for a recipe of your own (or `make demo` for the two demo cascades). Cascades that are "
+                f"there: {there or 'none'}"
             )
 
 
@@ -164,9 +168,16 @@ class Cascade:
     @bentoml.on_deployment
     @staticmethod
     def check() -> None:
-        """Before any worker starts: a pair that cannot be served ends `bentoml serve` with one sentence."""
-        for name in filter(None, (NAMES.text, NAMES.image)):
+        """Before any worker starts: what cannot be served ends `bentoml serve` with one sentence."""
+        if not (NAMES.text or NAMES.image):
+            raise SystemExit("nothing to serve: give a name with --arg text=NAME, --arg image=NAME, or both")
+        for kind, name in ((kind, name) for kind, name in NAMES.model_dump().items() if name):
             screen, expert = (opened(stored(name, role).resolve()) for role in ("screen", "expert"))
+            got = screen.manifest.settings.kind
+            if got != kind:
+                raise SystemExit(
+                    f"{name}: --arg {kind}= takes a cascade for {kind}s, got one for {got}s; mend the --arg"
+                )
             try:
                 require_pair(screen, expert, point_of(stored(name, "operating-point").resolve()))
             except SieveError as error:

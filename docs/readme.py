@@ -25,7 +25,10 @@ def main(verb: str, *recipes: str) -> int:
     text = README.read_text(encoding="utf-8")
     if verb == "tables":
         for recipe in recipes:
-            summary = (ROOT / "build" / recipe / "summary.json").read_text(encoding="utf-8")
+            made = ROOT / "build" / recipe / "summary.json"
+            if not made.is_file():
+                raise SystemExit(f"{made} is not there; make it with `make {recipe}`")
+            summary = made.read_text(encoding="utf-8")
             (MEASURED / f"{recipe}.json").write_text(summary, encoding="utf-8")
         text = with_tables(text)
     else:

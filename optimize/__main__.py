@@ -50,7 +50,9 @@ def _parser() -> argparse.ArgumentParser:
     for name, (call, text) in verb.items():
         command = verbs.add_parser(name, help=text)
         command.add_argument("recipe", help="name of a shipped recipe, or path of a TOML file")
-        command.add_argument("--root", type=Path, default=Path(), help="where the recipe's relative paths start")
+        command.add_argument(
+            "--root", type=Path, default=Path(), help="where the recipe's relative paths start (default: here)"
+        )
         command.add_argument("--build", type=Path, default=None, help="build folder (default: build/RECIPE)")
         command.set_defaults(call=call, verb=name)
         if name == "operating-point":
@@ -79,7 +81,24 @@ def _build(options: argparse.Namespace):  # type: ignore[no-untyped-def]
     from optimize.recipe import read_recipe
 
     recipe = read_recipe(options.recipe)
-    return Build(recipe, root=options.root, folder=options.build or Path("build") / recipe.name)
+    folder = options.build or Path("build") / recipe.name
+    options.lock = _lock(folder)
+    return Build(recipe, root=options.root, folder=folder)
+
+
+def _lock(folder: Path) -> object:
+    """A lock that keeps a second run out of a build folder until this process ends, however it ends."""
+    from filelock import FileLock, Timeout
+
+    from optimize.errors import StepError
+
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise StepError(f"another run is at work in {folder}; wait for it, or give a folder with --build") from None
+    return lock
 
 
 def _step(options: argparse.Namespace) -> None:

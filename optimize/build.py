@@ -8,7 +8,6 @@ renames, so a result that is there is whole, and a later run, or another trial, 
 from __future__ import annotations
 
 import copy
-import shutil
 import time
 from collections.abc import Callable
 from functools import cached_property
@@ -27,7 +26,7 @@ from optimize.inputs import Prepared, Preparer, collect, ordered_batches
 from optimize.progress import console
 from optimize.recipe import Recipe, StepConfig, digest_below, digest_of, steps_up_to
 from optimize.results import ROLES, Precision, Result, Role
-from optimize.steps.distill import DistillConfig, distill, make_student
+from optimize.steps.distill import DistillConfig, distill, make_student, require_fitting
 from optimize.steps.export import ExportConfig, export
 from optimize.steps.fine_tune import fine_tune
 from optimize.steps.fuse import FuseConfig, fuse
@@ -100,15 +99,6 @@ class Build:
         """The artifact folder of the operating point."""
         return self.artifact_folder("operating-point")
 
-    def tidy(self) -> None:
-        """Take away what earlier recipes and other trials left in the folders of the steps."""
-        kept = {result.path for result in self.results}
-        for path in (path for role in ("teacher", *ROLES) for path in (self.folder / role).glob("*")):
-            if path not in kept:
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
-        for path in self.folder.glob("training-*.pt"):
-            path.unlink()
-
     @cached_property
     def train_set(self) -> Prepared:
         return self.prepared("train")
@@ -133,6 +123,9 @@ class Build:
         model, tokenizer = fetch_model(
             recipe.checkpoint, recipe.task, self.splits.labels, self.root, fresh_head=bool(recipe.teacher)
         )
+        # A student that cannot be made is told of before the teacher is trained.
+        for step in (step for step in recipe.distillations if step.student is None):
+            require_fitting(model.config, step)
         if recipe.teacher:
             start = save_model(model, self.folder / "checkpoint", tokenizer)
             preparer = self._preparer(start)
@@ -174,7 +167,9 @@ class Build:
         """Carry out one step and return what the next one starts from."""
         student = getattr(step, "student", None)
         weights = digest_below(self.root / student) if student else None
-        key = digest_of([source.key, role, step.model_dump(mode="json"), weights, self._data_key()])
+        # The control is made beside the student and changes nothing of it.
+        described = step.model_dump(mode="json", exclude={"control"})
+        key = digest_of([source.key, role, described, weights, self._data_key()])
         match step:
             case DistillConfig():
                 if step.control:

@@ -6,6 +6,7 @@ at the end, and decides nothing but whether the gates hold.
 
 from __future__ import annotations
 
+import shutil
 from typing import Any
 
 import numpy as np
@@ -36,7 +37,7 @@ def evaluate(build: Build, command: str) -> dict[str, Any]:
     """
     build, trials, chosen = search(build)
     results = build.carry_out()
-    build.tidy()
+    _tidy(build)
     selection = build.prepared("selection")
     latency = measure(build, results, selection, ROUNDS)
     on_selection = {result.name: logits_of(build, result, selection) for result in results}
@@ -65,6 +66,16 @@ def evaluate(build: Build, command: str) -> dict[str, Any]:
     tell(report)
     require(failed)
     return report
+
+
+def _tidy(build: Build) -> None:
+    """Take away what earlier recipes and other trials left in the folders of the steps."""
+    kept = {result.path for result in build.results}
+    for path in (path for role in ("teacher", *ROLES) for path in (build.folder / role).glob("*")):
+        if path not in kept:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    for path in build.folder.glob("training-*.pt"):
+        path.unlink()
 
 
 def verify_again(build: Build, command: str) -> None:

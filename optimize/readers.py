@@ -185,6 +185,7 @@ def _read_table(config: FilesData, path: Path | None, root: Path) -> Rows | None
             there = ", ".join(map(str, table.columns))
             raise DataError(f"data {full} has no column {column!r}; it has {there}: set text_column and label_column")
     texts, labels = (_column(table[name], full) for name in (config.text_column, config.label_column))
+    labels = [label.strip() for label in labels]  # "spam " and "spam" are one label
     return Rows("text", texts, labels, [f"{path.name}:{i}" for i in range(len(texts))], full.name)
 
 

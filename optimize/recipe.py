@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
 import tomllib
@@ -148,6 +149,15 @@ class Recipe(_Table):
         return self
 
     @property
+    def distillations(self) -> list[DistillConfig]:
+        """The distill steps of both roles, with every choice that a search may make."""
+        space = self.search.space if self.search else {}
+        tried = [with_choices(self.screen, {name: value}) for name, values in space.items() for value in values]
+        return [
+            step for steps in (self.expert, self.screen, *tried) for step in steps if isinstance(step, DistillConfig)
+        ]
+
+    @property
     def digest(self) -> str:
         """sha256 of what the recipe says, whatever its layout and comments."""
         return digest_of(self.model_dump(mode="json"))
@@ -174,6 +184,11 @@ def with_choices(steps: tuple[StepConfig, ...], choices: Mapping[str, Any]) -> t
             field = ".".join([step.step, *map(str, first["loc"])])
             raise ValueError(f"search.space: {field}: {first['msg']}, got {first['input']!r}") from None
     return tuple(step for step in changed if not (isinstance(step, PruneConfig) and step.prunes_nothing))
+
+
+def without_control(steps: tuple[StepConfig, ...]) -> tuple[StepConfig, ...]:
+    """The same steps, and nothing trained beside them."""
+    return tuple(s.model_copy(update={"control": False}) if isinstance(s, DistillConfig) else s for s in steps)
 
 
 def with_promise(config: OperatingPointRecipe, **changes: float | None) -> OperatingPointRecipe:
@@ -208,8 +223,10 @@ def read_recipe(name_or_path: str) -> Recipe:
     """Read a shipped recipe by name or any recipe by path; RecipeError names the rule, the value and the remedy."""
     path = shipped_recipes().get(name_or_path, Path(name_or_path))
     if not path.is_file():
+        close = difflib.get_close_matches(name_or_path, shipped_recipes(), n=1)
         raise RecipeError(
-            f"{name_or_path}: no such recipe; give the path of a .toml file or one of {', '.join(shipped_recipes())}"
+            f"{name_or_path}: no such recipe{f' (did you mean {close[0]}?)' if close else ''}; give the path of a "
+            f".toml file or one of {', '.join(shipped_recipes())}"
         )
     try:
         return Recipe.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
@@ -225,7 +242,8 @@ def _sentence(path: Path, item: Any) -> str:
     if item["type"] == "extra_forbidden":
         return f"{path}: {where}: there is no such key (its value was {value!r}); remove it or mend its spelling"
     rule = item["msg"].removeprefix("Value error, ")
+    example = "demo-image" if "image" in (where, rule.partition(":")[0]) else "demo-text"
     if item["type"] == "missing":
         return f"{path}: {where}: this key is needed and is missing; add it"
     shown = "" if isinstance(value, dict | list | tuple) else f", got {value!r} ({type(value).__name__})"
-    return f"{path}: {where}: {rule}{shown}; see `python -m optimize show demo-text` for a recipe that works"
+    return f"{path}: {where}: {rule}{shown}; see `python -m optimize show {example}` for a recipe that works"

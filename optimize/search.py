@@ -25,7 +25,7 @@ from optimize.build import Build
 from optimize.errors import SearchError
 from optimize.gates import accuracy, judge, logits_of, measure
 from optimize.progress import console
-from optimize.recipe import Search, digest_of, with_choices
+from optimize.recipe import Search, digest_of, with_choices, without_control
 from optimize.results import Result
 
 ROUNDS = 60
@@ -143,7 +143,8 @@ def _run(build: Build, wanted: Search, trial: optuna.Trial, picked: tuple[int, .
 
 def _measured(build: Build, number: int, choices: dict[str, Any]) -> Trial:
     begin = time.monotonic()
-    candidate = build.with_screen(with_choices(build.recipe.screen, choices))
+    # The control of a student that is not chosen is nobody's business; the chosen one's is made at the end.
+    candidate = build.with_screen(without_control(with_choices(build.recipe.screen, choices)))
     results = candidate.carry_out()
     selection = build.prepared("selection")
     checkpoint, graphs = candidate.checkpoint_of("screen"), candidate.graphs("screen")

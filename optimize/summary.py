@@ -70,6 +70,9 @@ def summarise(
     }
     summary["goals"] = build.recipe.goals.model_dump(exclude_none=True)
     summary["short_of_goals"] = shortfalls(build, summary["ratios"])
+    names = {"teacher": build.teacher.name, **{role: result.name for role, result in chosen.items()}}
+    answers = {role: measured.holdout[name].argmax(axis=1) for role, name in names.items()}
+    summary["doubts"] = [*doubts(answers, measured.targets, build.splits.labels), *_idle_stages(models, point)]
     return summary
 
 
@@ -82,6 +85,33 @@ def shortfalls(build: Build, ratios: Mapping[str, float]) -> list[str]:
         if (got < bound) if "min_" in goal else (got > bound):
             missed.append(f"{goal}: {got:.2f} measured, {bound} asked")
     return missed
+
+
+def doubts(answers: Mapping[str, NDArray[np.int64]], targets: NDArray[np.int64], labels: tuple[str, ...]) -> list[str]:
+    """What a figure of accuracy hides: models that are no better than the most frequent label, labels never given.
+
+    `answers` and `targets` are label indices [items].
+    """
+    counts = np.bincount(targets, minlength=len(labels))
+    often = int(counts.argmax())
+    found = []
+    for role, given in answers.items():
+        reached = float((given == targets).mean())
+        if reached <= counts[often] / len(targets):
+            found.append(f"the {role} is no better ({reached:.2%}) than always saying {labels[often]!r}")
+        silent = [label for i, label in enumerate(labels) if counts[i] and not (given == i).any()]
+        if silent:
+            found.append(f"the {role} never says {', '.join(silent)}")
+    return found
+
+
+def _idle_stages(models: Mapping[str, Any], point: OperatingPoint) -> list[str]:
+    found = []
+    if point.threshold > 1:
+        found.append("the screen is never trusted: every request goes to the expert")
+    if models["cascade"]["latency_ms"]["median_ms"] >= models["expert"]["latency_ms"]["median_ms"]:
+        found.append("the cascade is expected to be no faster than the expert alone")
+    return found
 
 
 def tables(summary: Mapping[str, Any]) -> list[Table]:
@@ -104,6 +134,8 @@ def tell(summary: Mapping[str, Any]) -> None:
     for verdict in summary["verdicts"]:
         for reason in verdict["reasons"]:
             console.print(f"{verdict['graph']} is not published: {reason}")
+    for doubt in summary["doubts"]:
+        console.print(f"[bold]mind:[/bold] {doubt}")
     for missed in summary["short_of_goals"]:
         console.print(f"[bold]falls short[/bold] of {missed}")
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, get_cosine_schedule_with_warmup
 
 from optimize.inputs import Augmentation, Prepared, Preparer, collect, shuffled_batches
-from optimize.progress import progress
+from optimize.progress import console, progress
 
 Loss = Callable[[Any, Tensor, NDArray[np.int64], int], Tensor]
 """(model output, targets [batch], indices [batch], view) -> scalar"""
@@ -85,6 +85,8 @@ def train(
     schedule = get_cosine_schedule_with_warmup(optimizer, int(steps * config.warmup_share), steps)
     first_epoch = _restore(resume, model, optimizer, schedule)
     augmentation = config.augmentation(seed)
+    if first_epoch:
+        console.print(f"{title}: going on after epoch {first_epoch} of {config.epochs}")
     with progress(title, total=steps, start=first_epoch * (steps // config.epochs)) as advance:
         for epoch in range(first_epoch, config.epochs):
             model.train()

@@ -122,8 +122,9 @@ async def _image_of(form: FormData) -> bytes:
 def _no_others(got: set[str], allowed: set[str], where: str) -> None:
     others = got - allowed
     if others:
+        named = ", ".join(repr(key[:40]) for key in sorted(others)[:3])
         raise InvalidInputError(
-            where, f"may have the keys {', '.join(sorted(allowed))}, got {len(others)} more; leave them out"
+            where, f"may have the keys {', '.join(sorted(allowed))}, got {named} too; leave out what is none of them"
         )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from optimize.recipe import read_recipe
 from tests.conftest import ROOT, messages, optimize
 from tests.optimize.test_cli import VERBS
 from tests.server import Server
@@ -29,11 +30,15 @@ def writer() -> Any:
 
 
 def test_its_make_targets_and_verbs_exist() -> None:
-    targets = {word for line in re.findall(r"make ([a-z0-9 -]+)", README) for word in line.split("  ")[0].split()}
+    said = re.findall(r"`make ([a-z0-9 -]+)", README) + re.findall(r"^make ([a-z0-9-]+)", README, flags=re.MULTILINE)
     known = set(re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
-    commands = {word for word in targets if word in known}
-    assert {"demo", "test", "serve", "tables", "test-slow"} <= commands
-    assert set(re.findall(r"python -m optimize ([a-z]+)", README)) <= set(VERBS)
+    named = {word for line in said for word in line.split()}
+    assert {"demo", "test", "serve", "tables", "test-slow"} <= named <= known
+    assert set(re.findall(r"python -m optimize ([a-z-]+)", README)) <= set(VERBS)
+    (table,) = re.findall(r"\| verb \| does \|\n(.*?)\n\n", README, flags=re.DOTALL)
+    assert {verb for row in table.splitlines() for verb in re.findall(r"`([a-z-]+)`", row.split("|")[1])} == {
+        *VERBS
+    } - {"list", "show"}
 
 
 def test_every_endpoint_has_a_curl_line_with_its_answer(writer: Any) -> None:
@@ -69,7 +74,10 @@ def test_its_curl_lines_get_answers_of_the_shape_it_shows(writer: Any, server: S
 
 
 def test_its_recipe_runs(tiny_bert: Path, tmp_path: Path) -> None:
-    (text,) = re.findall(r"```toml\n(.*?)```", README, flags=re.DOTALL)
+    text, *options = re.findall(r"```toml\n(.*?)```", README, flags=re.DOTALL)
+    assert len(options) == 3
+    (tmp_path / "all.toml").write_text("\n".join([text, *options]))
+    assert read_recipe(str(tmp_path / "all.toml")).search is not None
     (tmp_path / "my-cascade.toml").write_text(text)
     (tmp_path / "my-bert").symlink_to(tiny_bert)
     rows = "".join(f'"{text}",{label}\n' for text, label in messages(240, seed=11))

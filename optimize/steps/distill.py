@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 from torch import nn
-from transformers import PreTrainedModel
+from transformers import PretrainedConfig, PreTrainedModel
 
 from optimize.distillation import DistillationConfig, TeacherOutputs, distillation_loss
 from optimize.errors import StepError
@@ -57,19 +57,31 @@ def make_student(teacher: PreTrainedModel, config: DistillConfig) -> PreTrainedM
 
     Raises StepError when it names layers that the teacher lacks, or none for this architecture.
     """
-    if hasattr(teacher.config, "depths"):
-        if config.depths is None:
-            raise StepError("distill: a ResNet student needs `depths`, the number of blocks in each group")
+    require_fitting(teacher.config, config)
+    if config.depths is not None and hasattr(teacher.config, "depths"):
         return _shallower_resnet(teacher, config.depths)
-    if config.layers is None:
-        raise StepError("distill: a BERT student needs `layers`, the teacher's layers that it starts from")
+    assert config.layers is not None
     return _shallower_bert(teacher, config.layers)
 
 
+def require_fitting(teacher: PretrainedConfig, config: DistillConfig) -> None:
+    """Raise StepError when `config` names layers or blocks that the teacher lacks, or none for its architecture."""
+    if hasattr(teacher, "depths"):
+        depths, there = config.depths, tuple(teacher.depths)
+        if depths is None:
+            raise StepError("distill: a ResNet student needs `depths`, the number of blocks in each group")
+        if len(depths) != len(there) or not all(1 <= want <= have for want, have in zip(depths, there, strict=True)):
+            raise StepError(f"distill: depths {list(depths)} must name 1 up to {list(there)} blocks for each group")
+    elif config.layers is None:
+        raise StepError("distill: a BERT student needs `layers`, the teacher's layers that it starts from")
+    elif any(not 0 <= layer < teacher.num_hidden_layers for layer in config.layers):
+        raise StepError(
+            f"distill: layers {list(config.layers)} must lie in 0..{teacher.num_hidden_layers - 1}, the layers of the "
+            "teacher"
+        )
+
+
 def _shallower_bert(teacher: PreTrainedModel, layers: tuple[int, ...]) -> PreTrainedModel:
-    count = teacher.config.num_hidden_layers
-    if any(not 0 <= layer < count for layer in layers):
-        raise StepError(f"distill: layers {list(layers)} must lie in 0..{count - 1}, the layers of the teacher")
     student = copy.deepcopy(teacher)
     encoder = student.base_model.encoder
     encoder.layer = nn.ModuleList([encoder.layer[index] for index in layers])
@@ -79,9 +91,6 @@ def _shallower_bert(teacher: PreTrainedModel, layers: tuple[int, ...]) -> PreTra
 
 def _shallower_resnet(teacher: PreTrainedModel, depths: tuple[int, ...]) -> PreTrainedModel:
     there = tuple(teacher.config.depths)
-    fits = len(depths) == len(there) and all(1 <= want <= have for want, have in zip(depths, there, strict=True))
-    if not fits:
-        raise StepError(f"distill: depths {list(depths)} must name 1 up to {list(there)} blocks for each group")
     student = copy.deepcopy(teacher)
     for group, (want, have) in enumerate(zip(depths, there, strict=True)):
         # The first block changes the shape and always stays; the others are taken evenly from the rest, the last too.

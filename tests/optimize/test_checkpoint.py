@@ -43,6 +43,15 @@ def test_a_folder_that_was_trained_on_these_labels(text_build: Build) -> None:
     assert other.config.id2label[0] == labels[2]
 
 
+def test_a_head_with_other_names_is_taken_only_when_told_that_the_order_is_the_same(text_build: Build) -> None:
+    names = tuple(f"label {index}" for index in range(len(text_build.splits.labels)))
+    folder = text_build.teacher.path
+    with pytest.raises(CheckpointError, match="trust_label_order"):
+        fetch(FolderCheckpoint(source="folder", path=folder), names)
+    trusted = fetch(FolderCheckpoint(source="folder", path=folder, trust_label_order=True), names)
+    assert tuple(trusted.config.id2label.values()) == names
+
+
 def test_a_head_that_nobody_trained_is_refused(tiny_bert: Path) -> None:
     config = FolderCheckpoint(source="folder", path=tiny_bert)
     with pytest.raises(CheckpointError, match=r'no trained head for 3 labels .*step = "fine-tune"'):

@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from tests.conftest import optimize
 
@@ -28,8 +29,9 @@ def test_list_and_show() -> None:
     [
         (("show", "nothing"), "error: nothing: no such recipe"),
         (("run", "nothing"), "error: nothing: no such recipe"),
+        (("run", "sms-risc"), "error: sms-risc: no such recipe (did you mean sms-risk?)"),
         (("run", "sms-risk", "--root", "/nowhere"), "error: data /nowhere/sms_train.tsv.gz: there is no such file"),
-        (("run", "cifar10", "--root", "/nowhere"), "error: data /nowhere/image/cifar10_subset.npz: there is no such"),
+        (("run", "cifar10", "--root", "/nowhere"), "error: checkpoint /nowhere/weights/resnet56-4bfd9763.th: there is"),
     ],
 )
 def test_an_error_is_one_line(tmp_path: Path, arguments: tuple[str, ...], says: str) -> None:
@@ -55,6 +57,24 @@ def test_a_verb_goes_up_to_its_step(
     said = optimize(verb, tiny_recipes["tiny-image"], "--build", folder).stdout
     done = {line.partition(":")[0] for line in said.splitlines() if "made in" in line or "reused" in line}
     assert done == made
+
+
+def test_a_student_that_cannot_be_made_is_refused_before_anything_is_trained(
+    tiny_recipes: dict[str, Path], tmp_path: Path
+) -> None:
+    recipe = tiny_recipes["tiny-text"]
+    (tmp_path / "deep.toml").write_text(recipe.read_text().replace("layers = [0, 3]", "layers = [0, 4]"))
+    done = optimize("run", tmp_path / "deep.toml", "--root", recipe.parent, "--build", tmp_path / "build", check=False)
+    assert done.returncode == 1
+    assert done.stderr == "error: distill: layers [0, 4] must lie in 0..3, the layers of the teacher\n"
+    assert "made in" not in done.stdout
+
+
+def test_a_second_run_in_the_same_folder_is_kept_out(tiny_recipes: dict[str, Path], tmp_path: Path) -> None:
+    with FileLock(tmp_path / ".lock"):
+        done = optimize("export", tiny_recipes["tiny-image"], "--build", tmp_path, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"error: another run is at work in {tmp_path}; wait for it")
 
 
 def test_a_step_that_the_recipe_lacks_is_refused(tiny_recipes: dict[str, Path], tmp_path: Path) -> None:

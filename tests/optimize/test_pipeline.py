@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -60,8 +61,32 @@ def test_what_a_run_writes(tiny_cascades: TinyCascades, name: str) -> None:
 def test_a_second_run_reuses_every_step(tiny_cascades: TinyCascades, tiny_recipes: dict[str, Path]) -> None:
     recipe = tiny_recipes["tiny-image"]
     said = optimize("quantize", recipe, "--root", recipe.parent, "--build", tiny_cascades.builds["tiny-image"]).stdout
-    assert said.count("reused") == 7
+    steps = (
+        "teacher/fine-tune",
+        "screen/control",
+        "screen/distill",
+        "screen/prune",
+        "screen/export",
+        "screen/quantize",
+    )
+    assert [line.partition(":")[0] for line in said.splitlines() if line.endswith("reused")] == list(steps)
     assert "made in" not in said
+
+
+def test_a_changed_checkpoint_is_another_one(tiny_recipes: dict[str, Path], tmp_path: Path) -> None:
+    folder = tmp_path / "root"
+    shutil.copytree(tiny_recipes["tiny-text"].parent / "tiny-bert", folder / "tiny-bert")
+    shutil.copy(tiny_recipes["tiny-text"].parent / "messages.csv", folder)
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(tiny_recipes["tiny-text"].read_text().replace("epochs = 8", "epochs = 1"))
+
+    def said() -> str:
+        return optimize("fine-tune", recipe, "--root", folder, "--build", tmp_path / "build").stdout
+
+    assert "made in" in said()
+    assert "reused" in said()
+    (folder / "tiny-bert" / "README.md").write_text("another file in the same folder")
+    assert "made in" in said()
 
 
 def test_a_changed_step_is_made_again_with_what_follows_it(tiny_recipes: dict[str, Path], tmp_path: Path) -> None:

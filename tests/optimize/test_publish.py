@@ -57,6 +57,7 @@ def test_an_entry_can_be_read_by_a_person(tiny_cascades: TinyCascades) -> None:
                 "sieve-role": role,
                 "sieve-recipe": name,
                 "digest": artifact.digest[:12],
+                "data": "real",
             }
             assert entry["metadata"]["default_cpu"] in entry["metadata"]["variants"]
             assert entry["metadata"]["quality"] == artifact.manifest.quality

@@ -3,12 +3,13 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import numpy as np
 import pytest
 from rich.console import Console
 
 from optimize.build import Build
 from optimize.recipe import Goals
-from optimize.summary import shortfalls, tables
+from optimize.summary import doubts, shortfalls, tables
 
 RATIOS = {
     "screen_speedup": 9.0,
@@ -34,6 +35,17 @@ def test_what_falls_short_is_said(goals: dict[str, float], missed: list[str]) ->
     got = shortfalls(build, RATIOS)
     assert len(got) == len(missed)
     assert all(said.startswith(expected) for said, expected in zip(got, missed, strict=True))
+
+
+def test_what_an_accuracy_hides_is_said() -> None:
+    targets = np.array([0] * 8 + [1, 2])
+    lazy, fine = np.zeros(10, dtype=np.int64), np.array([0] * 8 + [1, 0])
+    assert doubts({"teacher": targets}, targets, ("a", "b", "c")) == []
+    assert doubts({"screen": lazy}, targets, ("a", "b", "c")) == [
+        "the screen is no better (80.00%) than always saying 'a'",
+        "the screen never says b, c",
+    ]
+    assert doubts({"expert": fine}, targets, ("a", "b", "c")) == ["the expert never says c"]
 
 
 def test_the_summary_of_a_run_has_a_row_for_each_step_and_model(build: Build) -> None:

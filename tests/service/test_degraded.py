@@ -44,7 +44,7 @@ def test_deadline_and_death_of_the_expert(always_escalating: Path, tmp_path: Pat
         assert (fine["stage"], fine["escalated"], fine["degraded"]) == ("expert", True, None)
 
         late = client.post("/classify_text", json={**text, "budget_ms": 0.05}).json()
-        assert (late["stage"], late["escalated"], late["degraded"]) == ("screen", True, "deadline")
+        assert (late["stage"], late["escalated"], late["degraded"]) == ("screen", False, "deadline"), "nobody was asked"
 
         worker = server.worker("TextExpert")
         os.kill(worker, signal.SIGSTOP)
@@ -79,6 +79,26 @@ def test_an_empty_store_names_the_command(tmp_path: Path) -> None:
     assert "python -m optimize run" in said
     assert "make demo" in said
     assert "Traceback" not in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("text=", "image="), "nothing to serve: give a name with --arg text=NAME"),
+        (("text=tiny-image", "image="), "tiny-image: --arg text= takes a cascade for texts, got one for images"),
+        (("text=tiny-text", "imagine=tiny-image"), "imagine"),
+        (("text=other", "image="), "Cascades that are there: tiny-image, tiny-text"),
+    ],
+    ids=["nothing", "kind", "spelling", "unknown"],
+)
+def test_arguments_that_make_no_sense_are_refused(
+    tiny_cascades: TinyCascades, arguments: tuple[str, ...], says: str
+) -> None:
+    given = [part for argument in arguments for part in ("--arg", argument)]
+    line, environment = command("serve", "--port", "0", *given, home=tiny_cascades.home)
+    done = subprocess.run(line, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode != 0
+    assert says in done.stdout + done.stderr
 
 
 def test_a_pair_that_does_not_match_is_refused(tiny_cascades: TinyCascades, tmp_path: Path) -> None:

@@ -92,6 +92,17 @@ def test_exif_orientation_is_applied() -> None:
     assert turned.size == (30, 20)
 
 
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
+def test_exif_data_that_is_damaged_is_passed_over() -> None:
+    file = encoded(noise(20, 30), "JPEG", exif=b"Exif\0\0MM\0*\xff\xff\xff\xff", quality=100)
+    assert open_image(file).size == (20, 30)
+
+
+def test_a_strip_is_refused_before_it_is_blown_up() -> None:
+    with pytest.raises(InvalidInputError, match=r"image: must .*50"):
+        ImageDecoder(SETTINGS).decode(encoded(noise(2, 150)))
+
+
 def test_pixels_and_file_give_the_same_array() -> None:
     image = noise()
     decoder = ImageDecoder(SETTINGS)

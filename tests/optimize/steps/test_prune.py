@@ -10,8 +10,10 @@ from optimize.build import Build
 from optimize.checkpoint import load_model, save_model
 from optimize.data import Split
 from optimize.errors import StepError
+from optimize.gates import accuracy
 from optimize.inputs import Preparer
 from optimize.steps.prune import PruneConfig, prune
+from optimize.training import predict
 from serving.artifact import ImageSettings
 from tests.optimize.conftest import result, tiny_resnet50
 
@@ -90,6 +92,14 @@ def test_a_pruned_checkpoint_comes_back_as_it_was(build: Build, tmp_path: Path) 
 def test_recovery_followed(build: Build) -> None:
     before, after = result(build, "screen/distill"), result(build, "screen/prune")
     assert after.size_bytes < before.size_bytes
+    train_set, task = build.train_set, build.recipe.task
+    (step,) = [step for step in build.recipe.screen if isinstance(step, PruneConfig)]
+    cut = prune(load_model(before.path, task), step, data=train_set, preparer=build.preparer, seed=build.recipe.seed)
+    accuracies = [
+        accuracy(predict(model, train_set, build.preparer), train_set.targets)
+        for model in (cut, load_model(after.path, task))
+    ]
+    assert accuracies[0] < accuracies[1]
 
 
 def test_pruning_nothing_is_refused(text_build: Build, image_build: Build) -> None:
