@@ -66,12 +66,11 @@ class StoredArtifact(bentoml.models.BentoModel):
     def _require(self) -> None:
         if self.stored is None:
             name = re.sub("-(screen|expert|operating-point)$", "", self.tag.name)
-            there = sorted(
-                {m.tag.name.removesuffix("-screen") for m in bentoml.models.list() if "-screen" in m.tag.name}
-            )
+            screens = {model.tag.name for model in bentoml.models.list() if model.tag.name.endswith("-screen")}
+            there = ", ".join(sorted(screen.removesuffix("-screen") for screen in screens))
             raise bentoml.exceptions.NotFound(
-                f"model {self.tag} is not in the BentoML model store; make it with `python -m optimize run {name}`, or "
-                f"run PATH.toml for a recipe of your own (or `make demo` for the two demo cascades). Cascades that are "
+                f"model {self.tag} is not in the BentoML model store; make it with `python -m optimize run {name}`, "
+                "or `run PATH.toml` for a recipe of your own (or `make demo` for the two demo cascades). Cascades that are "
                 f"there: {there or 'none'}"
             )
 

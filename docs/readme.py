@@ -89,7 +89,8 @@ def tables(summary: Mapping[str, Any]) -> str:
         f"| {cascade['size_bytes'] / 1e6:.1f} | {cascade['latency_ms']['median_ms']:.2f} expected "
         f"| {_ratio(teacher_ms, cascade)} |"
     )
-    lines += ["", *_goals(summary), ""]
+    lines += ["", f"The operating point is {cascade['promise']}.", ""]
+    lines += [*_goals(summary), ""]
     return "\n".join(lines)
 
 
@@ -111,6 +112,7 @@ def _goals(summary: Mapping[str, Any]) -> list[str]:
         "expert_speedup": "expert, times as fast as the teacher",
         "expert_drop_points": "expert, points of accuracy below the teacher",
         "cascade_drop_points": "cascade, points of accuracy below the expert",
+        "cascade_escalation_points": "cascade, percent of the holdout that escalates",
     }
     lines = ["| goal | asked | measured |", "| --- | ---: | ---: |"]
     for goal, bound in summary["goals"].items():

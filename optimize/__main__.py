@@ -93,7 +93,7 @@ def _lock(folder: Path) -> object:
     from optimize.errors import StepError
 
     folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / ".lock")
+    lock = FileLock(folder / ".lock", is_singleton=True)  # `run` comes here twice
     try:
         lock.acquire(timeout=0)
     except Timeout:

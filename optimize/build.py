@@ -252,7 +252,7 @@ class Build:
         quantize_static(model, step, result.path, calibration=batches, accuracy=accuracy)
 
     def _teacher_outputs(self, step: DistillationConfig) -> TeacherOutputs:
-        views = {"views": step.views, "crop": step.crop, "flip": step.flip}
+        views = {"views": step.views, "crop": step.crop, "flip": step.flip, "mixup": step.mixup}
         key = digest_of([self.teacher.key, self.splits.train.digest, views, self.recipe.seed])
         kept = self.folder / f"teacher-outputs-{key[:12]}.npz"
         teacher = self._load(self.teacher)

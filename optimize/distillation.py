@@ -10,17 +10,17 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
 from torch.nn import functional as F
 from transformers import PreTrainedModel
 
-from optimize.inputs import Prepared, Preparer, ordered_batches
+from optimize.inputs import Augmentation, Prepared, Preparer, ordered_batches
 from optimize.progress import progress
 from optimize.training import Loss, TrainingConfig, augmented_tensors, training_device
 
@@ -31,6 +31,17 @@ class DistillationConfig(TrainingConfig):
     temperature: float = Field(default=2.0, gt=0)
     soft_weight: float = Field(default=0.8, ge=0, le=1)
     hidden_weight: float = Field(default=0.1, ge=0)
+    mixup: bool = False
+    """Mix images of a view: the teacher is asked about far more of the space between the training images."""
+
+    @model_validator(mode="after")
+    def _mixtures_have_no_label(self) -> Self:
+        if self.mixup and (self.soft_weight < 1 or self.views == 1):
+            raise ValueError("mixup needs soft_weight = 1 (a mixture has no label) and views of at least 2")
+        return self
+
+    def augmentation(self, seed: int) -> Augmentation:
+        return Augmentation(crop=self.crop, flip=self.flip, mixup=self.mixup, seed=seed)
 
 
 @dataclass(frozen=True, slots=True)

@@ -120,7 +120,8 @@ def collect(data: Prepared, size: int, run: Callable[[NDArray[np.int64]], Array]
 
 @dataclass(frozen=True, slots=True)
 class Augmentation:
-    """Seeded views of images: a shift of up to `crop` pixels and, with `flip`, a mirror image.
+    """Seeded views of images: a shift of up to `crop` pixels, with `flip` a mirror image, with `mixup` a mixture with
+    another image of the same view (Zhang et al. 2018, arXiv:1710.09412; shares drawn evenly from 0 to 1).
 
     A view is a fixed function of (seed, view, index), so that a teacher's outputs on it can be computed once and kept;
     student and teacher see the same view ("function matching", Beyer et al. 2022, arXiv:2106.05237).
@@ -128,7 +129,14 @@ class Augmentation:
 
     crop: int = 0
     flip: bool = False
+    mixup: bool = False
     seed: int = 0
+
+    def partners(self, indices: NDArray[np.int64], view: int, count: int) -> tuple[NDArray[np.int64], torch.Tensor]:
+        """The images to mix those of `indices` with, and the shares [batch, 1, 1, 1] of the images themselves."""
+        rng = np.random.default_rng([self.seed, view, 1])
+        others, shares = rng.permutation(count)[indices], rng.random(count, dtype=np.float32)[indices]
+        return others, torch.from_numpy(shares)[:, None, None, None]
 
     def apply(self, pixels: torch.Tensor, indices: NDArray[np.int64], view: int, count: int) -> torch.Tensor:
         """float32 [batch, channels, height, width] -> the same shape; `count` is the size of the whole split."""

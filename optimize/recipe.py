@@ -108,6 +108,7 @@ class Goals(_Table):
     expert_min_speedup: float | None = None
     expert_max_drop_points: float | None = None
     cascade_max_drop_points: float | None = None
+    cascade_max_escalation_points: float | None = None
 
 
 class Recipe(_Table):

@@ -184,6 +184,7 @@ def _ratios(models: Mapping[str, Any]) -> dict[str, float]:
         "expert_speedup": round(speedup("expert"), 2),
         "expert_drop_points": round(drop("expert", "teacher"), 3),
         "cascade_drop_points": round(drop("cascade", "expert"), 3),
+        "cascade_escalation_points": round(100 * models["cascade"]["escalation_share"], 2),
     }
 
 

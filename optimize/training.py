@@ -115,7 +115,12 @@ def augmented_tensors(
     """One batch of one view, named as the model's arguments are."""
     inputs = preparer.tensors(data.take(indices))
     if "pixel_values" in inputs:
-        inputs["pixel_values"] = augmentation.apply(inputs["pixel_values"], indices, view, len(data))
+        pixels = augmentation.apply(inputs["pixel_values"], indices, view, len(data))
+        if augmentation.mixup and view:
+            partners, shares = augmentation.partners(indices, view, len(data))
+            others = preparer.tensors(data.take(partners))["pixel_values"]
+            pixels = torch.lerp(augmentation.apply(others, partners, view, len(data)), pixels, shares)
+        inputs["pixel_values"] = pixels
     return inputs
 
 

@@ -45,7 +45,8 @@ def distill(
 ) -> PreTrainedModel:
     """Train `student` in place. Without `teacher_outputs` it is the control: the same epochs on labels alone."""
     if teacher_outputs is None:
-        return train(student, data, preparer, config, seed=seed, title="control", resume=resume)
+        plain = config.model_copy(update={"mixup": False})  # labels say nothing of a mixture
+        return train(student, data, preparer, plain, seed=seed, title="control", resume=resume)
     loss = distillation_loss(teacher_outputs, config)
     return train(
         student, data, preparer, config, loss=loss, seed=seed, title="distill", resume=resume, hidden_states=True

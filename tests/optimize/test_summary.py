@@ -17,6 +17,7 @@ RATIOS = {
     "expert_speedup": 4.0,
     "expert_drop_points": -0.1,
     "cascade_drop_points": 0.2,
+    "cascade_escalation_points": 16.0,
 }
 
 
@@ -28,6 +29,7 @@ RATIOS = {
         ({"screen_min_speedup": 10}, ["screen_min_speedup: 9.00 measured, 10.0 asked"]),
         ({"screen_max_drop_points": 0.4, "expert_min_speedup": 5}, ["screen_max_drop_points", "expert_min_speedup"]),
         ({"expert_max_drop_points": 0.0}, []),
+        ({"cascade_max_escalation_points": 15}, ["cascade_max_escalation_points: 16.00 measured, 15.0 asked"]),
     ],
 )
 def test_what_falls_short_is_said(goals: dict[str, float], missed: list[str]) -> None:

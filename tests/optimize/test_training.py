@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 
 from optimize.build import Build
 from optimize.checkpoint import load_model
 from optimize.distillation import DistillationConfig, TeacherOutputs, distillation_loss
 from optimize.inputs import Augmentation, collect, shuffled_batches
-from optimize.training import TrainingConfig, cross_entropy, predict, train
+from optimize.training import TrainingConfig, augmented_tensors, cross_entropy, predict, train
 
 CONFIG = TrainingConfig(epochs=3, learning_rate=1e-3, crop=1, flip=True, views=2)
 
@@ -99,3 +100,24 @@ def test_a_view_is_the_same_whenever_it_is_looked_at() -> None:
     assert torch.equal(one[1:], views.apply(pixels[1:], indices[1:], view=3, count=10)), "whatever stands beside it"
     assert torch.equal(views.apply(pixels, indices, view=0, count=10), pixels), "view 0 is the image itself"
     assert not torch.equal(one, pixels)
+
+
+def test_mixtures_are_the_same_whenever_they_are_looked_at_and_lie_between_two_images(image_build: Build) -> None:
+    data, preparer = image_build.train_set, image_build.preparer
+    mixing, plain = (Augmentation(crop=1, mixup=mixup, seed=5) for mixup in (True, False))
+    indices = np.arange(8)
+
+    def view(augmentation: Augmentation, indices: np.ndarray, number: int) -> torch.Tensor:
+        return augmented_tensors(data, preparer, augmentation, indices, number)["pixel_values"]
+
+    mixed = view(mixing, indices, 3)
+    torch.testing.assert_close(mixed[4:], view(mixing, indices[4:], 3))
+    partners, shares = mixing.partners(indices, 3, len(data))
+    torch.testing.assert_close(mixed, shares * view(plain, indices, 3) + (1 - shares) * view(plain, partners, 3))
+    assert not torch.equal(mixed, view(mixing, indices, 4))
+    assert torch.equal(view(mixing, indices, 0), view(plain, indices, 0)), "view 0 is the image itself"
+
+
+def test_mixtures_have_no_labels_to_learn_from() -> None:
+    with pytest.raises(ValidationError, match="mixup needs soft_weight = 1"):
+        DistillationConfig(epochs=1, learning_rate=0.1, mixup=True, views=2)
