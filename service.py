@@ -70,7 +70,7 @@ class StoredArtifact(bentoml.models.BentoModel):
             there = ", ".join(sorted(screen.removesuffix("-screen") for screen in screens))
             raise bentoml.exceptions.NotFound(
                 f"model {self.tag} is not in the BentoML model store; make it with `python -m optimize run {name}`, "
-                "with `run PATH.toml` for a recipe of your own, or with `make demo` for the two demo cascades. Cascades "
+                "with `run PATH.toml` for a recipe of your own, or `make demo` for the two demo cascades. Cascades "
                 f"that are there: {there or 'none'}"
             )
 
