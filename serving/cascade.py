@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -18,6 +18,7 @@ from serving.answer import Answer, answers_from_logits
 from serving.budget import Budget
 from serving.deferral import OperatingPoint, should_defer
 from serving.errors import StageError, StageLateError
+from serving.escalation import Escalated
 from serving.telemetry import Timings
 
 Array = NDArray[Any]
@@ -28,10 +29,14 @@ Logits = NDArray[np.float32]
 DIRECT_BATCH_SIZE = 8
 
 
-class Expert(Protocol):
-    """Another process that answers for the expert. Raises a StageError when it cannot."""
+Gone = Callable[[], Awaitable[object]]
+"""Ends when the caller has hung up."""
 
-    async def __call__(self, items: Sequence[Array]) -> Logits:
+
+class Expert(Protocol):
+    """What answers for the expert, by a deadline. Raises a StageError when it cannot."""
+
+    async def __call__(self, items: Sequence[Array], deadline_s: float) -> Escalated:
         """Prepared items (token ids [tokens], or pixels [channels, height, width]) -> logits [items, labels]."""
 
 
@@ -63,19 +68,25 @@ class Cascade:
     """Told the screen's confidence and whether it deferred, once for each item."""
 
     async def classify(
-        self, items: Sequence[Array], expert_items: Sequence[Array], budget: Budget, timings: Timings
+        self,
+        items: Sequence[Array],
+        expert_items: Sequence[Array],
+        budget: Budget,
+        timings: Timings,
+        gone: Gone | None = None,
     ) -> list[Outcome]:
         """One outcome an item, in order. `expert_items` are the same items as the expert wants them prepared.
 
-        All items that defer go to the expert in one call; when it is late, refuses or is down, the screen's answers
-        stand. Times the parts `screen` and `expert`.
+        All items that defer go to the expert together; when it is late, refuses or is down, the screen's answers
+        stand, and when the caller is `gone`, nobody waits for it. Times the parts `screen`, `queue` (for a place in
+        a call to the expert), `hop` (to its process and back) and `expert`.
         """
-        with timings.part("screen"):
-            if len(items) <= DIRECT_BATCH_SIZE:
-                logits = self.screen(items)
-            else:
-                logits = await asyncio.to_thread(self.screen, items)
-            answers = answers_from_logits(logits, self.labels, self.point.screen_temperature)
+        if len(items) <= DIRECT_BATCH_SIZE:
+            logits = self.screen(items)
+        else:
+            logits = await asyncio.to_thread(self.screen, items)
+        answers = answers_from_logits(logits, self.labels, self.point.screen_temperature)
+        timings.end("screen")
         outcomes = [Outcome(answer=a, stage="screen", escalated=False, degraded=None) for a in answers]
         defers = [should_defer(answer, self.point) for answer in answers]
         for answer, defer in zip(answers, defers, strict=True):
@@ -90,21 +101,29 @@ class Cascade:
                     answer=answers[i], stage="screen", escalated=False, degraded=StageLateError.reason
                 )
             return outcomes
-        with timings.part("expert"):
-            try:
-                expert_logits = await self._ask([expert_items[i] for i in deferred], left_s)
-            except StageError as error:
-                for i in deferred:
-                    outcomes[i] = Outcome(answer=answers[i], stage="screen", escalated=True, degraded=error.reason)
-                return outcomes
-        expert_answers = answers_from_logits(expert_logits, self.labels, self.point.expert_temperature)
+        try:
+            escalated = await self._ask([expert_items[i] for i in deferred], budget.deadline_s, left_s, gone)
+        except StageError as error:
+            timings.end("queue")
+            for i in deferred:
+                outcomes[i] = Outcome(answer=answers[i], stage="screen", escalated=True, degraded=error.reason)
+            return outcomes
+        timings.split("hop", {"queue": escalated.queue_ms, "expert": escalated.expert_ms})
+        expert_answers = answers_from_logits(escalated.logits, self.labels, self.point.expert_temperature)
         for i, answer in zip(deferred, expert_answers, strict=True):
             outcomes[i] = Outcome(answer=answer, stage="expert", escalated=True, degraded=None)
         return outcomes
 
-    async def _ask(self, items: Sequence[Array], left_s: float) -> Logits:
+    async def _ask(self, items: Sequence[Array], deadline_s: float, left_s: float, gone: Gone | None) -> Escalated:
+        asked = asyncio.ensure_future(self.expert(items, deadline_s))
+        hung_up = asyncio.ensure_future(gone()) if gone else None
         try:
-            async with asyncio.timeout(left_s):
-                return await self.expert(items)
-        except TimeoutError:
-            raise StageLateError("the deadline came before the expert's answer") from None
+            both = {future for future in (asked, hung_up) if future is not None}
+            done, _ = await asyncio.wait(both, timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
+            if asked in done:
+                return asked.result()
+            raise StageLateError("the deadline came, or the caller went, before the expert's answer")
+        finally:
+            asked.cancel()
+            if hung_up is not None:
+                hung_up.cancel()

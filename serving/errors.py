@@ -4,6 +4,7 @@ SieveError                  what the user can put right; its text names the rule
 ├── InvalidInputError       a request breaks a rule of the API (HTTP 422)
 │   └── MalformedError      a request that cannot be read at all (HTTP 400)
 │       └── TooSlowError    a request whose body did not arrive in time (HTTP 408)
+├── OverloadedError         a request more than can be in flight (HTTP 503)
 ├── NotServedError          a request for something that this service was started without (HTTP 404)
 ├── ArtifactError           an artifact folder is missing, damaged or does not fit its manifest
 ├── ProviderError           a variant and an execution provider that do not go together
@@ -37,6 +38,10 @@ class MalformedError(InvalidInputError):
 
 class TooSlowError(MalformedError):
     """The body of a request did not arrive in time."""
+
+
+class OverloadedError(SieveError):
+    """A request beyond what can be in flight now; the client should come back after a while."""
 
 
 class NotServedError(SieveError):

@@ -3,32 +3,46 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 
 from serving.drift import Drift
 
 
 class Timings:
-    """Milliseconds by part, from the moment it is made; parts that come twice add up."""
+    """Milliseconds by part, one after the other: a part lasts from the end of the one before it.
+
+    So the parts add up to the whole, whatever happens between two lines of code. Parts that come twice add up.
+    """
 
     def __init__(self) -> None:
-        self.start_s = time.monotonic()
+        self.start_s = self._last_s = time.monotonic()
         self._parts: dict[str, float] = {}
 
-    @contextmanager
-    def part(self, name: str) -> Iterator[None]:
-        """Time the block as `name`, also when it raises."""
-        begin = time.monotonic()
-        try:
-            yield
-        finally:
-            self._parts[name] = self._parts.get(name, 0.0) + (time.monotonic() - begin) * 1e3
+    def end(self, name: str) -> None:
+        """Here ends the part `name`."""
+        self.split(name, {})
+
+    def split(self, rest: str, known: Mapping[str, float]) -> None:
+        """Here end several parts, of which the milliseconds in `known` are known; `rest` takes what is left of it."""
+        now = time.monotonic()
+        took_ms = (now - self._last_s) * 1e3
+        self._last_s = now
+        for name, value in known.items():
+            self._parts[name] = self._parts.get(name, 0.0) + value
+        self._parts[rest] = self._parts.get(rest, 0.0) + max(0.0, took_ms - sum(known.values()))
+
+    def spent_ms(self, *names: str) -> float:
+        """Milliseconds of these parts together."""
+        return sum(self._parts.get(name, 0.0) for name in names)
+
+    @property
+    def total_ms(self) -> float:
+        """From the start to the end of the last part."""
+        return (self._last_s - self.start_s) * 1e3
 
     def as_dict(self) -> dict[str, float]:
-        """Every part so far, and `total` since the start; milliseconds."""
-        total = (time.monotonic() - self.start_s) * 1e3
-        return {name: round(value, 3) for name, value in {**self._parts, "total": total}.items()}
+        """Every part so far, and their `total`; milliseconds."""
+        return {name: round(value, 3) for name, value in {**self._parts, "total": self.total_ms}.items()}
 
     def header(self) -> str:
         """The same for a `Server-Timing` header (W3C)."""

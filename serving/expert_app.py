@@ -1,0 +1,46 @@
+"""The expert's own address for its API process: POST /infer, raw arrays in, logits out."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from serving.errors import MalformedError
+from serving.wire import pack, unpack
+
+Array = NDArray[Any]
+TOOK_HEADER = "x-expert-ms"
+
+
+def expert_app(run: Callable[[Sequence[Array]], NDArray[np.float32]]) -> Starlette:
+    """An application around `run`: prepared items -> logits [items, labels]. One call at a time runs.
+
+    400 for what is no message; the reply's header `x-expert-ms` says how long `run` took.
+    """
+    # One thread: two calls that share a core end no sooner, and the first would end later.
+    pool = ThreadPoolExecutor(max_workers=1)
+
+    def timed(items: Sequence[Array]) -> tuple[NDArray[np.float32], float]:
+        begin = time.monotonic()
+        logits = run(items)
+        return logits, (time.monotonic() - begin) * 1e3
+
+    async def infer(request: Request) -> Response:
+        try:
+            items = unpack(await request.body())
+        except MalformedError as error:
+            return Response(str(error), 400)
+        logits, took_ms = await asyncio.get_running_loop().run_in_executor(pool, timed, items)
+        return Response(pack([logits]), media_type="application/octet-stream", headers={TOOK_HEADER: f"{took_ms:.3f}"})
+
+    return Starlette(routes=[Route("/infer", infer, methods=["POST"])])
