@@ -118,7 +118,6 @@ def _study(build: Build, wanted: Search) -> optuna.Study:
         seed=build.recipe.seed,
         n_startup_trials=5,
         multivariate=True,
-        constraints_func=lambda t: t.user_attrs.get("excess", [1.0]),
     )
     study = optuna.create_study(
         storage=JournalStorage(JournalFileBackend(str(build.folder / "trials.journal"))),
@@ -141,7 +140,7 @@ def _run(build: Build, wanted: Search, trial: optuna.Trial, picked: tuple[int, .
     result = _measured(build, trial.number, choices)
     for name, value in result.as_dict().items():
         trial.set_user_attr(name, _plain(value))
-    trial.set_user_attr("excess", [result.accuracy_drop - wanted.max_accuracy_drop])
+    trial.set_constraint("accuracy lost beyond what may be", result.accuracy_drop - wanted.max_accuracy_drop)
     console.print(
         f"trial {trial.number}: {result.precision}, {result.speedup:.1f} times as fast as the teacher, "
         f"{result.accuracy_drop:+.2%} of accuracy lost"
