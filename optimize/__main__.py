@@ -114,10 +114,12 @@ def _evaluate(options: argparse.Namespace) -> None:
 def _operating_point(options: argparse.Namespace) -> None:
     from optimize.pipeline import choose_point, opened
     from optimize.recipe import with_promise
+    from optimize.report import mark_stale
 
     build = _build(options)
     config = with_promise(build.recipe.operating_point, alpha=options.alpha, delta=options.delta)
-    choose_point(build, opened(build), config)
+    point, _ = choose_point(build, opened(build), config)
+    mark_stale(build.folder, point)
     print(f"chosen anew; go on with `python -m optimize verify {options.recipe}`, then publish")
 
 
@@ -142,7 +144,7 @@ def _publish(options: argparse.Namespace) -> None:
 
     build = _build(options)
     folders = (build.artifact_folder("expert"), build.artifact_folder("screen"), build.point_folder)
-    for tag in publish(*folders, recipe_digest=build.recipe.digest):
+    for tag in publish(*folders, recipe_digest=build.recipe_digest):
         print(f"published {tag}")
 
 

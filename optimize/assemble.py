@@ -119,8 +119,9 @@ def _provenance(build: Build) -> dict[str, Any]:
     recipe = build.recipe
     return {
         "recipe": recipe.name,
-        "recipe_digest": recipe.digest,
+        "recipe_digest": build.recipe_digest,
         "checkpoint": recipe.checkpoint.model_dump(mode="json"),
         "data": build.splits.describe(),
         "steps": [result.name for result in build.results],
+        "screen": [step.model_dump(mode="json") for step in recipe.screen],
     }

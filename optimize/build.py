@@ -42,9 +42,10 @@ class Build:
 
     def __init__(self, recipe: Recipe, *, root: Path, folder: Path) -> None:
         self.recipe, self.root, self.folder = recipe, root, folder
+        self.recipe_digest = recipe.digest  # of the recipe as it was read, whatever a search chooses
         folder.mkdir(parents=True, exist_ok=True)
         self.results: list[Result] = []
-        self._holdout_was_read = False
+        self._holdout_reads: list[str] = []  # shared by the copies that `with_screen` makes
 
     def with_screen(self, steps: tuple[StepConfig, ...]) -> Build:
         """The same build with other steps for the screen; teacher, expert and data are shared."""
@@ -81,13 +82,16 @@ class Build:
         return Preparer(settings, folder)
 
     def prepared(self, name: SplitName) -> Prepared:
+        """A split as arrays; the holdout is read by `read_holdout` alone."""
+        if name == "holdout":
+            raise StepError("the holdout is for the reported figures alone, and was asked for before; report this")
         return self.preparer.prepare(getattr(self.splits, name))
 
     def read_holdout(self) -> Split:
         """The holdout, once: what is looked at again and again ends up being chosen for."""
-        if self._holdout_was_read:
+        if self._holdout_reads:
             raise StepError("the holdout is read once a run, and was read before; report this")
-        self._holdout_was_read = True
+        self._holdout_reads.append(self.recipe.name)
         return self.splits.holdout
 
     def artifact_folder(self, role: str) -> Path:

@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-MARKERS = {"teacher": "s", "expert": "D", "screen": "*", "variant": "o", "trial": "x"}
+MARKERS = {"teacher": "s", "expert": "D", "screen": "*", "variant": "o", "trial": "x", "chosen trial": "P"}
 # Texts stay texts, and two runs with the same figures give the same file.
 mpl.rcParams.update(
     {"svg.fonttype": "none", "svg.hashsalt": "sieve", "font.size": 9, "axes.grid": True, "grid.alpha": 0.3}
@@ -30,15 +30,16 @@ def pareto(points: Sequence[Mapping[str, Any]]) -> str:
                 [100 * point["accuracy"] for point in own],
                 s=[25 + 375 * point["size_bytes"] / largest for point in own],
                 marker=marker,
-                facecolors="none" if marker in "sDo*" else "black",
+                facecolors="none" if marker in "sDo*P" else "black",
                 edgecolors=None if marker == "x" else "black",
                 linewidths=1.2,
                 label=kind,
             )
     for point in points:
-        if point["kind"] in ("teacher", "expert", "screen"):
+        if point["kind"] in ("teacher", "expert", "screen", "chosen trial"):
+            named = point["name"] if point["kind"] == "chosen trial" else point["kind"]
             axes.annotate(
-                f"{point['kind']} ({point['size_bytes'] / 1e6:.1f} MB)",
+                f"{named} ({point['size_bytes'] / 1e6:.1f} MB)",
                 (point["latency_ms"], 100 * point["accuracy"]),
                 xytext=(9, 7),
                 textcoords="offset points",
@@ -61,7 +62,7 @@ def risk(curve: Sequence[Mapping[str, float]], point: Mapping[str, Any]) -> str:
         [100 * step["upper_bound"] for step in curve],
         "k--",
         drawstyle="steps-post",
-        label=f"upper bound at {1 - point['promise']['delta']:.0%}",
+        label=f"upper bound at {100 * (1 - point['promise']['delta']):g}%",
     )
     alpha = 100 * point["promise"]["alpha"]
     axes.axhline(alpha, color="black", linestyle=":", label=f"alpha = {alpha:g} %")

@@ -93,7 +93,7 @@ def judge(
     plain, *others = build.graphs(role)
     checkpoint = build.checkpoint_of(role)
     gap = _gap(logits[plain.name], logits[checkpoint.name])
-    if gap > gates.max_logit_gap:
+    if not gap <= gates.max_logit_gap:
         raise GateError(
             f"{plain.name}: a logit differs by {gap:.2g} from PyTorch's, at most {gates.max_logit_gap:.2g} is allowed "
             "(gates.max_logit_gap); nothing is published"
@@ -128,11 +128,11 @@ def _reasons(graph: Result, gates: Gates, drop: float, speedup: float | None, ga
     reasons = []
     if speedup is None:
         reasons.append(f"{graph.precision} is for a GPU, and there is none here to measure it on")
-    elif speedup <= gates.min_speedup:
+    elif not speedup > gates.min_speedup:
         reasons.append(f"{speedup:.2f} times as fast as the graph it came from, more than {gates.min_speedup} is asked")
-    if drop > gates.max_accuracy_drop + 1e-9:  # a share is a sum of many rounded parts
+    if not drop <= gates.max_accuracy_drop + 1e-9:  # a share is a sum of many rounded parts
         reasons.append(f"loses {drop:.2%} of accuracy, at most {gates.max_accuracy_drop:.2%} is allowed")
-    if graph.precision == "fp32" and gap > gates.max_logit_gap:
+    if graph.precision == "fp32" and not gap <= gates.max_logit_gap:
         reasons.append(f"a logit differs by {gap:.2g} from PyTorch's, at most {gates.max_logit_gap:.2g} is allowed")
     return tuple(reasons)
 

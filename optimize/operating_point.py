@@ -8,13 +8,15 @@ first that fails. Testing in a fixed sequence corrects for the number tried: a f
 that is really unsafe to pass, whatever stands behind it.
 
 The exactness rests on the certification set being drawn as requests are, independently of each other and of every
-choice made before.
+choice made before. Near-duplicates, which stay together in one split, loosen it: they err together.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,8 +29,8 @@ from serving.deferral import Band, OperatingPoint, Promise, Reference
 
 Logits = NDArray[np.float32]
 
-# Even steps of log odds: confidences crowd near 1, where 0.99 and 0.999 are different things.
-THRESHOLDS = tuple(float(1 / (1 + np.exp(-odds))) for odds in np.linspace(-2, 10, 121))
+# Shares of the selection set that defer, dense where few do; the confidences there are the thresholds to try.
+SHARES = np.unique(np.concatenate([np.geomspace(0.001, 0.1, 40), np.linspace(0, 1, 101)]))
 DEFER_ALL = 1.0 + 1e-6
 METHOD = "fixed-sequence testing (Learn then Test) with exact binomial tails"
 REFERENCE_BINS = 10
@@ -47,26 +49,27 @@ def choose(
     selection: Stages,
     certification: Stages,
     config: OperatingPointRecipe,
-    *,
-    screen_digest: str,
-    expert_digest: str,
+    chosen_for: Mapping[str, Any],
 ) -> OperatingPoint:
-    """Temperatures from the selection set, the threshold and its promise from the certification set."""
+    """Temperatures and the list of thresholds from the selection set, the threshold and its promise from the
+    certification set. `chosen_for`: digest and variant of both stages, as `OperatingPoint` names them.
+    """
     temperatures = {
         "screen": fit_temperature(selection.screen, selection.targets),
         "expert": fit_temperature(selection.expert, selection.targets),
     }
     confidence = confidences(certification.screen, temperatures["screen"])
     differs = certification.screen.argmax(axis=1) != certification.expert.argmax(axis=1)
-    threshold, promise = certify(confidence, differs, config.alpha, config.delta, config.max_escalation_share)
     known = confidences(selection.screen, temperatures["screen"])
+    threshold, promise = certify(
+        confidence, differs, thresholds(known), config.alpha, config.delta, config.max_escalation_share
+    )
     share = float((known < threshold).mean())
     return OperatingPoint(
         threshold=threshold,
         screen_temperature=temperatures["screen"],
         expert_temperature=temperatures["expert"],
-        screen_digest=screen_digest,
-        expert_digest=expert_digest,
+        **chosen_for,
         escalation_share=share,
         promise=promise,
         calibration={
@@ -81,30 +84,40 @@ def choose(
     )
 
 
+def thresholds(confidence: NDArray[np.float64]) -> tuple[float, ...]:
+    """What to try, ascending: 0 (nothing defers), confidences at fixed shares of the selection set, and above 1."""
+    # A little below the confidences themselves, so that rounding does not decide on which side an item stands.
+    values = np.unique(np.quantile(confidence, SHARES, method="higher")) - 1e-9
+    return (0.0, *values.tolist(), DEFER_ALL)
+
+
 def certify(
     confidence: NDArray[np.float64],
     differs: NDArray[np.bool_],
+    tried: Sequence[float],
     alpha: float,
     delta: float,
     max_escalation_share: float = 1.0,
 ) -> tuple[float, Promise]:
     """The lowest threshold that the promise can be given for, and the promise; or the best without one.
 
-    `confidence` [n] is the screen's, `differs` [n] whether its label is another than the expert's. Where n is too
-    small for any promise, or the threshold would escalate more than `max_escalation_share`, the threshold is the
-    lowest at which the observed share of misses is at most alpha (as far as the escalation allows), not certified.
+    `confidence` [n] is the screen's, `differs` [n] whether its label is another than the expert's, `tried` the
+    thresholds in ascending order, fixed before these items were looked at, the last above 1. Where n is too small for
+    any promise, or the threshold would escalate more than `max_escalation_share`, the threshold is the lowest at
+    which the observed share of misses is at most alpha (as far as the escalation allows), not certified.
     """
     n = len(confidence)
-    ordered = (DEFER_ALL, *reversed(THRESHOLDS))
-    misses = [int((differs & (confidence >= threshold)).sum()) for threshold in ordered]
-    tried, threshold, missed = 0, DEFER_ALL, 0
+    ordered = tuple(reversed(tried))
+    # A confidence that is no number is below no threshold, and counts as trusted.
+    misses = [int((differs & ~(confidence < threshold)).sum()) for threshold in ordered]
+    tested, passed, threshold, missed = 0, False, ordered[0], misses[0]
     for candidate, count in zip(ordered, misses, strict=True):
-        tried += 1
+        tested += 1
         if binom.cdf(count, n, alpha) > delta:
             break
-        threshold, missed = candidate, count
-    smallest = math.ceil(math.log(delta) / math.log1p(-alpha))
-    certified = n >= smallest and float((confidence < threshold).mean()) <= max_escalation_share
+        passed, threshold, missed = True, candidate, count
+    share = float((confidence < threshold).mean())
+    certified = passed and share <= max_escalation_share
     if not certified:
         allowed = [
             (candidate, count)
@@ -121,7 +134,9 @@ def certify(
         misses=missed,
         upper_bound=upper_bound(missed, n, delta),
         needed_n=None if certified else needed(missed / n, alpha, delta),
-        thresholds_tried=tried,
+        escalation_needed=share if passed and not certified else None,
+        max_escalation_share=max_escalation_share,
+        thresholds_tried=tested,
         method=METHOD,
     )
 
@@ -135,18 +150,13 @@ def needed(rate: float, alpha: float, delta: float) -> int | None:
     """The fewest items that certify alpha when misses come at `rate`; None where no number does: `rate` is too high."""
     if rate >= alpha:
         return None
-
-    def enough(n: int) -> bool:
-        return bool(binom.cdf(math.ceil(rate * n), n, alpha) <= delta)
-
-    high = math.ceil(math.log(delta) / math.log1p(-alpha))
-    while not enough(high):
-        high *= 2
-    low = high // 2
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if enough(middle) else (middle, high)
-    return high
+    first, step = math.ceil(math.log(delta) / math.log1p(-alpha)), 4096
+    while True:  # not monotonic in n, since misses come whole: so all are looked at
+        n = np.arange(first, first + step)
+        enough = binom.cdf(np.ceil(rate * n), n, alpha) <= delta
+        if enough.any():
+            return int(n[enough.argmax()])
+        first, step = first + step, 2 * step
 
 
 def confidences(logits: Logits, temperature: float) -> NDArray[np.float64]:
@@ -172,8 +182,8 @@ def reference(confidence: NDArray[np.float64]) -> Reference:
 
 def band(share: float, n: int) -> Band:
     """The escalation share expected, give or take three standard errors of both samples, and at least two points."""
-    window = int(Band.model_fields["window"].default)
-    width = max(0.02, 3 * math.sqrt(share * (1 - share) * (1 / n + 1 / window)))
+    least = int(Band.model_fields["min_n"].default)
+    width = max(0.02, 3 * math.sqrt(share * (1 - share) * (1 / n + 1 / least)))
     return Band(
         lowest_escalation_share=round(max(0.0, share - width), 4),
         highest_escalation_share=round(min(1.0, share + width), 4),

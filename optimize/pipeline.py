@@ -6,7 +6,9 @@ at the end, and decides nothing but whether the gates hold.
 
 from __future__ import annotations
 
+import re
 import shutil
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -14,19 +16,23 @@ from numpy.typing import NDArray
 
 from optimize.assemble import assemble, state_quality, write_operating_point
 from optimize.build import Build
+from optimize.data import Split
+from optimize.errors import GateError
 from optimize.gates import accuracy, judge, logits_of, measure
 from optimize.operating_point import Stages, cascade_labels, choose
 from optimize.progress import console
-from optimize.recipe import OperatingPointRecipe
+from optimize.recipe import OperatingPointRecipe, digest_of, read_steps
 from optimize.report import Facts, write_report
 from optimize.results import ROLES
 from optimize.search import search
 from optimize.summary import tell
 from optimize.verify import EVIDENCE, References, quality_evidence, require, served_logits, verify
-from serving.artifact import Artifact, write_json
+from serving.artifact import Artifact, VariantName, write_json
 from serving.deferral import OperatingPoint
+from serving.session import served_variant
 
 ROUNDS = 100
+RESULT_NAME = re.compile(r"[a-z0-9-]+-[0-9a-f]{12}(\.onnx)?")
 
 Logits = NDArray[np.float32]
 
@@ -44,7 +50,7 @@ def evaluate(build: Build, command: str) -> dict[str, Any]:
     verdicts = {role: judge(build, role, on_selection, selection.targets, latency) for role in ROLES}
     artifacts = {role: assemble(build, role, verdicts[role], latency) for role in ROLES}
     point, certification = choose_point(build, artifacts, build.recipe.operating_point)
-    holdout, failed = verify_all(build, artifacts, point, command)
+    holdout, failed, holdout_split = verify_all(build, artifacts, point, command)
     report = write_report(
         build,
         Facts(
@@ -54,7 +60,7 @@ def evaluate(build: Build, command: str) -> dict[str, Any]:
             selection_targets=selection.targets,
             certification=certification,
             holdout=holdout,
-            holdout_split=build.splits.holdout,
+            holdout_split=holdout_split,
             artifacts=artifacts,
             point=point,
             trials=trials,
@@ -69,10 +75,10 @@ def evaluate(build: Build, command: str) -> dict[str, Any]:
 
 
 def _tidy(build: Build) -> None:
-    """Take away what earlier recipes and other trials left in the folders of the steps."""
+    """Take away what earlier recipes and other trials left in the folders of the steps, and nothing else."""
     kept = {result.path for result in build.results}
     for path in (path for role in ("teacher", *ROLES) for path in (build.folder / role).glob("*")):
-        if path not in kept:
+        if path not in kept and RESULT_NAME.fullmatch(path.name):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
     for path in build.folder.glob("training-*.pt"):
         path.unlink()
@@ -82,39 +88,59 @@ def verify_again(build: Build, command: str) -> None:
     """Hold the artifacts and the operating point of an earlier `evaluate` against their gates; GateError where one
     is not held.
     """
-    build, _, _ = search(build)
-    build.carry_out()
     artifacts, point = opened(build), OperatingPoint.read(build.point_folder)
     point.require_pair(artifacts["screen"].digest, artifacts["expert"].digest)
-    _, failed = verify_all(build, artifacts, point, command)
+    build = build.with_screen(read_steps(artifacts["screen"].manifest.provenance["screen"]))
+    build.carry_out()
+    _, failed, _ = verify_all(build, artifacts, point, command)
     require(failed)
 
 
 def opened(build: Build) -> dict[str, Artifact]:
-    """The artifacts that an earlier `evaluate` left; ArtifactError names the command where there are none."""
-    return {role: Artifact.open(build.artifact_folder(role)) for role in ROLES}
+    """The artifacts that an earlier `evaluate` left; ArtifactError names the command where there are none.
+
+    Raises GateError when they are of another recipe or of other data: their promise would rest on items that they may
+    have been trained on.
+    """
+    artifacts = {role: Artifact.open(build.artifact_folder(role)) for role in ROLES}
+    now = {"recipe_digest": build.recipe_digest, "data": build.splits.describe()}
+    for artifact in artifacts.values():
+        for what, value in now.items():
+            if artifact.manifest.provenance.get(what) != value:
+                raise GateError(
+                    f"{artifact.folder} was made with another {what.removesuffix('_digest')} than is there now; "
+                    "make it anew with `python -m optimize evaluate RECIPE`"
+                )
+    return artifacts
 
 
 def choose_point(
     build: Build, artifacts: dict[str, Artifact], config: OperatingPointRecipe
 ) -> tuple[OperatingPoint, Stages]:
     """Choose the operating point of a pair as it is served, and write its artifact; the certification set's logits."""
+    variants = served_variants(artifacts)
     stages = []
     for split in (build.splits.selection, build.splits.certification):
-        screen, expert = (
-            served_logits(artifacts[role], artifacts[role].manifest.default_cpu, split) for role in ("screen", "expert")
-        )
+        screen, expert = (served_logits(artifacts[role], variants[role], split) for role in ("screen", "expert"))
         stages.append(Stages(screen, expert, split.targets))
-    point = choose(*stages, config, screen_digest=artifacts["screen"].digest, expert_digest=artifacts["expert"].digest)
+    chosen_for = {f"{role}_digest": artifacts[role].digest for role in ROLES}
+    chosen_for |= {f"{role}_variant": variants[role] for role in ROLES}
+    point = choose(*stages, config, chosen_for)
     write_operating_point(build.point_folder, point)
     console.print(f"operating point: confidence below {point.threshold:.4f} escalates; {point.promise.statement}")
     return point, stages[1]
 
 
+def served_variants(artifacts: Mapping[str, Artifact]) -> dict[str, VariantName]:
+    """The variant that each role is served with on this machine; screens run in the API's process, on the CPU."""
+    return {"screen": artifacts["screen"].manifest.default_cpu, "expert": served_variant(artifacts["expert"])}
+
+
 def verify_all(
     build: Build, artifacts: dict[str, Artifact], point: OperatingPoint, command: str
-) -> tuple[dict[str, Logits], list[str]]:
-    """Evidence for every variant and for the cascade; the holdout's logits by step, and the gates that do not hold.
+) -> tuple[dict[str, Logits], list[str], Split]:
+    """Evidence for every variant and for the cascade: the holdout's logits by step, the gates that do not hold, and
+    the holdout.
 
     The logits of a published graph are those of its variant as it is served; `screen` and `expert` are the defaults.
     """
@@ -122,6 +148,7 @@ def verify_all(
     recipe, prepared = build.recipe, build.preparer.prepare(split)
     known = {result.name: logits_of(build, result, prepared) for result in build.results}
     failed: list[str] = []
+    served = served_variants(artifacts)
     for role in ROLES:
         artifact = artifacts[role]
         references = References(checkpoint=known[build.checkpoint_of(role).name], teacher=known[build.teacher.name])
@@ -129,7 +156,7 @@ def verify_all(
         variants, missed = verify(
             artifact, split, references, gates=recipe.gates, gate=gate, seed=recipe.seed, command=command
         )
-        known[role] = variants[artifact.manifest.default_cpu]
+        known[role] = variants[served[role]]
         failed += missed
         accuracies = {n: {"holdout_accuracy": accuracy(logits, split.targets)} for n, logits in variants.items()}
         state_quality(artifact, accuracies)
@@ -144,6 +171,7 @@ def verify_all(
         folder / "cascade.json",
         {
             "command": command,
+            "operating_point": digest_of(point.model_dump(mode="json")),
             "split": {"name": split.name, "digest": split.digest, "items": len(split)},
             "sample_ids": list(split.ids),
             "escalation_share": float(deferred.mean()),
@@ -151,4 +179,4 @@ def verify_all(
             "passed": not evidence["failed"],
         },
     )
-    return known, failed
+    return known, failed, split

@@ -11,6 +11,7 @@ from typing import Any
 import bentoml
 
 from optimize.errors import GateError
+from optimize.recipe import digest_of
 from serving.artifact import Artifact
 from serving.deferral import OperatingPoint
 from serving.errors import ArtifactError
@@ -34,8 +35,9 @@ def publish(expert: Path, screen: Path, point: Path, *, recipe_digest: str) -> l
                 f"nothing is published: {artifact.folder} was made by another version of the recipe; make it anew with "
                 "`python -m optimize evaluate RECIPE`"
             )
-        _require_evidence(artifact.folder, list(artifact.manifest.variants))
-    _require_evidence(point, ["cascade"])
+        for name, variant in artifact.manifest.variants.items():
+            _require_evidence(artifact.folder, name, {"artifact": artifact.digest, "variant_sha256": variant.sha256})
+    _require_evidence(point, "cascade", {"operating_point": digest_of(chosen.model_dump(mode="json"))})
     tags = [_publish_artifact(artifact) for artifact in artifacts]
     return [*tags, _publish_point(point, chosen, artifacts[1])]
 
@@ -96,13 +98,15 @@ def _store(
     return str(model.tag)
 
 
-def _require_evidence(folder: Path, names: list[str]) -> None:
-    for name in names:
-        path = folder / EVIDENCE / f"{name}.json"
-        if not path.is_file():
-            raise GateError(
-                f"nothing is published: {folder.name} has no evidence for {name}; make it with "
-                "`python -m optimize verify RECIPE`"
-            )
-        if not json.loads(path.read_text(encoding="utf-8"))["passed"]:
-            raise GateError(f"nothing is published: {path} says that a gate was not held; mend the recipe or the gate")
+def _require_evidence(folder: Path, name: str, of: Mapping[str, str]) -> None:
+    """Evidence must be there, of the very bytes whose digests `of` gives, and say that every gate was held."""
+    path = folder / EVIDENCE / f"{name}.json"
+    evidence = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    if any(evidence.get(key) != value for key, value in of.items()):
+        found = "is of something else" if evidence else "is not there"
+        raise GateError(
+            f"nothing is published: the evidence of {folder.name} for {name} {found}; make it with "
+            "`python -m optimize verify RECIPE`"
+        )
+    if not evidence["passed"]:
+        raise GateError(f"nothing is published: {path} says that a gate was not held; mend the recipe or the gate")

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from optimize.checkpoint import CheckpointConfig
 from optimize.data import DataConfig
@@ -50,6 +50,8 @@ class Gates(_Table):
     """Parity of a float32 graph with PyTorch: the largest difference of a logit."""
     max_logit_gap_share: float = Field(default=0.25, gt=0)
     """Parity of INT8 and fp16 graphs: the mean difference of a logit, as a share of the logits' standard deviation."""
+    min_agreement: float = Field(default=0.9, ge=0, le=1)
+    """Parity of INT8 and fp16 graphs: the share of the items that get the label that PyTorch gives."""
 
 
 class QualityGate(_Table):
@@ -145,6 +147,11 @@ class Recipe(_Table):
         for name, values in (self.search.space if self.search else {}).items():
             for value in values:
                 with_choices(self.screen, {name: value})
+        if self.task == "text":
+            trainings = (*self.teacher, *self.expert, *self.screen)
+            asked = {key for step in trainings for key in ("crop", "flip", "mixup") if getattr(step, key, False)}
+            if asked:
+                raise ValueError(f"{', '.join(sorted(asked))}: views are for images; leave it out of a text recipe")
         if self.task == "image" and self.image is None:
             raise ValueError("image: an image recipe needs the table [image] with width, height, mean and std")
         return self
@@ -185,6 +192,11 @@ def with_choices(steps: tuple[StepConfig, ...], choices: Mapping[str, Any]) -> t
             field = ".".join([step.step, *map(str, first["loc"])])
             raise ValueError(f"search.space: {field}: {first['msg']}, got {first['input']!r}") from None
     return tuple(step for step in changed if not (isinstance(step, PruneConfig) and step.prunes_nothing))
+
+
+def read_steps(described: list[Any]) -> tuple[StepConfig, ...]:
+    """Steps from JSON values, as a manifest keeps them."""
+    return TypeAdapter(tuple[StepConfig, ...]).validate_python(described)
 
 
 def without_control(steps: tuple[StepConfig, ...]) -> tuple[StepConfig, ...]:

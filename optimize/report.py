@@ -26,7 +26,7 @@ from optimize.build import Build
 from optimize.data import Split
 from optimize.gates import Verdict, accuracy
 from optimize.measure import Latency
-from optimize.operating_point import DEFER_ALL, THRESHOLDS, Stages, confidences, upper_bound
+from optimize.operating_point import Stages, confidences, thresholds, upper_bound
 from optimize.quality import confusion
 from optimize.results import ROLES, Result
 from optimize.search import Trial
@@ -68,6 +68,7 @@ def write_report(build: Build, facts: Facts) -> dict[str, Any]:
         **summary,
         "command": facts.command,
         "failed_gates": list(facts.failed),
+        "stale": None,
         "operating_point": facts.point.model_dump(mode="json", exclude={"reference"}),
         "promise": facts.point.promise.statement,
         "trials": [trial.as_dict() for trial in facts.trials],
@@ -86,6 +87,16 @@ def write_report(build: Build, facts: Facts) -> dict[str, Any]:
     write_json(build.folder / "report.json", report)
     _write_text(build.folder / "report.html", html(report))
     return report
+
+
+def mark_stale(folder: Path, point: OperatingPoint) -> None:
+    """Say in the report of an earlier `evaluate`, where there is one, that its operating point is no longer the one."""
+    path = folder / "report.json"
+    if path.is_file():
+        report = json.loads(path.read_text(encoding="utf-8"))
+        report["stale"] = f"threshold {point.threshold:.4f}, {point.promise.statement}"
+        write_json(path, report)
+        _write_text(folder / "report.html", html(report))
 
 
 def html(report: Mapping[str, Any]) -> str:
@@ -113,7 +124,7 @@ def risk_curve(stages: Stages, point: OperatingPoint) -> list[dict[str, float]]:
     differs = stages.screen.argmax(axis=1) != stages.expert.argmax(axis=1)
     n, promise = len(confidence), point.promise
     curve = []
-    for threshold in (*THRESHOLDS, DEFER_ALL):
+    for threshold in sorted({*thresholds(confidence), point.threshold}):
         misses = int((differs & (confidence >= threshold)).sum())
         curve.append(
             {
@@ -165,7 +176,7 @@ def _pareto(build: Build, facts: Facts) -> list[dict[str, Any]]:
         points.append(
             {
                 "name": f"trial {trial.number}",
-                "kind": "trial",
+                "kind": "chosen trial" if trial == facts.chosen_trial else "trial",
                 "accuracy": trial.accuracy,
                 "latency_ms": trial.latency_ms,
                 "size_bytes": trial.size_bytes,

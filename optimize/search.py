@@ -22,11 +22,12 @@ from optuna.trial import FrozenTrial, TrialState
 
 from optimize.assemble import chosen_variants, default_variant
 from optimize.build import Build
-from optimize.errors import SearchError
+from optimize.errors import GateError, SearchError, StepError
 from optimize.gates import accuracy, judge, logits_of, measure
 from optimize.progress import console
 from optimize.recipe import Search, digest_of, with_choices, without_control
 from optimize.results import Result
+from optimize.versions import processor
 
 ROUNDS = 60
 
@@ -78,11 +79,17 @@ def search(build: Build) -> tuple[Build, list[Trial], Trial | None]:
             again = np.random.default_rng([build.recipe.seed, trial.number]).choice(len(untried))
             study.enqueue_trial(dict(zip(wanted.space, untried[again], strict=True)))
             continue
-        study.tell(trial, _run(build, wanted, trial, picked))
+        try:
+            study.tell(trial, _run(build, wanted, trial, picked))
+        except (GateError, StepError) as error:
+            console.print(f"trial {trial.number} came to nothing: {error}")
+            trial.set_user_attr("came_to_nothing", str(error))
+            study.tell(trial, state=TrialState.FAIL)
     trials = _trials(study)
     if not trials:
         raise SearchError(
-            f"search: no trial was finished within search.time_budget_s = {wanted.time_budget_s:g}; allow more time"
+            f"search: no trial came to a screen within search.time_budget_s = {wanted.time_budget_s:g}; allow more "
+            "time, or mend what the trials' lines above say"
         )
     chosen = choose(trials, wanted)
     if not chosen.holds(wanted):
@@ -104,13 +111,13 @@ def choose(trials: list[Trial], wanted: Search) -> Trial:
 
 def _study(build: Build, wanted: Search) -> optuna.Study:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    # Another teacher, space or seed is another search; more trials or more time are the same one, continued.
-    key = digest_of([build.teacher.key, wanted.space, [step.model_dump(mode="json") for step in build.recipe.screen]])
+    # Another teacher, space, gate or machine is another search; more trials or more time are the same one, continued.
+    steps = [step.model_dump(mode="json") for step in build.recipe.screen]
+    key = digest_of([build.teacher.key, wanted.space, steps, build.recipe.gates.model_dump(), processor()])
     sampler = TPESampler(
         seed=build.recipe.seed,
         n_startup_trials=5,
         multivariate=True,
-        constraints_func=lambda t: t.user_attrs.get("excess", [1.0]),
     )
     study = optuna.create_study(
         storage=JournalStorage(JournalFileBackend(str(build.folder / "trials.journal"))),
@@ -133,7 +140,7 @@ def _run(build: Build, wanted: Search, trial: optuna.Trial, picked: tuple[int, .
     result = _measured(build, trial.number, choices)
     for name, value in result.as_dict().items():
         trial.set_user_attr(name, _plain(value))
-    trial.set_user_attr("excess", [result.accuracy_drop - wanted.max_accuracy_drop])
+    trial.set_constraint("accuracy lost beyond what may be", result.accuracy_drop - wanted.max_accuracy_drop)
     console.print(
         f"trial {trial.number}: {result.precision}, {result.speedup:.1f} times as fast as the teacher, "
         f"{result.accuracy_drop:+.2%} of accuracy lost"
@@ -178,8 +185,9 @@ def _trials(study: optuna.Study) -> list[Trial]:
 
 
 def _done(study: optuna.Study) -> set[tuple[int, ...]]:
-    """The places, in the lists of the search space, that finished trials picked."""
-    return {tuple(trial.params.values()) for trial in study.get_trials(states=(TrialState.COMPLETE,))}
+    """The places, in the lists of the search space, that trials picked which are over: finished, or came to nothing."""
+    over = (t for t in study.trials if t.state == TrialState.COMPLETE or "came_to_nothing" in t.user_attrs)
+    return {tuple(trial.params.values()) for trial in over}
 
 
 def _plain(value: Any) -> Any:

@@ -6,7 +6,6 @@ import os
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,7 @@ from optimize.measure import Latency
 from optimize.operating_point import cascade_labels
 from optimize.progress import console
 from optimize.results import Result
-from optimize.versions import versions
+from optimize.versions import processor, versions
 from serving.deferral import OperatingPoint
 
 Logits = NDArray[np.float32]
@@ -60,7 +59,7 @@ def summarise(
         "description": build.recipe.description,
         "data": build.splits.describe(),
         "seed": build.recipe.seed,
-        "machine": {"cpu": _cpu(), "cores": os.cpu_count(), "python": platform.python_version()},
+        "machine": {"cpu": processor(), "cores": os.cpu_count(), "python": platform.python_version()},
         "rounds": next(iter(measured.latency.values())).rounds,
         "versions": versions(),
         "models": models,
@@ -186,13 +185,3 @@ def _ratios(models: Mapping[str, Any]) -> dict[str, float]:
         "cascade_drop_points": round(drop("cascade", "expert"), 3),
         "cascade_escalation_points": round(100 * models["cascade"]["escalation_share"], 2),
     }
-
-
-def _cpu() -> str:
-    """The processor's name where Linux tells it."""
-    path = Path("/proc/cpuinfo")
-    if path.exists():
-        for line in path.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()

@@ -49,7 +49,13 @@ def served_logits(artifact: Artifact, variant: VariantName, split: Split) -> Log
                 inputs = preprocess.collate([preprocess.from_pixels(np.asarray(content))])
             rows.append(session.run(inputs)[0])
             advance(1)
-    return np.stack(rows)
+    logits = np.stack(rows)
+    if not np.isfinite(logits).all():
+        raise GateError(
+            f"{artifact.manifest.name} {variant} says things that are no numbers on the {split.name} set; nothing is "
+            "published. Look for an overflow (fp16) or a damaged graph"
+        )
+    return logits
 
 
 def verify(
@@ -76,6 +82,8 @@ def verify(
         failed += [f"{artifact.manifest.name} {variant}: {miss}" for miss in misses]
         evidence = {
             "command": command,
+            "artifact": artifact.digest,
+            "variant_sha256": described.sha256,
             "split": {"name": split.name, "digest": split.digest, "items": len(split)},
             "sample_ids": list(split.ids),
             "parity": parity,
@@ -108,9 +116,16 @@ def quality_evidence(
         ("macro F1", wanted["macro_f1"] - got["macro_f1"], gate.max_macro_f1_drop),
         *((f"recall of {label}", drop, gate.max_recall_drop) for label, drop in recall_drops.items()),
     ):
-        if allowed is not None and drop > allowed + 1e-9:
+        if allowed is not None and not drop <= allowed + 1e-9:
             failed.append(f"loses {drop:.2%} of {what} on the holdout, at most {allowed:.2%} is allowed")
-    return {"answers": got, "reference": wanted, "paired": paired, "gate": gate.model_dump(), "failed": failed}
+    return {
+        "answers": got,
+        "reference": wanted,
+        "paired": paired,
+        "gate": gate.model_dump(),
+        "recall_not_held": [label for label in labels if label not in recall_drops],
+        "failed": failed,
+    }
 
 
 def _parity(logits: Logits, checkpoint: Logits, precision: str, gates: Gates) -> dict[str, Any]:
@@ -128,7 +143,13 @@ def _parity(logits: Logits, checkpoint: Logits, precision: str, gates: Gates) ->
     else:
         figure, allowed = figures["mean_gap_share"], gates.max_logit_gap_share
         says = "logits differ from PyTorch's, in parts of their spread, by"
-    failed = [f"{says} {figure:.3g}, at most {allowed:.3g} is allowed"] if figure > allowed else []
+    # Written so that a figure which is no number fails.
+    failed = [] if figure <= allowed else [f"{says} {figure:.3g}, at most {allowed:.3g} is allowed"]
+    if precision != "fp32" and not figures["agreement"] >= gates.min_agreement:
+        failed.append(
+            f"gives PyTorch's label to {figures['agreement']:.2%} of the items, at least {gates.min_agreement:.2%} "
+            "is asked"
+        )
     return {**figures, "tolerance": allowed, "failed": failed}
 
 

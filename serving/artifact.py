@@ -5,10 +5,10 @@ An artifact is a folder that holds everything needed to serve one model:
     manifest.json           what it is (`Manifest`)
     tokenizer.json          text only: the tokeniser, in the format of the `tokenizers` library
     VARIANT/model.onnx      one folder a variant: cpu-fp32, cpu-int8, gpu-fp16
-    operating-point.json    screens only: the threshold chosen for this screen and one expert
     evidence/*.json         what the gates measured; not part of the digest
 
-`optimize` writes these folders, through the same classes.
+An operating point has a folder of its own, with operating-point.json and its evidence. `optimize` writes these
+folders, through the same classes.
 """
 
 from __future__ import annotations

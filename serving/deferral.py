@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from serving.answer import Answer
-from serving.artifact import OPERATING_POINT
+from serving.artifact import OPERATING_POINT, VariantName
 from serving.errors import ArtifactError
 
 
@@ -31,6 +31,9 @@ class Promise(_Frozen):
     """One-sided Clopper-Pearson bound of the share of misses, at confidence 1 - delta."""
     needed_n: int | None = None
     """Where it is not certified: how many items would do, if misses stayed as rare; None where no number would."""
+    escalation_needed: float | None = None
+    """Where only the limit on escalation stands in its way: the share of requests that it would take."""
+    max_escalation_share: float = Field(default=1.0, ge=0, le=1)
     thresholds_tried: int = Field(ge=1)
     method: str
 
@@ -39,9 +42,14 @@ class Promise(_Frozen):
         """The promise in one sentence, or what keeps it from being given."""
         if self.certified:
             return (
-                f"certified: with confidence {1 - self.delta:.0%} at most {self.alpha:.2%} of all requests get an "
-                "answer that differs from the expert's because the screen was trusted "
+                f"certified: with confidence {100 * (1 - self.delta):g}% at most {self.alpha:.2%} of all requests get "
+                "an answer that differs from the expert's because the screen was trusted "
                 f"(n = {self.n}, {self.misses} misses)"
+            )
+        if self.escalation_needed is not None:
+            return (
+                f"not certified: it would take escalating {self.escalation_needed:.1%} of all requests, at most "
+                f"{self.max_escalation_share:.1%} are allowed; allow more, or a larger alpha (n = {self.n})"
             )
         if self.needed_n is None:
             return (
@@ -68,7 +76,7 @@ class Band(_Frozen):
     highest_escalation_share: float = Field(ge=0, le=1)
     window: int = Field(default=2000, ge=1)
     min_n: int = Field(default=500, ge=1)
-    """With fewer items nothing is said yet."""
+    """With fewer items nothing is said yet; the band is as wide as so few items need it."""
 
 
 class OperatingPoint(_Frozen):
@@ -81,6 +89,9 @@ class OperatingPoint(_Frozen):
     """Logits are divided by it before the softmax that confidences come from."""
     screen_digest: str
     expert_digest: str
+    screen_variant: VariantName
+    expert_variant: VariantName
+    """What both were run as when the promise was made."""
     escalation_share: float = Field(ge=0.0, le=1.0)
     """Expected: the share of the selection set that defers."""
     promise: Promise
@@ -120,4 +131,5 @@ class OperatingPoint(_Frozen):
 
 def should_defer(answer: Answer, point: OperatingPoint) -> bool:
     """Whether the screen is too unsure to be trusted with this item."""
-    return answer.confidence < point.threshold
+    # Written so that a confidence which is no number defers.
+    return not answer.confidence >= point.threshold

@@ -44,6 +44,8 @@ class DriftMonitor:
         self._counts = [0] * len(point.reference.shares)
         self._deferred = 0
         self._seen: deque[tuple[int, bool]] = deque()
+        if tell is not None:
+            tell(self.state())
 
     def observe(self, confidence: float, deferred: bool) -> None:
         """Take one screened item into account, and forget the oldest beyond the window."""

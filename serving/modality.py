@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -20,6 +20,7 @@ from serving.session import Session
 from serving.text import TextEncoder
 
 Array = NDArray[Any]
+Logits = NDArray[np.float32]
 WARM_UP_BATCH_SIZES = (1, 2, 4, 8, 16, 32)
 # BentoML's batcher trains itself on about a dozen calls, one after the other, before it batches.
 WARM_UP_CALLS = 20
@@ -67,7 +68,10 @@ def require_pair(screen: Artifact, expert: Artifact, point: OperatingPoint) -> N
     """ArtifactError when a screen, an expert and an operating point do not belong together."""
     point.require_pair(screen.digest, expert.digest)
     if screen.manifest.labels != expert.manifest.labels:
-        raise ArtifactError("screen and expert have different labels; publish both from one run")
+        theirs = [", ".join(artifact.manifest.labels) for artifact in (screen, expert)]
+        raise ArtifactError(
+            f"screen and expert must have the same labels, got {theirs[0]} and {theirs[1]}; publish both from one run"
+        )
 
 
 def open_modality(
@@ -88,7 +92,7 @@ def open_modality(
     Raises ArtifactError when the two were not published together.
     """
     require_pair(screen, expert, point)
-    session = Session(screen, threads=threads)
+    session = Session(screen, point.screen_variant, threads=threads)
     ours, theirs = preprocessor(screen), preprocessor(expert)
     same = _same_preprocessing(screen, expert)
     warm_up(session, screen, ours)
@@ -100,10 +104,13 @@ def open_modality(
 
     async def describe() -> dict[str, Any]:
         providers = {"asked": session.provider_asked, "got": session.provider_got, "variant": session.variant}
+        expert_providers = await ask_providers()
+        # A promise made with one variant of the expert says nothing of another one (fp16 on a GPU, say).
+        applies = expert_providers.get("variant") == point.expert_variant
         return {
             "screen": _described(screen, screen_tag, providers),
-            "expert": _described(expert, expert_tag, await ask_providers()),
-            "operating_point": {"tag": point_tag, **_without_reference(point)},
+            "expert": _described(expert, expert_tag, expert_providers),
+            "operating_point": {"tag": point_tag, "applies": applies, **_without_reference(point)},
             "drift": asdict(monitor.state()),
         }
 
@@ -119,7 +126,7 @@ def open_modality(
 
     cascade = Cascade(
         labels=screen.manifest.labels,
-        screen=lambda items: session.run(ours.collate(items)),
+        screen=_screen(session, ours),
         expert=ask,
         point=point,
         observe=monitor.observe,
@@ -132,6 +139,17 @@ def open_modality(
         describe=describe,
         warm_up_expert=warm_up_expert,
     )
+
+
+def _screen(session: Session, preprocess: TextEncoder | ImageDecoder) -> Callable[[Sequence[Array]], Logits]:
+    """Items -> logits [items, labels], as they were when the operating point was chosen.
+
+    Texts go one by one: dynamic INT8 takes its ranges from a whole batch, so in company a text could get another
+    answer than the promise was made for; and on a core a batch of texts is hardly faster than one after the other.
+    """
+    if isinstance(preprocess, TextEncoder):
+        return lambda items: np.concatenate([session.run(preprocess.collate([item])) for item in items])
+    return lambda items: session.run(preprocess.collate(items))
 
 
 def _prepared(preprocess: TextEncoder | ImageDecoder, content: Any) -> Array:

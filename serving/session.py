@@ -31,7 +31,7 @@ class Session:
     def __init__(self, artifact: Artifact, variant: VariantName | None = None, *, threads: int = 1) -> None:
         manifest = artifact.manifest
         if variant is None:
-            variant = manifest.default_gpu if manifest.default_gpu and gpu_present() else manifest.default_cpu
+            variant = served_variant(artifact)
         path = artifact.variant_path(variant)
         chosen = manifest.variants[variant]
         check_pair(chosen.precision, chosen.provider)
@@ -54,6 +54,12 @@ class Session:
         for batch in batches:
             for _ in range(2):
                 self.run(batch)
+
+
+def served_variant(artifact: Artifact) -> VariantName:
+    """The variant that an expert is served with on this machine: the default for a GPU where there is one of both."""
+    manifest = artifact.manifest
+    return manifest.default_gpu if manifest.default_gpu and gpu_present() else manifest.default_cpu
 
 
 def open_session(path: Path, provider: Provider, threads: int) -> onnxruntime.InferenceSession:

@@ -65,6 +65,7 @@ class DriftGauges:
         self._psi = gauge("psi", "Population stability index of the screen's confidences")
         self._share = gauge("escalation_share", "Share of the last items that escalated")
         self._flag = gauge("flag", "1 when the last items have left the band that the operating point states")
+        self._items = gauge("items", "How many of the last items are looked at; with too few the flag says nothing")
 
     def teller(self, modality: str) -> Callable[[Drift], None]:
         """A function that sets the gauges of `modality`."""
@@ -73,5 +74,6 @@ class DriftGauges:
             self._psi.labels(modality).set(drift.psi)
             self._share.labels(modality).set(drift.escalation_share)
             self._flag.labels(modality).set(1 if drift.drifted else 0)
+            self._items.labels(modality).set(drift.n)
 
         return tell

@@ -24,6 +24,8 @@ def make_point(**changes: Any) -> OperatingPoint:
         "threshold": 0.8,
         "screen_digest": "a" * 64,
         "expert_digest": "b" * 64,
+        "screen_variant": "cpu-int8",
+        "expert_variant": "cpu-int8",
         "escalation_share": 0.25,
         "promise": PROMISE,
         "reference": Reference(edges=(0.8, 0.9, 0.95), shares=(0.25, 0.25, 0.25, 0.25), n=400),

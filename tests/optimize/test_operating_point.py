@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -11,19 +12,19 @@ from hypothesis import strategies as st
 from scipy.stats import binom
 
 from optimize.operating_point import (
-    DEFER_ALL,
-    THRESHOLDS,
     Stages,
     cascade_labels,
     certify,
     choose,
     needed,
     reference,
+    thresholds,
     upper_bound,
 )
 from optimize.recipe import OperatingPointRecipe
-from serving.answer import answers_from_logits
+from serving.answer import Answer, answers_from_logits
 from serving.deferral import should_defer
+from tests.points import make_point
 
 
 def world(rng: np.random.Generator, n: int) -> tuple[Any, Any]:
@@ -33,16 +34,18 @@ def world(rng: np.random.Generator, n: int) -> tuple[Any, Any]:
 
 
 ALPHA, DELTA = 0.03, 0.1
+# Fixed before any certification set is drawn, from a selection set of the same world.
+THRESHOLDS = thresholds(world(np.random.default_rng(98), 500)[0])
 CONFIDENCE, DIFFERS = world(np.random.default_rng(99), 2_000_000)
 # What a threshold really risks, known here because the world is made up.
-RISKS = {t: float((DIFFERS & (t <= CONFIDENCE)).mean()) for t in (*THRESHOLDS, DEFER_ALL)}
+RISKS = {t: float((DIFFERS & (t <= CONFIDENCE)).mean()) for t in THRESHOLDS}
 
 
 def test_over_a_thousand_drawn_data_sets_the_promise_fails_in_at_most_delta() -> None:
     rng = np.random.default_rng(0)
     failed, thresholds = 0, []
     for _ in range(1000):
-        threshold, promise = certify(*world(rng, 400), ALPHA, DELTA)
+        threshold, promise = certify(*world(rng, 400), THRESHOLDS, ALPHA, DELTA)
         assert promise.certified
         failed += RISKS[threshold] > ALPHA
         thresholds.append(threshold)
@@ -64,17 +67,17 @@ def test_the_share_that_is_merely_observed_would_break_the_promise_far_more_ofte
 @pytest.mark.parametrize(("alpha", "delta", "m"), [(0.01, 0.05, 299), (0.02, 0.05, 149), (0.01, 0.1, 230)])
 def test_a_set_that_is_too_small_says_how_many_are_needed(alpha: float, delta: float, m: int) -> None:
     sure = np.full(m, 0.999)
-    threshold, promise = certify(sure[:-1], np.zeros(m - 1, dtype=bool), alpha, delta)
+    threshold, promise = certify(sure[:-1], np.zeros(m - 1, dtype=bool), THRESHOLDS, alpha, delta)
     assert not promise.certified
     assert promise.statement.startswith(f"not certified: n is too small, {m} are needed (n = {m - 1}, 0 misses)")
     assert threshold == THRESHOLDS[0], "the best that can be said of what was seen"
-    _, promise = certify(sure, np.zeros(m, dtype=bool), alpha, delta)
+    _, promise = certify(sure, np.zeros(m, dtype=bool), THRESHOLDS, alpha, delta)
     assert promise.certified
 
 
 def test_a_certified_threshold_is_the_last_that_passes() -> None:
     confidence, differs = world(np.random.default_rng(3), 1000)
-    threshold, promise = certify(confidence, differs, ALPHA, DELTA)
+    threshold, promise = certify(confidence, differs, THRESHOLDS, ALPHA, DELTA)
     place = THRESHOLDS.index(threshold)
 
     def passes(at: float) -> bool:
@@ -84,18 +87,41 @@ def test_a_certified_threshold_is_the_last_that_passes() -> None:
     assert not passes(THRESHOLDS[place - 1])
     assert promise.misses == (differs & (confidence >= threshold)).sum()
     assert promise.upper_bound <= ALPHA
-    assert promise.thresholds_tried == len(THRESHOLDS) - place + 2  # deferring all, and the one that failed
+    assert promise.thresholds_tried == len(THRESHOLDS) - place + 1  # and the one that failed
 
 
 def test_a_limit_on_escalation_comes_before_the_promise() -> None:
     confidence, differs = world(np.random.default_rng(3), 1000)
-    free, _ = certify(confidence, differs, 0.01, 0.05)
-    assert (confidence < free).mean() > 0.3
-    threshold, promise = certify(confidence, differs, 0.01, 0.05, max_escalation_share=0.3)
+    free, _ = certify(confidence, differs, THRESHOLDS, 0.01, 0.05)
+    share = (confidence < free).mean()
+    assert share > 0.3
+    threshold, promise = certify(confidence, differs, THRESHOLDS, 0.01, 0.05, max_escalation_share=0.3)
     assert (confidence < threshold).mean() <= 0.3
     assert not promise.certified
-    assert promise.needed_n is None
-    assert "allow more escalation" in promise.statement
+    assert promise.statement.startswith(
+        f"not certified: it would take escalating {share:.1%} of all requests, at most 30.0% are allowed; allow more"
+    )
+
+
+def test_what_is_no_number_counts_as_trusted_and_as_a_miss() -> None:
+    nothing = np.full(400, np.nan)
+    _, promise = certify(nothing, np.ones(400, dtype=bool), THRESHOLDS, 0.01, 0.05)
+    assert not promise.certified
+    assert should_defer(Answer(label="a", confidence=math.nan, margin=0.0, scores=(math.nan,)), make_point())
+
+
+def test_over_drawn_data_sets_the_whole_choice_keeps_its_promise() -> None:
+    """Temperature and thresholds from one drawn set, the choice on another, the risk in a far larger one."""
+    world_at_large = stages(10_000_000, 40_000)
+    config = OperatingPointRecipe(alpha=0.03, delta=0.1)
+    failed, certified = 0, 0
+    for draw in range(200):
+        point = choose(stages(2 * draw, 200), stages(2 * draw + 1, 300), config, FOR)
+        labels, _ = cascade_labels(world_at_large.screen, world_at_large.expert, point)
+        certified += point.promise.certified
+        failed += (labels != world_at_large.expert.argmax(axis=1)).mean() > config.alpha
+    assert certified == 200
+    assert failed <= config.delta * 200
 
 
 @given(st.integers(1, 400), st.integers(0, 400), st.sampled_from([0.05, 0.1]))
@@ -110,9 +136,12 @@ def test_the_bound_is_clopper_and_pearsons(n: int, misses: int, delta: float) ->
 
 def test_how_many_are_needed_grows_with_the_misses() -> None:
     assert needed(0.0, 0.01, 0.05) == 299
-    assert needed(0.002, 0.01, 0.05) > 299
+    assert needed(0.002, 0.01, 0.05) == 473, "the first of a row with gaps"
     assert needed(0.008, 0.01, 0.05) > needed(0.002, 0.01, 0.05)
     assert needed(0.01, 0.01, 0.05) is None
+
+
+FOR = {"screen_digest": "s", "expert_digest": "e", "screen_variant": "cpu-int8", "expert_variant": "cpu-fp32"}
 
 
 def stages(seed: int, size: int) -> Stages:
@@ -128,7 +157,7 @@ def stages(seed: int, size: int) -> Stages:
 @given(st.integers(0, 10_000))
 def test_the_service_defers_what_was_counted(seed: int) -> None:
     selection, certification = stages(seed, 300), stages(seed + 1, 400)
-    point = choose(selection, certification, OperatingPointRecipe(), screen_digest="s", expert_digest="e")
+    point = choose(selection, certification, OperatingPointRecipe(), FOR)
     answers = answers_from_logits(selection.screen, ["a", "b", "c"], point.screen_temperature)
     served = [should_defer(answer, point) for answer in answers]
     assert served == cascade_labels(selection.screen, selection.expert, point)[1].tolist()

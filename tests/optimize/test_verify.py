@@ -13,9 +13,11 @@ import pytest
 
 from optimize.build import Build
 from optimize.data import Split
+from optimize.errors import StepError
 from optimize.gates import logits_of
-from optimize.recipe import QualityGate
-from optimize.verify import quality_evidence, served_logits
+from optimize.pipeline import evaluate
+from optimize.recipe import Gates, QualityGate, read_recipe
+from optimize.verify import _parity, quality_evidence, served_logits
 from serving.artifact import Artifact, sha256_of, write_json
 from tests.conftest import TinyCascades, optimize
 
@@ -100,6 +102,9 @@ def test_a_variant_that_says_something_else_fails_its_gates_and_is_not_published
     write_json(build / "tiny-image-operating-point" / "operating-point.json", point)
 
     recipe = tiny_recipes["tiny-image"]
+    done = optimize("publish", recipe, "--build", build, home=tmp_path / "home", check=False)
+    assert done.returncode == 1
+    assert "the evidence of tiny-image-expert for cpu-fp32 is of something else" in done.stderr
     done = optimize("verify", recipe, "--root", recipe.parent, "--build", build, check=False)
     assert done.returncode == 1
     assert "tiny-image-expert cpu-fp32: a logit differs from PyTorch's by" in done.stderr
@@ -110,6 +115,25 @@ def test_a_variant_that_says_something_else_fails_its_gates_and_is_not_published
     assert done.returncode == 1
     assert "says that a gate was not held" in done.stderr
     assert not list((tmp_path / "home").rglob("model.yaml"))
+
+
+def test_what_is_no_number_fails() -> None:
+    nothing = np.full((4, 2), np.nan, dtype=np.float32)
+    for precision in ("fp32", "int8"):
+        assert _parity(nothing, np.zeros((4, 2), dtype=np.float32), precision, Gates())["failed"]
+
+
+def test_an_operating_point_is_not_chosen_on_other_data_than_the_models_were_made_with(
+    tiny_cascades: TinyCascades, tiny_recipes: dict[str, Path], tmp_path: Path
+) -> None:
+    build = Path(shutil.copytree(tiny_cascades.builds["tiny-text"], tmp_path / "build"))
+    shutil.copytree(tiny_recipes["tiny-text"].parent, tmp_path / "root")
+    with (tmp_path / "root" / "messages.csv").open("a") as file:
+        file.write("one more message about a card that was declined,card-declined\n")
+    for verb in ("operating-point", "verify"):
+        done = optimize(verb, tiny_recipes["tiny-text"], "--root", tmp_path / "root", "--build", build, check=False)
+        assert done.returncode == 1
+        assert "was made with another data than is there now" in done.stderr
 
 
 def test_verify_holds_what_the_run_left(
@@ -135,7 +159,7 @@ def test_the_operating_point_can_be_chosen_anew(
     assert "not certified: n is too small, 2995 are needed" in said.replace("\n", " ")
     done = optimize("publish", *common, home=tmp_path / "home", check=False)
     assert done.returncode == 1
-    assert "no evidence for cascade; make it with `python -m optimize verify RECIPE`" in done.stderr
+    assert "tiny-text-operating-point for cascade is not there; make it with `python -m optimize verify" in done.stderr
     optimize("verify", *common)
     said = optimize("publish", *common, home=tmp_path / "home").stdout
     assert said.count("published tiny-text-") == 3
@@ -144,11 +168,44 @@ def test_the_operating_point_can_be_chosen_anew(
     assert "alpha: Input should be less than 1, got 2.0 (float)" in done.stderr
 
 
-def test_the_holdout_is_read_once_a_run(tiny_recipes: dict[str, Path], tmp_path: Path) -> None:
-    from optimize.errors import StepError
-    from optimize.recipe import read_recipe
+def test_nothing_but_the_evidence_looks_at_the_holdout(
+    tiny_cascades: TinyCascades, tiny_recipes: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = tiny_recipes["tiny-image"]
+    searched = tmp_path / "searched.toml"
+    searched.write_text(recipe.read_text() + '[search]\nmax_accuracy_drop = 1.0\nspace = {"distill.epochs" = [2]}\n')
+    folder = shutil.copytree(tiny_cascades.builds["tiny-image"], tmp_path / "build")
+    build = Build(read_recipe(str(searched)), root=recipe.parent, folder=folder)
+    events: list[str] = []
 
+    class Watched(list[Any]):
+        def __getitem__(self, place: Any) -> Any:
+            events.append("looked")
+            return super().__getitem__(place)
+
+        def __iter__(self) -> Any:
+            events.append("looked")
+            return super().__iter__()
+
+    object.__setattr__(build.splits.holdout, "inputs", Watched(build.splits.holdout.inputs))
+    read = Build.read_holdout
+
+    def opened(self: Build) -> Any:
+        events.append("opened")
+        return read(self)
+
+    monkeypatch.setattr(Build, "read_holdout", opened)
+    evaluate(build, "a test")
+    assert events[0] == "opened"
+    assert events.count("opened") == 1
+    assert "looked" in events
+
+
+def test_the_holdout_is_read_once_a_run(tiny_recipes: dict[str, Path], tmp_path: Path) -> None:
     build = Build(read_recipe(str(tiny_recipes["tiny-image"])), root=tmp_path, folder=tmp_path / "build")
     assert len(build.read_holdout()) > 0
-    with pytest.raises(StepError, match="read once a run"):
-        build.read_holdout()
+    for again in (build.read_holdout, build.with_screen(build.recipe.screen).read_holdout):
+        with pytest.raises(StepError, match="read once a run"):
+            again()
+    with pytest.raises(StepError, match="for the reported figures alone"):
+        build.prepared("holdout")
