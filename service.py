@@ -13,7 +13,6 @@ from pathlib import Path
 
 import aiohttp
 import bentoml
-import numpy as np
 from pydantic import BaseModel
 
 from serving.api import Api
@@ -21,10 +20,13 @@ from serving.artifact import Artifact
 from serving.budget import MAX_MS
 from serving.deferral import OperatingPoint
 from serving.drift import Drift
-from serving.errors import SieveError, StageDownError, StageRefusedError
+from serving.errors import SieveError
+from serving.escalation import MAX_BATCH_SIZE
+from serving.expert_app import expert_app
+from serving.metrics import Metrics
 from serving.modality import Modality, open_modality, preprocessor, require_pair, warm_up
+from serving.remote import RemoteExpert
 from serving.session import Session
-from serving.telemetry import DriftGauges
 
 
 class Cascades(BaseModel, extra="forbid"):
@@ -34,14 +36,11 @@ class Cascades(BaseModel, extra="forbid"):
     image: str = "demo-image"
 
 
-logger = logging.getLogger("sieve")
-MAX_BATCH_SIZE = 32
 NAMES = bentoml.use_arguments(Cascades)
 
 # BentoML keeps a timer and the request's context alive for this long. Slow uploads need more than any budget.
 API_TRAFFIC = {"timeout": 10}
 TRAFFIC = {"timeout": 2}
-UNREACHABLE = (bentoml.exceptions.BentoMLException, aiohttp.ClientError, OSError)
 QUIET = {"access": {"enabled": False}}
 EXPERT = {
     "traffic": TRAFFIC,
@@ -81,7 +80,9 @@ def stored(name: str, role: str) -> StoredArtifact:
 
 
 class Expert:
-    """One expert: the model behind a batchable API. Batches form while the batch before them runs."""
+    """One expert: the model behind POST /infer, which takes whole batches of raw arrays from the API's process, and
+    behind a batchable API for other callers.
+    """
 
     model: t.Any
 
@@ -93,11 +94,15 @@ class Expert:
         logging.getLogger("bentoml._internal.server.http_app").addFilter(_not_shed)
         settle()
 
+    def run(self, items: t.Sequence[t.Any]) -> t.Any:
+        """Prepared items -> logits float32 [items, labels]."""
+        return self.session.run(self.preprocess.collate(items))
+
     # max_latency_ms is not a batch window: beyond it the batcher sheds, and the caller degrades. No budget is longer.
     @bentoml.api(batchable=True, max_batch_size=MAX_BATCH_SIZE, max_latency_ms=int(MAX_MS))
     def classify(self, items: list[t.Any]) -> list[t.Any]:
         """Prepared items -> logits float32 [labels] of each."""
-        return list(self.session.run(self.preprocess.collate(items)))
+        return list(self.run(items))
 
     @bentoml.api
     def providers(self) -> dict[str, str]:
@@ -106,7 +111,11 @@ class Expert:
         return {"asked": session.provider_asked, "got": session.provider_got, "variant": session.variant}
 
 
+INFER = expert_app(lambda items: bentoml.get_current_service().run(items))
+
+
 @bentoml.service(**EXPERT)
+@bentoml.asgi_app(INFER, path="/")
 class TextExpert(Expert):
     """The expert for texts."""
 
@@ -115,6 +124,7 @@ class TextExpert(Expert):
 
 
 @bentoml.service(**EXPERT)
+@bentoml.asgi_app(INFER, path="/")
 class ImageExpert(Expert):
     """The expert for images."""
 
@@ -127,7 +137,7 @@ def _not_shed(record: logging.LogRecord) -> bool:
     return record.exc_info is None or not isinstance(record.exc_info[1], bentoml.exceptions.ServiceUnavailable)
 
 
-API = Api(lambda: bentoml.get_current_service().modalities)
+API = Api(bentoml.get_current_service)
 
 
 @bentoml.service(name="sieve", traffic=API_TRAFFIC, logging=QUIET, workers=1)
@@ -149,13 +159,13 @@ class Cascade:
     def __init__(self) -> None:
         self.modalities: dict[str, Modality] = {}
         self._warm = False
-        gauges = DriftGauges()
+        self.metrics = Metrics()
         if NAMES.text:
             models = (self.text_screen, self.text_expert_model, self.text_point)
-            self.modalities["text"] = modality(*models, self.text_expert, gauges.teller("text"))
+            self.modalities["text"] = modality(*models, self.text_expert, self.metrics.drift_of("text"))
         if NAMES.image:
             models = (self.image_screen, self.image_expert_model, self.image_point)
-            self.modalities["image"] = modality(*models, self.image_expert, gauges.teller("image"))
+            self.modalities["image"] = modality(*models, self.image_expert, self.metrics.drift_of("image"))
         settle()
 
     async def __is_ready__(self) -> bool:
@@ -183,38 +193,17 @@ class Cascade:
                 raise SystemExit(f"{name}: {error}") from None
 
 
-class RemoteExpert:
-    """An expert's service, asked through BentoML's client; what goes wrong on the way becomes a StageError."""
+def providers_of(remote: t.Any) -> t.Callable[[], t.Awaitable[dict[str, str]]]:
+    """A function that asks an expert for the execution provider asked for and got, or says why it cannot be told."""
 
-    def __init__(self, remote: t.Any, tag: str) -> None:
-        self._remote, self._tag = remote, tag
-        self._up = True
-
-    async def __call__(self, items: t.Sequence[t.Any]) -> t.Any:
-        try:
-            chunks = [items[start : start + MAX_BATCH_SIZE] for start in range(0, len(items), MAX_BATCH_SIZE)]
-            answers = await asyncio.gather(*(self._remote.to_async.classify(items=list(chunk)) for chunk in chunks))
-            logits = np.concatenate([np.stack(answer) for answer in answers])
-        except bentoml.exceptions.ServiceUnavailable as error:
-            raise StageRefusedError(str(error)) from None
-        except UNREACHABLE as error:
-            # Once for each outage: under load it would fill the log.
-            if self._up:
-                logger.warning("%s does not answer, its screen answers alone: %r", self._tag, error)
-            self._up = False
-            raise StageDownError(f"{type(error).__name__}: {error}") from None
-        if not self._up:
-            logger.warning("%s answers again", self._tag)
-        self._up = True
-        return logits
-
-    async def providers(self) -> dict[str, str]:
-        """The execution provider asked for and got, or why it cannot be told."""
+    async def ask() -> dict[str, str]:
         try:
             async with asyncio.timeout(0.5):
-                return dict(await self._remote.to_async.providers())
-        except (*UNREACHABLE, TimeoutError) as error:
+                return dict(await remote.to_async.providers())
+        except (bentoml.exceptions.BentoMLException, aiohttp.ClientError, OSError, TimeoutError) as error:
             return {"error": f"the expert does not answer ({type(error).__name__})"}
+
+    return ask
 
 
 def modality(
@@ -225,7 +214,6 @@ def modality(
     tell_drift: t.Callable[[Drift], None],
 ) -> Modality:
     """Open a screen and its operating point and tie them to the expert's service."""
-    asked = RemoteExpert(remote, str(expert.tag))
     return open_modality(
         screen=opened(screen),
         screen_tag=str(screen.tag),
@@ -233,8 +221,8 @@ def modality(
         expert_tag=str(expert.tag),
         point=point_of(point),
         point_tag=str(point.tag),
-        ask=asked,
-        ask_providers=asked.providers,
+        call=RemoteExpert(remote.to_async.url, str(expert.tag)),
+        ask_providers=providers_of(remote),
         tell_drift=tell_drift,
     )
 

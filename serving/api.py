@@ -1,29 +1,27 @@
 """The HTTP API: reads requests, checks them, asks the cascades, writes answers. Knows nothing of BentoML.
 
-Every error leaves as {"error": {"field", "message"}, "request_id"}; no stack trace ever reaches a client.
+What is the same for all of them (request ids, admission, errors) is in `serving.guard`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
-import re
-import uuid
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
 
-import orjson
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response
+from starlette.requests import Request
 from starlette.routing import Route
 
-from serving.body import MAX_TEXTS, image_and_budget, json_object, wanted
+from serving.body import MAX_TEXTS, as_number, image_and_budget, json_object, wanted
 from serving.budget import Budget, check_budget_ms
-from serving.cascade import Outcome
-from serving.errors import InvalidInputError, MalformedError, NotServedError, SieveError, TooSlowError
+from serving.cascade import Gone, Outcome
+from serving.errors import InvalidInputError, NotServedError
+from serving.guard import Guard, described, not_there, to_json
 from serving.image import read_header
+from serving.metrics import Metrics
 from serving.modality import Modality
 from serving.openapi import openapi
 from serving.telemetry import Timings
@@ -33,28 +31,33 @@ from serving.text import check_text, kind_of
 # hundreds of megabytes while it is decoded.
 DIRECT_WORK = 2_500
 HEAVY_AT_ONCE = 2
-REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
 
-logger = logging.getLogger("sieve")
+
+class Served(Protocol):
+    """What there is to answer with."""
+
+    modalities: Mapping[str, Modality]
+    metrics: Metrics
 
 
 class Api:
-    """The endpoints over the modalities that are served. `modalities` is asked once a request, so it may come late."""
+    """The endpoints over what is served, which is asked for once a request, so it may come late."""
 
-    def __init__(self, modalities: Callable[[], Mapping[str, Modality]]) -> None:
-        self._modalities = modalities
+    def __init__(self, served: Callable[[], Served]) -> None:
+        self._served = served
+        self._guard = Guard(lambda: served().metrics)
         self._heavy: asyncio.Semaphore | None = None
 
     def app(self) -> Starlette:
         """The ASGI application."""
         app = Starlette(
-            exception_handlers={HTTPException: _http_error},
+            exception_handlers={HTTPException: not_there},
             routes=[
-                Route("/classify_text", self._guarded(self.classify_text), methods=["POST"]),
-                Route("/classify_texts", self._guarded(self.classify_texts), methods=["POST"]),
-                Route("/classify_image", self._guarded(self.classify_image), methods=["POST"]),
-                Route("/models", self._guarded(self.models), methods=["GET"]),
-                Route("/docs.json", lambda _: _json(openapi()), methods=["GET"]),
+                Route("/classify_text", self._guard.limited(self.classify_text), methods=["POST"]),
+                Route("/classify_texts", self._guard.limited(self.classify_texts), methods=["POST"]),
+                Route("/classify_image", self._guard.limited(self.classify_image), methods=["POST"]),
+                Route("/models", self._guard.free(self.models), methods=["GET"]),
+                Route("/docs.json", lambda _: to_json(openapi()), methods=["GET"]),
             ],
         )
         app.router.redirect_slashes = False
@@ -64,11 +67,12 @@ class Api:
         modality = self._modality("text")
         body = await json_object(request, {"text", "budget_ms"})
         text = check_text(wanted(body, "text"))
-        budget = Budget(timings.start_s, check_budget_ms(body.get("budget_ms")))
-        with timings.part("tokenise"):
-            ((item, expert_item),) = await self._prepared(modality, [text], len(text))
-        (outcome,) = await modality.cascade.classify([item], [expert_item], budget, timings)
-        return _answer(outcome, modality)
+        budget = _budget(request, timings, body.get("budget_ms"))
+        timings.end("read")
+        ((item, expert_item),) = await self._prepared(modality, [text], len(text))
+        timings.end("tokenise")
+        (outcome,) = await modality.cascade.classify([item], [expert_item], budget, timings, _hung_up(request))
+        return self._answer("text", modality, outcome)
 
     async def classify_texts(self, request: Request, timings: Timings) -> dict[str, Any]:
         modality = self._modality("text")
@@ -79,35 +83,37 @@ class Api:
             raise InvalidInputError(
                 "texts", f"must be a list of 1 to {MAX_TEXTS} strings, got {got}; send fewer or more"
             )
-        budget = Budget(timings.start_s, check_budget_ms(body.get("budget_ms")))
+        budget = _budget(request, timings, body.get("budget_ms"))
         answers: list[dict[str, Any]] = [{} for _ in texts]
         good: dict[int, str] = {}
         for place, text in enumerate(texts):
             try:
                 good[place] = check_text(text, f"texts[{place}]")
             except InvalidInputError as error:
-                answers[place] = {"error": _error(error)}
+                answers[place] = {"error": described(error)}
+        timings.end("read")
         if good:
-            with timings.part("tokenise"):
-                prepared = await self._prepared(modality, list(good.values()), sum(map(len, good.values())))
+            prepared = await self._prepared(modality, list(good.values()), sum(map(len, good.values())))
+            timings.end("tokenise")
             items, expert_items = zip(*prepared, strict=True)
-            outcomes = await modality.cascade.classify(items, expert_items, budget, timings)
+            outcomes = await modality.cascade.classify(items, expert_items, budget, timings, _hung_up(request))
             for place, outcome in zip(good, outcomes, strict=True):
-                answers[place] = _answer(outcome, modality)
+                answers[place] = self._answer("text", modality, outcome)
         return {"answers": answers}
 
     async def classify_image(self, request: Request, timings: Timings) -> dict[str, Any]:
         modality = self._modality("image")
         data, stated = await image_and_budget(request)
-        budget = Budget(timings.start_s, check_budget_ms(stated))
-        with timings.part("decode"):
-            image = read_header(data)
-            ((item, expert_item),) = await self._prepared(modality, [image], image.width * image.height // 100)
-        (outcome,) = await modality.cascade.classify([item], [expert_item], budget, timings)
-        return _answer(outcome, modality)
+        budget = _budget(request, timings, stated)
+        timings.end("read")
+        image = read_header(data)
+        ((item, expert_item),) = await self._prepared(modality, [image], image.width * image.height // 100)
+        timings.end("decode")
+        (outcome,) = await modality.cascade.classify([item], [expert_item], budget, timings, _hung_up(request))
+        return self._answer("image", modality, outcome)
 
     async def models(self, _request: Request, _timings: Timings) -> dict[str, Any]:
-        return {name: await modality.describe() for name, modality in self._modalities().items()}
+        return {name: await modality.describe() for name, modality in self._served().modalities.items()}
 
     async def _prepared(self, modality: Modality, contents: Sequence[Any], work: int) -> list[tuple[Any, Any]]:
         """Items of both stages. What takes long enough to hold others up goes to a thread, a few at a time.
@@ -122,7 +128,7 @@ class Api:
             return await asyncio.to_thread(lambda: [modality.prepare(content) for content in contents])
 
     def _modality(self, name: str) -> Modality:
-        modality = self._modalities().get(name)
+        modality = self._served().modalities.get(name)
         if modality is None:
             article = "an" if name == "image" else "a"
             raise NotServedError(
@@ -130,79 +136,37 @@ class Api:
             )
         return modality
 
-    def _guarded(
-        self, endpoint: Callable[[Request, Timings], Awaitable[dict[str, Any]]]
-    ) -> Callable[[Request], Awaitable[Response]]:
-        """Wrap an endpoint with the request id, the timings, and the errors that a client may see."""
-
-        async def guarded(request: Request) -> Response:
-            timings = Timings()
-            request_id = _request_id(request)
-            try:
-                body, status = await endpoint(request, timings), 200
-                if request.method == "POST":
-                    body["timings_ms"] = timings.as_dict()
-            except SieveError as error:
-                body, status = {"error": _error(error)}, _status(error)
-            except ClientDisconnect:
-                logger.info("request %s: the client hung up", request_id)
-                return Response(status_code=400)
-            except Exception:
-                logger.exception("request %s failed", request_id)
-                message = "the service failed on this request; its log has the cause under the request id"
-                body, status = {"error": {"field": None, "message": message}}, 500
-            body["request_id"] = request_id
-            headers = {"X-Request-Id": request_id, "Server-Timing": timings.header()}
-            return _json(body, status, headers)
-
-        return guarded
+    def _answer(self, name: str, modality: Modality, outcome: Outcome) -> dict[str, Any]:
+        metrics, answer = self._served().metrics, outcome.answer
+        metrics.answer(name, outcome.stage, outcome.degraded)
+        if outcome.escalated or outcome.degraded:
+            metrics.expert(name, modality.escalations.breaker.state(time.monotonic()), modality.escalations.waiting)
+        return {
+            "label": answer.label,
+            "confidence": answer.confidence,
+            "scores": dict(zip(modality.cascade.labels, answer.scores, strict=True)),
+            "stage": outcome.stage,
+            "escalated": outcome.escalated,
+            "degraded": outcome.degraded,
+            "models": {"screen": modality.screen_tag, "expert": modality.expert_tag},
+        }
 
 
-def _request_id(request: Request) -> str:
-    sent = request.headers.get("x-request-id", "")
-    return sent if REQUEST_ID.fullmatch(sent) else uuid.uuid4().hex
+def _budget(request: Request, timings: Timings, stated: Any) -> Budget:
+    """The budget of the body or of the header X-Budget-Ms, whichever is smaller; from the arrival on."""
+    budget_ms = check_budget_ms(stated)
+    header = request.headers.get("x-budget-ms")
+    if header is not None:
+        from_header = check_budget_ms(as_number(header, "X-Budget-Ms"), "X-Budget-Ms")
+        budget_ms = from_header if stated is None else min(budget_ms, from_header)
+    return Budget(timings.start_s, budget_ms)
 
 
-async def _http_error(request: Request, error: Exception) -> Response:
-    """Answer for what the router refuses: an address or a method that is not there."""
-    assert isinstance(error, HTTPException)
-    request_id = _request_id(request)
-    message = f"{request.method} {request.url.path}: {error.detail.lower()}; the addresses are listed at /docs.json"
-    body = {"error": {"field": None, "message": message}, "request_id": request_id}
-    return _json(body, error.status_code, {**(error.headers or {}), "X-Request-Id": request_id})
+def _hung_up(request: Request) -> Gone:
+    """Ends when the client closes its connection; the body has been read, so nothing else can come."""
 
+    async def gone() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
 
-def _json(body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    return Response(orjson.dumps(body), status, headers, media_type="application/json")
-
-
-def _answer(outcome: Outcome, modality: Modality) -> dict[str, Any]:
-    answer = outcome.answer
-    return {
-        "label": answer.label,
-        "confidence": answer.confidence,
-        "scores": dict(zip(modality.cascade.labels, answer.scores, strict=True)),
-        "stage": outcome.stage,
-        "escalated": outcome.escalated,
-        "degraded": outcome.degraded,
-        "models": {"screen": modality.screen_tag, "expert": modality.expert_tag},
-    }
-
-
-def _error(error: SieveError) -> dict[str, Any]:
-    if isinstance(error, InvalidInputError):
-        return {"field": error.field, "message": str(error)}
-    return {"field": None, "message": str(error)}
-
-
-def _status(error: SieveError) -> int:
-    match error:
-        case TooSlowError():
-            return 408
-        case MalformedError():
-            return 400
-        case InvalidInputError():
-            return 422
-        case NotServedError():
-            return 404
-    return 500
+    return gone

@@ -57,11 +57,11 @@ async def image_and_budget(request: Request) -> tuple[bytes, float | None]:
         form = await _form(request)
         try:
             _no_others(set(form), {"image", "budget_ms"}, "form")
-            return await _image_of(form), _number(form.get("budget_ms", stated))
+            return await _image_of(form), as_number(form.get("budget_ms", stated))
         finally:
             await form.close()
     if kind in ("image/jpeg", "image/png"):
-        return await _body(request, MAX_BYTES, "image"), _number(stated)
+        return await _body(request, MAX_BYTES, "image"), as_number(stated)
     raise MalformedError(
         "image",
         "must come as multipart/form-data with a file named image, or as a body of type image/jpeg or image/png, "
@@ -128,12 +128,13 @@ def _no_others(got: set[str], allowed: set[str], where: str) -> None:
         )
 
 
-def _number(stated: Any) -> float | None:
+def as_number(stated: Any, field: str = "budget_ms") -> float | None:
+    """A number that came as text; InvalidInputError when it is none."""
     if stated is None:
         return None
     try:
         return float(stated)
     except (TypeError, ValueError):
         raise InvalidInputError(
-            "budget_ms", "must be a positive number of milliseconds, got text that is no number; send digits"
+            field, "must be a positive number of milliseconds, got text that is no number; send digits"
         ) from None

@@ -1,4 +1,4 @@
-"""A circuit breaker in front of an expert: after failures in a row nobody waits for it, and now and then one call tries.
+"""A circuit breaker in front of an expert: after failures in a row nobody waits for it, and now and then a call tries.
 
 After Nygard, Release It! (2007). Own code, since the libraries that are kept (purgatory, pybreaker) guard a block of
 code with their own storage and locks, and here the caller must also ask whether a call would go through.

@@ -27,7 +27,7 @@ class CallTimes:
     def expected_ms(self, batch_size: int, length: int) -> float:
         """What a call of this shape is expected to take; 0 where nothing like it was ever called."""
         size, longest = _key(batch_size, length)
-        smaller = [ms for (s, l), ms in self._means.items() if s <= size and l <= longest]
+        smaller = [ms for key, ms in self._means.items() if key[0] <= size and key[1] <= longest]
         return self._means.get((size, longest), max(smaller, default=0.0))
 
     def not_asked(self, batch_size: int, length: int) -> None:

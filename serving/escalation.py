@@ -166,7 +166,7 @@ class Escalations:
             start += len(waiting.items)
             if not waiting.answer.done():
                 queue_ms = (begin - waiting.since_s) * 1e3
-                waiting.answer.set_result(Escalated(rows, queue_ms, took_ms - expert_ms, expert_ms))
+                waiting.answer.set_result(Escalated(rows, queue_ms, max(0.0, took_ms - expert_ms), expert_ms))
         return None
 
 

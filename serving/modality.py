@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -11,10 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from serving.artifact import Artifact, ImageSettings, TextSettings
-from serving.cascade import Cascade, Expert
+from serving.cascade import Cascade
 from serving.deferral import OperatingPoint
 from serving.drift import Drift, DriftMonitor
 from serving.errors import ArtifactError, StageError
+from serving.escalation import Call, Escalations
 from serving.image import ImageDecoder
 from serving.session import Session
 from serving.text import TextEncoder
@@ -22,8 +25,6 @@ from serving.text import TextEncoder
 Array = NDArray[Any]
 Logits = NDArray[np.float32]
 WARM_UP_BATCH_SIZES = (1, 2, 4, 8, 16, 32)
-# BentoML's batcher trains itself on about a dozen calls, one after the other, before it batches.
-WARM_UP_CALLS = 20
 WARM_UP_LIMIT_S = 30.0
 
 
@@ -39,8 +40,11 @@ class Modality:
     screen_tag: str
     expert_tag: str
     describe: Callable[[], Awaitable[dict[str, Any]]]
+    escalations: Escalations
     warm_up_expert: Callable[[], Awaitable[bool]]
-    """Call the expert as often as its batcher needs to learn from; False when it does not answer yet."""
+    """Ask the expert every batch size and length once, which also teaches how long it takes; False when it does not
+    answer yet.
+    """
 
 
 def preprocessor(artifact: Artifact) -> TextEncoder | ImageDecoder:
@@ -52,16 +56,17 @@ def preprocessor(artifact: Artifact) -> TextEncoder | ImageDecoder:
 
 
 def warm_up(session: Session, artifact: Artifact, preprocess: TextEncoder | ImageDecoder) -> None:
-    """Run every batch size once before the service says that it is ready."""
-    item = example_item(artifact.manifest.settings)
-    session.warm_up(*(preprocess.collate([item] * size) for size in WARM_UP_BATCH_SIZES))
+    """Run every batch size and length once before the service says that it is ready."""
+    for item in example_items(artifact.manifest.settings):
+        session.warm_up(*(preprocess.collate([item] * size) for size in WARM_UP_BATCH_SIZES))
 
 
-def example_item(settings: TextSettings | ImageSettings) -> Array:
-    """An item of the right shape: as many padding tokens as a longest text has (at most 64), or a black image."""
-    if isinstance(settings, TextSettings):
-        return np.full(min(settings.max_tokens, 64), settings.pad_token_id, dtype=np.int64)
-    return np.zeros((len(settings.mean), settings.height, settings.width), dtype=np.float32)
+def example_items(settings: TextSettings | ImageSettings) -> list[Array]:
+    """An item of every shape that takes its own time: texts of 8, 16, 32, … padding tokens, or a black image."""
+    if isinstance(settings, ImageSettings):
+        return [np.zeros((len(settings.mean), settings.height, settings.width), dtype=np.float32)]
+    lengths = [length for length in (8, 16, 32, 64, 128, 256) if length < settings.max_tokens]
+    return [np.full(length, settings.pad_token_id, dtype=np.int64) for length in (*lengths, settings.max_tokens)]
 
 
 def require_pair(screen: Artifact, expert: Artifact, point: OperatingPoint) -> None:
@@ -82,12 +87,12 @@ def open_modality(
     expert_tag: str,
     point: OperatingPoint,
     point_tag: str,
-    ask: Expert,
+    call: Call,
     ask_providers: Callable[[], Awaitable[Mapping[str, str]]],
     tell_drift: Callable[[Drift], None],
     threads: int = 1,
 ) -> Modality:
-    """Open a screen for this process, next to the manifest of the expert that `ask` reaches.
+    """Open a screen for this process, next to the manifest of the expert that `call` reaches.
 
     Raises ArtifactError when the two were not published together.
     """
@@ -97,6 +102,7 @@ def open_modality(
     same = _same_preprocessing(screen, expert)
     warm_up(session, screen, ours)
     monitor = DriftMonitor(point, tell_drift)
+    escalations = Escalations(call)
 
     def prepare(content: Any) -> tuple[Array, Array]:
         item = _prepared(ours, content)
@@ -112,14 +118,15 @@ def open_modality(
             "expert": _described(expert, expert_tag, expert_providers),
             "operating_point": {"tag": point_tag, "applies": applies, **_without_reference(point)},
             "drift": asdict(monitor.state()),
+            "breaker": escalations.breaker.state(time.monotonic()),
         }
 
     async def warm_up_expert() -> bool:
-        item = example_item(expert.manifest.settings)
         try:
             async with asyncio.timeout(WARM_UP_LIMIT_S):
-                for size in (*[1] * WARM_UP_CALLS, *WARM_UP_BATCH_SIZES):
-                    await ask([item] * size)
+                for item in example_items(expert.manifest.settings):
+                    for size in WARM_UP_BATCH_SIZES:
+                        await escalations.ask([item] * size, math.inf)
         except (StageError, TimeoutError):
             return False
         return True
@@ -127,7 +134,7 @@ def open_modality(
     cascade = Cascade(
         labels=screen.manifest.labels,
         screen=_screen(session, ours),
-        expert=ask,
+        expert=escalations.ask,
         point=point,
         observe=monitor.observe,
     )
@@ -137,6 +144,7 @@ def open_modality(
         screen_tag=screen_tag,
         expert_tag=expert_tag,
         describe=describe,
+        escalations=escalations,
         warm_up_expert=warm_up_expert,
     )
 

@@ -25,7 +25,7 @@ logger = logging.getLogger("sieve")
 
 
 class RemoteExpert:
-    """An expert behind `serving.expert_app`, at a URL as BentoML gives it: file:///path/to/socket, tcp://host:port, http.
+    """An expert behind `serving.expert_app`, at a URL as BentoML gives it: file:///path/to/socket, tcp:// or http://.
 
     A call whose connection broke is made once more: it changes nothing in the expert, so twice does no harm.
     """
@@ -75,7 +75,9 @@ class RemoteExpert:
         if self._session is None:
             place = urlparse(self._url)
             if place.scheme == "file":
-                connector: aiohttp.BaseConnector = aiohttp.UnixConnector(unquote(place.path), keepalive_timeout=KEEP_ALIVE_S)
+                connector: aiohttp.BaseConnector = aiohttp.UnixConnector(
+                    unquote(place.path), keepalive_timeout=KEEP_ALIVE_S
+                )
                 base = "http://expert"
             else:
                 connector = aiohttp.TCPConnector(keepalive_timeout=KEEP_ALIVE_S)

@@ -31,7 +31,11 @@ def unpack(message: bytes) -> list[Array]:
     try:
         described = orjson.loads(head)
         dtype, shapes = described["type"], [tuple(map(int, shape)) for shape in described["shapes"]]
-        if dtype not in TYPES or not 1 <= len(shapes) <= MAX_ARRAYS or any(size < 0 for shape in shapes for size in shape):
+        if (
+            dtype not in TYPES
+            or not 1 <= len(shapes) <= MAX_ARRAYS
+            or any(size < 0 for shape in shapes for size in shape)
+        ):
             raise ValueError
         values = np.frombuffer(data, dtype=dtype)
         sizes = [int(np.prod(shape)) for shape in shapes]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from serving.artifact import Artifact
-from serving.modality import example_item, preprocessor
+from serving.modality import example_items, preprocessor
 from serving.session import Session, gpu_present
 from tests.conftest import optimize
 
@@ -41,5 +41,5 @@ def test_the_expert_is_served_on_cuda(build: Path) -> None:
     served, reference = Session(artifact), Session(artifact, "cpu-fp32")
     assert served.variant == "gpu-fp16"
     assert served.provider_got == "CUDAExecutionProvider"
-    batch = preprocessor(artifact).collate([example_item(artifact.manifest.settings)] * 4)
+    batch = preprocessor(artifact).collate([example_items(artifact.manifest.settings)[0]] * 4)
     np.testing.assert_allclose(served.run(batch), reference.run(batch), atol=0.05)

@@ -13,6 +13,7 @@ import pytest
 from serving.budget import Budget
 from serving.cascade import Cascade, Outcome
 from serving.errors import StageDownError, StageRefusedError
+from serving.escalation import Escalated
 from serving.telemetry import Timings
 from tests.points import make_point
 
@@ -25,12 +26,13 @@ class Expert:
         self.calls: list[list[int]] = []
         self.seen: list[tuple[bool, bool]] = []
 
-    async def __call__(self, items: Sequence[Any]) -> Any:
+    async def __call__(self, items: Sequence[Any], deadline_s: float) -> Escalated:
         self.calls.append([int(item[0]) for item in items])
         if self.error:
             raise self.error
         await asyncio.sleep(self.delay_s)
-        return np.tile(np.array([0.0, 9.0], dtype=np.float32), (len(items), 1))
+        logits = np.tile(np.array([0.0, 9.0], dtype=np.float32), (len(items), 1))
+        return Escalated(logits, queue_ms=1.0, hop_ms=2.0, expert_ms=3.0)
 
 
 def screen(items: Sequence[Any]) -> Any:
@@ -84,6 +86,19 @@ def test_the_screens_answer_goes_out_degraded(expert: Expert, reason: str) -> No
     assert (sure.degraded, sure.escalated) == (None, False)
     assert (unsure.stage, unsure.escalated, unsure.degraded) == ("screen", True, reason)
     assert unsure.answer.label == "a"
+
+
+def test_a_caller_that_hung_up_is_not_waited_for() -> None:
+    expert = Expert(delay_s=5)
+    cascade = Cascade(labels=("a", "b"), screen=screen, expert=expert, point=make_point(threshold=0.9))
+    item = np.array([0])
+
+    async def hung_up() -> None:
+        await asyncio.sleep(0.02)
+
+    begin = time.monotonic()
+    asyncio.run(cascade.classify([item], [item], Budget(begin, 1000), Timings(), hung_up))
+    assert time.monotonic() - begin < 0.9
 
 
 def test_a_spent_budget_does_not_ask_the_expert() -> None:

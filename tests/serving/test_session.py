@@ -5,7 +5,7 @@ import pytest
 
 from serving.artifact import Artifact
 from serving.errors import ProviderError
-from serving.modality import example_item, preprocessor
+from serving.modality import example_items, preprocessor
 from serving.session import Session, check_pair, gpu_present
 from tests.conftest import TinyCascades
 
@@ -16,7 +16,7 @@ def test_logits_of_a_batch_are_those_of_its_items(tiny_cascades: TinyCascades, n
     artifact = Artifact.open(tiny_cascades.artifact(name, role))
     preprocess = preprocessor(artifact)
     session = Session(artifact, "cpu-fp32")
-    item = example_item(artifact.manifest.settings)
+    item = example_items(artifact.manifest.settings)[0]
     items = [item, np.roll(item, 3), item * 0 + 1]
     together = session.run(preprocess.collate(items))
     assert together.shape == (3, len(artifact.manifest.labels))
