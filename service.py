@@ -1,4 +1,4 @@
-"""The BentoML services, wiring only: two experts behind batchable APIs, and the Cascade, the API in front of them.
+"""The BentoML services, wiring only: two experts, and the Cascade, the API in front of them.
 
 Which cascades are served is an argument of BentoML: `bentoml serve --arg text=sms-risk --arg image=`. `bentoml build`
 keeps the arguments in the Bento. An empty name leaves a modality out.
@@ -7,13 +7,14 @@ keeps the arguments in the Bento. An empty name leaves a modality out.
 import asyncio
 import gc
 import logging
+import os
 import re
 import typing as t
 from pathlib import Path
 
 import aiohttp
 import bentoml
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from serving.api import Api
 from serving.artifact import Artifact
@@ -23,20 +24,29 @@ from serving.drift import Drift
 from serving.errors import SieveError
 from serving.escalation import MAX_BATCH_SIZE
 from serving.expert_app import expert_app
-from serving.metrics import Metrics
+from serving.fast_path import FastPath
+from serving.metrics import Metrics, batch_sizes
 from serving.modality import Modality, open_modality, preprocessor, require_pair, warm_up
 from serving.remote import RemoteExpert
 from serving.session import Session
 
 
 class Cascades(BaseModel, extra="forbid"):
-    """Names of the cascades; NAME-screen, NAME-expert and NAME-operating-point are looked up in the model store."""
+    """Names of the cascades; NAME-screen, NAME-expert and NAME-operating-point are looked up in the model store.
+
+    `max_batch_size`: items of one call to an expert.
+    """
 
     text: str = "demo-text"
     image: str = "demo-image"
+    max_batch_size: int = Field(default=MAX_BATCH_SIZE, ge=1, le=MAX_BATCH_SIZE)
 
 
 NAMES = bentoml.use_arguments(Cascades)
+
+# Three spans a request are made even where nobody collects them; who does names a place to send them to.
+if not any(name.startswith("OTEL_EXPORTER_OTLP") for name in os.environ):
+    os.environ.setdefault("OTEL_SDK_DISABLED", "true")
 
 # BentoML keeps a timer and the request's context alive for this long. Slow uploads need more than any budget.
 API_TRAFFIC = {"timeout": 10}
@@ -91,11 +101,13 @@ class Expert:
         self.preprocess = preprocessor(artifact)
         self.session = Session(artifact)
         warm_up(self.session, artifact, self.preprocess)
+        self.count_batch = batch_sizes()
         logging.getLogger("bentoml._internal.server.http_app").addFilter(_not_shed)
         settle()
 
     def run(self, items: t.Sequence[t.Any]) -> t.Any:
         """Prepared items -> logits float32 [items, labels]."""
+        self.count_batch(len(items))
         return self.session.run(self.preprocess.collate(items))
 
     # max_latency_ms is not a batch window: beyond it the batcher sheds, and the caller degrades. No budget is longer.
@@ -172,6 +184,11 @@ class Cascade:
         """Ready once every expert has answered: BentoML's batcher learns from its first calls how long one takes."""
         if not self._warm:
             self._warm = all(await asyncio.gather(*(m.warm_up_expert() for m in self.modalities.values())))
+            if self._warm:
+                # BentoML's own application, which it gives every service for calls to itself.
+                app = self.to_async.app  # type: ignore[attr-defined]
+                app.middleware_stack = FastPath(app.middleware_stack, API.posts)
+                settle()
         return self._warm
 
     @bentoml.on_deployment
@@ -180,7 +197,7 @@ class Cascade:
         """Before any worker starts: what cannot be served ends `bentoml serve` with one sentence."""
         if not (NAMES.text or NAMES.image):
             raise SystemExit("nothing to serve: give a name with --arg text=NAME, --arg image=NAME, or both")
-        for kind, name in ((kind, name) for kind, name in NAMES.model_dump().items() if name):
+        for kind, name in ((kind, name) for kind, name in (("text", NAMES.text), ("image", NAMES.image)) if name):
             screen, expert = (opened(stored(name, role).resolve()) for role in ("screen", "expert"))
             got = screen.manifest.settings.kind
             if got != kind:
@@ -224,6 +241,7 @@ def modality(
         call=RemoteExpert(remote.to_async.url, str(expert.tag)),
         ask_providers=providers_of(remote),
         tell_drift=tell_drift,
+        max_batch_size=NAMES.max_batch_size,
     )
 
 

@@ -18,23 +18,26 @@ NORMAL_SHARE = 0.9
 class AdaptiveLimit:
     """A limit on requests in flight, from `lowest` to `highest`; `observe` moves it.
 
-    `tolerance`: how many times the usual time is still no sign of a queue. `headroom`: what it tries to grow by.
+    `tolerance`: how many times the usual time is still no sign of a queue; and below `harmless_ms`, less than half of
+    the default budget, a queue does no harm. `headroom`: what it tries to grow by.
     """
 
     def __init__(
         self,
         *,
-        initial: float = 32,
+        initial: float = 128,
         lowest: float = 8,
-        highest: float = 512,
+        highest: float = 256,
         tolerance: float = 1.5,
+        harmless_ms: float = 20,
         headroom: float = 4,
         smoothing: float = 0.2,
         window: int = 600,
     ) -> None:
         self.value = float(initial)
         self._lowest, self._highest = lowest, highest
-        self._tolerance, self._headroom, self._smoothing = tolerance, headroom, smoothing
+        self._tolerance, self._harmless_ms = tolerance, harmless_ms
+        self._headroom, self._smoothing = headroom, smoothing
         self._weight = 2 / (window + 1)
         self._usual_ms: float | None = None
 
@@ -48,7 +51,8 @@ class AdaptiveLimit:
             self._usual_ms *= 0.95
         if in_flight < self.value / 2:
             return  # too little goes on to learn anything of the limit
-        gradient = max(0.5, min(1.0, self._tolerance * self._usual_ms / took_ms))
+        fine_ms = max(self._tolerance * self._usual_ms, self._harmless_ms)
+        gradient = max(0.5, min(1.0, fine_ms / took_ms))
         wanted = self.value * gradient + self._headroom
         moved = self.value + self._smoothing * (wanted - self.value)
         self.value = min(self._highest, max(self._lowest, moved))

@@ -47,15 +47,16 @@ class Api:
         self._served = served
         self._guard = Guard(lambda: served().metrics)
         self._heavy: asyncio.Semaphore | None = None
+        endpoints = (self.classify_text, self.classify_texts, self.classify_image)
+        self.posts = {f"/{endpoint.__name__}": self._guard.limited(endpoint) for endpoint in endpoints}
+        """What is POSTed where; see `serving.fast_path`."""
 
     def app(self) -> Starlette:
         """The ASGI application."""
         app = Starlette(
             exception_handlers={HTTPException: not_there},
             routes=[
-                Route("/classify_text", self._guard.limited(self.classify_text), methods=["POST"]),
-                Route("/classify_texts", self._guard.limited(self.classify_texts), methods=["POST"]),
-                Route("/classify_image", self._guard.limited(self.classify_image), methods=["POST"]),
+                *(Route(path, handler, methods=["POST"]) for path, handler in self.posts.items()),
                 Route("/models", self._guard.free(self.models), methods=["GET"]),
                 Route("/docs.json", lambda _: to_json(openapi()), methods=["GET"]),
             ],

@@ -61,9 +61,14 @@ class Escalations:
     """
 
     def __init__(
-        self, call: Call, *, breaker: CircuitBreaker | None = None, clock: Callable[[], float] = time.monotonic
+        self,
+        call: Call,
+        *,
+        max_batch_size: int = MAX_BATCH_SIZE,
+        breaker: CircuitBreaker | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._call, self._clock = call, clock
+        self._call, self._most, self._clock = call, max_batch_size, clock
         self.breaker = breaker or CircuitBreaker()
         self.times = CallTimes()
         self._waiting: deque[_Waiting] = deque()
@@ -80,8 +85,8 @@ class Escalations:
         Raises StageLateError when that cannot be kept, and what the call raises. Cancelling takes the items out of
         the queue.
         """
-        if len(items) > MAX_BATCH_SIZE:
-            chunks = [items[start : start + MAX_BATCH_SIZE] for start in range(0, len(items), MAX_BATCH_SIZE)]
+        if len(items) > self._most:
+            chunks = [items[start : start + self._most] for start in range(0, len(items), self._most)]
             return _together(await asyncio.gather(*(self.ask(chunk, deadline_s) for chunk in chunks)))
         now = self._clock()
         if self.breaker.would_refuse(now):
@@ -100,9 +105,9 @@ class Escalations:
         """Until an answer to a new escalation: a call must end, those ahead must go, and then its own call."""
         free_s = 0.0 if len(self._ends_s) < CALLS_IN_FLIGHT else max(0.0, min(self._ends_s.values()) - now)
         ahead = sum(len(w.items) for w in self._waiting)
-        calls_ahead = ahead // MAX_BATCH_SIZE
-        ahead_ms = calls_ahead * self.times.expected_ms(MAX_BATCH_SIZE, length)
-        own = min(MAX_BATCH_SIZE, ahead % MAX_BATCH_SIZE + size)
+        calls_ahead = ahead // self._most
+        ahead_ms = calls_ahead * self.times.expected_ms(self._most, length)
+        own = min(self._most, ahead % self._most + size)
         return free_s + (ahead_ms + self.times.expected_ms(own, length)) / 1e3
 
     def _send_waiting(self) -> None:
@@ -129,7 +134,7 @@ class Escalations:
             if now + self.times.expected_ms(len(waiting.items), waiting.length) / 1e3 > waiting.deadline_s:
                 waiting.answer.set_exception(StageLateError("the expert is expected to take longer than is left"))
                 continue
-            fits = size + len(waiting.items) <= MAX_BATCH_SIZE
+            fits = size + len(waiting.items) <= self._most
             if fits and (not batch or _like(waiting.length, batch[0].length)):
                 batch.append(waiting)
                 size, length = size + len(waiting.items), max(length, waiting.length)

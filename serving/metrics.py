@@ -34,6 +34,14 @@ LATENCY_BUCKETS_S = (
 BREAKER_STATES: dict[State, int] = {"closed": 0, "half-open": 1, "open": 2}
 
 
+def batch_sizes() -> Callable[[int], None]:
+    """A function that counts a batch of the expert in whose process it is made."""
+    from prometheus_client import Histogram
+
+    sizes = Histogram("sieve_expert_batch_size", "Items of one run of an expert", buckets=(1, 2, 4, 8, 16, 32))
+    return sizes.observe
+
+
 class Metrics:
     """All of them; every method takes what happened and sets what it says."""
 

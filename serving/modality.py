@@ -17,7 +17,7 @@ from serving.cascade import Cascade
 from serving.deferral import OperatingPoint
 from serving.drift import Drift, DriftMonitor
 from serving.errors import ArtifactError, StageError
-from serving.escalation import Call, Escalations
+from serving.escalation import MAX_BATCH_SIZE, Call, Escalations
 from serving.image import ImageDecoder
 from serving.session import Session
 from serving.text import TextEncoder
@@ -90,6 +90,7 @@ def open_modality(
     call: Call,
     ask_providers: Callable[[], Awaitable[Mapping[str, str]]],
     tell_drift: Callable[[Drift], None],
+    max_batch_size: int = MAX_BATCH_SIZE,
     threads: int = 1,
 ) -> Modality:
     """Open a screen for this process, next to the manifest of the expert that `call` reaches.
@@ -102,7 +103,7 @@ def open_modality(
     same = _same_preprocessing(screen, expert)
     warm_up(session, screen, ours)
     monitor = DriftMonitor(point, tell_drift)
-    escalations = Escalations(call)
+    escalations = Escalations(call, max_batch_size=max_batch_size)
 
     def prepare(content: Any) -> tuple[Array, Array]:
         item = _prepared(ours, content)
@@ -125,7 +126,7 @@ def open_modality(
         try:
             async with asyncio.timeout(WARM_UP_LIMIT_S):
                 for item in example_items(expert.manifest.settings):
-                    for size in WARM_UP_BATCH_SIZES:
+                    for size in (size for size in WARM_UP_BATCH_SIZES if size <= max_batch_size):
                         await escalations.ask([item] * size, math.inf)
         except (StageError, TimeoutError):
             return False
