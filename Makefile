@@ -6,7 +6,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 # No usage statistics leave this machine unless they are asked for.
 export BENTOML_DO_NOT_TRACK ?= True
 
-.PHONY: help demo serve test test-slow test-gpu lint types check clean sms-risk cifar10 tables examples
+.PHONY: help bench demo serve test test-slow test-gpu lint types check clean sms-risk cifar10 tables examples
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -58,6 +58,10 @@ tables: .venv/.installed ## README's tables from the measured recipes' reports
 # Serve the demo, send README's curl lines, and write the answers below them.
 examples: .venv/.installed ## README's answers from a served demo
 	$(BIN)/python docs/readme.py examples
+
+# Needs wrk and the demo's models.
+bench: .venv/.installed ## the hot path against the model alone and FastAPI (needs wrk): build/bench.json
+	$(BIN)/python -m benchmarks.hot_path
 
 clean: ## remove what was built
 	rm -rf build

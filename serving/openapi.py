@@ -7,6 +7,8 @@ from typing import Any
 from pydantic import BaseModel, Field
 from pydantic.json_schema import models_json_schema
 
+from serving.admission import PRIORITIES
+
 _REF = "#/components/schemas/{model}"
 
 
@@ -29,6 +31,7 @@ class ErrorDetail(BaseModel):
 
     field: str | None
     message: str
+    reason: str | None = Field(default=None, description="overloaded, where the request was refused because of load")
 
 
 class Classification(BaseModel):
@@ -90,9 +93,7 @@ def openapi() -> dict[str, Any]:
         "/classify_image": _post(image_body, ClassificationAnswer, "Classify one JPEG or PNG image"),
         "/models": {"get": {"summary": "The models that answer, and how", "responses": {"200": {"description": "OK"}}}},
     }
-    paths["/classify_image"]["post"]["parameters"] = [
-        {"name": "budget_ms", "in": "query", "required": False, "schema": {"type": "number"}}
-    ]
+    paths["/classify_image"]["post"]["parameters"].append(_parameter("budget_ms", "query", {"type": "number"}))
     return {
         "openapi": "3.1.0",
         "info": {"title": "Sieve", "version": "1", "description": "A screen answers, an expert is asked when unsure."},
@@ -106,17 +107,30 @@ def _content(model: type[BaseModel]) -> dict[str, Any]:
     return {"application/json": {"schema": {"$ref": _REF.format(model=model.__name__)}}}
 
 
+def _parameter(name: str, place: str, schema: dict[str, Any]) -> dict[str, Any]:
+    return {"name": name, "in": place, "required": False, "schema": schema}
+
+
 def _post(body: dict[str, Any], answer: type[BaseModel], summary: str) -> dict[str, Any]:
     problem = {"description": "Wrong input: what, why, and what to do", "content": _content(Problem)}
     return {
         "post": {
             "summary": summary,
+            "parameters": [
+                _parameter("X-Budget-Ms", "header", {"type": "number"}),
+                _parameter("X-Priority", "header", {"type": "string", "enum": list(PRIORITIES)}),
+                _parameter("X-Request-Id", "header", {"type": "string"}),
+            ],
             "requestBody": {"required": True, "content": body},
             "responses": {
                 "200": {"description": "OK", "content": _content(answer)},
                 "400": problem,
                 "404": problem,
                 "422": problem,
+                "503": {
+                    **problem,
+                    "description": "Too many are in flight; Retry-After says when to come back",
+                },
             },
         }
     }

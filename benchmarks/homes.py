@@ -1,0 +1,60 @@
+"""Model stores for measuring: copies of a published cascade whose operating point, or whose graphs, are others."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import bentoml
+import onnx
+from onnx import TensorProto, helper
+
+from serving.artifact import MANIFEST, OPERATING_POINT, Artifact, sha256_of, write_json
+
+ROLES = ("screen", "expert", "operating-point")
+ALWAYS, NEVER = 1.1, 0.0
+"""Thresholds at which everything, or nothing, escalates."""
+
+
+def make_home(home: Path, cascade: str, *, threshold: float, empty: tuple[str, ...] = ()) -> Path:
+    """A BentoML home with a copy of `cascade`; the roles in `empty` have a graph that does next to nothing."""
+    folders = {}
+    for role in ROLES:
+        stored = bentoml.models.get(f"{cascade}-{role}:latest")
+        target = home / "models" / f"{cascade}-{role}" / str(stored.tag.version)
+        shutil.copytree(stored.path, target)
+        (target.parent / "latest").write_text(str(stored.tag.version))
+        folders[role] = target
+    for role in empty:
+        _empty(folders[role])
+    point = json.loads((folders["operating-point"] / OPERATING_POINT).read_text())
+    digests = {f"{role}_digest": Artifact.open(folders[role]).digest for role in ("screen", "expert")}
+    write_json(folders["operating-point"] / OPERATING_POINT, {**point, **digests, "threshold": threshold})
+    return home
+
+
+def _empty(folder: Path) -> None:
+    manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text())
+    for variant in manifest["variants"].values():
+        path = folder / variant["file"]
+        onnx.save(_nothing(onnx.load(path), len(manifest["labels"])), path)
+        variant["sha256"] = manifest["files"][variant["file"]] = sha256_of(path)
+        variant["size_bytes"] = path.stat().st_size
+    write_json(folder / MANIFEST, manifest)
+
+
+def _nothing(model: onnx.ModelProto, labels: int) -> onnx.ModelProto:
+    """A graph with the inputs and the output of `model` that adds up the first input and spreads it over the labels."""
+    first = model.graph.input[0].name
+    weights = helper.make_tensor("weights", TensorProto.FLOAT, [1, labels], [1e-6 * place for place in range(labels)])
+    axes = helper.make_tensor("axes", TensorProto.INT64, [1], [1])
+    nodes = [
+        helper.make_node("Cast", [first], ["floats"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceSum", ["floats", "axes"], ["sums"], keepdims=1),
+        helper.make_node("MatMul", ["sums", "weights"], ["logits"]),
+    ]
+    output = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch_size", labels])
+    graph = helper.make_graph(nodes, "nothing", list(model.graph.input), [output], [weights, axes])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)

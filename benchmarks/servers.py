@@ -1,0 +1,83 @@
+"""Servers to measure, each in a process group of its own and ended by its id."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import httpx
+import psutil
+
+ROOT = Path(__file__).parent.parent
+START_LIMIT_S = 120
+
+
+class Running:
+    """A server that is ready: its address and its processes."""
+
+    def __init__(self, url: str, process: psutil.Process) -> None:
+        self.url, self.process = url, process
+
+    def rss_bytes(self, named: str) -> int:
+        """Resident memory of the child whose command line holds `named`."""
+        (child,) = [c for c in self.process.children(recursive=True) if named in " ".join(c.cmdline())]
+        return int(child.memory_info().rss)
+
+
+@contextlib.contextmanager
+def running(line: list[str], environment: Mapping[str, str], ready: str, log: Path) -> Iterator[Running]:
+    """Start `line` with --port and --host added, wait until `ready` answers, and end it afterwards."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    whole = [sys.executable, "-m", *line, "--host", "127.0.0.1", "--port", str(port)]
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            whole, cwd=ROOT, env={**os.environ, **environment}, stdout=output, stderr=output, start_new_session=True
+        )
+    url = f"http://127.0.0.1:{port}"
+    try:
+        _wait(f"{url}{ready}", process, log)
+        yield Running(url, psutil.Process(process.pid))
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def sieve(home: Path, cascade: str) -> contextlib.AbstractContextManager[Running]:
+    """`bentoml serve` with a text cascade of the store `home`."""
+    line = ["bentoml", "serve", "--arg", f"text={cascade}", "--arg", "image="]
+    environment = {"BENTOML_HOME": str(home), "BENTOML_DO_NOT_TRACK": "True"}
+    return running(line, environment, "/readyz", home / "log")
+
+
+def fastapi(
+    folder: Path, model: Path, tokenizer: Path, labels: tuple[str, ...]
+) -> contextlib.AbstractContextManager[Running]:
+    """The FastAPI baseline around one graph."""
+    line = ["uvicorn", "loadtest.baselines.fastapi_app:app", "--no-access-log"]
+    environment = {"MODEL": str(model), "TOKENIZER": str(tokenizer), "LABELS": ",".join(labels)}
+    return running(line, environment, "/openapi.json", folder / "fastapi.log")
+
+
+def _wait(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    limit = time.monotonic() + START_LIMIT_S
+    while time.monotonic() < limit:
+        if process.poll() is not None:
+            raise SystemExit(f"the server ended with status {process.returncode}; {log} says why")
+        with contextlib.suppress(httpx.TransportError):
+            if httpx.get(url, timeout=5).status_code == 200:
+                return
+        time.sleep(0.3)
+    raise SystemExit(f"the server was not ready after {START_LIMIT_S} s; {log} says why")

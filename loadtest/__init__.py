@@ -1,0 +1,1 @@
+"""Load tests: see HTTP only, and import nothing of the service."""
