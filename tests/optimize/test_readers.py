@@ -147,4 +147,4 @@ def test_without_a_network_a_hub_gives_one_error_and_nothing_half_written(
     assert done.stderr.count("\n") == 1, done.stderr
     assert time.monotonic() - begin < 90, "it does not try for minutes"
     left = [path.name for path in (tmp_path / "build").rglob("*") if path.is_file()]
-    assert set(left) <= {"data.json"}
+    assert set(left) <= {"data.json", ".lock"}

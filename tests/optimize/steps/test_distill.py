@@ -66,7 +66,7 @@ def test_a_student_that_cannot_be_made_is_refused(text_build: Build, image_build
 
 
 def test_the_student_learned_and_the_control_stands_beside_it(build: Build) -> None:
-    holdout = build.prepared("holdout")
+    holdout = build.preparer.prepare(build.splits.holdout)
 
     def accuracy(model: Any) -> float:
         return float((predict(model, holdout, build.preparer).argmax(axis=1) == holdout.targets).mean())

@@ -31,7 +31,7 @@ def axes(path: Path) -> dict[str, list[Any]]:
 @pytest.mark.parametrize("role", ["expert", "screen"])
 def test_the_graph_says_what_the_checkpoint_says_for_every_shape(build: Build, role: str) -> None:
     model = load_model(build.checkpoint_of(role).path, build.recipe.task)
-    items = build.prepared("holdout").items
+    items = build.preparer.prepare(build.splits.holdout).items
     for size in (1, 3, 8):
         inputs = build.preparer.collate(items[:size])
         got = run(result(build, f"{role}/export").path, inputs)

@@ -12,7 +12,7 @@ from tests.optimize.conftest import result
 
 
 def test_the_teacher_is_better_than_the_checkpoint_it_came_from(build: Build) -> None:
-    holdout = build.prepared("holdout")
+    holdout = build.preparer.prepare(build.splits.holdout)
     before, after = (
         (
             predict(load_model(folder, build.recipe.task), holdout, build.preparer).argmax(axis=1) == holdout.targets

@@ -27,7 +27,7 @@ def test_a_fused_bert_has_fewer_operators_and_says_the_same(text_build: Build, t
     before, after = operators(source), operators(path)
     assert after.total() < before.total() / 2
     assert after["SkipLayerNormalization"] == 2 * config.num_hidden_layers
-    inputs = text_build.preparer.collate(text_build.prepared("holdout").items[:8])
+    inputs = text_build.preparer.collate(text_build.preparer.prepare(text_build.splits.holdout).items[:8])
     np.testing.assert_allclose(run(path, inputs), run(source, inputs), atol=1e-4)
 
 
@@ -35,7 +35,7 @@ def test_half_precision_of_a_bert(text_build: Build, tmp_path: Path) -> None:
     source = result(text_build, "expert/export").path
     config = load_model(text_build.teacher.path, "text").config
     path = fuse(source, config, FuseConfig(precision="fp16"), tmp_path / "half.onnx")
-    check_half(source, path, text_build.preparer.collate(text_build.prepared("holdout").items[:8]))
+    check_half(source, path, text_build.preparer.collate(text_build.preparer.prepare(text_build.splits.holdout).items[:8]))
 
 
 def test_half_precision_of_a_resnet(tmp_path: Path) -> None:

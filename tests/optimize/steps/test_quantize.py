@@ -34,7 +34,7 @@ def test_a_bert_multiplies_in_integers(text_build: Build, tmp_path: Path, role: 
     # Four of the attention and two of the feed-forward of each layer, then the pooler and the head.
     assert operators(path)["MatMulInteger"] == 6 * layers + 2
     assert path.stat().st_size < source.stat().st_size
-    inputs = text_build.preparer.collate(text_build.prepared("holdout").items[:32])
+    inputs = text_build.preparer.collate(text_build.preparer.prepare(text_build.splits.holdout).items[:32])
     agreement = (run(path, inputs).argmax(axis=1) == run(source, inputs).argmax(axis=1)).mean()
     assert agreement > 0.9
     assert axes(path) == axes(source)
@@ -51,7 +51,7 @@ def test_a_resnet_convolves_in_integers(image_build: Build, tmp_path: Path) -> N
     assert onnx.TensorProto.INT8 in types.values(), "weights lie in the file as int8"
     points = [types[n.input[2]] for n in onnx.load(path).graph.node if n.op_type == "QuantizeLinear"]
     assert set(points) == {onnx.TensorProto.UINT8}, "activations are uint8, VNNI's fast pair"
-    holdout = image_build.prepared("holdout")
+    holdout = image_build.preparer.prepare(image_build.splits.holdout)
     inputs = image_build.preparer.collate(holdout.items)
     ours, theirs = ((run(p, inputs).argmax(axis=1) == holdout.targets).mean() for p in (path, plain))
     assert abs(ours - theirs) < 0.06
