@@ -7,7 +7,6 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import bentoml
 import onnx
 from onnx import TensorProto, helper
 
@@ -18,14 +17,18 @@ ALWAYS, NEVER = 1.1, 0.0
 """Thresholds at which everything, or nothing, escalates."""
 
 
-def make_home(home: Path, cascade: str, *, threshold: float, empty: tuple[str, ...] = ()) -> Path:
-    """A BentoML home with a copy of `cascade`; the roles in `empty` have a graph that does next to nothing."""
+def make_home(home: Path, models: Path, cascade: str, *, threshold: float, empty: tuple[str, ...] = ()) -> Path:
+    """A BentoML home with a copy of `cascade` from the model store `models`, and with this threshold.
+
+    The roles in `empty` have a graph that does next to nothing.
+    """
     folders = {}
     for role in ROLES:
-        stored = bentoml.models.get(f"{cascade}-{role}:latest")
-        target = home / "models" / f"{cascade}-{role}" / str(stored.tag.version)
-        shutil.copytree(stored.path, target)
-        (target.parent / "latest").write_text(str(stored.tag.version))
+        stored = models / f"{cascade}-{role}"
+        version = (stored / "latest").read_text().strip()
+        target = home / "models" / f"{cascade}-{role}" / version
+        shutil.copytree(stored / version, target)
+        (target.parent / "latest").write_text(version)
         folders[role] = target
     for role in empty:
         _empty(folders[role])

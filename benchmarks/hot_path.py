@@ -40,15 +40,15 @@ CONNECTIONS = (1, 8, 32)
 ROUNDS, SECONDS = 3, 4.0
 TOKENS = 32
 BUDGET_MS = 50.0
+WORDS = ("my", "card", "was", "charged", "again", "and", "nobody", "can", "tell", "me", "why")
 OUTPUT = Path("build") / "bench.json"
 
 Figures = dict[str, Any]
 
 
 def main() -> int:
-    expert, screen = (
-        Artifact.open(Path(bentoml.models.get(f"{CASCADE}-{r}:latest").path)) for r in ("expert", "screen")
-    )
+    stored = [Path(bentoml.models.get(f"{CASCADE}-{role}:latest").path) for role in ("expert", "screen")]
+    expert, screen = (Artifact.open(folder) for folder in stored)
     text = text_of(TOKENS, expert)
     patient, body = {"text": text, "budget_ms": 1000}, {"text": text, "budget_ms": BUDGET_MS}
     with tempfile.TemporaryDirectory(prefix="sieve-bench-") as name, contextlib.ExitStack() as stack:
@@ -56,7 +56,7 @@ def main() -> int:
 
         def served(label: str, threshold: float, *empty: str) -> Running:
             console.print(f"starting {label}")
-            home = make_home(folder / label, CASCADE, threshold=threshold, empty=empty)
+            home = make_home(folder / label, stored[0].parent.parent, CASCADE, threshold=threshold, empty=empty)
             return stack.enter_context(sieve(home, CASCADE))
 
         servers = {
@@ -91,21 +91,15 @@ def main() -> int:
 def text_of(tokens: int, artifact: Artifact) -> str:
     """A text that the artifact's tokeniser cuts into exactly so many tokens."""
     encode = preprocessor(artifact).encode  # type: ignore[union-attr]
-    words = [
+    text = ""
+    for word in [
         "my",
         "card",
         "was",
         "charged",
         "again",
-        "for",
-        "the",
-        "same",
-        "order",
         "and",
         "nobody",
-        "at",
-        "the",
-        "bank",
         "can",
         "tell",
         "me",
@@ -113,10 +107,13 @@ def text_of(tokens: int, artifact: Artifact) -> str:
         "it",
         "is",
         "so",
-    ]
-    text = ""
+    ] * tokens:
+        longer = f"{text} {WORDS[place % len(WORDS)]}".strip()
+        if len(encode(longer)) > tokens:
+            break
+        text = longer
     while len(encode(text)) < tokens:
-        text = f"{text} {words[len(text.split()) % len(words)]}".strip()
+        text += "."  # one token each
     assert len(encode(text)) == tokens
     return text
 

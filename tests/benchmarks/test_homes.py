@@ -1,0 +1,46 @@
+"""Model stores for measuring: what is changed in them, and that they can be served."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.homes import ALWAYS, NEVER, make_home
+from benchmarks.hot_path import text_of
+from serving.artifact import Artifact
+from serving.deferral import OperatingPoint
+from serving.modality import example_items, preprocessor, require_pair
+from serving.session import Session
+from tests.conftest import ROOT, TinyCascades
+from tests.server import serve
+
+
+def only(home: Path, name: str) -> Path:
+    (folder,) = [path for path in (home / "models" / name).iterdir() if path.is_dir()]
+    return folder
+
+
+@pytest.mark.parametrize(("threshold", "stage"), [(ALWAYS, "expert"), (NEVER, "screen")])
+def test_a_home_is_served_with_its_threshold(
+    tiny_cascades: TinyCascades, tmp_path: Path, threshold: float, stage: str
+) -> None:
+    models = tiny_cascades.home / "models"
+    home = make_home(tmp_path / "home", models, "tiny-text", threshold=threshold, empty=("screen", "expert"))
+    screen, expert = (Artifact.open(only(home, f"tiny-text-{role}")) for role in ("screen", "expert"))
+    require_pair(screen, expert, OperatingPoint.read(only(home, "tiny-text-operating-point")))
+    for variant in screen.manifest.variants:
+        batch = preprocessor(screen).collate([example_items(screen.manifest.settings)[0]] * 3)
+        logits = Session(screen, variant).run(batch)
+        assert logits.shape == (3, len(screen.manifest.labels))
+        assert np.isfinite(logits).all()
+    arguments = ("--arg", "text=tiny-text", "--arg", "image=")
+    with serve(*arguments, home=home, folder=ROOT, log=tmp_path / "log") as server, server.client() as client:
+        answer = client.post("/classify_text", json={"text": "hello", "budget_ms": 1000}).json()
+    assert answer["stage"] == stage
+
+
+def test_a_text_has_as_many_tokens_as_asked(tiny_cascades: TinyCascades) -> None:
+    artifact = Artifact.open(tiny_cascades.artifact("tiny-text", "screen"))
+    assert len(preprocessor(artifact).encode(text_of(20, artifact))) == 20
