@@ -92,22 +92,7 @@ def text_of(tokens: int, artifact: Artifact) -> str:
     """A text that the artifact's tokeniser cuts into exactly so many tokens."""
     encode = preprocessor(artifact).encode  # type: ignore[union-attr]
     text = ""
-    for word in [
-        "my",
-        "card",
-        "was",
-        "charged",
-        "again",
-        "and",
-        "nobody",
-        "can",
-        "tell",
-        "me",
-        "why",
-        "it",
-        "is",
-        "so",
-    ] * tokens:
+    for place in range(tokens):
         longer = f"{text} {WORDS[place % len(WORDS)]}".strip()
         if len(encode(longer)) > tokens:
             break
