@@ -23,8 +23,8 @@ from serving.deferral import OperatingPoint
 from serving.drift import Drift
 from serving.errors import SieveError
 from serving.escalation import MAX_BATCH_SIZE
-from serving.expert_app import expert_app
-from serving.fast_path import FastPath
+from serving.expert_app import expert_app, infer_endpoint
+from serving.fast_path import FastPath, Handler
 from serving.metrics import Metrics, batch_sizes
 from serving.modality import Modality, open_modality, preprocessor, require_pair, warm_up
 from serving.remote import RemoteExpert
@@ -102,6 +102,7 @@ class Expert:
         self.session = Session(artifact)
         warm_up(self.session, artifact, self.preprocess)
         self.count_batch = batch_sizes()
+        self._shortened = False
         logging.getLogger("bentoml._internal.server.http_app").addFilter(_not_shed)
         settle()
 
@@ -116,6 +117,13 @@ class Expert:
         """Prepared items -> logits float32 [labels] of each."""
         return list(self.run(items))
 
+    async def __is_ready__(self) -> bool:
+        """Ready once it is there; the first to ask finds the short way to /infer open."""
+        if not self._shortened:
+            shorten(self, {"/infer": infer})
+            self._shortened = True
+        return True
+
     @bentoml.api
     def providers(self) -> dict[str, str]:
         """The execution provider asked for and got, and the variant that runs."""
@@ -123,7 +131,8 @@ class Expert:
         return {"asked": session.provider_asked, "got": session.provider_got, "variant": session.variant}
 
 
-INFER = expert_app(lambda items: bentoml.get_current_service().run(items))
+infer = infer_endpoint(lambda items: bentoml.get_current_service().run(items))
+INFER = expert_app(infer)
 
 
 @bentoml.service(**EXPERT)
@@ -185,9 +194,7 @@ class Cascade:
         if not self._warm:
             self._warm = all(await asyncio.gather(*(m.warm_up_expert() for m in self.modalities.values())))
             if self._warm:
-                # BentoML's own application, which it gives every service for calls to itself.
-                app = self.to_async.app  # type: ignore[attr-defined]
-                app.middleware_stack = FastPath(app.middleware_stack, API.posts)
+                shorten(self, API.posts)
                 settle()
         return self._warm
 
@@ -256,6 +263,14 @@ def opened(model: bentoml.Model) -> Artifact:
         return Artifact.open(Path(model.path))
     except SieveError as error:
         raise SystemExit(f"{model.tag}: {error}") from None
+
+
+def shorten(service: t.Any, handlers: t.Mapping[str, Handler]) -> None:
+    """Answer these POSTs of a service before BentoML's middleware, in its own application: the one that it gives every
+    service for calls to itself.
+    """
+    app = service.to_async.app
+    app.middleware_stack = FastPath(app.middleware_stack, handlers)
 
 
 def settle() -> None:

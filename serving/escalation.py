@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -125,8 +126,10 @@ class Escalations:
         self._send_waiting()
 
     def _next_batch(self) -> tuple[list[_Waiting], int]:
-        """The oldest that is still of use, and those of like length behind it, as many as fit into one call."""
-        now, batch, length, size = self._clock(), list[_Waiting](), 0, 0
+        """The oldest that is still of use, and those of like length behind it, as many as fit into one call and do not
+        make it too long for any of them.
+        """
+        now, batch, length, size, deadline_s = self._clock(), list[_Waiting](), 0, 0, math.inf
         kept: deque[_Waiting] = deque()
         for waiting in self._waiting:
             if waiting.answer.done():
@@ -134,10 +137,12 @@ class Escalations:
             if now + self.times.expected_ms(len(waiting.items), waiting.length) / 1e3 > waiting.deadline_s:
                 waiting.answer.set_exception(StageLateError("the expert is expected to take longer than is left"))
                 continue
-            fits = size + len(waiting.items) <= self._most
-            if fits and (not batch or _like(waiting.length, batch[0].length)):
+            larger, longer = size + len(waiting.items), max(length, waiting.length)
+            earliest_s = min(deadline_s, waiting.deadline_s)
+            fits = larger <= self._most and now + self.times.expected_ms(larger, longer) / 1e3 <= earliest_s
+            if not batch or (fits and _like(waiting.length, batch[0].length)):
                 batch.append(waiting)
-                size, length = size + len(waiting.items), max(length, waiting.length)
+                size, length, deadline_s = larger, longer, earliest_s
             else:
                 kept.append(waiting)
         self._waiting = kept
@@ -163,6 +168,7 @@ class Escalations:
         finally:
             if not said:
                 self.breaker.abandoned()
+                _fail(batch, StageDownError("the call to the expert was given up"))
         took_ms = (self._clock() - begin) * 1e3
         self.times.observe(size, length, took_ms)
         start = 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -22,8 +22,8 @@ Array = NDArray[Any]
 TOOK_HEADER = "x-expert-ms"
 
 
-def expert_app(run: Callable[[Sequence[Array]], NDArray[np.float32]]) -> Starlette:
-    """An application around `run`: prepared items -> logits [items, labels]. One call at a time runs.
+def infer_endpoint(run: Callable[[Sequence[Array]], NDArray[np.float32]]) -> Callable[[Request], Awaitable[Response]]:
+    """An endpoint around `run`: prepared items -> logits [items, labels]. One call at a time runs.
 
     400 for what is no message; the reply's header `x-expert-ms` says how long `run` took.
     """
@@ -43,4 +43,9 @@ def expert_app(run: Callable[[Sequence[Array]], NDArray[np.float32]]) -> Starlet
         logits, took_ms = await asyncio.get_running_loop().run_in_executor(pool, timed, items)
         return Response(pack([logits]), media_type="application/octet-stream", headers={TOOK_HEADER: f"{took_ms:.3f}"})
 
+    return infer
+
+
+def expert_app(infer: Callable[[Request], Awaitable[Response]]) -> Starlette:
+    """The application that answers at /infer."""
     return Starlette(routes=[Route("/infer", infer, methods=["POST"])])

@@ -16,7 +16,9 @@ Handler = Callable[[Request], Awaitable[Response]]
 
 
 class FastPath:
-    """POSTs to the paths of `handlers`, which raise nothing, are answered here; all else goes on to `rest`."""
+    """POSTs to the paths of `handlers` are answered here, and what those raise is the server's 500; all else goes on to
+    `rest`.
+    """
 
     def __init__(self, rest: ASGIApp, handlers: Mapping[str, Handler]) -> None:
         self._rest, self._handlers = rest, handlers

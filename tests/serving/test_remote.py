@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from serving.errors import MalformedError, StageDownError
-from serving.expert_app import expert_app
+from serving.expert_app import expert_app, infer_endpoint
 from serving.remote import RemoteExpert
 from serving.wire import pack, unpack
 
@@ -50,7 +50,9 @@ def test_what_is_no_message_is_refused(message: bytes) -> None:
 
 @asynccontextmanager
 async def served(path: Path, run: Callable[[Sequence[Any]], Any]) -> AsyncIterator[uvicorn.Server]:
-    server = uvicorn.Server(uvicorn.Config(expert_app(run), uds=str(path), log_level="critical", timeout_keep_alive=1))
+    server = uvicorn.Server(
+        uvicorn.Config(expert_app(infer_endpoint(run)), uds=str(path), log_level="critical", timeout_keep_alive=1)
+    )
     task = asyncio.create_task(server.serve())
     while not server.started:
         await asyncio.sleep(0.01)
