@@ -98,6 +98,9 @@ class Search(_Table):
     """No new trial starts after this."""
     max_accuracy_drop: float = Field(default=0.005, ge=0, le=1)
     """Against the teacher."""
+    caution: float = Field(default=1.0, ge=0)
+    """How many standard errors of the screen's accuracy are added to what it lost: the best of many trials on one
+    selection set looks better than it is."""
     min_speedup: float = Field(default=1.0, ge=0)
     """Against the teacher in PyTorch, at batch size 1."""
 

@@ -9,6 +9,7 @@ arXiv:1907.10902; TPE with constraints), seeded by the recipe.
 from __future__ import annotations
 
 import itertools
+import math
 import time
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -47,9 +48,10 @@ class Trial:
     size_bytes: int
     seconds: float
 
-    def holds(self, search: Search) -> bool:
-        """Whether it loses no more, and gains no less, than the recipe says."""
-        return self.accuracy_drop <= search.max_accuracy_drop + 1e-9 and self.speedup >= search.min_speedup
+    def is_good(self, search: Search, items: int) -> bool:
+        """Whether it loses no more than the recipe says, with the caution that it asks for; on so many items."""
+        error = math.sqrt(self.accuracy * (1 - self.accuracy) / items)
+        return self.accuracy_drop + search.caution * error <= search.max_accuracy_drop + 1e-9
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -91,21 +93,24 @@ def search(build: Build) -> tuple[Build, list[Trial], Trial | None]:
             f"search: no trial came to a screen within search.time_budget_s = {wanted.time_budget_s:g}; allow more "
             "time, or mend what the trials' lines above say"
         )
-    chosen = choose(trials, wanted)
-    if not chosen.holds(wanted):
+    items = len(build.splits.selection)
+    chosen = choose(trials, wanted, items)
+    if not (chosen.is_good(wanted, items) and chosen.speedup >= wanted.min_speedup):
         console.print(
-            f"no screen loses at most {wanted.max_accuracy_drop:.2%} and is at least {wanted.min_speedup:g} times as "
-            f"fast as the teacher; trial {chosen.number} comes closest"
+            f"no screen surely loses at most {wanted.max_accuracy_drop:.2%} and is at least {wanted.min_speedup:g} "
+            f"times as fast as the teacher; trial {chosen.number} comes closest"
         )
     return build.with_screen(with_choices(build.recipe.screen, chosen.choices)), trials, chosen
 
 
-def choose(trials: list[Trial], wanted: Search) -> Trial:
-    """The fastest trial that holds, else of those that lose no more than they may, else the one that loses least."""
-    holding = [trial for trial in trials if trial.holds(wanted)]
-    good = [trial for trial in trials if trial.accuracy_drop <= wanted.max_accuracy_drop + 1e-9]
-    if holding or good:
-        return max(holding or good, key=lambda trial: trial.speedup)
+def choose(trials: list[Trial], wanted: Search, items: int) -> Trial:
+    """The fastest of the trials that surely lose no more than they may, else the one that loses least.
+
+    `items`: the size of the selection set.
+    """
+    good = [trial for trial in trials if trial.is_good(wanted, items)]
+    if good:
+        return max(good, key=lambda trial: trial.speedup)
     return min(trials, key=lambda trial: (trial.accuracy_drop, -trial.speedup))
 
 

@@ -45,8 +45,16 @@ def trial(number: int, drop: float, speedup: float) -> Trial:
     ids=["fastest that holds", "none is fast enough: the fastest that is good", "none is good: the best", "ties"],
 )
 def test_which_trial_is_chosen(trials: list[Trial], chosen: int) -> None:
-    wanted = Search(space={"prune.channels_share": [0.5]}, max_accuracy_drop=0.01, min_speedup=4)
-    assert choose(trials, wanted).number == chosen
+    wanted = Search(space={"prune.channels_share": [0.5]}, max_accuracy_drop=0.01, min_speedup=4, caution=0)
+    assert choose(trials, wanted, 100).number == chosen
+
+
+def test_caution_allows_for_the_luck_of_the_best() -> None:
+    trials = [trial(0, 0.004, 5), trial(1, 0.008, 9)]
+    space = {"prune.channels_share": [0.5]}
+    # With an accuracy of 0.9, a standard error of 100 items is 0.03 and one of 10,000 is 0.003.
+    for items, chosen in ((10_000, 0), (1_000_000, 1), (100, 0)):
+        assert choose(trials, Search(space=space, max_accuracy_drop=0.01), items).number == chosen
 
 
 @pytest.fixture

@@ -35,9 +35,8 @@ def test_half_precision_of_a_bert(text_build: Build, tmp_path: Path) -> None:
     source = result(text_build, "expert/export").path
     config = load_model(text_build.teacher.path, "text").config
     path = fuse(source, config, FuseConfig(precision="fp16"), tmp_path / "half.onnx")
-    check_half(
-        source, path, text_build.preparer.collate(text_build.preparer.prepare(text_build.splits.holdout).items[:8])
-    )
+    holdout = text_build.preparer.prepare(text_build.splits.holdout)
+    check_half(source, path, text_build.preparer.collate(holdout.items[:8]))
 
 
 def test_half_precision_of_a_resnet(tmp_path: Path) -> None:
