@@ -46,7 +46,7 @@ def test_a_file_keeps_the_rules(path: Path) -> None:
         assert "bentoml" not in roots
     if relative.parts[:2] == ("optimize", "steps"):
         assert not any(name.startswith("optimize.steps") for name in imported(path)), "a step imports another step"
-    if path.name not in ("service.py", "__main__.py"):
+    if path.name not in ("service.py", "__main__.py") and "baselines" not in relative.parts:
         assert not any(word in path.read_text() for word in ("environ", "getenv")), "reads the environment"
     assert len(path.read_text().splitlines()) <= MAX_LINES
 

@@ -250,14 +250,12 @@ def test_bentoml_own_routes_stay(client: httpx.Client) -> None:
     assert client.get("/metrics").status_code == 200
 
 
-@pytest.mark.parametrize(("method", "path", "status"), [("GET", "/classify_text", 405), ("POST", "/nowhere", 404)])
-def test_an_address_or_method_that_is_not_there_is_told_in_our_shape(
-    client: httpx.Client, method: str, path: str, status: int
-) -> None:
-    reply = client.request(method, path)
-    assert reply.status_code == status
+def test_a_method_that_is_not_there_is_told_in_our_shape(client: httpx.Client) -> None:
+    assert client.post("/nowhere").status_code == 404, "BentoML's own answer"
+    reply = client.get("/classify_text")
+    assert reply.status_code == 405
     body = reply.json()
-    assert f"{method} {path}" in body["error"]["message"]
+    assert "GET /classify_text" in body["error"]["message"]
     assert "/docs.json" in body["error"]["message"]
     assert body["request_id"] == reply.headers["x-request-id"]
 

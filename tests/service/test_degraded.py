@@ -92,10 +92,12 @@ def test_an_empty_store_names_the_command(tmp_path: Path) -> None:
     ids=["nothing", "kind", "spelling", "unknown"],
 )
 def test_arguments_that_make_no_sense_are_refused(
-    tiny_cascades: TinyCascades, arguments: tuple[str, ...], says: str
+    tiny_cascades: TinyCascades, tmp_path: Path, arguments: tuple[str, ...], says: str
 ) -> None:
     given = [part for argument in arguments for part in ("--arg", argument)]
-    line, environment = command("serve", "--port", "0", *given, home=tiny_cascades.home)
+    # A store of its own: a server that starts empties the folder of metrics of the one beside it.
+    home = with_point(tiny_cascades, tmp_path / "home")
+    line, environment = command("serve", "--port", "0", *given, home=home)
     done = subprocess.run(line, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode != 0
     assert says in done.stdout + done.stderr

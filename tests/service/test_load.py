@@ -56,7 +56,9 @@ def test_what_is_too_much_is_refused_with_a_reason_and_high_priority_last(server
 
     with server.client() as client:
         assert client.post("/classify_text", json={"text": "and now"}).status_code == 200
-        shed = client.get("/metrics").text
+        metrics = client.get("/metrics")
+    assert metrics.status_code == 200
+    shed = metrics.text
     assert f'sieve_shed_total{{priority="normal"}} {float(refused["normal"])}' in shed
 
 
