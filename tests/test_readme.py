@@ -60,7 +60,7 @@ def shape(value: Any, depth: int = 3) -> Any:
 def test_its_curl_lines_get_answers_of_the_shape_it_shows(writer: Any, server: Server, tmp_path: Path) -> None:
     folder = tmp_path / "build" / "demo"
     folder.mkdir(parents=True)
-    (folder / "digits-1.png").write_bytes(digit(1))
+    (folder / "digits-0.png").write_bytes(digit(1))
     pairs = [(match[1], json.loads(match[2])) for match in writer.EXAMPLE.finditer(README)]
     assert len(pairs) == 4
     for line, answer in pairs:
