@@ -56,6 +56,7 @@ class Guard:
                     self._metrics().shed(priority)
                     raise OverloadedError("too many requests are in flight; come back after a while")
             except SieveError as error:
+                timings.end("admission")
                 return _refused(error, request_id, timings)
             answered = False
             try:

@@ -49,6 +49,7 @@ def test_what_is_too_much_is_refused_with_a_reason_and_high_priority_last(server
         assert status == 503
         refused[priority] += 1
         assert headers["retry-after"] == "1"
+        assert headers["server-timing"].startswith("admission;dur=")
         assert body["error"]["reason"] == "overloaded"
         assert "come back" in body["error"]["message"]
     assert 0 < refused["normal"] < priorities.count("normal")
