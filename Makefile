@@ -6,7 +6,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 # No usage statistics leave this machine unless they are asked for.
 export BENTOML_DO_NOT_TRACK ?= True
 
-.PHONY: help bench demo serve test test-slow test-gpu lint types check clean sms-risk cifar10 tables examples
+.PHONY: help ablation bench demo serve test test-slow test-gpu lint types check clean sms-risk cifar10 tables examples
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -62,6 +62,9 @@ examples: .venv/.installed ## README's answers from a served demo
 # Needs wrk and the demo's models.
 bench: .venv/.installed ## the hot path against the model alone and FastAPI (needs wrk): build/bench.json
 	$(BIN)/python -m benchmarks.hot_path
+
+ablation: .venv/.installed ## what each part of the hot path gives (needs wrk): build/ablation.json
+	$(BIN)/python -m benchmarks.ablation
 
 clean: ## remove what was built
 	rm -rf build

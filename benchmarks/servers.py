@@ -32,15 +32,17 @@ class Running:
 
 
 @contextlib.contextmanager
-def running(line: list[str], environment: Mapping[str, str], ready: str, log: Path) -> Iterator[Running]:
-    """Start `line` with --port and --host added, wait until `ready` answers, and end it afterwards."""
+def running(
+    line: list[str], environment: Mapping[str, str], ready: str, log: Path, folder: Path = ROOT
+) -> Iterator[Running]:
+    """Start `line` in `folder` with --port and --host added, wait until `ready` answers, and end it afterwards."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     whole = [sys.executable, "-m", *line, "--host", "127.0.0.1", "--port", str(port)]
     with log.open("wb") as output:
         process = subprocess.Popen(
-            whole, cwd=ROOT, env={**os.environ, **environment}, stdout=output, stderr=output, start_new_session=True
+            whole, cwd=folder, env={**os.environ, **environment}, stdout=output, stderr=output, start_new_session=True
         )
     url = f"http://127.0.0.1:{port}"
     try:
@@ -55,11 +57,11 @@ def running(line: list[str], environment: Mapping[str, str], ready: str, log: Pa
             os.killpg(process.pid, signal.SIGKILL)
 
 
-def sieve(home: Path, cascade: str) -> contextlib.AbstractContextManager[Running]:
-    """`bentoml serve` with a text cascade of the store `home`."""
+def sieve(home: Path, cascade: str, code: Path = ROOT) -> contextlib.AbstractContextManager[Running]:
+    """`bentoml serve` with a text cascade of the store `home`; `code`: the folder of service.py."""
     line = ["bentoml", "serve", "--arg", f"text={cascade}", "--arg", "image="]
     environment = {"BENTOML_HOME": str(home), "BENTOML_DO_NOT_TRACK": "True"}
-    return running(line, environment, "/readyz", home / "log")
+    return running(line, environment, "/readyz", home / "log", code)
 
 
 def fastapi(

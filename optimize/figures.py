@@ -41,7 +41,7 @@ def pareto(points: Sequence[Mapping[str, Any]]) -> str:
             axes.annotate(
                 f"{named} ({point['size_bytes'] / 1e6:.1f} MB)",
                 (point["latency_ms"], 100 * point["accuracy"]),
-                xytext=(9, 7),
+                xytext=(9, -14 if point["kind"] == "chosen trial" else 7),
                 textcoords="offset points",
             )
     axes.set(xscale="log", xlabel="ms at batch size 1, one thread", ylabel="accuracy on the selection set, %")
