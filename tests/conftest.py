@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import random
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -246,6 +247,11 @@ def optimize(
     )
     assert not check or done.returncode == 0, done.stdout + done.stderr
     return done
+
+
+def interruptible() -> None:
+    """For a process that a test will interrupt: a shell's background jobs are started deaf to SIGINT, and hand it on."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 class TinyCascades:

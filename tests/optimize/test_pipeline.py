@@ -16,7 +16,7 @@ import pytest
 
 from serving.artifact import Artifact
 from serving.deferral import OperatingPoint
-from tests.conftest import ROOT, TinyCascades, optimize
+from tests.conftest import ROOT, TinyCascades, interruptible, optimize
 
 
 def manifests(build: Path, name: str) -> list[dict[str, Any]]:
@@ -105,7 +105,8 @@ def test_an_interrupted_run_goes_on_where_it_was(tiny_recipes: dict[str, Path], 
     recipe.write_text(tiny_recipes["tiny-image"].read_text().replace("epochs = 6", "epochs = 400"))
     command = [sys.executable, "-m", "optimize", "fine-tune", str(recipe), "--build", str(tmp_path / "build")]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    process = subprocess.Popen(command, env=environment, preexec_fn=interruptible, **pipes)
     limit = time.monotonic() + 120
     while not list((tmp_path / "build").glob("training-*.pt")) and time.monotonic() < limit:
         time.sleep(0.1)

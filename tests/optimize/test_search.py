@@ -16,7 +16,7 @@ import pytest
 from optimize.errors import RecipeError
 from optimize.recipe import Search, read_recipe, with_choices
 from optimize.search import Trial, choose
-from tests.conftest import ROOT, optimize
+from tests.conftest import ROOT, interruptible, optimize
 
 SEARCH = """
 [search]
@@ -131,7 +131,8 @@ def test_a_search_that_was_stopped_goes_on(recipe: Path, tmp_path: Path) -> None
     recipe.write_text(recipe.read_text().replace("epochs = 2", "epochs = 30"))
     command = [sys.executable, "-m", "optimize", "evaluate", str(recipe), "--build", str(build)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    process = subprocess.Popen(command, env=environment, preexec_fn=interruptible, **pipes)
     limit = time.monotonic() + 240
     said = ""
     while "trial 1: distill" not in said and time.monotonic() < limit:
