@@ -250,7 +250,7 @@ def optimize(
 
 
 def interruptible() -> None:
-    """For a process that a test will interrupt: a shell's background jobs are started deaf to SIGINT, and hand it on."""
+    """For a process that a test will interrupt: background jobs of a shell are deaf to SIGINT, and hand it on."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
