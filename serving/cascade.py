@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from serving.answer import Answer, answers_from_logits
 from serving.budget import Budget
 from serving.deferral import OperatingPoint, should_defer
-from serving.errors import StageError, StageLateError
+from serving.errors import CallerGoneError, StageError, StageLateError
 from serving.escalation import Escalated
 from serving.telemetry import Timings
 
@@ -122,7 +122,9 @@ class Cascade:
             done, _ = await asyncio.wait(both, timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
             if asked in done:
                 return asked.result()
-            raise StageLateError("the deadline came, or the caller went, before the expert's answer")
+            if hung_up in done:
+                raise CallerGoneError("the client closed its connection")
+            raise StageLateError("the deadline came before the expert's answer")
         finally:
             asked.cancel()
             if hung_up is not None:

@@ -11,7 +11,8 @@ SieveError                  what the user can put right; its text names the rule
 └── StageError              a stage gave no answer; its `reason` goes out as `degraded`
     ├── StageLateError      the deadline came first
     ├── StageRefusedError   the stage refused the call because of load
-    └── StageDownError      the stage is not there, or failed
+    ├── StageDownError      the stage is not there, or failed
+    └── CallerGoneError     nobody waits for the answer any more
 """
 
 from __future__ import annotations
@@ -78,3 +79,9 @@ class StageDownError(StageError):
     """The stage cannot be reached, or failed."""
 
     reason = "down"
+
+
+class CallerGoneError(StageError):
+    """The client closed its connection; what goes out as `degraded` reaches nobody, and is counted."""
+
+    reason = "gone"
