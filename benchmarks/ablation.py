@@ -24,7 +24,7 @@ from optimize.progress import console
 from optimize.versions import processor
 from serving.artifact import Artifact, write_json
 
-ROUNDS, SECONDS = 3, 3.0
+ROUNDS, SECONDS = 3, 2.0
 OUTPUT = Path("build") / "ablation.json"
 # What is taken out: (file, line as it is, line as it would be).
 CHANGES = {
@@ -39,7 +39,7 @@ CHANGES = {
     ],
     "a lone item run without a thread": [("serving/expert_app.py", "if len(items) == 1:", "if not items:")],
     "a second call on its way": [("serving/escalation.py", "CALLS_IN_FLIGHT = 2", "CALLS_IN_FLIGHT = 1")],
-    "escalations together in one call": [("serving/escalation.py", "MAX_BATCH_SIZE = 32", "MAX_BATCH_SIZE = 1")],
+    "escalations together in one call": [("service.py", "Field(default=MAX_BATCH_SIZE", "Field(default=1")],
 }
 
 
@@ -52,8 +52,8 @@ def main() -> int:
             console.print(f"{number + 1} of {len(CHANGES)}: without {what}")
             folder = Path(name) / str(number)
             rows.append({"without": what, **measured(changed(folder / "code", changes), folder, stored[0], body)})
-    OUTPUT.parent.mkdir(exist_ok=True)
-    write_json(OUTPUT, {"machine": processor(), "tokens": TOKENS, "rows": rows})
+            OUTPUT.parent.mkdir(exist_ok=True)
+            write_json(OUTPUT, {"machine": processor(), "tokens": TOKENS, "rows": rows})
     print(table(rows))
     return 0
 
@@ -61,7 +61,8 @@ def main() -> int:
 def changed(folder: Path, changes: list[tuple[str, str, str]]) -> Path:
     """A copy of the service with these lines changed."""
     shutil.copytree(ROOT / "serving", folder / "serving", ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / "service.py", folder)
+    for file in ("service.py", "bentofile.yaml"):
+        shutil.copy(ROOT / file, folder)
     for file, line, other in changes:
         text = (folder / file).read_text()
         if line not in text:

@@ -77,9 +77,9 @@ def _wait(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
     limit = time.monotonic() + START_LIMIT_S
     while time.monotonic() < limit:
         if process.poll() is not None:
-            raise SystemExit(f"the server ended with status {process.returncode}; {log} says why")
+            raise SystemExit(f"the server ended with status {process.returncode}: {log.read_text()[-2000:]}")
         with contextlib.suppress(httpx.TransportError):
             if httpx.get(url, timeout=5).status_code == 200:
                 return
         time.sleep(0.3)
-    raise SystemExit(f"the server was not ready after {START_LIMIT_S} s; {log} says why")
+    raise SystemExit(f"the server was not ready after {START_LIMIT_S} s: {log.read_text()[-2000:]}")
