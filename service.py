@@ -45,7 +45,8 @@ class Cascades(BaseModel, extra="forbid"):
 NAMES = bentoml.use_arguments(Cascades)
 
 # Three spans a request are made even where nobody collects them; who does names a place to send them to.
-if not any(name.startswith("OTEL_EXPORTER_OTLP") for name in os.environ):
+TRACED = any(name.startswith("OTEL_EXPORTER_OTLP") for name in os.environ)
+if not TRACED:
     os.environ.setdefault("OTEL_SDK_DISABLED", "true")
 
 # BentoML keeps a timer and the request's context alive for this long. Slow uploads need more than any budget.
@@ -267,8 +268,10 @@ def opened(model: bentoml.Model) -> Artifact:
 
 def shorten(service: t.Any, handlers: t.Mapping[str, Handler]) -> None:
     """Answer these POSTs of a service before BentoML's middleware, in its own application: the one that it gives every
-    service for calls to itself.
+    service for calls to itself. Not where traces are collected: it is the middleware that makes them.
     """
+    if TRACED:
+        return
     app = service.to_async.app
     app.middleware_stack = FastPath(app.middleware_stack, handlers)
 
