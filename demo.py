@@ -67,7 +67,7 @@ def served(port: int | None = None) -> Iterator[str]:
         server = subprocess.Popen(command, stdout=output, stderr=output, start_new_session=True)
         try:
             url = f"http://127.0.0.1:{port}"
-            wait_until_ready(url, server, log)
+            wait_until_ready(f"{url}/readyz", server, log)
             yield url
         finally:
             stop(server)
@@ -80,17 +80,18 @@ def free_port() -> int:
 
 
 def wait_until_ready(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
+    """Until `url` answers with 200; SystemExit with the end of the log when the server ends, or takes too long."""
     limit = time.monotonic() + START_LIMIT_S
     while time.monotonic() < limit:
         if server.poll() is not None:
-            raise SystemExit(f"bentoml serve ended with status {server.returncode}; {log} says why")
+            raise SystemExit(f"the server ended with status {server.returncode}: {log.read_text()[-2000:]}")
         try:
-            if httpx.get(f"{url}/readyz", timeout=2).status_code == 200:
+            if httpx.get(url, timeout=5).status_code == 200:
                 return
         except httpx.TransportError:
             pass
-        time.sleep(0.5)
-    raise SystemExit(f"bentoml serve was not ready after {START_LIMIT_S} s; {log} says why")
+        time.sleep(0.3)
+    raise SystemExit(f"the server was not ready after {START_LIMIT_S} s: {log.read_text()[-2000:]}")
 
 
 def stop(server: subprocess.Popen[bytes]) -> None:

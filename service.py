@@ -191,7 +191,7 @@ class Cascade:
         settle()
 
     async def __is_ready__(self) -> bool:
-        """Ready once every expert has answered: BentoML's batcher learns from its first calls how long one takes."""
+        """Ready once every expert has answered every shape of call, which teaches how long each takes."""
         if not self._warm:
             self._warm = all(await asyncio.gather(*(m.warm_up_expert() for m in self.modalities.values())))
             if self._warm:
@@ -203,9 +203,10 @@ class Cascade:
     @staticmethod
     def check() -> None:
         """Before any worker starts: what cannot be served ends `bentoml serve` with one sentence."""
-        if not (NAMES.text or NAMES.image):
+        names = {kind: name for kind, name in (("text", NAMES.text), ("image", NAMES.image)) if name}
+        if not names:
             raise SystemExit("nothing to serve: give a name with --arg text=NAME, --arg image=NAME, or both")
-        for kind, name in ((kind, name) for kind, name in (("text", NAMES.text), ("image", NAMES.image)) if name):
+        for kind, name in names.items():
             screen, expert = (opened(stored(name, role).resolve()) for role in ("screen", "expert"))
             got = screen.manifest.settings.kind
             if got != kind:

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-import httpx
 import psutil
 
+from demo import free_port, stop, wait_until_ready
+
 ROOT = Path(__file__).parent.parent
-START_LIMIT_S = 120
 
 
 class Running:
@@ -36,9 +33,7 @@ def running(
     line: list[str], environment: Mapping[str, str], ready: str, log: Path, folder: Path = ROOT
 ) -> Iterator[Running]:
     """Start `line` in `folder` with --port and --host added, wait until `ready` answers, and end it afterwards."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     whole = [sys.executable, "-m", *line, "--host", "127.0.0.1", "--port", str(port)]
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -46,15 +41,10 @@ def running(
         )
     url = f"http://127.0.0.1:{port}"
     try:
-        _wait(f"{url}{ready}", process, log)
+        wait_until_ready(f"{url}{ready}", process, log)
         yield Running(url, psutil.Process(process.pid))
     finally:
-        if process.poll() is None:
-            process.send_signal(signal.SIGINT)
-        try:
-            process.wait(30)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
+        stop(process)
 
 
 def sieve(home: Path, cascade: str, code: Path = ROOT) -> contextlib.AbstractContextManager[Running]:
@@ -71,15 +61,3 @@ def fastapi(
     line = ["uvicorn", "loadtest.baselines.fastapi_app:app", "--no-access-log"]
     environment = {"MODEL": str(model), "TOKENIZER": str(tokenizer), "LABELS": ",".join(labels)}
     return running(line, environment, "/openapi.json", folder / "fastapi.log")
-
-
-def _wait(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    limit = time.monotonic() + START_LIMIT_S
-    while time.monotonic() < limit:
-        if process.poll() is not None:
-            raise SystemExit(f"the server ended with status {process.returncode}: {log.read_text()[-2000:]}")
-        with contextlib.suppress(httpx.TransportError):
-            if httpx.get(url, timeout=5).status_code == 200:
-                return
-        time.sleep(0.3)
-    raise SystemExit(f"the server was not ready after {START_LIMIT_S} s: {log.read_text()[-2000:]}")

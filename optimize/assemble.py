@@ -12,6 +12,7 @@ from optimize.build import Build
 from optimize.gates import Verdict
 from optimize.measure import Latency
 from optimize.results import Result
+from optimize.verify import EVIDENCE
 from optimize.versions import versions
 from serving.artifact import (
     MANIFEST,
@@ -94,8 +95,8 @@ def assemble(
             "latency": {name: latency[graph.name].as_dict() for name, graph in chosen.items()},
         },
     )
-    (beside / "evidence").mkdir()
-    write_json(beside / "evidence" / "verdicts.json", [verdict.as_dict() for verdict in verdicts])
+    (beside / EVIDENCE).mkdir()
+    write_json(beside / EVIDENCE / "verdicts.json", [verdict.as_dict() for verdict in verdicts])
     write_json(beside / MANIFEST, manifest.model_dump(mode="json"))
     shutil.rmtree(folder, ignore_errors=True)
     beside.rename(folder)

@@ -26,8 +26,8 @@ from optimize.report import Facts, write_report
 from optimize.results import ROLES
 from optimize.search import search
 from optimize.summary import tell
-from optimize.verify import EVIDENCE, References, quality_evidence, require, served_logits, verify
-from serving.artifact import Artifact, VariantName, write_json
+from optimize.verify import References, quality_evidence, require, served_logits, verify, write_evidence
+from serving.artifact import Artifact, VariantName
 from serving.deferral import OperatingPoint
 from serving.session import served_variant
 
@@ -165,18 +165,7 @@ def verify_all(
         labels, known["expert"].argmax(axis=1), split, build.splits.labels, recipe.quality.cascade, recipe.seed
     )
     failed += [f"{recipe.name} cascade: {miss}" for miss in evidence["failed"]]
-    folder = build.point_folder / EVIDENCE
-    folder.mkdir(exist_ok=True)
-    write_json(
-        folder / "cascade.json",
-        {
-            "command": command,
-            "operating_point": digest_of(point.model_dump(mode="json")),
-            "split": {"name": split.name, "digest": split.digest, "items": len(split)},
-            "sample_ids": list(split.ids),
-            "escalation_share": float(deferred.mean()),
-            "quality": evidence,
-            "passed": not evidence["failed"],
-        },
-    )
+    of = {"operating_point": digest_of(point.model_dump(mode="json"))}
+    found = {"escalation_share": float(deferred.mean()), "quality": evidence, "passed": not evidence["failed"]}
+    write_evidence(build.point_folder, "cascade", {"command": command, **of, **found}, split)
     return known, failed, split

@@ -12,11 +12,10 @@ import bentoml
 
 from optimize.errors import GateError
 from optimize.recipe import digest_of
+from optimize.verify import EVIDENCE
 from serving.artifact import Artifact
 from serving.deferral import OperatingPoint
 from serving.errors import ArtifactError
-
-EVIDENCE = "evidence"
 
 
 def publish(expert: Path, screen: Path, point: Path, *, recipe_digest: str) -> list[str]:

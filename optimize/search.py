@@ -139,7 +139,7 @@ def _study(build: Build, wanted: Search) -> optuna.Study:
 
 
 def _run(build: Build, wanted: Search, trial: optuna.Trial, picked: tuple[int, ...]) -> float:
-    """Carry out one trial; its value is the latency, and its excess how much more than allowed it loses."""
+    """Carry out one trial; its value is the latency, its constraint what it loses beyond what it may."""
     choices = {key: values[place] for (key, values), place in zip(wanted.space.items(), picked, strict=True)}
     console.print(f"trial {trial.number}: " + ", ".join(f"{name} = {value}" for name, value in choices.items()))
     result = _measured(build, trial.number, choices)

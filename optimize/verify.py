@@ -6,8 +6,9 @@ the command lie beside the artifact afterwards, in evidence/.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -80,19 +81,20 @@ def verify(
         held = quality_evidence(answers, teacher, split, artifact.manifest.labels, gate, seed)
         misses = [*parity["failed"], *held["failed"]]
         failed += [f"{artifact.manifest.name} {variant}: {miss}" for miss in misses]
-        evidence = {
-            "command": command,
-            "artifact": artifact.digest,
-            "variant_sha256": described.sha256,
-            "split": {"name": split.name, "digest": split.digest, "items": len(split)},
-            "sample_ids": list(split.ids),
-            "parity": parity,
-            "quality": held,
-            "passed": not misses,
-        }
-        (artifact.folder / EVIDENCE).mkdir(exist_ok=True)
-        write_json(artifact.folder / EVIDENCE / f"{variant}.json", evidence)
+        of = {"artifact": artifact.digest, "variant_sha256": described.sha256}
+        found = {"parity": parity, "quality": held, "passed": not misses}
+        write_evidence(artifact.folder, variant, {"command": command, **of, **found}, split)
     return known, failed
+
+
+def write_evidence(folder: Path, name: str, evidence: Mapping[str, Any], split: Split) -> None:
+    """Leave evidence beside an artifact, with the items that it was gathered on."""
+    (folder / EVIDENCE).mkdir(exist_ok=True)
+    on = {
+        "split": {"name": split.name, "digest": split.digest, "items": len(split)},
+        "sample_ids": list(split.ids),
+    }
+    write_json(folder / EVIDENCE / f"{name}.json", {**evidence, **on})
 
 
 def quality_evidence(

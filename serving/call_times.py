@@ -27,16 +27,14 @@ class CallTimes:
     def expected_ms(self, batch_size: int, length: int) -> float:
         """What a call of this shape is expected to take; 0 where nothing like it was ever called."""
         size, longest = _key(batch_size, length)
-        smaller = [ms for key, ms in self._means.items() if key[0] <= size and key[1] <= longest]
-        return self._means.get((size, longest), max(smaller, default=0.0))
+        known = self._means.get((size, longest))
+        if known is not None:
+            return known
+        return max((ms for key, ms in self._means.items() if key[0] <= size and key[1] <= longest), default=0.0)
 
     def not_asked(self, batch_size: int, length: int) -> None:
         """The expert was not asked, since this shape is thought to be too slow."""
-        key = _key(batch_size, length)
-        if key in self._means:
-            self._means[key] *= FORGIVENESS
-        else:
-            self._means[key] = self.expected_ms(batch_size, length) * FORGIVENESS
+        self._means[_key(batch_size, length)] = self.expected_ms(batch_size, length) * FORGIVENESS
 
 
 def _key(batch_size: int, length: int) -> tuple[int, int]:

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import os
-import signal
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +12,7 @@ from pathlib import Path
 import httpx
 import psutil
 
-START_LIMIT_S = 90
+from demo import free_port, stop, wait_until_ready
 
 
 class Server:
@@ -42,9 +39,7 @@ def command(*arguments: str, home: Path) -> tuple[list[str], dict[str, str]]:
 @contextmanager
 def serve(*arguments: str, home: Path, folder: Path, log: Path) -> Iterator[Server]:
     """`bentoml serve ARGUMENTS` in `folder`, ready; on 127.0.0.1 and a free port."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     line, environment = command("serve", *arguments, "--host", "127.0.0.1", "--port", str(port), home=home)
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -52,29 +47,10 @@ def serve(*arguments: str, home: Path, folder: Path, log: Path) -> Iterator[Serv
         )
     server = Server(process, f"http://127.0.0.1:{port}", log)
     try:
-        _wait(server)
+        wait_until_ready(f"{server.url}/readyz", process, log)
         yield server
     finally:
-        if process.poll() is None:
-            process.send_signal(signal.SIGINT)
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-
-
-def _wait(server: Server) -> None:
-    limit = time.monotonic() + START_LIMIT_S
-    while time.monotonic() < limit:
-        assert server.process.poll() is None, server.log.read_text()
-        try:
-            if httpx.get(f"{server.url}/readyz", timeout=2).status_code == 200:
-                return
-        except httpx.TransportError:
-            pass
-        time.sleep(0.2)
-    raise AssertionError(f"not ready after {START_LIMIT_S} s:\n{server.log.read_text()}")
+        stop(process)
 
 
 TINY = ("--arg", "text=tiny-text", "--arg", "image=tiny-image")
