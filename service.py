@@ -14,7 +14,7 @@ from pathlib import Path
 
 import aiohttp
 import bentoml
-from pydantic import BaseModel, Field
+from pydantic import BaseModel
 
 from serving.api import Api
 from serving.artifact import Artifact
@@ -22,27 +22,32 @@ from serving.budget import MAX_MS
 from serving.deferral import OperatingPoint
 from serving.drift import Drift
 from serving.errors import SieveError
-from serving.escalation import MAX_BATCH_SIZE
 from serving.expert_app import expert_app, infer_endpoint
 from serving.fast_path import FastPath, Handler
 from serving.metrics import Metrics, batch_sizes
 from serving.modality import Modality, open_modality, preprocessor, require_pair, warm_up
 from serving.remote import RemoteExpert
 from serving.session import Session
+from serving.settings import MAX_BATCH_SIZE, settings_of
 
 
 class Cascades(BaseModel, extra="forbid"):
     """Names of the cascades; NAME-screen, NAME-expert and NAME-operating-point are looked up in the model store.
 
-    `max_batch_size`: items of one call to an expert.
+    `settings`: a TOML file of `serving.settings`, relative to this file; settings.toml is read where it is there.
     """
 
     text: str = "demo-text"
     image: str = "demo-image"
-    max_batch_size: int = Field(default=MAX_BATCH_SIZE, ge=1, le=MAX_BATCH_SIZE)
+    settings: str = ""
 
 
 NAMES = bentoml.use_arguments(Cascades)
+
+try:
+    SETTINGS = settings_of(NAMES.settings, Path(__file__).parent)
+except SieveError as error:
+    raise SystemExit(str(error)) from None
 
 # Three spans a request are made even where nobody collects them; who does names a place to send them to.
 TRACED = any(name.startswith("OTEL_EXPORTER_OTLP") for name in os.environ)
@@ -52,6 +57,7 @@ if not TRACED:
 # BentoML keeps a timer and the request's context alive for this long. Slow uploads need more than any budget.
 API_TRAFFIC = {"timeout": 10}
 TRAFFIC = {"timeout": 2}
+RETRY_S = 0.2
 QUIET = {"access": {"enabled": False}}
 EXPERT = {
     "traffic": TRAFFIC,
@@ -100,7 +106,7 @@ class Expert:
     def __init__(self) -> None:
         artifact = opened(self.model)
         self.preprocess = preprocessor(artifact)
-        self.session = Session(artifact)
+        self.session = Session(artifact, threads=SETTINGS.expert_threads)
         warm_up(self.session, artifact, self.preprocess)
         self.count_batch = batch_sizes()
         self._shortened = False
@@ -159,10 +165,10 @@ def _not_shed(record: logging.LogRecord) -> bool:
     return record.exc_info is None or not isinstance(record.exc_info[1], bentoml.exceptions.ServiceUnavailable)
 
 
-API = Api(bentoml.get_current_service)
+API = Api(bentoml.get_current_service, SETTINGS.max_in_flight)
 
 
-@bentoml.service(name="sieve", traffic=API_TRAFFIC, logging=QUIET, workers=1)
+@bentoml.service(name="sieve", traffic=API_TRAFFIC, logging=QUIET, workers=SETTINGS.workers)
 @bentoml.asgi_app(API.app(), path="/")
 class Cascade:
     """Sieve: a screen answers what it is sure of, an expert is asked for the rest, inside a latency budget."""
@@ -190,13 +196,20 @@ class Cascade:
             self.modalities["image"] = modality(*models, self.image_expert, self.metrics.drift_of("image"))
         settle()
 
+    @bentoml.on_startup
+    async def begin(self) -> None:
+        """In every process of the API, whichever of them is asked whether it is ready."""
+        self._getting_ready = asyncio.create_task(self._get_ready())
+
+    async def _get_ready(self) -> None:
+        """Until every expert has answered every shape of call, which teaches how long each takes."""
+        while not all(await asyncio.gather(*(m.warm_up_expert() for m in self.modalities.values()))):
+            await asyncio.sleep(RETRY_S)
+        shorten(self, API.posts)
+        settle()
+        self._warm = True
+
     async def __is_ready__(self) -> bool:
-        """Ready once every expert has answered every shape of call, which teaches how long each takes."""
-        if not self._warm:
-            self._warm = all(await asyncio.gather(*(m.warm_up_expert() for m in self.modalities.values())))
-            if self._warm:
-                shorten(self, API.posts)
-                settle()
         return self._warm
 
     @bentoml.on_deployment
@@ -250,7 +263,7 @@ def modality(
         call=RemoteExpert(remote.to_async.url, str(expert.tag)),
         ask_providers=providers_of(remote),
         tell_drift=tell_drift,
-        max_batch_size=NAMES.max_batch_size,
+        settings=SETTINGS,
     )
 
 

@@ -38,8 +38,10 @@ CHANGES = {
         ("service.py", 'os.environ.setdefault("OTEL_SDK_DISABLED", "true")', "pass"),
     ],
     "a lone item run without a thread": [("serving/expert_app.py", "if len(items) == 1:", "if not items:")],
-    "a second call on its way": [("serving/escalation.py", "CALLS_IN_FLIGHT = 2", "CALLS_IN_FLIGHT = 1")],
-    "escalations together in one call": [("service.py", "Field(default=MAX_BATCH_SIZE", "Field(default=1")],
+    "a second call on its way": [
+        ("serving/settings.py", "calls_in_flight: int = Field(default=2", "calls_in_flight: int = Field(default=1")
+    ],
+    "escalations together in one call": [("serving/settings.py", "Field(default=MAX_BATCH_SIZE", "Field(default=1")],
 }
 
 

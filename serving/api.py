@@ -43,9 +43,9 @@ class Served(Protocol):
 class Api:
     """The endpoints over what is served, which is asked for once a request, so it may come late."""
 
-    def __init__(self, served: Callable[[], Served]) -> None:
+    def __init__(self, served: Callable[[], Served], max_in_flight: int) -> None:
         self._served = served
-        self._guard = Guard(lambda: served().metrics)
+        self._guard = Guard(lambda: served().metrics, max_in_flight)
         self._heavy: asyncio.Semaphore | None = None
         endpoints = (self.classify_text, self.classify_texts, self.classify_image)
         self.posts = {f"/{endpoint.__name__}": self._guard.limited(endpoint) for endpoint in endpoints}

@@ -7,6 +7,7 @@ SieveError                  what the user can put right; its text names the rule
 ├── OverloadedError         a request more than can be in flight (HTTP 503)
 ├── NotServedError          a request for something that this service was started without (HTTP 404)
 ├── ArtifactError           an artifact folder is missing, damaged or does not fit its manifest
+├── SettingsError           a settings file that cannot be read or breaks a rule
 ├── ProviderError           a variant and an execution provider that do not go together
 └── StageError              a stage gave no answer; its `reason` goes out as `degraded`
     ├── StageLateError      the deadline came first
@@ -51,6 +52,10 @@ class NotServedError(SieveError):
 
 class ArtifactError(SieveError):
     """An artifact folder is missing, damaged, or is not what its manifest says."""
+
+
+class SettingsError(SieveError):
+    """A settings file cannot be read, or a value in it breaks a rule."""
 
 
 class ProviderError(SieveError):

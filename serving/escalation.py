@@ -16,13 +16,11 @@ from numpy.typing import NDArray
 from serving.breaker import CircuitBreaker
 from serving.call_times import CallTimes
 from serving.errors import StageDownError, StageError, StageLateError, StageRefusedError
+from serving.settings import MAX_BATCH_SIZE
 
 Array = NDArray[Any]
 Logits = NDArray[np.float32]
 
-MAX_BATCH_SIZE = 32
-# While one call runs in the expert the next one is on its way, so that the expert does not wait for the hop.
-CALLS_IN_FLIGHT = 2
 # No budget is longer: an expert that takes more is as good as down.
 CALL_LIMIT_S = 1.0
 
@@ -54,7 +52,10 @@ class _Waiting:
 
 
 class Escalations:
-    """The queue in front of one expert. One event loop uses it; a lone escalation waits for no company.
+    """The queue in front of one expert. One event loop uses it.
+
+    A lone escalation waits for company only as long as `batch_window_ms` says. While one call runs in the expert others
+    (`calls_in_flight` in all) are on their way, so that the expert does not wait for the hop.
 
     An escalation is refused at once when its expected end lies behind its deadline or the breaker is open, and leaves
     the queue when its caller is gone or its deadline can no longer be kept. Texts of like length go together, so that
@@ -66,10 +67,13 @@ class Escalations:
         call: Call,
         *,
         max_batch_size: int = MAX_BATCH_SIZE,
+        batch_window_ms: float = 0.0,
+        calls_in_flight: int = 2,
         breaker: CircuitBreaker | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._call, self._most, self._clock = call, max_batch_size, clock
+        self._window_s, self._calls = batch_window_ms / 1e3, calls_in_flight
         self.breaker = breaker or CircuitBreaker()
         self.times = CallTimes()
         self._waiting: deque[_Waiting] = deque()
@@ -93,18 +97,21 @@ class Escalations:
         if self.breaker.would_refuse(now):
             raise StageDownError("the expert failed several times in a row and is not asked for a while")
         length = max(len(item) for item in items)
-        if now + self._expected_s(now, len(items), length) > deadline_s:
+        if now + self._window_s + self._expected_s(now, len(items), length) > deadline_s:
             self.times.not_asked(len(items), length)
             raise StageLateError("the expert is expected to take longer than is left")
         waiting = _Waiting(items, length, deadline_s, now, asyncio.get_running_loop().create_future())
         self._waiting.append(waiting)
-        # Not at once: what arrives in the same turn of the event loop goes along.
-        asyncio.get_running_loop().call_soon(self._send_waiting)
+        # Not at once: what arrives in the same turn of the event loop, or within the window, goes along.
+        if self._window_is_open():
+            asyncio.get_running_loop().call_later(self._window_s, self._send_waiting)
+        else:
+            asyncio.get_running_loop().call_soon(self._send_waiting)
         return await waiting.answer
 
     def _expected_s(self, now: float, size: int, length: int) -> float:
         """Until an answer to a new escalation: a call must end, those ahead must go, and then its own call."""
-        free_s = 0.0 if len(self._ends_s) < CALLS_IN_FLIGHT else max(0.0, min(self._ends_s.values()) - now)
+        free_s = 0.0 if len(self._ends_s) < self._calls else max(0.0, min(self._ends_s.values()) - now)
         ahead = sum(len(w.items) for w in self._waiting)
         calls_ahead = ahead // self._most
         ahead_ms = calls_ahead * self.times.expected_ms(self._most, length)
@@ -112,7 +119,7 @@ class Escalations:
         return free_s + (ahead_ms + self.times.expected_ms(own, length)) / 1e3
 
     def _send_waiting(self) -> None:
-        while self._waiting and len(self._ends_s) < CALLS_IN_FLIGHT:
+        while self._waiting and len(self._ends_s) < self._calls and not self._window_is_open():
             batch, length = self._next_batch()
             if not batch:
                 continue
@@ -120,6 +127,13 @@ class Escalations:
             task = asyncio.get_running_loop().create_task(self._send(batch, size, length))
             self._ends_s[task] = self._clock() + self.times.expected_ms(size, length) / 1e3
             task.add_done_callback(self._ended)
+
+    def _window_is_open(self) -> bool:
+        """Whether company may still come: the batch is not full, and the oldest has not waited its time."""
+        if not self._window_s or sum(len(w.items) for w in self._waiting) >= self._most:
+            return False
+        # Half a millisecond less: a timer may come that early.
+        return self._clock() - self._waiting[0].since_s < self._window_s - 5e-4
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         del self._ends_s[task]

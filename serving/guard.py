@@ -17,7 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from serving.admission import PRIORITIES, Admission, Priority
+from serving.admission import PRIORITIES, AdaptiveLimit, Admission, Priority
 from serving.errors import (
     InvalidInputError,
     MalformedError,
@@ -38,10 +38,10 @@ Endpoint = Callable[[Request, Timings], Awaitable[dict[str, Any]]]
 
 
 class Guard:
-    """Wraps endpoints. `metrics` is asked once a request, so it may come late."""
+    """Wraps endpoints. `metrics` is asked once a request, so it may come late; `max_in_flight`: requests, at most."""
 
-    def __init__(self, metrics: Callable[[], Metrics]) -> None:
-        self.admission = Admission()
+    def __init__(self, metrics: Callable[[], Metrics], max_in_flight: int) -> None:
+        self.admission = Admission(AdaptiveLimit(initial=max_in_flight / 2, highest=max_in_flight))
         self._metrics = metrics
 
     def limited(self, endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]:

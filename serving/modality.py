@@ -17,9 +17,10 @@ from serving.cascade import Cascade
 from serving.deferral import OperatingPoint
 from serving.drift import Drift, DriftMonitor
 from serving.errors import ArtifactError, StageError
-from serving.escalation import CALL_LIMIT_S, MAX_BATCH_SIZE, Call, Escalations
+from serving.escalation import CALL_LIMIT_S, Call, Escalations
 from serving.image import ImageDecoder
 from serving.session import Session
+from serving.settings import Settings
 from serving.text import TextEncoder
 
 Array = NDArray[Any]
@@ -90,20 +91,24 @@ def open_modality(
     call: Call,
     ask_providers: Callable[[], Awaitable[Mapping[str, str]]],
     tell_drift: Callable[[Drift], None],
-    max_batch_size: int = MAX_BATCH_SIZE,
-    threads: int = 1,
+    settings: Settings,
 ) -> Modality:
     """Open a screen for this process, next to the manifest of the expert that `call` reaches.
 
     Raises ArtifactError when the two were not published together.
     """
     require_pair(screen, expert, point)
-    session = Session(screen, point.screen_variant, threads=threads)
+    session = Session(screen, point.screen_variant, threads=settings.screen_threads)
     ours, theirs = preprocessor(screen), preprocessor(expert)
     same = _same_preprocessing(screen, expert)
     warm_up(session, screen, ours)
     monitor = DriftMonitor(point, tell_drift)
-    escalations = Escalations(call, max_batch_size=max_batch_size)
+    escalations = Escalations(
+        call,
+        max_batch_size=settings.max_batch_size,
+        batch_window_ms=settings.batch_window_ms,
+        calls_in_flight=settings.calls_in_flight,
+    )
 
     def prepare(content: Any) -> tuple[Array, Array]:
         item = _prepared(ours, content)
@@ -126,7 +131,7 @@ def open_modality(
         try:
             async with asyncio.timeout(WARM_UP_LIMIT_S):
                 for item in example_items(expert.manifest.settings):
-                    for size in (size for size in WARM_UP_BATCH_SIZES if size <= max_batch_size):
+                    for size in (size for size in WARM_UP_BATCH_SIZES if size <= settings.max_batch_size):
                         # Twice the size takes about twice as long: what would break the limit is of no use anyway.
                         if size > 1 and 4 * escalations.times.expected_ms(size // 2, len(item)) > 1e3 * CALL_LIMIT_S:
                             break

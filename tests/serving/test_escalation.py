@@ -12,7 +12,10 @@ import pytest
 from serving.breaker import CircuitBreaker
 from serving.call_times import CallTimes
 from serving.errors import StageDownError, StageLateError, StageRefusedError
-from serving.escalation import CALLS_IN_FLIGHT, MAX_BATCH_SIZE, Escalated, Escalations
+from serving.escalation import Escalated, Escalations
+from serving.settings import MAX_BATCH_SIZE, Settings
+
+CALLS_IN_FLIGHT = Settings().calls_in_flight
 
 
 class Expert:
@@ -201,3 +204,42 @@ def test_call_times_are_kept_by_shape() -> None:
     for _ in range(100):
         times.observe(1, 16, 4.0)
     assert times.expected_ms(1, 16) == pytest.approx(4.0, rel=1e-3)
+
+
+def test_a_window_lets_company_come_and_a_full_batch_does_not_wait_for_it() -> None:
+    async def scenario() -> tuple[list[list[int]], float]:
+        expert = Expert()
+        escalations = Escalations(expert, max_batch_size=4, batch_window_ms=10_000)
+        loop = asyncio.get_running_loop()
+        begin = loop.time()
+        asked = []
+        for number in range(4):
+            asked.append(asyncio.create_task(escalations.ask([np.array([number])], begin + 60)))
+            await asyncio.sleep(0.01)
+        await asyncio.gather(*asked)
+        return expert.batches, loop.time() - begin
+
+    batches, took_s = asyncio.run(scenario())
+    assert batches == [[0, 1, 2, 3]]
+    assert took_s < 10, "the window was not waited for"
+
+
+def test_a_lone_escalation_goes_when_its_window_is_over() -> None:
+    async def scenario() -> tuple[list[list[int]], float]:
+        expert = Expert()
+        escalations = Escalations(expert, batch_window_ms=30)
+        answer = await escalations.ask([np.array([7])], asyncio.get_running_loop().time() + 60)
+        return expert.batches, answer.queue_ms
+
+    batches, queue_ms = asyncio.run(scenario())
+    assert batches == [[7]]
+    assert queue_ms >= 29
+
+
+def test_a_window_counts_against_the_deadline() -> None:
+    async def scenario() -> None:
+        escalations = Escalations(Expert(), batch_window_ms=100)
+        with pytest.raises(StageLateError):
+            await escalations.ask([np.array([7])], asyncio.get_running_loop().time() + 0.05)
+
+    asyncio.run(scenario())

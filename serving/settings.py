@@ -1,0 +1,54 @@
+"""How the service uses a machine: processes, threads, batches, admission. `loadtest tune` writes such a TOML file."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from serving.errors import SettingsError
+
+MAX_BATCH_SIZE = 32
+
+
+class Settings(BaseModel):
+    """`workers`: processes of the API, each with screens of its own. `screen_threads`, `expert_threads`: ONNX Runtime
+    threads of one session. `max_batch_size`: items of one call to an expert. `batch_window_ms`: how long an escalation
+    waits for company. `calls_in_flight`: calls to an expert that one API process has on their way.
+    `max_in_flight`: requests that one API process admits at most; the adaptive limit moves below it.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    workers: int = Field(default=1, ge=1, le=256)
+    screen_threads: int = Field(default=1, ge=1, le=256)
+    expert_threads: int = Field(default=1, ge=1, le=256)
+    max_batch_size: int = Field(default=MAX_BATCH_SIZE, ge=1, le=MAX_BATCH_SIZE)
+    batch_window_ms: float = Field(default=0.0, ge=0, le=100)
+    calls_in_flight: int = Field(default=2, ge=1, le=16)
+    max_in_flight: int = Field(default=256, ge=8, le=4096)
+
+
+def settings_of(stated: str, folder: Path) -> Settings:
+    """The settings of the file that is `stated`, relative to `folder`; else of its settings.toml; else the defaults."""
+    path = folder / (stated or "settings.toml")
+    return read_settings(path) if stated or path.exists() else Settings()
+
+
+def read_settings(path: Path) -> Settings:
+    """The settings of a TOML file; what it leaves out keeps its default. SettingsError says what is wrong with it."""
+    try:
+        return Settings.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise SettingsError(f"{path}: settings must be a file that can be read, got {type(error).__name__}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path}: settings must be TOML, got something else ({error})") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        kind = type(first["input"]).__name__
+        known = ", ".join(Settings.model_fields)
+        raise SettingsError(
+            f"{path}: {where}: {first['msg']}, got a value of type {kind}; mend it or leave it out (known: {known})"
+        ) from None

@@ -1,0 +1,50 @@
+"""Settings files: defaults, what is wrong with one, and which is read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from serving.errors import SettingsError
+from serving.settings import Settings, read_settings, settings_of
+
+
+def written(folder: Path, text: str, name: str = "settings.toml") -> Path:
+    path = folder / name
+    path.write_text(text)
+    return path
+
+
+def test_what_a_file_leaves_out_keeps_its_default(tmp_path: Path) -> None:
+    got = read_settings(written(tmp_path, "workers = 3\nbatch_window_ms = 1.5\n"))
+    assert got == Settings(workers=3, batch_window_ms=1.5)
+    assert read_settings(written(tmp_path, "")) == Settings()
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("workers = 0", "workers: .*greater than or equal to 1.*int"),
+        ("workers = 'two'", "workers: .*str"),
+        ("workers = true", "workers: .*bool"),
+        ("colour = 1", "colour: .*known: workers, .*max_in_flight"),
+        ("workers", "must be TOML"),
+        ("max_batch_size = 33", "max_batch_size: .*32"),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_said(tmp_path: Path, text: str, says: str) -> None:
+    with pytest.raises(SettingsError, match=says):
+        read_settings(written(tmp_path, text))
+    with pytest.raises(SettingsError, match="file that can be read"):
+        read_settings(tmp_path / "none.toml")
+
+
+def test_the_stated_file_comes_before_the_one_beside_the_service(tmp_path: Path) -> None:
+    assert settings_of("", tmp_path) == Settings()
+    written(tmp_path, "workers = 2")
+    written(tmp_path, "workers = 3", "other.toml")
+    assert settings_of("", tmp_path).workers == 2
+    assert settings_of("other.toml", tmp_path).workers == 3
+    with pytest.raises(SettingsError):
+        settings_of("missing.toml", tmp_path)
