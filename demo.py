@@ -10,9 +10,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
-import signal
-import socket
 import subprocess
 import sys
 import time
@@ -24,6 +21,7 @@ from typing import Any
 import httpx
 from rich.table import Table
 
+from loadtest.process import free_port, stop, wait_until_ready
 from optimize.graphs import quiet
 from optimize.payments import generate
 from optimize.progress import console
@@ -33,7 +31,6 @@ from serving.artifact import write_json
 RECIPES = ("demo-text", "demo-image")
 BUILD = Path("build")
 FOLDER = BUILD / "demo"
-START_LIMIT_S = 120
 
 
 def main() -> int:
@@ -71,38 +68,6 @@ def served(port: int | None = None) -> Iterator[str]:
             yield url
         finally:
             stop(server)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def wait_until_ready(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
-    """Until `url` answers with 200; SystemExit with the end of the log when the server ends, or takes too long."""
-    limit = time.monotonic() + START_LIMIT_S
-    while time.monotonic() < limit:
-        if server.poll() is not None:
-            raise SystemExit(f"the server ended with status {server.returncode}: {log.read_text()[-2000:]}")
-        try:
-            if httpx.get(url, timeout=5).status_code == 200:
-                return
-        except httpx.TransportError:
-            pass
-        time.sleep(0.3)
-    raise SystemExit(f"the server was not ready after {START_LIMIT_S} s: {log.read_text()[-2000:]}")
-
-
-def stop(server: subprocess.Popen[bytes]) -> None:
-    """End the server as a terminal's ctrl-C does; its workers end with it."""
-    if server.poll() is None:
-        server.send_signal(signal.SIGINT)
-        try:
-            server.wait(30)
-        except subprocess.TimeoutExpired:
-            os.killpg(server.pid, signal.SIGKILL)
-            server.wait()
 
 
 def ask(url: str) -> list[dict[str, Any]]:

@@ -13,7 +13,6 @@ All texts have 32 tokens. One ONNX Runtime thread everywhere.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import re
 import statistics
@@ -26,10 +25,14 @@ from typing import Any
 
 import bentoml
 import httpx
+import orjson
 
 from benchmarks.homes import ALWAYS, NEVER, make_home
 from benchmarks.servers import Running, fastapi, sieve
-from loadtest.open_loop import open_loop, percentile
+from loadtest.arrivals import arrivals
+from loadtest.client import send_all
+from loadtest.figures import percentile
+from loadtest.workload import TEXT_PATH, Sample
 from loadtest.wrk import closed_loop
 from optimize.progress import console
 from optimize.versions import processor, versions
@@ -40,6 +43,7 @@ from serving.session import Session
 CASCADE = "demo-text"
 CONNECTIONS = (1, 8, 32)
 ROUNDS, SECONDS = 3, 4.0
+LOAD_S = 12.0
 TOKENS = 32
 BUDGET_MS = 50.0
 WORDS = ("my", "card", "was", "charged", "again", "and", "nobody", "can", "tell", "me", "why")
@@ -166,7 +170,9 @@ def loads(url: str, body: dict[str, Any], saturation: float) -> Figures:
     figures: Figures = {}
     for times in (0.7, 1.0, 5.0):
         console.print(f"open loop at {times:g} times saturation")
-        outcomes = asyncio.run(open_loop(f"{url}/classify_text", body, per_s=times * saturation, seconds=12))
+        due_s = arrivals(f"poisson:{times * saturation}", LOAD_S, seed=1)
+        sample = Sample(TEXT_PATH, orjson.dumps(body), "application/json", "text")
+        outcomes = send_all(url, [sample] * len(due_s), due_s, timeout_s=10)
         answered = [o for o in outcomes if o.status == 200]
         refused = [o for o in outcomes if o.status == 503]
         figures[f"load_{times:g}"] = {
@@ -174,7 +180,7 @@ def loads(url: str, body: dict[str, Any], saturation: float) -> Figures:
             "p50_ms": percentile([o.latency_ms for o in answered], 0.5),
             "p99_ms": percentile([o.latency_ms for o in answered], 0.99),
             "server_p99_ms": percentile([o.server_ms for o in answered if o.server_ms is not None], 0.99),
-            "goodput_per_s": sum(o.latency_ms <= BUDGET_MS for o in answered) / 12,
+            "goodput_per_s": sum(o.latency_ms <= BUDGET_MS for o in answered) / LOAD_S,
             "expert_share": sum(o.stage == "expert" for o in answered) / max(1, len(answered)),
             "shed_share": len(refused) / len(outcomes),
             "shed_server_p99_ms": percentile([o.server_ms for o in refused if o.server_ms is not None], 0.99),

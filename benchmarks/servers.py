@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-from demo import free_port, stop, wait_until_ready
+from loadtest.process import free_port, stop, wait_until_ready
 
 ROOT = Path(__file__).parent.parent
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 from collections.abc import AsyncGenerator, Mapping
 from typing import Any
@@ -20,13 +21,14 @@ MAX_TEXTS = 64
 # 64 texts of 20,000 characters, each up to 4 bytes in UTF-8.
 MAX_JSON_BYTES = MAX_TEXTS * 20_000 * 4 + 65_536
 MAX_UPLOAD_BYTES = MAX_BYTES + 65_536
+MAX_BASE64 = (MAX_BYTES + 2) // 3 * 4
 # Below the server's own limit on a request, so that it is we who answer.
 READ_LIMIT_S = 8.0
 
 
-async def json_object(request: Request, allowed: set[str]) -> dict[str, Any]:
+async def json_object(request: Request, allowed: set[str], limit: int = MAX_JSON_BYTES) -> dict[str, Any]:
     """The body as a JSON object with no keys but `allowed`; MalformedError or InvalidInputError says why not."""
-    data = await _body(request, MAX_JSON_BYTES, "body")
+    data = await _body(request, limit, "body")
     try:
         data.decode()
     except UnicodeDecodeError:
@@ -62,9 +64,13 @@ async def image_and_budget(request: Request) -> tuple[bytes, float | None]:
             await form.close()
     if kind in ("image/jpeg", "image/png"):
         return await _body(request, MAX_BYTES, "image"), as_number(stated)
+    if kind == "application/json":
+        body = await json_object(request, {"image", "budget_ms"}, MAX_BASE64 + 65_536)
+        return _from_base64(wanted(body, "image")), body.get("budget_ms", as_number(stated))
     raise MalformedError(
         "image",
-        "must come as multipart/form-data with a file named image, or as a body of type image/jpeg or image/png, "
+        "must come as multipart/form-data with a file named image, as a body of type image/jpeg or image/png, or in JSON "
+        "as base64, "
         f"got {'another content type' if kind else 'no content type'}; set the Content-Type header",
     )
 
@@ -109,6 +115,18 @@ async def _in_time(field: str) -> AsyncGenerator[None, None]:
         raise TooSlowError(
             field, f"must arrive within {READ_LIMIT_S:.0f} seconds, got a part of it; send less, or over a faster line"
         ) from None
+
+
+def _from_base64(value: Any) -> bytes:
+    """The bytes of an image in JSON, which are a third more on the way and cost the most to read."""
+    if not isinstance(value, str):
+        raise InvalidInputError("image", f"must be a string of base64, got {kind_of(value)}; send the file's bytes so")
+    if len(value) > MAX_BASE64:
+        raise InvalidInputError("image", f"must have at most {MAX_BYTES:,} bytes, got more; send a smaller image")
+    try:
+        return base64.b64decode(value, validate=True)
+    except ValueError:
+        raise InvalidInputError("image", "must be base64 (RFC 4648), got a string that is not; encode it so") from None
 
 
 async def _image_of(form: FormData) -> bytes:

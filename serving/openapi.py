@@ -81,12 +81,18 @@ def openapi() -> dict[str, Any]:
     """The document: the endpoints with their request and response schemas, OpenAPI 3.1."""
     _, definitions = models_json_schema([(model, "validation") for model in _MODELS], ref_template=_REF)
     picture = {"schema": {"type": "string", "format": "binary"}}
-    form = {
+    form: dict[str, Any] = {
         "type": "object",
         "required": ["image"],
         "properties": {"image": {"type": "string", "format": "binary"}, "budget_ms": {"type": "number"}},
     }
-    image_body = {"multipart/form-data": {"schema": form}, "image/jpeg": picture, "image/png": picture}
+    in_json = {**form, "properties": {**form["properties"], "image": {"type": "string", "format": "byte"}}}
+    image_body = {
+        "multipart/form-data": {"schema": form},
+        "image/jpeg": picture,
+        "image/png": picture,
+        "application/json": {"schema": in_json},
+    }
     paths = {
         "/classify_text": _post(_content(ClassifyText), ClassificationAnswer, "Classify one text"),
         "/classify_texts": _post(_content(ClassifyTexts), ClassificationAnswers, "Classify up to 64 texts"),

@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import psutil
 
-from demo import free_port, stop, wait_until_ready
+from loadtest.process import free_port, stop, wait_until_ready
 
 
 class Server:

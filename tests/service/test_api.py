@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import io
 import json
 from collections.abc import Iterator
@@ -186,8 +187,21 @@ def test_a_body_without_end_is_given_up(client: httpx.Client, kind: str) -> None
     expect_error(reply, 422, "image", "bytes, got more")
 
 
+def test_an_image_may_come_in_json_as_base64(client: httpx.Client) -> None:
+    plain = client.post("/classify_image", files={"image": digit(0)}).json()
+    body = {"image": base64.b64encode(digit(0)).decode(), "budget_ms": 1000}
+    reply = client.post("/classify_image", json=body)
+    assert reply.status_code == 200
+    assert reply.json()["scores"] == plain["scores"]
+    body["budget_ms"] = -1
+    expect_error(client.post("/classify_image", json=body), 422, "budget_ms", "positive")
+
+
 def test_other_ways_to_get_an_image_request_wrong(client: httpx.Client) -> None:
-    expect_error(client.post("/classify_image", json={"image": "x"}), 400, "image", "multipart/form-data")
+    expect_error(client.post("/classify_image", json={"image": "no base64!"}), 422, "image", "must be base64")
+    expect_error(client.post("/classify_image", json={"image": 5}), 422, "image", "a string of base64, got a number")
+    expect_error(client.post("/classify_image", json={"picture": ""}), 422, "body", "'picture'")
+    expect_error(client.post("/classify_image", json={"image": "A" * 14_000_000}), 422, "body", "bytes, got more")
     expect_error(client.post("/classify_image", files={"photo": b"x"}), 422, "form", "photo")
     expect_error(client.post("/classify_image", data={"image": "x"}), 400, "image", "another content type")
     broken = {"content-type": "multipart/form-data; boundary=x"}

@@ -1,0 +1,139 @@
+"""The command line: python -m loadtest VERB."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from pathlib import Path
+
+from loadtest.arrivals import KINDS, ArrivalsError
+from loadtest.objective import ObjectiveError
+from loadtest.workload import ENCODINGS, WorkloadError
+
+EXIT_PASSED, EXIT_FAILED, EXIT_WRONG, EXIT_INVALID, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Exit status: 0 passed, 1 the objective was not kept, 2 asked wrongly, 3 an invalid run, 130 interrupted."""
+    options = _parser().parse_args(arguments)
+    os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
+    logging.getLogger("asyncio").setLevel(logging.ERROR)
+    from loadtest.run import UnreachableError
+
+    try:
+        return int(options.call(options))
+    except (ArrivalsError, ObjectiveError, WorkloadError, UnreachableError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_WRONG
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return EXIT_INTERRUPTED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m loadtest", description="Does a service meet its objective?")
+    verbs = parser.add_subparsers(required=True, metavar="VERB")
+    run = verbs.add_parser("run", help="drive a service and judge it: JSON, a page, an exit status")
+    run.add_argument("url", help="where the service listens, like http://127.0.0.1:3000")
+    run.add_argument("--arrivals", default="poisson:100", help=f"{KINDS} (default: poisson:100)")
+    run.add_argument("--seconds", type=_positive, default=60.0, help="how long is measured (default: 60)")
+    run.add_argument("--warm-up", type=float, default=5.0, metavar="SECONDS", help="before it is measured (5)")
+    _add_workload(run)
+    _add_objective(run)
+    run.add_argument("--timeout-s", type=_positive, default=2.0, help="when a client gives up (default: 2)")
+    run.add_argument("--payloads", action="store_true", help="also send one image as JSON, form and raw body")
+    run.set_defaults(call=_run)
+    check = verbs.add_parser("check", help="what the generator itself can send, to a server that does nothing")
+    check.add_argument("--rate", type=_positive, default=3_000.0, help="requests/s (default: 3000)")
+    check.add_argument("--seconds", type=_positive, default=10.0)
+    check.add_argument("--out", type=Path, default=Path("build/loadtest"))
+    check.set_defaults(call=_check)
+    return parser
+
+
+def _add_workload(parser: argparse.ArgumentParser) -> None:
+    """What is asked."""
+    parser.add_argument("--texts", type=Path, help="CSV or TSV (also .gz) with columns text and, if known, label")
+    parser.add_argument("--images", type=Path, help="folder or tar of JPEG and PNG files (default: generated ones)")
+    parser.add_argument("--image-share", type=_share, default=0.0, help="share of the requests with an image (0)")
+    parser.add_argument("--image-as", choices=ENCODINGS, default="raw", help="how an image is sent (raw)")
+    parser.add_argument("--long-share", type=_share, help="share of long texts among texts (as the data has it)")
+    parser.add_argument("--hard-share", type=_share, help="share of what the screen escalates (as the data has it)")
+    parser.add_argument("--budget-ms", type=_positive, default=50.0, help="sent with each request (default: 50)")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--out", type=Path, default=Path("build/loadtest"), help="folder of the results")
+
+
+def _add_objective(parser: argparse.ArgumentParser) -> None:
+    """What is asked of the service."""
+    parser.add_argument("--slo", action="append", help="like p99=50ms, of all that was asked; may come twice")
+    parser.add_argument("--goodput", type=_positive, help="answers in time a second, at least")
+    parser.add_argument("--max-degraded", type=_share, default=0.01, help="share of degraded answers, at most (0.01)")
+
+
+def _objective(options: argparse.Namespace):  # type: ignore[no-untyped-def]
+    from loadtest.objective import Objective, read_limits
+
+    limits = read_limits(options.slo or ["p99=50ms"])
+    return Objective(limits_ms=limits, goodput_per_s=options.goodput, max_degraded_share=options.max_degraded)
+
+
+def _mix(options: argparse.Namespace):  # type: ignore[no-untyped-def]
+    from loadtest.workload import Mix
+
+    return Mix(image_share=options.image_share, long_share=options.long_share, hard_share=options.hard_share)
+
+
+def _run(options: argparse.Namespace) -> int:
+    from loadtest.report import machine, say_run, write_run
+    from loadtest.run import Plan, run
+
+    objective = _objective(options)
+    plan = Plan(
+        url=options.url.rstrip("/"),
+        arrivals=options.arrivals,
+        seconds=options.seconds,
+        warm_up_s=options.warm_up,
+        texts=options.texts,
+        images=options.images,
+        encoding=options.image_as,
+        mix=_mix(options),
+        budget_ms=options.budget_ms,
+        timeout_s=options.timeout_s,
+        seed=options.seed,
+        payloads=options.payloads,
+    )
+    result, outcomes = run(plan, objective)
+    result["machine"] = machine()
+    write_run(options.out, result, outcomes, objective.deadline_ms)
+    say_run(result)
+    print(f"{options.out / 'run.json'} has the figures, {options.out / 'run.html'} the pictures")
+    if not result["valid"]:
+        return EXIT_INVALID
+    return EXIT_PASSED if result["passed"] else EXIT_FAILED
+
+
+def _check(options: argparse.Namespace) -> int:
+    from loadtest.check import check_generator
+
+    return EXIT_PASSED if check_generator(options.rate, options.seconds, options.out) else EXIT_INVALID
+
+
+def _positive(text: str) -> float:
+    value = float(text)
+    if not value > 0:
+        raise argparse.ArgumentTypeError(f"must be a number above 0, got {text}")
+    return value
+
+
+def _share(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"must be a share from 0 to 1, got {text}")
+    return value
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,81 @@
+"""When requests are due: seconds from the start, whatever becomes of the ones before (an open loop).
+
+An arrival process is written as one word: constant:200, poisson:200, step:100,200,400, ramp:50-400 (requests a second)
+or replay:FILE. Steps share the time evenly; steps and ramps are Poisson processes whose rate changes.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+Due = NDArray[np.float64]
+KINDS = "constant:RATE, poisson:RATE, step:RATE,RATE,…, ramp:RATE-RATE or replay:FILE"
+
+
+class ArrivalsError(ValueError):
+    """An arrival process that cannot be read; the text names the rule and the remedy."""
+
+
+def arrivals(spec: str, seconds: float, seed: int) -> Due:
+    """Due times in seconds, ascending, within `seconds`, of an arrival process as it is written on the command line."""
+    kind, _, rest = spec.partition(":")
+    rng = np.random.default_rng(seed)
+    match kind:
+        case "constant":
+            rate = _rate(rest, spec)
+            return np.arange(int(seconds * rate)) / rate
+        case "poisson":
+            return _poisson([_rate(rest, spec)] * 2, seconds, rng)
+        case "step":
+            rates = [_rate(part, spec) for part in rest.split(",")]
+            width = seconds / len(rates)
+            return np.concatenate([_poisson([r, r], width, rng) + i * width for i, r in enumerate(rates)])
+        case "ramp":
+            first, _, last = rest.partition("-")
+            return _poisson([_rate(first, spec), _rate(last, spec)], seconds, rng)
+        case "replay":
+            return replay(Path(rest), seconds)
+    raise ArrivalsError(f"arrivals must be {KINDS}, got {spec!r}; write one of them")
+
+
+def replay(path: Path, seconds: float) -> Due:
+    """Due times of a text file: a number of seconds in each line, in any order and from any origin."""
+    try:
+        lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise ArrivalsError(f"{path}: must be a text file, got {type(error).__name__}; name another") from None
+    try:
+        times = np.sort(np.array([float(line) for line in lines]))
+    except ValueError:
+        raise ArrivalsError(f"{path}: must have one number of seconds in each line, got something else") from None
+    if len(times) == 0 or not np.isfinite(times).all():
+        raise ArrivalsError(f"{path}: must have at least one finite number of seconds, got none")
+    times = times - times[0]
+    return times[times < seconds]
+
+
+def _poisson(ends: list[float], seconds: float, rng: np.random.Generator) -> Due:
+    """A Poisson process whose rate goes from `ends[0]` to `ends[1]` in a straight line.
+
+    Given their count, the arrivals are independent draws from the density that the rate describes.
+    """
+    first, last = ends
+    count = rng.poisson((first + last) / 2 * seconds)
+    uniform = np.sort(rng.random(count))
+    slope = (last - first) / (first + last)
+    # Where the share `uniform` of all arrivals has come: (1 - slope) x + slope x² = uniform, for x in 0..1.
+    x = uniform if abs(slope) < 1e-9 else (slope - 1 + np.sqrt((1 - slope) ** 2 + 4 * slope * uniform)) / (2 * slope)
+    return np.asarray(x * seconds)
+
+
+def _rate(text: str, spec: str) -> float:
+    try:
+        rate = float(text)
+    except ValueError:
+        rate = 0.0
+    if not 0 < rate <= 100_000:
+        raise ArrivalsError(f"a rate must be a number of requests a second, above 0, got {spec!r}; write {KINDS}")
+    return rate

@@ -1,0 +1,123 @@
+"""The open-loop client: requests leave when they are due, whether the ones before are back or not.
+
+So a server that stalls is charged for all that it kept waiting (coordinated omission, Tene 2013): latency counts from
+the moment a request was due. The client keeps account of its own lateness too: a run in which it could not keep its
+schedule measures the client, and is called invalid.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import time
+from collections.abc import Callable, Sequence
+
+import aiohttp
+import orjson
+from numpy.typing import NDArray
+
+from loadtest.outcome import Outcome, triage
+from loadtest.workload import Sample
+
+# Below the 5 seconds of uvicorn, so that the two do not meet when a connection is given up.
+KEEP_ALIVE_S = 4.0
+MAX_OPEN = 5_000
+"""Requests on their way at once; what is due beyond it waits, and counts as late."""
+
+Observe = Callable[[Outcome], object]
+
+
+def send_all(
+    url: str,
+    samples: Sequence[Sample],
+    due_s: NDArray,  # type: ignore[type-arg]
+    *,
+    timeout_s: float = 2.0,
+    observe: Observe = lambda outcome: None,
+) -> list[Outcome]:
+    """Send each sample when it is due; one outcome each, in the order in which they ended. Runs an event loop."""
+    import uvloop
+
+    gc.collect()
+    gc.freeze()
+    before = gc.get_threshold()
+    gc.set_threshold(100_000, 50, 100)  # a collection in the middle would be a stall of the client's own
+    try:
+        return uvloop.run(_send_all(url, samples, due_s, timeout_s, observe))
+    finally:
+        gc.set_threshold(*before)
+        gc.unfreeze()
+
+
+async def _send_all(
+    url: str,
+    samples: Sequence[Sample],
+    due_s: NDArray,  # type: ignore[type-arg]
+    timeout_s: float,
+    observe: Observe,
+) -> list[Outcome]:
+    outcomes: list[Outcome] = []
+    room = asyncio.Semaphore(MAX_OPEN)
+    connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_S)
+    timeout = aiohttp.ClientTimeout(total=timeout_s)
+    async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
+        start = time.monotonic() + 0.05
+
+        async def send(sample: Sample, due: float) -> None:
+            left = time.monotonic()
+            try:
+                outcome = await _outcome(session, url, sample, due, start, left)
+            finally:
+                room.release()
+            outcomes.append(outcome)
+            observe(outcome)
+
+        async with asyncio.TaskGroup() as group:
+            for sample, due in zip(samples, due_s.tolist(), strict=True):
+                # Timers count in whole milliseconds; nothing leaves before it is due.
+                while (wait := start + due - time.monotonic()) > 0:
+                    await asyncio.sleep(wait)
+                await room.acquire()
+                group.create_task(send(sample, due))
+    return outcomes
+
+
+async def _outcome(
+    session: aiohttp.ClientSession, url: str, sample: Sample, due: float, start: float, left: float
+) -> Outcome:
+    lag_ms = (left - start - due) * 1e3
+
+    def ended(status: int, kind: str, **rest: object) -> Outcome:
+        latency_ms = (time.monotonic() - start - due) * 1e3
+        return Outcome(due, lag_ms, latency_ms, status, kind, sample.shape, **rest)  # type: ignore[arg-type]
+
+    try:
+        headers = {"Content-Type": sample.content_type}
+        async with session.post(url + sample.path, data=sample.body, headers=headers) as reply:
+            data = await reply.read()
+            timing = reply.headers.get("Server-Timing", "")
+            answer = orjson.loads(data) if reply.status == 200 else {}
+            right = None if sample.label is None or not answer else answer.get("label") == sample.label
+            kind = triage(reply.status, answer.get("degraded"))
+            return ended(reply.status, kind, stage=answer.get("stage"), right=right, timing=timing)
+    except TimeoutError:
+        return ended(0, "timed out")
+    except (aiohttp.ClientError, OSError, orjson.JSONDecodeError):
+        return ended(0, "failed")
+
+
+def ask_one_by_one(url: str, samples: Sequence[Sample], *, timeout_s: float = 5.0) -> list[Outcome]:
+    """Each sample alone, one after the other over one connection: what the server takes where nothing queues."""
+    import uvloop
+
+    async def ask() -> list[Outcome]:
+        timeout = aiohttp.ClientTimeout(total=timeout_s)
+        async with aiohttp.ClientSession(timeout=timeout) as session:
+            outcomes = []
+            start = time.monotonic()
+            for sample in samples:
+                now = time.monotonic()
+                outcomes.append(await _outcome(session, url, sample, now - start, start, now))
+            return outcomes
+
+    return uvloop.run(ask())

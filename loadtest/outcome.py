@@ -1,0 +1,57 @@
+"""What became of one request."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal["ok", "degraded", "shed", "timed out", "failed"]
+KINDS: tuple[Kind, ...] = ("ok", "degraded", "shed", "timed out", "failed")
+ANSWERED: tuple[Kind, ...] = ("ok", "degraded")
+PART = re.compile(r"([\w-]+);dur=([0-9.]+)")
+SHED = (429, 503)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """`due_s`: when the request was due, from the start. `lag_ms`: how much later it left, which is the generator's own
+    fault. `latency_ms`: from the moment it was due to its end. `timing`: the reply's Server-Timing header. `right`:
+    whether the label was the true one, None where that is not known.
+    """
+
+    due_s: float
+    lag_ms: float
+    latency_ms: float
+    status: int
+    kind: Kind
+    shape: str
+    stage: str | None = None
+    right: bool | None = None
+    timing: str = ""
+
+    @property
+    def answered(self) -> bool:
+        """Whether an answer came, degraded or not."""
+        return self.kind in ANSWERED
+
+    @property
+    def wire_ms(self) -> float:
+        """From the moment it left to its end."""
+        return self.latency_ms - self.lag_ms
+
+    @property
+    def server_ms(self) -> float | None:
+        """The server's own total; None where it states none."""
+        return self.parts().get("total")
+
+    def parts(self) -> dict[str, float]:
+        """Milliseconds by part as the server states them (W3C Server-Timing), `total` among them."""
+        return {name: float(value) for name, value in PART.findall(self.timing)}
+
+
+def triage(status: int, degraded: object) -> Kind:
+    """The kind of a reply: `degraded` is the answer's field of that name."""
+    if 200 <= status < 300:
+        return "degraded" if degraded else "ok"
+    return "shed" if status in SHED else "failed"

@@ -1,0 +1,70 @@
+"""Servers under test: started, awaited and ended as a person would, each in a process group of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+START_LIMIT_S = 120.0
+END_LIMIT_S = 30.0
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_until_ready(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
+    """Until `url` answers with 200; SystemExit with the end of the log when the server ends, or takes too long."""
+    limit = time.monotonic() + START_LIMIT_S
+    while time.monotonic() < limit:
+        if server.poll() is not None:
+            raise SystemExit(f"the server ended with status {server.returncode}: {_end_of(log)}")
+        with contextlib.suppress(OSError, urllib.error.HTTPError), urllib.request.urlopen(url, timeout=5) as reply:
+            if reply.status == 200:
+                return
+        time.sleep(0.2)
+    raise SystemExit(f"the server was not ready after {START_LIMIT_S:.0f} s: {_end_of(log)}")
+
+
+def stop(server: subprocess.Popen[bytes]) -> None:
+    """End the server as a terminal's ctrl-C does; its workers end with it."""
+    if server.poll() is None:
+        server.send_signal(signal.SIGINT)
+        try:
+            server.wait(END_LIMIT_S)
+        except subprocess.TimeoutExpired:
+            os.killpg(server.pid, signal.SIGKILL)
+            server.wait()
+
+
+@contextlib.contextmanager
+def running(
+    line: Sequence[str], *, environment: Mapping[str, str], ready: str, log: Path, folder: Path
+) -> Iterator[str]:
+    """Start `line`, in which {port} stands for a free port, in `folder`; the URL once GET `ready` answers there."""
+    port = free_port()
+    whole = [part.replace("{port}", str(port)) for part in line]
+    with log.open("wb") as output:
+        server = subprocess.Popen(
+            whole, cwd=folder, env={**os.environ, **environment}, stdout=output, stderr=output, start_new_session=True
+        )
+    try:
+        wait_until_ready(f"http://127.0.0.1:{port}{ready}", server, log)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        stop(server)
+
+
+def _end_of(log: Path) -> str:
+    return log.read_text(encoding="utf-8", errors="replace")[-2000:]

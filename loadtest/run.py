@@ -1,0 +1,155 @@
+"""One load test: look at the service unhurried, warm it up, drive it, judge it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from loadtest.arrivals import arrivals
+from loadtest.bottleneck import bottleneck
+from loadtest.client import ask_one_by_one, send_all
+from loadtest.figures import breakdown, figures, percentile
+from loadtest.live import Live
+from loadtest.objective import Objective, judge
+from loadtest.outcome import Outcome
+from loadtest.payloads import compare_payloads
+from loadtest.workload import Encoding, Mix, Sample, draw, image_samples, text_samples, with_hardness
+
+MAX_LAG_MS = 5.0
+"""p99 of how late requests left; beyond it the run says more of the generator than of the service."""
+PROBES = 200
+TYPICAL = 2_000
+PAYLOAD_IMAGES, PAYLOAD_ROUNDS = 10, 3
+
+
+class UnreachableError(RuntimeError):
+    """The service answers nothing at all; the text says what to look at."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """A load test as it is asked for. Times in the units of their names; `seed` decides texts, mix and arrivals."""
+
+    url: str
+    arrivals: str = "poisson:100"
+    seconds: float = 60.0
+    warm_up_s: float = 5.0
+    texts: Path | None = None
+    images: Path | None = None
+    encoding: Encoding = "raw"
+    mix: Mix = field(default_factory=Mix)
+    budget_ms: float | None = 50.0
+    timeout_s: float = 2.0
+    seed: int = 1
+    payloads: bool = False
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON; files by their names alone, since a path is of one machine."""
+        plain = asdict(self)
+        return plain | {key: getattr(self, key) and getattr(self, key).name for key in ("texts", "images")}
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """The samples with what is known of them, and how the service answers when nothing queues."""
+
+    samples: list[Sample]
+    idle: list[Outcome]
+
+    @property
+    def network_ms(self) -> float:
+        """Median of what passes outside the server's own clock."""
+        outside = [o.wire_ms - o.server_ms for o in self.idle if o.answered and o.server_ms is not None]
+        return max(0.0, percentile(outside, 0.5)) if outside else 0.0
+
+    def typical(self, mix: Mix, seed: int) -> list[Outcome]:
+        """Answers from where nothing queued, in the shares of `mix`."""
+        of = dict(zip(map(id, self.samples), self.idle, strict=True))
+        drawn = (of[id(sample)] for sample in draw(self.samples, mix, TYPICAL, seed))
+        return [outcome for outcome in drawn if outcome.answered]
+
+
+def candidates(plan: Plan) -> list[Sample]:
+    """What the plan can send, before anything is asked."""
+    samples: list[Sample] = []
+    if plan.mix.image_share < 1:
+        samples += text_samples(plan.texts, plan.budget_ms, plan.seed)
+    if plan.mix.image_share > 0:
+        samples += image_samples(plan.images, plan.encoding, plan.budget_ms, plan.seed)
+    return samples
+
+
+def get_to_know(url: str, samples: Sequence[Sample], seed: int) -> Known:
+    """Ask candidates one by one, which tells who is hard, and what each part takes where nothing queues.
+
+    Raises UnreachableError when not one is answered.
+    """
+    chosen = np.random.default_rng(seed).permutation(len(samples))[:PROBES]
+    kept = [samples[i] for i in sorted(chosen)]
+    # The first requests open the connection and fill caches.
+    ask_one_by_one(url, kept[:10])
+    idle = ask_one_by_one(url, kept)
+    if not any(outcome.answered for outcome in idle):
+        got = idle[0].status or "no reply"
+        raise UnreachableError(f"{url} must answer requests, got {got}; start the service, or name its address")
+    return Known(with_hardness(kept, [outcome.stage for outcome in idle]), idle)
+
+
+def run(plan: Plan, objective: Objective) -> tuple[dict[str, Any], list[Outcome]]:
+    """Carry out a plan: the result for JSON, and every outcome."""
+    known = get_to_know(plan.url, candidates(plan), plan.seed)
+    if plan.warm_up_s:
+        drive(plan, known, plan.warm_up_s, seed=plan.seed + 1, title="warm-up")
+    begin = time.strftime("%Y-%m-%dT%H:%M:%S%z")
+    outcomes, seconds = drive(plan, known, plan.seconds, seed=plan.seed, title="measuring")
+    idle = known.typical(plan.mix, plan.seed)
+    result = {"began": begin, "plan": plan.as_dict(), "idle": idle_figures(known, idle)}
+    result |= measured(outcomes, seconds, objective, known, idle)
+    if plan.payloads:
+        images = [sample.body for sample in image_samples(plan.images, "raw", None, plan.seed)[:PAYLOAD_IMAGES]]
+        result["payloads"] = compare_payloads(plan.url, images, rounds=PAYLOAD_ROUNDS)
+    return result, outcomes
+
+
+def drive(plan: Plan, known: Known, seconds: float, *, seed: int, title: str) -> tuple[list[Outcome], float]:
+    """Send the plan's arrivals of so many seconds; the outcomes in order of their due times, and the seconds."""
+    due_s = arrivals(plan.arrivals, seconds, seed)
+    samples = draw(known.samples, plan.mix, len(due_s), seed)
+    with Live(title, len(due_s)) as live:
+        outcomes = send_all(plan.url, samples, due_s, timeout_s=plan.timeout_s, observe=live.observe)
+    return sorted(outcomes, key=lambda outcome: outcome.due_s), seconds
+
+
+def measured(
+    outcomes: Sequence[Outcome], seconds: float, objective: Objective, known: Known, idle: Sequence[Outcome]
+) -> dict[str, Any]:
+    """Figures, validity, objective and bottleneck of a run; `idle`: answers from where nothing queued."""
+    found = figures(outcomes, seconds, objective.deadline_ms, known.network_ms)
+    rows = judge(found, objective)
+    lag_ms = percentile([outcome.lag_ms for outcome in outcomes], 0.99)
+    valid = bool(outcomes) and lag_ms <= MAX_LAG_MS
+    return {
+        "valid": valid,
+        "generator_lag_p99_ms": round(lag_ms, 3),
+        "generator_lag_limit_ms": MAX_LAG_MS,
+        "figures": found,
+        "objective": rows,
+        "passed": valid and all(row["holds"] for row in rows),
+        "bottleneck": bottleneck(found, breakdown(idle, known.network_ms)),
+    }
+
+
+def idle_figures(known: Known, idle: Sequence[Outcome]) -> dict[str, Any]:
+    """How the service answers one by one, with the mix of the run."""
+    return {
+        "requests": len(known.idle),
+        "p50_ms": round(percentile([o.latency_ms for o in idle], 0.5), 3),
+        "network_ms": round(known.network_ms, 3),
+        "hard_share": round(sum(s.shape.endswith("hard") for s in known.samples) / len(known.samples), 4),
+        "parts": breakdown(idle, known.network_ms),
+    }

@@ -1,0 +1,189 @@
+"""What is asked: labelled texts and real JPEGs, in a stated mix of short and long, easy and hard.
+
+Hard is what the service's own screen escalates, which a client learns by asking each candidate once, unhurried. A
+server without a cascade knows no hard ones.
+"""
+
+from __future__ import annotations
+
+import base64
+import csv
+import gzip
+import io
+import tarfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import orjson
+
+LONG_CHARACTERS = 160
+MAX_CANDIDATES = 400
+TEXT_PATH, IMAGE_PATH = "/classify_text", "/classify_image"
+Encoding = Literal["raw", "multipart", "json"]
+ENCODINGS: tuple[Encoding, ...] = ("raw", "multipart", "json")
+BOUNDARY = b"sieve-loadtest-boundary"
+# Where no file of texts is given: neither labelled nor of any one domain.
+PLAIN_TEXTS = (
+    "my card was charged twice for one coffee",
+    "where is my refund",
+    "call me when you are home",
+    "free entry, text WIN to claim your prize now",
+    "the transfer from monday has still not arrived",
+    "i paid with my card at the station on friday and the machine printed a receipt, but today i see that the same "
+    "amount was taken again and nobody at the counter could tell me why, so please look into it",
+    "thank you for your help with the booking last week; there is one more question about the fee of 12 euros that "
+    "appears on the statement below the exchange rate, since i was told that there would be none for this account",
+)
+
+
+class WorkloadError(ValueError):
+    """A workload that cannot be made; the text names the rule and the remedy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One request that can be sent. `shape`: its class in the mix, like "short, easy"."""
+
+    path: str
+    body: bytes
+    content_type: str
+    shape: str
+    label: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Mix:
+    """Shares of the requests: images, long ones among the texts, hard ones in each class; None: as the data has it."""
+
+    image_share: float = 0.0
+    long_share: float | None = None
+    hard_share: float | None = None
+
+
+def text_samples(path: Path | None, budget_ms: float | None, seed: int) -> list[Sample]:
+    """Texts of a CSV or TSV file (also .gz) with the columns `text` and, where they are labelled, `label`."""
+    rows = list(_rows(path)) if path else [(text, None) for text in PLAIN_TEXTS]
+    chosen = np.random.default_rng(seed).permutation(len(rows))[:MAX_CANDIDATES]
+    budget = {} if budget_ms is None else {"budget_ms": budget_ms}
+    samples = []
+    for text, label in (rows[i] for i in chosen):
+        shape = "long" if len(text) >= LONG_CHARACTERS else "short"
+        body = orjson.dumps({"text": text, **budget})
+        samples.append(Sample(TEXT_PATH, body, "application/json", shape, label))
+    return samples
+
+
+def image_samples(path: Path | None, encoding: Encoding, budget_ms: float | None, seed: int) -> list[Sample]:
+    """JPEG or PNG files of a folder or a tar file; generated photographs of noise where none is given."""
+    files = list(_files(path))[:MAX_CANDIDATES] if path else [generated_jpeg(seed + i) for i in range(32)]
+    if not files:
+        raise WorkloadError(f"{path}: must hold .jpg, .jpeg or .png files, got none; name another folder or tar file")
+    return [image_sample(data, encoding, budget_ms) for data in files]
+
+
+def image_sample(data: bytes, encoding: Encoding, budget_ms: float | None) -> Sample:
+    """One image as a raw body, as a form, or in JSON as base64."""
+    kind = "image/png" if data.startswith(b"\x89PNG") else "image/jpeg"
+    query = "" if budget_ms is None else f"?budget_ms={budget_ms:g}"
+    if encoding == "raw":
+        return Sample(IMAGE_PATH + query, data, kind, "image")
+    if encoding == "multipart":
+        head = b'Content-Disposition: form-data; name="image"; filename="image"\r\nContent-Type: '
+        body = b"--%b\r\n%b%b\r\n\r\n%b\r\n--%b--\r\n" % (BOUNDARY, head, kind.encode(), data, BOUNDARY)
+        return Sample(IMAGE_PATH + query, body, f"multipart/form-data; boundary={BOUNDARY.decode()}", "image")
+    body = orjson.dumps({"image": base64.b64encode(data).decode()})
+    return Sample(IMAGE_PATH + query, body, "application/json", "image")
+
+
+def with_hardness(samples: Sequence[Sample], stages: Sequence[str | None]) -> list[Sample]:
+    """The samples with "easy" or "hard" in their shape, by who answered each when it was asked alone."""
+    words = {"screen": ", easy", "expert": ", hard"}
+    return [
+        replace(sample, shape=sample.shape + words.get(stage or "", ""))
+        for sample, stage in zip(samples, stages, strict=True)
+    ]
+
+
+def draw(samples: Sequence[Sample], mix: Mix, count: int, seed: int) -> list[Sample]:
+    """So many samples, independently, in the shares of `mix`. WorkloadError where a class is asked for and empty."""
+    weights = np.ones(len(samples))
+    _share(weights, [s.shape.startswith("image") for s in samples], mix.image_share, "images")
+    texts = [not s.shape.startswith("image") for s in samples]
+    _share(weights, [s.shape.startswith("long") for s in samples], mix.long_share, "long texts", texts)
+    for kind in (texts, [not t for t in texts]):
+        if any(kind):
+            _share(weights, [s.shape.endswith("hard") for s in samples], mix.hard_share, "hard items", kind)
+    rng = np.random.default_rng(seed)
+    return [samples[i] for i in rng.choice(len(samples), size=count, p=weights / weights.sum())]
+
+
+def _share(
+    weights: np.ndarray, wanted: Sequence[bool], share: float | None, name: str, among: Sequence[bool] | None = None
+) -> None:
+    """Scale weights so that `wanted` has this share of the weight of `among`, which keeps its whole."""
+    if share is None:
+        return
+    inside = np.ones(len(weights), bool) if among is None else np.array(among)
+    yes = inside & np.array(wanted)
+    no = inside & ~np.array(wanted)
+    whole = weights[inside].sum()
+    if (share > 0 and not weights[yes].sum()) or (share < 1 and not weights[no].sum()):
+        raise WorkloadError(
+            f"a share of {share:g} of {name} cannot be drawn: there are {int(yes.sum())} of them and {int(no.sum())} "
+            "others; give other data, or another share"
+        )
+    for group, part in ((yes, share), (no, 1 - share)):
+        if group.any() and weights[group].sum():
+            weights[group] *= part * whole / weights[group].sum()
+
+
+def generated_jpeg(seed: int, side: int = 256) -> bytes:
+    """A JPEG of soft shapes and noise, of about the size in bytes that a photograph of this size has."""
+    from PIL import Image
+
+    rng = np.random.default_rng(seed)
+    soft = Image.fromarray(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)).resize(
+        (side, side), Image.Resampling.BICUBIC
+    )
+    noisy = np.clip(np.asarray(soft, dtype=np.int16) + rng.normal(0, 12, (side, side, 3)), 0, 255).astype(np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(noisy).save(file, "JPEG", quality=90)
+    return file.getvalue()
+
+
+def _rows(path: Path) -> Iterator[tuple[str, str | None]]:
+    opened = gzip.open if path.suffix == ".gz" else open
+    delimiter = "\t" if ".tsv" in path.suffixes else ","
+    try:
+        with opened(path, "rt", encoding="utf-8", newline="") as file:
+            reader = csv.DictReader(file, delimiter=delimiter)
+            if "text" not in (reader.fieldnames or ()):
+                raise WorkloadError(
+                    f"{path}: must have a column named text, got {reader.fieldnames}; name another file"
+                )
+            for row in reader:
+                if row["text"] and row["text"].strip():
+                    yield row["text"], row.get("label")
+    except (OSError, UnicodeDecodeError) as error:
+        raise WorkloadError(f"{path}: must be a CSV or TSV file, got {type(error).__name__}; name another") from None
+
+
+def _files(path: Path) -> Iterator[bytes]:
+    endings = (".jpg", ".jpeg", ".png")
+    try:
+        if path.is_dir():
+            yield from (file.read_bytes() for file in sorted(path.iterdir()) if file.suffix.lower() in endings)
+            return
+        with tarfile.open(path) as archive:
+            for member in archive:
+                if member.isfile() and member.name.lower().endswith(endings):
+                    file = archive.extractfile(member)
+                    assert file is not None
+                    yield file.read()
+    except (OSError, tarfile.TarError) as error:
+        raise WorkloadError(
+            f"{path}: must be a folder or a tar file, got {type(error).__name__}; name another"
+        ) from None
