@@ -25,7 +25,7 @@ def check_generator(rate: float, seconds: float, folder: Path) -> bool:
     root = Path(__file__).parent.parent
     with tempfile.TemporaryDirectory() as name:
         log = Path(name) / "log"
-        with running(line, environment={}, ready="/", log=log, folder=root) as url:
+        with running(line, variables={}, ready="/", log=log, folder=root) as url:
             due_s = arrivals(f"poisson:{rate}", seconds, seed=1)
             samples = draw(text_samples(None, 50.0, 1), Mix(), len(due_s), seed=1)
             cpu_s, begin_s = time.process_time(), time.monotonic()

@@ -49,16 +49,14 @@ def stop(server: subprocess.Popen[bytes]) -> None:
 
 
 @contextlib.contextmanager
-def running(
-    line: Sequence[str], *, environment: Mapping[str, str], ready: str, log: Path, folder: Path
-) -> Iterator[str]:
+def running(line: Sequence[str], *, variables: Mapping[str, str], ready: str, log: Path, folder: Path) -> Iterator[str]:
     """Start `line`, in which {port} stands for a free port, in `folder`; the URL once GET `ready` answers there."""
     port = free_port()
-    whole = [part.replace("{port}", str(port)) for part in line]
+    # By env(1), so that the server has these beside what this process has.
+    settings = [f"{name}={value}" for name, value in variables.items()]
+    whole = ["env", *settings, *(part.replace("{port}", str(port)) for part in line)]
     with log.open("wb") as output:
-        server = subprocess.Popen(
-            whole, cwd=folder, env={**os.environ, **environment}, stdout=output, stderr=output, start_new_session=True
-        )
+        server = subprocess.Popen(whole, cwd=folder, stdout=output, stderr=output, start_new_session=True)
     try:
         wait_until_ready(f"http://127.0.0.1:{port}{ready}", server, log)
         yield f"http://127.0.0.1:{port}"

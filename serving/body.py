@@ -69,8 +69,8 @@ async def image_and_budget(request: Request) -> tuple[bytes, float | None]:
         return _from_base64(wanted(body, "image")), body.get("budget_ms", as_number(stated))
     raise MalformedError(
         "image",
-        "must come as multipart/form-data with a file named image, as a body of type image/jpeg or image/png, or in JSON "
-        "as base64, "
+        "must come as multipart/form-data with a file named image, as a body of type image/jpeg or image/png, or in "
+        "JSON as base64, "
         f"got {'another content type' if kind else 'no content type'}; set the Content-Type header",
     )
 
