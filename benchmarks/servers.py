@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import subprocess
 import sys
@@ -59,5 +60,6 @@ def fastapi(
 ) -> contextlib.AbstractContextManager[Running]:
     """The FastAPI baseline around one graph."""
     line = ["uvicorn", "loadtest.baselines.fastapi_app:app", "--no-access-log"]
-    environment = {"MODEL": str(model), "TOKENIZER": str(tokenizer), "LABELS": ",".join(labels)}
+    baseline = {"kind": "text", "runtime": "onnx", "model": str(model), "labels": labels}
+    environment = {"BASELINE": json.dumps({**baseline, "tokenizer": str(tokenizer), "max_tokens": 512})}
     return running(line, environment, "/openapi.json", folder / "fastapi.log")

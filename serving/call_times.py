@@ -22,7 +22,12 @@ class CallTimes:
         """Take one call into account."""
         key = _key(batch_size, length)
         before = self._means.get(key)
-        self._means[key] = took_ms if before is None else before + WEIGHT * (took_ms - before)
+        mean = took_ms if before is None else before + WEIGHT * (took_ms - before)
+        self._means[key] = mean
+        # Less work takes no longer: what one slow call, the very first say, has taught of smaller shapes is put right.
+        for smaller, ms in self._means.items():
+            if ms > mean and smaller[0] <= key[0] and smaller[1] <= key[1]:
+                self._means[smaller] = mean
 
     def expected_ms(self, batch_size: int, length: int) -> float:
         """What a call of this shape is expected to take; 0 where nothing like it was ever called."""

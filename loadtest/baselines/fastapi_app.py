@@ -1,42 +1,46 @@
-"""FastAPI around the same model, without batching: what a team would write first.
+"""FastAPI around one model, without batching: what a team would write first. Run it with uvicorn; see `model`.
 
-MODEL: the ONNX file, TOKENIZER: tokenizer.json, LABELS: separated by commas; run with uvicorn. One request at a time
-runs, as one ONNX Runtime thread allows.
+One request at a time runs, as one thread of the model allows.
 """
 
 from __future__ import annotations
 
+import json
 import os
+import time
+from typing import Any
 
-import numpy as np
-import onnxruntime
-from fastapi import FastAPI
+from fastapi import FastAPI, Request, Response
 from pydantic import BaseModel
-from tokenizers import Tokenizer
 
-LABELS = os.environ["LABELS"].split(",")
+from loadtest.baselines.model import Model
 
-options = onnxruntime.SessionOptions()
-options.intra_op_num_threads = options.inter_op_num_threads = 1
-session = onnxruntime.InferenceSession(os.environ["MODEL"], options, providers=["CPUExecutionProvider"])
-names = {value.name for value in session.get_inputs()}
-tokenizer = Tokenizer.from_file(os.environ["TOKENIZER"])
-tokenizer.no_padding()
+model = Model(json.loads(os.environ["BASELINE"]))
 app = FastAPI()
 
 
 class Query(BaseModel):
-    """One text."""
+    """One text; whatever else comes along is left alone."""
 
     text: str
 
 
+def answered(content: Any, response: Response) -> dict[str, Any]:
+    """The answer, and in a header the time that it took."""
+    begin = time.perf_counter()
+    item = model.prepare(content)
+    prepared = time.perf_counter()
+    answer = model.answer(model.logits([item])[0])
+    parts = {"decode": prepared - begin, "model": time.perf_counter() - prepared, "total": time.perf_counter() - begin}
+    response.headers["Server-Timing"] = ", ".join(f"{name};dur={1e3 * s:.3f}" for name, s in parts.items())
+    return answer
+
+
 @app.post("/classify_text")
-async def classify_text(query: Query) -> dict[str, object]:
-    """The label and the shares of all labels."""
-    ids = np.array([tokenizer.encode(query.text).ids])
-    arrays = {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
-    (logits,) = session.run(["logits"], {name: arrays[name] for name in names})[0]
-    shares = np.exp(logits - logits.max())
-    shares /= shares.sum()
-    return {"label": LABELS[int(shares.argmax())], "scores": dict(zip(LABELS, shares.tolist(), strict=True))}
+async def classify_text(query: Query, response: Response) -> dict[str, Any]:
+    return answered(query.text, response)
+
+
+@app.post("/classify_image")
+async def classify_image(request: Request, response: Response) -> dict[str, Any]:
+    return answered(await request.body(), response)

@@ -243,3 +243,14 @@ def test_a_window_counts_against_the_deadline() -> None:
             await escalations.ask([np.array([7])], asyncio.get_running_loop().time() + 0.05)
 
     asyncio.run(scenario())
+
+
+def test_less_work_is_expected_to_take_no_longer() -> None:
+    times = CallTimes()
+    times.observe(1, 8, 120.0)  # the very first call, cold
+    assert times.expected_ms(1, 8) == 120
+    times.observe(1, 16, 5.0)
+    assert times.expected_ms(1, 8) == 5
+    times.observe(4, 8, 3.0)
+    assert times.expected_ms(1, 8) == 3
+    assert times.expected_ms(1, 16) == 5, "longer than the call that was fast"

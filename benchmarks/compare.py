@@ -1,0 +1,45 @@
+"""make compare: what each step bought, from PyTorch behind FastAPI to the cascade, all served at once, in turn.
+
+    python -m benchmarks.compare CASCADE [--texts FILE | --images FILE] [--rounds 3]
+
+Needs the cascade in the model store and its build folder, whose teacher is the first contender. Writes
+build/compare/CASCADE/compare.json and compare.html, and prints the table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+
+from benchmarks.contenders import Published, ladder
+from loadtest.compare import compare, table
+from loadtest.objective import Objective
+from loadtest.run import Plan
+from loadtest.workload import Mix
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="What each step bought.")
+    parser.add_argument("cascade")
+    parser.add_argument("--texts", type=Path)
+    parser.add_argument("--images", type=Path)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--limit-ms", type=float, default=50.0, help="p99 of all that was asked")
+    options = parser.parse_args()
+    published = Published(options.cascade)
+    mix = Mix(image_share=1.0 if published.kind == "image" else 0.0)
+    plan = Plan(url="", texts=options.texts, images=options.images, mix=mix, budget_ms=options.limit_ms)
+    objective = Objective(limits_ms={"p99": options.limit_ms})
+    with tempfile.TemporaryDirectory(prefix="sieve-compare-") as name:
+        contenders = ladder(published, Path("build") / options.cascade / "teacher", Path(name))
+        folder = Path("build") / "compare" / options.cascade
+        result = compare(contenders, plan, objective, rounds=options.rounds, folder=folder)
+    print(table(result))
+    print(f"{folder / 'compare.json'} has the figures, {folder / 'compare.html'} the picture")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

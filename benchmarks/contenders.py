@@ -1,0 +1,121 @@
+"""What a published cascade is compared with: the ladder from PyTorch behind FastAPI to the cascade, step by step."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import bentoml
+
+from benchmarks.homes import ALWAYS, ROLES, make_home
+from loadtest.contender import Contender
+from serving.artifact import Artifact, ImageSettings
+from serving.deferral import OperatingPoint
+
+ROOT = Path(__file__).parent.parent
+PYTHON = sys.executable
+
+
+class Published:
+    """A cascade of the model store: its artifacts, its operating point and the store."""
+
+    def __init__(self, cascade: str) -> None:
+        folders = {role: Path(bentoml.models.get(f"{cascade}-{role}:latest").path) for role in ROLES}
+        self.name = cascade
+        self.screen, self.expert = (Artifact.open(folders[role]) for role in ("screen", "expert"))
+        self.point = OperatingPoint.read(folders["operating-point"])
+        self.store = folders["screen"].parent.parent
+        self.kind = self.expert.manifest.settings.kind
+
+    def baseline(self, artifact: Artifact, runtime: str, model: Path) -> dict[str, Any]:
+        """What `loadtest.baselines.model` needs to know."""
+        settings = artifact.manifest.settings
+        said = {"kind": settings.kind, "runtime": runtime, "model": str(model), "labels": artifact.manifest.labels}
+        if isinstance(settings, ImageSettings):
+            size = {"width": settings.width, "height": settings.height}
+            return {**said, **size, "mean": settings.mean, "std": settings.std}
+        return {**said, "tokenizer": str(artifact.folder / settings.tokenizer), "max_tokens": settings.max_tokens}
+
+
+def ladder(published: Published, teacher: Path, folder: Path) -> list[Contender]:
+    """PyTorch -> ONNX -> INT8 -> batching -> screen -> cascade. `teacher`: the build's PyTorch model; `folder`: for
+    copies of the store.
+    """
+    expert, screen = published.expert, published.screen
+    fp32, int8 = (expert.variant_path(name) for name in ("cpu-fp32", expert.manifest.default_cpu))
+    torch = teacher if published.kind == "text" else exported(teacher, folder / "teacher.pt2", expert)
+    everything = make_home(folder / "always", published.store, published.name, threshold=ALWAYS)
+    as_it_is = make_home(folder / "cascade", published.store, published.name, threshold=published.point.threshold)
+    screens = screen.variant_path(published.point.screen_variant)
+    return [
+        fastapi("FastAPI, PyTorch fp32", published.baseline(expert, "torch", torch)),
+        fastapi("FastAPI, ONNX fp32", published.baseline(expert, "onnx", fp32)),
+        fastapi("FastAPI, ONNX INT8", published.baseline(expert, "onnx", int8)),
+        sieve("Sieve, expert alone, batching", everything, published),
+        fastapi("FastAPI, the screen alone", published.baseline(screen, "onnx", screens)),
+        sieve("Sieve, cascade", as_it_is, published),
+    ]
+
+
+def fastapi(name: str, baseline: Mapping[str, Any]) -> Contender:
+    """The FastAPI baseline around one model."""
+    line = (PYTHON, "-m", "uvicorn", "loadtest.baselines.fastapi_app:app", "--no-access-log", "--port", "{port}")
+    return Contender(
+        name=name, line=line, ready="/openapi.json", variables={"BASELINE": json.dumps(baseline)}, folder=ROOT
+    )
+
+
+def plain_bentoml(published: Published, home: Path) -> Contender:
+    """A cascade of the same models with every default of BentoML; `home`: a BentoML home of its own."""
+    screen, expert = published.screen, published.expert
+    said = {
+        "BASELINE_SCREEN": published.baseline(screen, "onnx", screen.variant_path(published.point.screen_variant)),
+        "BASELINE_EXPERT": published.baseline(expert, "onnx", expert.variant_path(expert.manifest.default_cpu)),
+        "THRESHOLD": published.point.threshold,
+        "TEMPERATURE": published.point.screen_temperature,
+    }
+    variables = {name: value if isinstance(value, str) else json.dumps(value) for name, value in said.items()}
+    line = (PYTHON, "-m", "bentoml", "serve", "loadtest.baselines.bentoml_app:Plain", "--port", "{port}")
+    return Contender(
+        name="BentoML's defaults", line=line, variables={**variables, "BENTOML_HOME": str(home)}, folder=ROOT
+    )
+
+
+def sieve_line(published: Published, *more: str) -> tuple[str, ...]:
+    """The command that serves the cascade."""
+    kinds = {"text": "", "image": ""} | {published.kind: published.name}
+    arguments = shlex.split(" ".join(f"--arg {kind}={name}" for kind, name in kinds.items()))
+    return (PYTHON, "-m", "bentoml", "serve", "--port", "{port}", *arguments, *more)
+
+
+def sieve(name: str, home: Path, published: Published) -> Contender:
+    """The service with a store of its own."""
+    return Contender(name=name, line=sieve_line(published), variables={"BENTOML_HOME": str(home)}, folder=ROOT)
+
+
+def exported(teacher: Path, target: Path, artifact: Artifact) -> Path:
+    """The teacher as a program that PyTorch loads without the project's own classes; its eager operators."""
+    import torch
+
+    from optimize.checkpoint import load_model
+
+    model = load_model(teacher, "image").eval()
+    settings = artifact.manifest.settings
+    assert isinstance(settings, ImageSettings)
+
+    class Logits(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = model
+
+        def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:
+            return torch.Tensor(self.model(pixel_values).logits)
+
+    example = torch.zeros(1, len(settings.mean), settings.height, settings.width)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    torch.export.save(torch.export.export(Logits().eval(), (example,)), target)
+    return target
