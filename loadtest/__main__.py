@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import shlex
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from loadtest.arrivals import KINDS, ArrivalsError
@@ -20,11 +22,12 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
     logging.getLogger("asyncio").setLevel(logging.ERROR)
+    from loadtest.contender import ContenderError
     from loadtest.run import UnreachableError
 
     try:
         return int(options.call(options))
-    except (ArrivalsError, ObjectiveError, WorkloadError, UnreachableError) as error:
+    except (ArrivalsError, ObjectiveError, WorkloadError, UnreachableError, ContenderError) as error:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_WRONG
     except KeyboardInterrupt:
@@ -45,6 +48,20 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--timeout-s", type=_positive, default=2.0, help="when a client gives up (default: 2)")
     run.add_argument("--payloads", action="store_true", help="also send one image as JSON, form and raw body")
     run.set_defaults(call=_run)
+    tune = verbs.add_parser("tune", help="find the settings with the most goodput within the objective, by restarting")
+    tune.add_argument("command", help="starts the service; {port} and {settings} (a TOML file) stand in it")
+    tune.add_argument("--preset", choices=("bert", "cascade"), help="a classical objective instead of --slo")
+    tune.add_argument("--minutes", type=_positive, default=10.0, help="of search in this call; it can go on later (10)")
+    tune.add_argument("--rounds", type=int, default=5, help="in which the winner and the defaults take turns (5)")
+    _add_workload(tune)
+    _add_objective(tune)
+    tune.set_defaults(call=_tune)
+    compare = verbs.add_parser("compare", help="the highest goodput of several services, in turn")
+    compare.add_argument("contenders", type=Path, help="TOML with [[contender]] tables: name, command with {port}, …")
+    compare.add_argument("--rounds", type=int, default=3)
+    _add_workload(compare)
+    _add_objective(compare)
+    compare.set_defaults(call=_compare)
     check = verbs.add_parser("check", help="what the generator itself can send, to a server that does nothing")
     check.add_argument("--rate", type=_positive, default=3_000.0, help="requests/s (default: 3000)")
     check.add_argument("--seconds", type=_positive, default=10.0)
@@ -80,29 +97,33 @@ def _objective(options: argparse.Namespace):  # type: ignore[no-untyped-def]
     return Objective(limits_ms=limits, goodput_per_s=options.goodput, max_degraded_share=options.max_degraded)
 
 
-def _mix(options: argparse.Namespace):  # type: ignore[no-untyped-def]
+def _plan(options: argparse.Namespace):  # type: ignore[no-untyped-def]
+    from loadtest.run import Plan
     from loadtest.workload import Mix
 
-    return Mix(image_share=options.image_share, long_share=options.long_share, hard_share=options.hard_share)
+    return Plan(
+        url="",
+        texts=options.texts,
+        images=options.images,
+        encoding=options.image_as,
+        mix=Mix(image_share=options.image_share, long_share=options.long_share, hard_share=options.hard_share),
+        budget_ms=options.budget_ms,
+        seed=options.seed,
+    )
 
 
 def _run(options: argparse.Namespace) -> int:
     from loadtest.report import machine, say_run, write_run
-    from loadtest.run import Plan, run
+    from loadtest.run import run
 
     objective = _objective(options)
-    plan = Plan(
+    plan = replace(
+        _plan(options),
         url=options.url.rstrip("/"),
         arrivals=options.arrivals,
         seconds=options.seconds,
         warm_up_s=options.warm_up,
-        texts=options.texts,
-        images=options.images,
-        encoding=options.image_as,
-        mix=_mix(options),
-        budget_ms=options.budget_ms,
         timeout_s=options.timeout_s,
-        seed=options.seed,
         payloads=options.payloads,
     )
     result, outcomes = run(plan, objective)
@@ -113,6 +134,37 @@ def _run(options: argparse.Namespace) -> int:
     if not result["valid"]:
         return EXIT_INVALID
     return EXIT_PASSED if result["passed"] else EXIT_FAILED
+
+
+def _tune(options: argparse.Namespace) -> int:
+    from loadtest.compare import table
+    from loadtest.tune import Tuning, tune, with_preset
+
+    plan, objective = _plan(options), _objective(options)
+    if options.preset:
+        plan, objective = with_preset(options.preset, plan)
+    wanted = Tuning(
+        command=tuple(shlex.split(options.command)),
+        plan=plan,
+        objective=objective,
+        minutes=options.minutes,
+        rounds=options.rounds,
+        folder=options.out,
+    )
+    result = tune(wanted)
+    print(table(result["comparison"]))
+    print(f"{options.out / 'settings.toml'} is for service.py: put it beside it, or name it with --arg settings=PATH")
+    return EXIT_PASSED
+
+
+def _compare(options: argparse.Namespace) -> int:
+    from loadtest.compare import compare, table
+    from loadtest.contender import read_contenders
+
+    contenders = read_contenders(options.contenders)
+    result = compare(contenders, _plan(options), _objective(options), rounds=options.rounds, folder=options.out)
+    print(table(result))
+    return EXIT_PASSED
 
 
 def _check(options: argparse.Namespace) -> int:

@@ -31,7 +31,7 @@ class ContenderError(ValueError):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contender:
     """`line`: the command, in which {port} stands for the port. `ready`: the path that answers 200 when it is.
-    `variables`: for its environment. `folder`: where it is started.
+    `variables`: set for it. `folder`: where it is started.
     """
 
     name: str

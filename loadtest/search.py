@@ -28,9 +28,9 @@ class Found:
 def highest_rate(attempt: Try, start_per_s: float, *, precision: float = 1.06, most: int = MAX_RUNS) -> Found:
     """Bisect, in ratios, until the rates that keep and that break the objective are within `precision`.
 
-    Only what breaks it twice in a row breaks it: on a shared machine a moment of somebody else's work is no limit of the
-    service. An invalid run, in which the generator fell behind, counts as one that breaks it: nothing is claimed beyond what the
-    generator can send.
+    Only what breaks it twice in a row breaks it: on a shared machine a moment of somebody else's work is no limit of
+    the service. An invalid run, in which the generator fell behind, counts as one that breaks it: nothing is claimed
+    beyond what the generator can send.
     """
     kept, broken, rate = 0.0, math.inf, start_per_s
     best = Found(0.0, 0.0, None, 0)

@@ -51,10 +51,13 @@ DEFAULTS: Settings = {name: values[0] for name, values in SPACE.items()}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tuning:
-    """`command`: starts the service, with {port} and {settings} in it. `minutes`: for the search in this call."""
+    """`command`: starts the service, with {port} and {settings} in it. `minutes`: for the search in this call.
+    `homes`: BENTOML_HOME for each of trial, defaults and tuned, since two servers with one would empty each other's
+    metrics; without one the command's own serves them all.
+    """
 
     command: tuple[str, ...]
-    variables: Mapping[str, str] = field(default_factory=dict)
+    homes: Mapping[str, str] = field(default_factory=dict)
     plan: Plan
     objective: Objective
     minutes: float
@@ -67,13 +70,14 @@ class Tuning:
         path = folder.resolve() / f"{name.replace(' ', '-')}.toml"
         write_text(path, as_toml(settings))
         line = tuple(part.replace("{settings}", str(path)) for part in self.command)
-        return Contender(name=name, line=line, variables=self.variables)
+        home = {"BENTOML_HOME": self.homes[name]} if name in self.homes else {}
+        return Contender(name=name, line=line, variables=home)
 
     @property
     def key(self) -> str:
         """What a journal's trials must have in common to be compared."""
         objective = [dict(self.objective.limits_ms), self.objective.max_degraded_share]
-        said = json.dumps([self.command, self.plan.as_dict(), objective, SPACE, machine()], sort_keys=True, default=str)
+        said = json.dumps([self.command, self.plan.as_dict(), objective, SPACE, machine()], sort_keys=True)
         return hashlib.sha256(said.encode()).hexdigest()[:12]
 
 

@@ -1,0 +1,60 @@
+"""make tune: settings for this machine, held against the service's defaults and a plain BentoML service.
+
+    python -m benchmarks.tune CASCADE [--texts FILE] [--preset cascade | bert] [--minutes 10] [--rounds 5]
+
+`loadtest tune` around a published cascade; the first of the three is a cascade of the same models as BentoML's own
+documentation would have it written, with every default of BentoML. Writes build/tune/CASCADE-PRESET.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+
+from benchmarks.contenders import Published, plain_bentoml, sieve_line
+from benchmarks.homes import make_home
+from loadtest.compare import table
+from loadtest.run import Plan
+from loadtest.tune import PRESETS, Tuning, tune, with_preset
+from loadtest.workload import Mix
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Settings for this machine.")
+    parser.add_argument("cascade")
+    parser.add_argument("--texts", type=Path)
+    parser.add_argument("--images", type=Path)
+    parser.add_argument("--preset", choices=list(PRESETS), default="cascade")
+    parser.add_argument("--minutes", type=float, default=10.0)
+    parser.add_argument("--rounds", type=int, default=5)
+    options = parser.parse_args()
+    published = Published(options.cascade)
+    mix = Mix(image_share=1.0 if published.kind == "image" else 0.0)
+    plan, objective = with_preset(options.preset, Plan(url="", texts=options.texts, images=options.images, mix=mix))
+    folder = Path("build") / "tune" / f"{options.cascade}-{options.preset}"
+    with tempfile.TemporaryDirectory(prefix="sieve-tune-") as name:
+        # Two servers with one home would empty each other's metrics.
+        homes = {
+            who: make_home(Path(name) / who, published.store, published.name, threshold=published.point.threshold)
+            for who in ("plain", "trial", "defaults", "tuned")
+        }
+        wanted = Tuning(
+            command=sieve_line(published, "--arg", "settings={settings}"),
+            homes={who: str(home) for who, home in homes.items()},
+            plan=plan,
+            objective=objective,
+            minutes=options.minutes,
+            rounds=options.rounds,
+            folder=folder,
+            against=[plain_bentoml(published, homes["plain"])] if published.kind == "text" else [],
+        )
+        result = tune(wanted)
+    print(table(result["comparison"]))
+    print(f"{folder / 'settings.toml'} is for service.py; {folder / 'tune.html'} has the pictures")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
