@@ -62,6 +62,15 @@ def _parser() -> argparse.ArgumentParser:
     _add_workload(compare)
     _add_objective(compare)
     compare.set_defaults(call=_compare)
+    capacity = verbs.add_parser("capacity", help="how many replicas for so many requests a second")
+    capacity.add_argument("url", help="a replica to measure, with nothing else to do")
+    capacity.add_argument("--rate", type=_positive, required=True, help="requests/s in all")
+    capacity.add_argument("--escalation-share", type=_share, help="(default: as measured)")
+    capacity.add_argument("--workers", type=int, default=1, help="API processes of a replica (1)")
+    capacity.add_argument("--check", type=_positive, metavar="SECONDS", help="hold it against the service at two loads")
+    _add_workload(capacity)
+    _add_objective(capacity)
+    capacity.set_defaults(call=_capacity)
     check = verbs.add_parser("check", help="what the generator itself can send, to a server that does nothing")
     check.add_argument("--rate", type=_positive, default=3_000.0, help="requests/s (default: 3000)")
     check.add_argument("--seconds", type=_positive, default=10.0)
@@ -165,6 +174,22 @@ def _compare(options: argparse.Namespace) -> int:
     result = compare(contenders, _plan(options), _objective(options), rounds=options.rounds, folder=options.out)
     print(table(result))
     return EXIT_PASSED
+
+
+def _capacity(options: argparse.Namespace) -> int:
+    from loadtest.capacity import answer, say
+
+    result = answer(
+        replace(_plan(options), url=options.url.rstrip("/")),
+        rate_per_s=options.rate,
+        limit_ms=_objective(options).limits_ms["p99"],
+        workers=options.workers,
+        share=options.escalation_share,
+        folder=options.out,
+        check_s=options.check,
+    )
+    say(result)
+    return EXIT_PASSED if all(row["holds"] for row in result["check"]) and result["replicas"] else EXIT_FAILED
 
 
 def _check(options: argparse.Namespace) -> int:

@@ -64,10 +64,10 @@ class Subject:
         """A rate to begin with: half of what one request after the other would give."""
         return 500.0 / max(0.1, sum(o.latency_ms for o in self.idle) / len(self.idle))
 
-    def attempt(self, rate: float, seed: int = 1) -> dict[str, Any]:
+    def attempt(self, rate: float, seed: int = 1, seconds: float | None = None) -> dict[str, Any]:
         """One run of Poisson arrivals at a rate, once the backlog of the one before is gone."""
         self._drain()
-        seconds = min(MAX_S, max(MIN_S, MIN_REQUESTS / rate))
+        seconds = seconds or min(MAX_S, max(MIN_S, MIN_REQUESTS / rate))
         plan = replace(self.plan, arrivals=f"poisson:{rate:.6g}")
         outcomes, took = drive(plan, self.known, seconds, seed=seed, title=f"{rate:.0f} requests/s")
         return measured(outcomes, took, self.objective, self.known, self.idle)
