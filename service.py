@@ -49,17 +49,16 @@ class Cascades(BaseModel, extra="forbid"):
 
 NAMES = bentoml.use_arguments(Cascades)
 
-try:
-    SETTINGS = settings_of(NAMES.settings, Path(__file__).parent)
-except SieveError as error:
-    raise SystemExit(str(error)) from None
-
 # BentoML makes three spans a request even where nobody collects them; serving.tracing makes ours without its tracer.
 # The first process knows whether the user has switched all off, and the workers inherit what it says.
 OFF = os.environ.setdefault("SIEVE_TRACING_OFF", os.environ.get("OTEL_SDK_DISABLED", "false").lower()) == "true"
 os.environ["OTEL_SDK_DISABLED"] = "true"
-TRACING = {} if OFF else os.environ
 METRICS = Path(shared) if (shared := os.environ.get("PROMETHEUS_MULTIPROC_DIR")) else None
+try:
+    SETTINGS = settings_of(NAMES.settings, Path(__file__).parent)
+    TRACING = None if OFF else tracing_settings(os.environ)
+except SieveError as error:
+    raise SystemExit(str(error)) from None
 
 # BentoML keeps a timer and the request's context alive for this long. Slow uploads need more than any budget.
 API_TRAFFIC = {"timeout": 10}
@@ -154,7 +153,7 @@ class Expert:
 
 current: t.Callable[[], t.Any] = bentoml.get_current_service
 infer = infer_endpoint(lambda items: current().run(items), lambda: current().tracer)
-INFER = expert_app(infer, lambda request: current().metrics.scraped(request))
+INFER = expert_app(infer, lambda: current().metrics)
 
 
 @bentoml.service(**EXPERT)
@@ -235,10 +234,6 @@ class Cascade:
     @staticmethod
     def check() -> None:
         """Before any worker starts: what cannot be served ends `bentoml serve` with one sentence."""
-        try:
-            tracing_settings(TRACING)
-        except SieveError as error:
-            raise SystemExit(str(error)) from None
         names = {kind: name for kind, name in (("text", NAMES.text), ("image", NAMES.image)) if name}
         if not names:
             raise SystemExit("nothing to serve: give a name with --arg text=NAME, --arg image=NAME, or both")

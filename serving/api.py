@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
+from starlette.responses import Response
 from starlette.routing import Route
 
 from serving.admission import Admission
@@ -64,7 +65,7 @@ class Api:
             routes=[
                 *(Route(path, handler, methods=["POST"]) for path, handler in self.posts.items()),
                 Route("/models", self._guard.free(self.models), methods=["GET"]),
-                Route("/metrics", lambda request: self._served().observer.metrics.scraped(request), methods=["GET"]),
+                Route("/metrics", self.metrics, methods=["GET"]),
                 Route("/docs.json", lambda _: to_json(openapi()), methods=["GET"]),
             ],
         )
@@ -122,6 +123,9 @@ class Api:
 
     async def models(self, _request: Request, _journey: Journey) -> dict[str, Any]:
         return {name: await modality.describe() for name, modality in self._served().modalities.items()}
+
+    async def metrics(self, request: Request) -> Response:
+        return await self._served().observer.metrics.scraped(request)
 
     async def _prepared(self, modality: Modality, contents: Sequence[Any], work: int) -> list[tuple[Any, Any]]:
         """Items of both stages. What takes long enough to hold others up goes to a thread, a few at a time.

@@ -16,6 +16,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from serving.errors import MalformedError
+from serving.metrics import ExpertMetrics
 from serving.tracing import Tracer
 from serving.wire import pack, unpack
 
@@ -58,9 +59,14 @@ def infer_endpoint(
     return infer
 
 
-def expert_app(infer: Endpoint, metrics: Endpoint | None = None) -> Starlette:
+def expert_app(infer: Endpoint, metrics: Callable[[], ExpertMetrics] | None = None) -> Starlette:
     """The application that answers at /infer, and at /metrics where it is given."""
+
+    async def scraped(request: Request) -> Response:
+        assert metrics is not None
+        return await metrics().scraped(request)
+
     routes = [Route("/infer", infer, methods=["POST"])]
     if metrics is not None:
-        routes.append(Route("/metrics", metrics, methods=["GET"]))
+        routes.append(Route("/metrics", scraped, methods=["GET"]))
     return Starlette(routes=routes)

@@ -265,9 +265,8 @@ class Tracer:
         )
 
 
-def open_tracer(service: str, variables: Mapping[str, str]) -> Tracer | None:
-    """A tracer of the process `service`, where OpenTelemetry's variables name a place to send traces to."""
-    settings = tracing_settings(variables)
+def open_tracer(service: str, settings: TracingSettings | None) -> Tracer | None:
+    """A tracer of the process `service`, where there are settings."""
     return Tracer(settings, service) if settings else None
 
 
