@@ -34,7 +34,7 @@ def test_every_file_that_it_mounts_is_there_and_every_image_has_a_version() -> N
     for name in files:
         assert (DEPLOY / name).exists(), name
     for each in SERVICES.values():
-        assert re.search(r":[\w.]+}?$", each["image"]), each["image"]
+        assert re.search(r":[\w.]+$", each["image"]), each["image"]
         assert not each["image"].endswith(":latest")
 
 
