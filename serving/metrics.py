@@ -54,10 +54,7 @@ INFO_LABELS = ("modality", "role", "model", "digest", "variant", "provider")
 
 
 def forget_the_dead(folder: Path | None) -> None:
-    """Take the live gauges of processes that were killed out of the folder that prometheus_client shares.
-
-    A worker that ends by itself does so for itself; one that was killed cannot, and the next one does it for it.
-    """
+    """Take the live gauges of processes that ended out of the folder that prometheus_client shares."""
     from prometheus_client import multiprocess
 
     if folder is None:
@@ -82,6 +79,7 @@ def latest(folder: Path | None) -> Response:
     from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest, multiprocess
 
     registry = REGISTRY
+    forget_the_dead(folder)
     if folder is not None:
         registry = CollectorRegistry()
         multiprocess.MultiProcessCollector(registry, str(folder))  # type: ignore[no-untyped-call]
@@ -94,7 +92,6 @@ class ExpertMetrics:
     def __init__(self, modality: str, folder: Path | None, **info: str) -> None:
         from prometheus_client import Histogram
 
-        forget_the_dead(folder)
         self._folder = folder
         sizes = Histogram(
             "sieve_expert_batch_size", "Items of one run of an expert", ["modality"], buckets=BATCH_SIZE_BUCKETS
@@ -138,7 +135,6 @@ class Metrics:
         def counter(name: str, text: str, *labels: str) -> Counts:
             return Counts(Counter(f"sieve_{name}", text, labels))
 
-        forget_the_dead(folder)
         self._folder = folder
         self._requests = counter("requests", "Requests that ended", "endpoint", "outcome", "stage", "model")
         self._answers = counter(

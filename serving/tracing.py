@@ -8,6 +8,7 @@ beginning; of its SDK only what comes after it is used: queue, encoding, export.
 
 from __future__ import annotations
 
+import atexit
 import random
 import re
 import time
@@ -158,10 +159,8 @@ class Tracer:
         # What OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES say counts.
         self._resource = Resource.create({"service.name": service}).merge(OTELResourceDetector().detect())
         self._out = BatchSpanProcessor(OTLPSpanExporter())
-
-    def close(self) -> None:
-        """Send what waits."""
-        self._out.shutdown()  # type: ignore[no-untyped-call]
+        # What waits when the process ends is sent then.
+        atexit.register(self._out.shutdown)
 
     def begin(self, header: str | None) -> Trace:
         """A request that came with this `traceparent` begins."""
