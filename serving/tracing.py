@@ -8,19 +8,14 @@ beginning; of its SDK only what comes after it is used: queue, encoding, export.
 
 from __future__ import annotations
 
-import atexit
 import random
 import re
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from serving.errors import SieveError
 from serving.journey import Journey, RequestOutcome
-
-if TYPE_CHECKING:
-    from opentelemetry.trace import SpanContext
 
 TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?")
 ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
@@ -75,7 +70,6 @@ class Trace:
     parent_id: int | None
     sampled: bool
     tracer: Tracer | None
-    expert_span_id: int
     calls: list[Call] = field(default_factory=list)
     """Calls to an expert that took items of this request."""
 
@@ -139,8 +133,8 @@ def begin(header: str | None, tracer: Tracer | None, share: float = 0.0) -> Trac
     got = read_traceparent(header)
     if got is not None:
         trace_id, parent_id, sampled = got
-        return Trace(trace_id, _new_id(64), parent_id, sampled, tracer, _new_id(64))
-    return Trace(_new_id(128), _new_id(64), None, random.random() < share, tracer, _new_id(64))
+        return Trace(trace_id, _new_id(64), parent_id, sampled, tracer)
+    return Trace(_new_id(128), _new_id(64), None, random.random() < share, tracer)
 
 
 def _new_id(bits: int) -> int:
@@ -151,16 +145,10 @@ class Tracer:
     """Makes spans of what has ended, and sends them to a collector from a thread of its own."""
 
     def __init__(self, settings: TracingSettings, service: str) -> None:
-        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-        from opentelemetry.sdk.resources import OTELResourceDetector, Resource
-        from opentelemetry.sdk.trace.export import BatchSpanProcessor
+        from serving.spans import Exporter
 
         self.share = settings.share
-        # What OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES say counts.
-        self._resource = Resource.create({"service.name": service}).merge(OTELResourceDetector().detect())
-        self._out = BatchSpanProcessor(OTLPSpanExporter())
-        # What waits when the process ends is sent then.
-        atexit.register(self._out.shutdown)
+        self._export = Exporter(service).span
 
     def begin(self, header: str | None) -> Trace:
         """A request that came with this `traceparent` begins."""
@@ -191,7 +179,17 @@ class Tracer:
         begin_s, end_s = journey.start_s, journey.start_s + journey.total_ms / 1e3
         failed = "the service failed on this request" if outcome == "failed" else None
         name = f"POST {journey.endpoint}"
-        self._span(name, trace, trace.span_id, trace.parent_id, begin_s, end_s, attributes, kind="SERVER", error=failed)
+        self._export(
+            name,
+            trace.trace_id,
+            trace.span_id,
+            trace.parent_id,
+            begin_s,
+            end_s,
+            attributes,
+            kind="SERVER",
+            error=failed,
+        )
         self._parts(journey, trace)
 
     def _parts(self, journey: Journey, trace: Trace) -> None:
@@ -203,76 +201,32 @@ class Tracer:
             hop = part == "hop"
             end_s = begin_s + (took_ms + (asked_ms if hop else 0.0)) / 1e3
             links = [(call.home.trace_id, call.span_id) for call in trace.calls if call.home] if hop else []
-            span_id = trace.expert_span_id if hop else _new_id(64)
             named = {"sieve.expert_ms": asked_ms} if hop else {}
-            self._span("expert" if hop else part, trace, span_id, trace.span_id, begin_s, end_s, named, links)
+            self._export(
+                "expert" if hop else part, trace.trace_id, span_id, trace.span_id, begin_s, end_s, named, links
+            )
             begin_s = end_s
 
     def export_call(self, call: Call, home: Trace) -> None:
         """A call has ended that is part of an exported trace."""
         assert call.end_s is not None
-        links = [(trace.trace_id, trace.expert_span_id) for trace in call.traces]
+        links = [(trace.trace_id, trace.span_id) for trace in call.traces]
         named = {"sieve.batch_size": call.size, "sieve.requests": len(call.traces)}
-        parent = home.expert_span_id if call.error is None else home.span_id
-        self._span(
-            "batch", home, call.span_id, parent, call.start_s, call.end_s, named, links, kind="CLIENT", error=call.error
-        )
+        ids = (home.trace_id, call.span_id, home.span_id)
+        self._export("batch", *ids, call.start_s, call.end_s, named, links, kind="CLIENT", error=call.error)
 
     def ran(self, header: str | None, begin_s: float, end_s: float, size: int) -> None:
         """In an expert's process: a call with this `traceparent` was run."""
         got = read_traceparent(header)
         if got is None or not got[2]:
             return
-        trace = Trace(got[0], _new_id(64), got[1], True, self, 0)
-        self._span(
-            "run", trace, trace.span_id, trace.parent_id, begin_s, end_s, {"sieve.batch_size": size}, kind="SERVER"
-        )
-
-    def _span(
-        self,
-        name: str,
-        trace: Trace,
-        span_id: int,
-        parent_id: int | None,
-        begin_s: float,
-        end_s: float,
-        attributes: Mapping[str, Any],
-        links: Sequence[tuple[int, int]] = (),
-        *,
-        kind: str = "INTERNAL",
-        error: str | None = None,
-    ) -> None:
-        """Queue one span; times are the monotonic clock's."""
-        from opentelemetry.sdk.trace import ReadableSpan
-        from opentelemetry.trace import Link, SpanKind, Status, StatusCode
-
-        epoch_s = time.time() - time.monotonic()
-        parent = _context(trace.trace_id, parent_id, remote=kind == "SERVER") if parent_id is not None else None
-        self._out.on_end(
-            ReadableSpan(
-                name,
-                context=_context(trace.trace_id, span_id),
-                parent=parent,
-                resource=self._resource,
-                attributes=attributes,
-                links=[Link(_context(*ids)) for ids in links],
-                kind=SpanKind[kind],
-                status=Status(StatusCode.ERROR, error) if error else Status(StatusCode.UNSET),
-                start_time=int((begin_s + epoch_s) * 1e9),
-                end_time=int((end_s + epoch_s) * 1e9),
-            )
-        )
+        ids = (got[0], _new_id(64), got[1])
+        self._export("run", *ids, begin_s, end_s, {"sieve.batch_size": size}, kind="SERVER")
 
 
 def open_tracer(service: str, settings: TracingSettings | None) -> Tracer | None:
     """A tracer of the process `service`, where there are settings."""
     return Tracer(settings, service) if settings else None
-
-
-def _context(trace_id: int, span_id: int, *, remote: bool = False) -> SpanContext:
-    from opentelemetry.trace import SpanContext, TraceFlags
-
-    return SpanContext(trace_id, span_id, remote, TraceFlags(TraceFlags.SAMPLED))
 
 
 def _slow(journey: Journey) -> bool:
