@@ -179,17 +179,8 @@ class Tracer:
         begin_s, end_s = journey.start_s, journey.start_s + journey.total_ms / 1e3
         failed = "the service failed on this request" if outcome == "failed" else None
         name = f"POST {journey.endpoint}"
-        self._export(
-            name,
-            trace.trace_id,
-            trace.span_id,
-            trace.parent_id,
-            begin_s,
-            end_s,
-            attributes,
-            kind="SERVER",
-            error=failed,
-        )
+        ids = (trace.trace_id, trace.span_id, trace.parent_id)
+        self._export(name, *ids, begin_s, end_s, attributes, kind="SERVER", error=failed)
         self._parts(journey, trace)
 
     def _parts(self, journey: Journey, trace: Trace) -> None:
@@ -202,9 +193,8 @@ class Tracer:
             end_s = begin_s + (took_ms + (asked_ms if hop else 0.0)) / 1e3
             links = [(call.home.trace_id, call.span_id) for call in trace.calls if call.home] if hop else []
             named = {"sieve.expert_ms": asked_ms} if hop else {}
-            self._export(
-                "expert" if hop else part, trace.trace_id, span_id, trace.span_id, begin_s, end_s, named, links
-            )
+            ids = (trace.trace_id, _new_id(64), trace.span_id)
+            self._export("expert" if hop else part, *ids, begin_s, end_s, named, links)
             begin_s = end_s
 
     def export_call(self, call: Call, home: Trace) -> None:
