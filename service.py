@@ -5,10 +5,10 @@ keeps the arguments in the Bento. An empty name leaves a modality out.
 """
 
 import asyncio
-import gc
 import logging
 import os
 import re
+import time
 import typing as t
 from pathlib import Path
 
@@ -23,45 +23,54 @@ from serving.deferral import OperatingPoint
 from serving.drift import Drift
 from serving.errors import SieveError
 from serving.expert_app import expert_app, infer_endpoint
-from serving.fast_path import FastPath, Handler
-from serving.metrics import Metrics, batch_sizes
-from serving.modality import Modality, open_modality, preprocessor, require_pair, warm_up
+from serving.fast_path import shorten
+from serving.memory import settle
+from serving.metrics import ExpertMetrics, Metrics
+from serving.modality import Modality, model_labels, open_modality, preprocessor, require_pair, warm_up
+from serving.observer import Observer, stdout
 from serving.remote import RemoteExpert
 from serving.session import Session
 from serving.settings import MAX_BATCH_SIZE, settings_of
+from serving.tracing import open_tracer, tracing_settings
 
 
 class Cascades(BaseModel, extra="forbid"):
     """Names of the cascades; NAME-screen, NAME-expert and NAME-operating-point are looked up in the model store.
 
     `settings`: a TOML file of `serving.settings`, relative to this file; settings.toml is read where it is there.
+    `log_requests`: one line of JSON for each request.
     """
 
     text: str = "demo-text"
     image: str = "demo-image"
     settings: str = ""
+    log_requests: bool = False
 
 
 NAMES = bentoml.use_arguments(Cascades)
 
+# BentoML makes three spans a request even where nobody collects them; serving.tracing makes ours without its tracer.
+# The first process knows whether the user has switched all off, and the workers inherit what it says.
+OFF = os.environ.setdefault("SIEVE_TRACING_OFF", os.environ.get("OTEL_SDK_DISABLED", "false").lower()) == "true"
+os.environ["OTEL_SDK_DISABLED"] = "true"
+METRICS = Path(shared) if (shared := os.environ.get("PROMETHEUS_MULTIPROC_DIR")) else None
 try:
     SETTINGS = settings_of(NAMES.settings, Path(__file__).parent)
+    TRACING = None if OFF else tracing_settings(os.environ)
 except SieveError as error:
     raise SystemExit(str(error)) from None
-
-# Three spans a request are made even where nobody collects them; who does names a place to send them to.
-TRACED = any(name.startswith("OTEL_EXPORTER_OTLP") for name in os.environ)
-if not TRACED:
-    os.environ.setdefault("OTEL_SDK_DISABLED", "true")
 
 # BentoML keeps a timer and the request's context alive for this long. Slow uploads need more than any budget.
 API_TRAFFIC = {"timeout": 10}
 TRAFFIC = {"timeout": 2}
 RETRY_S = 0.2
 QUIET = {"access": {"enabled": False}}
+# Its metrics have the address that was asked for as a label, which whoever asks makes up; ours have all it counts.
+UNCOUNTED = {"enabled": False}
 EXPERT = {
     "traffic": TRAFFIC,
     "logging": QUIET,
+    "metrics": UNCOUNTED,
     "workers": 1,
     # The client of a service closes its session after 100 requests, with others in flight; these end that.
     "runner_connection": {"max_requests": 10**12, "max_age": 1e9},
@@ -108,15 +117,19 @@ class Expert:
         self.preprocess = preprocessor(artifact)
         self.session = Session(artifact, threads=SETTINGS.expert_threads)
         warm_up(self.session, artifact, self.preprocess)
-        self.count_batch = batch_sizes()
+        info = model_labels(artifact, self.session)
+        self.metrics = ExpertMetrics(artifact.manifest.settings.kind, METRICS, model=str(self.model.tag), **info)
+        self.tracer = open_tracer("sieve-expert", TRACING)
         self._shortened = False
         logging.getLogger("bentoml._internal.server.http_app").addFilter(_not_shed)
         settle()
 
     def run(self, items: t.Sequence[t.Any]) -> t.Any:
         """Prepared items -> logits float32 [items, labels]."""
-        self.count_batch(len(items))
-        return self.session.run(self.preprocess.collate(items))
+        begin = time.monotonic()
+        logits = self.session.run(self.preprocess.collate(items))
+        self.metrics.ran(len(items), time.monotonic() - begin)
+        return logits
 
     # max_latency_ms is not a batch window: beyond it the batcher sheds, and the caller degrades. No budget is longer.
     @bentoml.api(batchable=True, max_batch_size=MAX_BATCH_SIZE, max_latency_ms=int(MAX_MS))
@@ -138,8 +151,9 @@ class Expert:
         return {"asked": session.provider_asked, "got": session.provider_got, "variant": session.variant}
 
 
-infer = infer_endpoint(lambda items: bentoml.get_current_service().run(items))
-INFER = expert_app(infer)
+current: t.Callable[[], t.Any] = bentoml.get_current_service
+infer = infer_endpoint(lambda items: current().run(items), lambda: current().tracer)
+INFER = expert_app(infer, lambda: current().metrics)
 
 
 @bentoml.service(**EXPERT)
@@ -168,7 +182,7 @@ def _not_shed(record: logging.LogRecord) -> bool:
 API = Api(bentoml.get_current_service, SETTINGS.max_in_flight)
 
 
-@bentoml.service(name="sieve", traffic=API_TRAFFIC, logging=QUIET, workers=SETTINGS.workers)
+@bentoml.service(name="sieve", traffic=API_TRAFFIC, logging=QUIET, metrics=UNCOUNTED, workers=SETTINGS.workers)
 @bentoml.asgi_app(API.app(), path="/")
 class Cascade:
     """Sieve: a screen answers what it is sure of, an expert is asked for the rest, inside a latency budget."""
@@ -187,13 +201,17 @@ class Cascade:
     def __init__(self) -> None:
         self.modalities: dict[str, Modality] = {}
         self._warm = False
-        self.metrics = Metrics()
+        metrics = Metrics(METRICS)
+        metrics.watch(API.admission)
+        self.observer = Observer(metrics, open_tracer("sieve", TRACING), stdout() if NAMES.log_requests else None)
         if NAMES.text:
             models = (self.text_screen, self.text_expert_model, self.text_point)
-            self.modalities["text"] = modality(*models, self.text_expert, self.metrics.drift_of("text"))
+            self.modalities["text"] = modality(*models, self.text_expert, metrics.drift_of("text"))
         if NAMES.image:
             models = (self.image_screen, self.image_expert_model, self.image_point)
-            self.modalities["image"] = modality(*models, self.image_expert, self.metrics.drift_of("image"))
+            self.modalities["image"] = modality(*models, self.image_expert, metrics.drift_of("image"))
+        for served in self.modalities.values():
+            metrics.watch_modality(served)
         settle()
 
     @bentoml.on_startup
@@ -278,20 +296,3 @@ def opened(model: bentoml.Model) -> Artifact:
         return Artifact.open(Path(model.path))
     except SieveError as error:
         raise SystemExit(f"{model.tag}: {error}") from None
-
-
-def shorten(service: t.Any, handlers: t.Mapping[str, Handler]) -> None:
-    """Answer these POSTs of a service before BentoML's middleware, in its own application: the one that it gives every
-    service for calls to itself. Not where traces are collected: it is the middleware that makes them.
-    """
-    if TRACED:
-        return
-    app = service.to_async.app
-    app.middleware_stack = FastPath(app.middleware_stack, handlers)
-
-
-def settle() -> None:
-    """Keep full garbage collections away from requests: what exists now stays, and young objects die young."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 100)

@@ -32,10 +32,10 @@ CHANGES = {
         ("service.py", "shorten(self, API.posts)", "pass"),
         ("service.py", 'shorten(self, {"/infer": infer})', "pass"),
     ],
-    "that, and tracing switched off": [
+    "that, and BentoML's tracing switched off": [
         ("service.py", "shorten(self, API.posts)", "pass"),
         ("service.py", 'shorten(self, {"/infer": infer})', "pass"),
-        ("service.py", 'os.environ.setdefault("OTEL_SDK_DISABLED", "true")', "pass"),
+        ("service.py", 'os.environ["OTEL_SDK_DISABLED"] = "true"', "pass"),
     ],
     "a lone item run without a thread": [("serving/expert_app.py", "if len(items) == 1:", "if not items:")],
     "a second call on its way": [

@@ -75,6 +75,10 @@ class Admission:
         self.in_flight += 1
         return True
 
+    def reason(self) -> Literal["limit", "reserved"]:
+        """Why a request was just refused: the limit is reached, or what is left of it is for high priority."""
+        return "limit" if self.in_flight >= max(1, int(self.limit.value)) else "reserved"
+
     def leave(self, took_ms: float | None) -> None:
         """A request ends; `took_ms`: its time in this process, None where that says nothing of the load."""
         if took_ms is not None:

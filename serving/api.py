@@ -6,25 +6,26 @@ What is the same for all of them (request ids, admission, errors) is in `serving
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
+from starlette.responses import Response
 from starlette.routing import Route
 
+from serving.admission import Admission
 from serving.body import MAX_TEXTS, as_number, image_and_budget, json_object, wanted
 from serving.budget import Budget, check_budget_ms
 from serving.cascade import Gone, Outcome
 from serving.errors import InvalidInputError, NotServedError
 from serving.guard import Guard, described, not_there, to_json
 from serving.image import read_header
-from serving.metrics import Metrics
+from serving.journey import Journey
 from serving.modality import Modality
+from serving.observer import Observer
 from serving.openapi import openapi
-from serving.telemetry import Timings
 from serving.text import check_text, kind_of
 
 # Work beyond this would hold up the requests beside it for milliseconds; two at once, since a large image takes
@@ -37,7 +38,7 @@ class Served(Protocol):
     """What there is to answer with."""
 
     modalities: Mapping[str, Modality]
-    metrics: Metrics
+    observer: Observer
 
 
 class Api:
@@ -45,11 +46,17 @@ class Api:
 
     def __init__(self, served: Callable[[], Served], max_in_flight: int) -> None:
         self._served = served
-        self._guard = Guard(lambda: served().metrics, max_in_flight)
+        self._guard = Guard(lambda: served().observer, max_in_flight)
         self._heavy: asyncio.Semaphore | None = None
         endpoints = (self.classify_text, self.classify_texts, self.classify_image)
-        self.posts = {f"/{endpoint.__name__}": self._guard.limited(endpoint) for endpoint in endpoints}
+        addresses = {f"/{endpoint.__name__}": endpoint for endpoint in endpoints}
+        self.posts = {address: self._guard.limited(address, endpoint) for address, endpoint in addresses.items()}
         """What is POSTed where; see `serving.fast_path`."""
+
+    @property
+    def admission(self) -> Admission:
+        """What is in flight."""
+        return self._guard.admission
 
     def app(self) -> Starlette:
         """The ASGI application."""
@@ -58,24 +65,25 @@ class Api:
             routes=[
                 *(Route(path, handler, methods=["POST"]) for path, handler in self.posts.items()),
                 Route("/models", self._guard.free(self.models), methods=["GET"]),
+                Route("/metrics", self.metrics, methods=["GET"]),
                 Route("/docs.json", lambda _: to_json(openapi()), methods=["GET"]),
             ],
         )
         app.router.redirect_slashes = False
         return app
 
-    async def classify_text(self, request: Request, timings: Timings) -> dict[str, Any]:
+    async def classify_text(self, request: Request, journey: Journey) -> dict[str, Any]:
         modality = self._modality("text")
         body = await json_object(request, {"text", "budget_ms"})
         text = check_text(wanted(body, "text"))
-        budget = _budget(request, timings, body.get("budget_ms"))
-        timings.end("read")
+        budget = _budget(request, journey, body.get("budget_ms"))
+        journey.end("read")
         ((item, expert_item),) = await self._prepared(modality, [text], len(text))
-        timings.end("tokenise")
-        (outcome,) = await modality.cascade.classify([item], [expert_item], budget, timings, _hung_up(request))
-        return self._answer("text", modality, outcome)
+        journey.end("tokenise")
+        (outcome,) = await _classified(modality, [item], [expert_item], budget, journey, request)
+        return _answer(modality, outcome)
 
-    async def classify_texts(self, request: Request, timings: Timings) -> dict[str, Any]:
+    async def classify_texts(self, request: Request, journey: Journey) -> dict[str, Any]:
         modality = self._modality("text")
         body = await json_object(request, {"texts", "budget_ms"})
         texts = wanted(body, "texts")
@@ -84,7 +92,7 @@ class Api:
             raise InvalidInputError(
                 "texts", f"must be a list of 1 to {MAX_TEXTS} strings, got {got}; send fewer or more"
             )
-        budget = _budget(request, timings, body.get("budget_ms"))
+        budget = _budget(request, journey, body.get("budget_ms"))
         answers: list[dict[str, Any]] = [{} for _ in texts]
         good: dict[int, str] = {}
         for place, text in enumerate(texts):
@@ -92,29 +100,32 @@ class Api:
                 good[place] = check_text(text, f"texts[{place}]")
             except InvalidInputError as error:
                 answers[place] = {"error": described(error)}
-        timings.end("read")
+        journey.end("read")
         if good:
             prepared = await self._prepared(modality, list(good.values()), sum(map(len, good.values())))
-            timings.end("tokenise")
+            journey.end("tokenise")
             items, expert_items = zip(*prepared, strict=True)
-            outcomes = await modality.cascade.classify(items, expert_items, budget, timings, _hung_up(request))
+            outcomes = await _classified(modality, items, expert_items, budget, journey, request)
             for place, outcome in zip(good, outcomes, strict=True):
-                answers[place] = self._answer("text", modality, outcome)
+                answers[place] = _answer(modality, outcome)
         return {"answers": answers}
 
-    async def classify_image(self, request: Request, timings: Timings) -> dict[str, Any]:
+    async def classify_image(self, request: Request, journey: Journey) -> dict[str, Any]:
         modality = self._modality("image")
         data, stated = await image_and_budget(request)
-        budget = _budget(request, timings, stated)
-        timings.end("read")
+        budget = _budget(request, journey, stated)
+        journey.end("read")
         image = read_header(data)
         ((item, expert_item),) = await self._prepared(modality, [image], image.width * image.height // 100)
-        timings.end("decode")
-        (outcome,) = await modality.cascade.classify([item], [expert_item], budget, timings, _hung_up(request))
-        return self._answer("image", modality, outcome)
+        journey.end("decode")
+        (outcome,) = await _classified(modality, [item], [expert_item], budget, journey, request)
+        return _answer(modality, outcome)
 
-    async def models(self, _request: Request, _timings: Timings) -> dict[str, Any]:
+    async def models(self, _request: Request, _journey: Journey) -> dict[str, Any]:
         return {name: await modality.describe() for name, modality in self._served().modalities.items()}
+
+    async def metrics(self, request: Request) -> Response:
+        return await self._served().observer.metrics.scraped(request)
 
     async def _prepared(self, modality: Modality, contents: Sequence[Any], work: int) -> list[tuple[Any, Any]]:
         """Items of both stages. What takes long enough to hold others up goes to a thread, a few at a time.
@@ -137,30 +148,44 @@ class Api:
             )
         return modality
 
-    def _answer(self, name: str, modality: Modality, outcome: Outcome) -> dict[str, Any]:
-        metrics, answer = self._served().metrics, outcome.answer
-        metrics.answer(name, outcome.stage, outcome.degraded)
-        if outcome.escalated or outcome.degraded:
-            metrics.expert(name, modality.escalations.breaker.state(time.monotonic()), modality.escalations.waiting)
-        return {
-            "label": answer.label,
-            "confidence": answer.confidence,
-            "scores": dict(zip(modality.cascade.labels, answer.scores, strict=True)),
-            "stage": outcome.stage,
-            "escalated": outcome.escalated,
-            "degraded": outcome.degraded,
-            "models": {"screen": modality.screen_tag, "expert": modality.expert_tag},
-        }
+
+async def _classified(
+    modality: Modality,
+    items: Sequence[Any],
+    expert_items: Sequence[Any],
+    budget: Budget,
+    journey: Journey,
+    request: Request,
+) -> list[Outcome]:
+    outcomes = await modality.cascade.classify(
+        items, expert_items, budget, journey, _hung_up(request), trace=journey.trace
+    )
+    journey.answered(modality, outcomes)
+    return outcomes
 
 
-def _budget(request: Request, timings: Timings, stated: Any) -> Budget:
+def _answer(modality: Modality, outcome: Outcome) -> dict[str, Any]:
+    answer = outcome.answer
+    return {
+        "label": answer.label,
+        "confidence": answer.confidence,
+        "scores": dict(zip(modality.cascade.labels, answer.scores, strict=True)),
+        "stage": outcome.stage,
+        "escalated": outcome.escalated,
+        "degraded": outcome.degraded,
+        "models": {"screen": modality.screen_tag, "expert": modality.expert_tag},
+    }
+
+
+def _budget(request: Request, journey: Journey, stated: Any) -> Budget:
     """The budget of the body or of the header X-Budget-Ms, whichever is smaller; from the arrival on."""
     budget_ms = check_budget_ms(stated)
     header = request.headers.get("x-budget-ms")
     if header is not None:
         from_header = check_budget_ms(as_number(header, "X-Budget-Ms"), "X-Budget-Ms")
         budget_ms = from_header if stated is None else min(budget_ms, from_header)
-    return Budget(timings.start_s, budget_ms)
+    journey.budget = Budget(journey.start_s, budget_ms)
+    return journey.budget
 
 
 def _hung_up(request: Request) -> Gone:

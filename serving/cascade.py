@@ -9,7 +9,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,9 @@ from serving.deferral import OperatingPoint, should_defer
 from serving.errors import CallerGoneError, StageError, StageLateError
 from serving.escalation import Escalated
 from serving.telemetry import Timings
+
+if TYPE_CHECKING:
+    from serving.tracing import Trace
 
 Array = NDArray[Any]
 Logits = NDArray[np.float32]
@@ -36,8 +39,11 @@ Gone = Callable[[], Awaitable[object]]
 class Expert(Protocol):
     """What answers for the expert, by a deadline. Raises a StageError when it cannot."""
 
-    async def __call__(self, items: Sequence[Array], deadline_s: float) -> Escalated:
-        """Prepared items (token ids [tokens], or pixels [channels, height, width]) -> logits [items, labels]."""
+    async def __call__(self, items: Sequence[Array], deadline_s: float, trace: Trace | None) -> Escalated:
+        """Prepared items (token ids [tokens], or pixels [channels, height, width]) -> logits [items, labels].
+
+        `trace`: where their request stands in a trace.
+        """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +80,8 @@ class Cascade:
         budget: Budget,
         timings: Timings,
         gone: Gone | None = None,
+        *,
+        trace: Trace | None = None,
     ) -> list[Outcome]:
         """One outcome an item, in order. `expert_items` are the same items as the expert wants them prepared.
 
@@ -102,7 +110,8 @@ class Cascade:
                 )
             return outcomes
         try:
-            escalated = await self._ask([expert_items[i] for i in deferred], budget.deadline_s, left_s, gone)
+            asked = self.expert([expert_items[i] for i in deferred], budget.deadline_s, trace)
+            escalated = await _in_time(asked, left_s, gone)
         except StageError as error:
             timings.end("queue")
             for i in deferred:
@@ -114,18 +123,19 @@ class Cascade:
             outcomes[i] = Outcome(answer=answer, stage="expert", escalated=True, degraded=None)
         return outcomes
 
-    async def _ask(self, items: Sequence[Array], deadline_s: float, left_s: float, gone: Gone | None) -> Escalated:
-        asked = asyncio.ensure_future(self.expert(items, deadline_s))
-        hung_up = asyncio.ensure_future(gone()) if gone else None
-        try:
-            both = {future for future in (asked, hung_up) if future is not None}
-            done, _ = await asyncio.wait(both, timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
-            if asked in done:
-                return asked.result()
-            if hung_up in done:
-                raise CallerGoneError("the client closed its connection")
-            raise StageLateError("the deadline came before the expert's answer")
-        finally:
-            asked.cancel()
-            if hung_up is not None:
-                hung_up.cancel()
+
+async def _in_time(answer: Awaitable[Escalated], left_s: float, gone: Gone | None) -> Escalated:
+    asked = asyncio.ensure_future(answer)
+    hung_up = asyncio.ensure_future(gone()) if gone else None
+    try:
+        both = {future for future in (asked, hung_up) if future is not None}
+        done, _ = await asyncio.wait(both, timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
+        if asked in done:
+            return asked.result()
+        if hung_up in done:
+            raise CallerGoneError("the client closed its connection")
+        raise StageLateError("the deadline came before the expert's answer")
+    finally:
+        asked.cancel()
+        if hung_up is not None:
+            hung_up.cancel()

@@ -17,6 +17,7 @@ from serving.breaker import CircuitBreaker
 from serving.call_times import CallTimes
 from serving.errors import StageDownError, StageError, StageLateError, StageRefusedError
 from serving.settings import MAX_BATCH_SIZE
+from serving.tracing import Trace, call_of
 
 Array = NDArray[Any]
 Logits = NDArray[np.float32]
@@ -28,8 +29,11 @@ CALL_LIMIT_S = 1.0
 class Call(Protocol):
     """One call to the expert's process. Raises a StageError when it gives no answer."""
 
-    async def __call__(self, items: Sequence[Array]) -> tuple[Logits, float]:
-        """Prepared items -> logits [items, labels], and the milliseconds that the expert's own session took."""
+    async def __call__(self, items: Sequence[Array], traceparent: str | None) -> tuple[Logits, float]:
+        """Prepared items -> logits [items, labels], and the milliseconds that the expert's own session took.
+
+        `traceparent`: the call's place in a trace (W3C), for the expert's own spans.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +53,7 @@ class _Waiting:
     deadline_s: float
     since_s: float
     answer: asyncio.Future[Escalated]
+    trace: Trace | None
 
 
 class Escalations:
@@ -84,7 +89,7 @@ class Escalations:
         """Escalations that are in the queue now."""
         return len(self._waiting)
 
-    async def ask(self, items: Sequence[Array], deadline_s: float) -> Escalated:
+    async def ask(self, items: Sequence[Array], deadline_s: float, trace: Trace | None = None) -> Escalated:
         """Logits of `items` (any number), which are of no use after `deadline_s` of the clock.
 
         Raises StageLateError when that cannot be kept, and what the call raises. Cancelling takes the items out of
@@ -92,7 +97,7 @@ class Escalations:
         """
         if len(items) > self._most:
             chunks = [items[start : start + self._most] for start in range(0, len(items), self._most)]
-            return _together(await asyncio.gather(*(self.ask(chunk, deadline_s) for chunk in chunks)))
+            return _together(await asyncio.gather(*(self.ask(chunk, deadline_s, trace) for chunk in chunks)))
         now = self._clock()
         if self.breaker.would_refuse(now):
             raise StageDownError("the expert failed several times in a row and is not asked for a while")
@@ -100,7 +105,7 @@ class Escalations:
         if now + self._window_s + self._expected_s(now, len(items), length) > deadline_s:
             self.times.not_asked(len(items), length)
             raise StageLateError("the expert is expected to take longer than is left")
-        waiting = _Waiting(items, length, deadline_s, now, asyncio.get_running_loop().create_future())
+        waiting = _Waiting(items, length, deadline_s, now, asyncio.get_running_loop().create_future(), trace)
         self._waiting.append(waiting)
         # Not at once: what arrives in the same turn of the event loop, or within the window, goes along.
         if self._window_is_open():
@@ -166,23 +171,29 @@ class Escalations:
         begin = self._clock()
         if not self.breaker.begin(begin):
             return _fail(batch, StageDownError("the expert failed and is not asked for a while"))
-        said = False
+        said, fault = False, "given up"
+        traced = call_of([w.trace for w in batch], size, begin)
         try:
             async with asyncio.timeout(CALL_LIMIT_S):
-                logits, expert_ms = await self._call([item for w in batch for item in w.items])
+                items = [item for w in batch for item in w.items]
+                logits, expert_ms = await self._call(items, traced.traceparent if traced else None)
             self.breaker.succeeded()
-            said = True
+            said, fault = True, ""
         except StageRefusedError as error:  # busy is not broken
+            fault = error.reason
             return _fail(batch, error)
         except (StageError, TimeoutError) as error:
             self.breaker.failed(self._clock())
             said = True
             down = error if isinstance(error, StageError) else StageDownError("the expert did not answer in time")
+            fault = down.reason
             return _fail(batch, down)
         finally:
             if not said:
                 self.breaker.abandoned()
                 _fail(batch, StageDownError("the call to the expert was given up"))
+            if traced:
+                traced.ended(self._clock(), fault or None)
         took_ms = (self._clock() - begin) * 1e3
         self.times.observe(size, length, took_ms)
         start = 0

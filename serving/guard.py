@@ -1,4 +1,4 @@
-"""What surrounds every endpoint: the request id, admission, the timings, and the errors that a client may see.
+"""What surrounds every endpoint: the request id, admission, the timings, who is told, and the errors a client may see.
 
 Every error leaves as {"error": {"field", "message"}, "request_id"}; no stack trace ever reaches a client.
 """
@@ -26,89 +26,97 @@ from serving.errors import (
     SieveError,
     TooSlowError,
 )
+from serving.journey import Journey
 from serving.metrics import Metrics
-from serving.telemetry import Timings
+from serving.observer import Observer
 
 REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
 RETRY_AFTER_S = 1
 
 logger = logging.getLogger("sieve")
 
-Endpoint = Callable[[Request, Timings], Awaitable[dict[str, Any]]]
+Endpoint = Callable[[Request, Journey], Awaitable[dict[str, Any]]]
 
 
 class Guard:
-    """Wraps endpoints. `metrics` is asked once a request, so it may come late; `max_in_flight`: requests, at most."""
+    """Wraps endpoints. `observer` is asked once a request, so it may come late; `max_in_flight`: requests, at most."""
 
-    def __init__(self, metrics: Callable[[], Metrics], max_in_flight: int) -> None:
+    def __init__(self, observer: Callable[[], Observer], max_in_flight: int) -> None:
         self.admission = Admission(AdaptiveLimit(initial=max_in_flight / 2, highest=max_in_flight))
-        self._metrics = metrics
+        self._observer = observer
 
-    def limited(self, endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]:
+    def limited(self, address: str, endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]:
         """An endpoint that is work: it is admitted or refused, and its answer says where the time went."""
 
         async def guarded(request: Request) -> Response:
-            timings = Timings()
-            request_id = _request_id(request)
-            try:
-                priority = _priority(request)
-                if not self.admission.enter(priority):
-                    self._metrics().shed(priority)
-                    raise OverloadedError("too many requests are in flight; come back after a while")
-            except SieveError as error:
-                timings.end("admission")
-                return _refused(error, request_id, timings)
-            answered = False
-            try:
-                # What has arrived meanwhile is counted before any of it is worked on.
-                await asyncio.sleep(0)
-                timings.end("admission")
-                body = await _guarded(endpoint, request, timings, request_id)
-                answered = isinstance(body, dict)
-            finally:
-                # The expert's time says nothing of the load on this process.
-                own_ms = timings.total_ms - timings.spent_ms("queue", "hop", "expert")
-                self.admission.leave(own_ms if answered else None)
-            if isinstance(body, Response):
-                return body
-            data = orjson.dumps({**body, "request_id": request_id})
-            timings.end("encode")
-            # Known only now, and still a part of the answer.
-            data = data[:-1] + b',"timings_ms":' + orjson.dumps(timings.as_dict()) + b"}"
-            self._metrics().request(request.url.path, timings.total_ms, self.admission)
-            headers = {"X-Request-Id": request_id, "Server-Timing": timings.header()}
-            return Response(data, 200, headers, media_type="application/json")
+            observer = self._observer()
+            journey = observer.begin(address, request)
+            journey.request_id = _request_id(request)
+            response = await self._admitted(endpoint, request, journey, observer.metrics)
+            observer.ended(journey, response.status_code)
+            return response
 
         return guarded
+
+    async def _admitted(self, endpoint: Endpoint, request: Request, journey: Journey, metrics: Metrics) -> Response:
+        try:
+            priority = _priority(request)
+            if not self.admission.enter(priority):
+                metrics.shed(priority, self.admission.reason())
+                raise OverloadedError("too many requests are in flight; come back after a while")
+        except SieveError as error:
+            journey.end("admission")
+            return _refused(error, journey)
+        metrics.soon()
+        answered = False
+        try:
+            # What has arrived meanwhile is counted before any of it is worked on.
+            await asyncio.sleep(0)
+            journey.end("admission")
+            body = await _guarded(endpoint, request, journey)
+            answered = isinstance(body, dict)
+        finally:
+            # The expert's time says nothing of the load on this process.
+            own_ms = journey.total_ms - journey.spent_ms("queue", "hop", "expert")
+            self.admission.leave(own_ms if answered else None)
+        if isinstance(body, Response):
+            return body
+        data = orjson.dumps({**body, "request_id": journey.request_id})
+        journey.end("encode")
+        # Known only now, and still a part of the answer.
+        took = journey.as_dict()
+        data = data[:-1] + b',"timings_ms":' + orjson.dumps(took) + b"}"
+        headers = {"X-Request-Id": journey.request_id, "Server-Timing": journey.header(took)}
+        return Response(data, 200, headers, media_type="application/json")
 
     def free(self, endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]:
         """An endpoint that tells something and is never refused."""
 
         async def guarded(request: Request) -> Response:
-            timings = Timings()
-            request_id = _request_id(request)
-            body = await _guarded(endpoint, request, timings, request_id)
+            journey = Journey(request.url.path)
+            journey.request_id = _request_id(request)
+            body = await _guarded(endpoint, request, journey)
             if isinstance(body, Response):
                 return body
-            return to_json({**body, "request_id": request_id}, headers={"X-Request-Id": request_id})
+            headers = {"X-Request-Id": journey.request_id}
+            return to_json({**body, "request_id": journey.request_id}, headers=headers)
 
         return guarded
 
 
-async def _guarded(
-    endpoint: Endpoint, request: Request, timings: Timings, request_id: str
-) -> dict[str, Any] | Response:
+async def _guarded(endpoint: Endpoint, request: Request, journey: Journey) -> dict[str, Any] | Response:
     try:
-        return await endpoint(request, timings)
+        return await endpoint(request, journey)
     except SieveError as error:
-        return _refused(error, request_id, timings)
+        return _refused(error, journey)
     except ClientDisconnect:
-        logger.info("request %s: the client hung up", request_id)
+        journey.hung_up = True
+        logger.info("request %s: the client hung up", journey.request_id)
         return Response(status_code=400)
     except Exception:
-        logger.exception("request %s failed", request_id)
+        logger.exception("request %s failed", journey.request_id)
         message = "the service failed on this request; its log has the cause under the request id"
-        return _error_response({"field": None, "message": message}, 500, request_id, timings)
+        return _error_response({"field": None, "message": message}, 500, journey)
 
 
 def described(error: SieveError) -> dict[str, Any]:
@@ -132,15 +140,15 @@ async def not_there(request: Request, error: Exception) -> Response:
     return to_json(body, error.status_code, {**(error.headers or {}), "X-Request-Id": request_id})
 
 
-def _refused(error: SieveError, request_id: str, timings: Timings) -> Response:
-    return _error_response(described(error), _status(error), request_id, timings)
+def _refused(error: SieveError, journey: Journey) -> Response:
+    return _error_response(described(error), _status(error), journey)
 
 
-def _error_response(error: Mapping[str, Any], status: int, request_id: str, timings: Timings) -> Response:
-    headers = {"X-Request-Id": request_id, "Server-Timing": timings.header()}
+def _error_response(error: Mapping[str, Any], status: int, journey: Journey) -> Response:
+    headers = {"X-Request-Id": journey.request_id, "Server-Timing": journey.header()}
     if status == 503:
         headers["Retry-After"] = str(RETRY_AFTER_S)
-    return to_json({"error": error, "request_id": request_id}, status, headers)
+    return to_json({"error": error, "request_id": journey.request_id}, status, headers)
 
 
 def _request_id(request: Request) -> str:

@@ -36,9 +36,13 @@ class Modality:
     `prepare`: a text, or an image whose header was read, -> (screen's item, expert's item).
     """
 
+    name: str
+    """text or image"""
     cascade: Cascade
     prepare: Callable[[Any], tuple[Array, Array]]
     screen_tag: str
+    screen_info: Mapping[str, str]
+    """digest, variant and provider of the screen, as a metric says it"""
     expert_tag: str
     describe: Callable[[], Awaitable[dict[str, Any]]]
     escalations: Escalations
@@ -68,6 +72,11 @@ def example_items(settings: TextSettings | ImageSettings) -> list[Array]:
         return [np.zeros((len(settings.mean), settings.height, settings.width), dtype=np.float32)]
     lengths = [length for length in (8, 16, 32, 64, 128, 256) if length < settings.max_tokens]
     return [np.full(length, settings.pad_token_id, dtype=np.int64) for length in (*lengths, settings.max_tokens)]
+
+
+def model_labels(artifact: Artifact, session: Session) -> dict[str, str]:
+    """What tells one served model from another, beside its tag."""
+    return {"digest": artifact.digest, "variant": session.variant, "provider": session.provider_got}
 
 
 def require_pair(screen: Artifact, expert: Artifact, point: OperatingPoint) -> None:
@@ -148,9 +157,11 @@ def open_modality(
         observe=monitor.observe,
     )
     return Modality(
+        name=screen.manifest.settings.kind,
         cascade=cascade,
         prepare=prepare,
         screen_tag=screen_tag,
+        screen_info=model_labels(screen, session),
         expert_tag=expert_tag,
         describe=describe,
         escalations=escalations,

@@ -42,14 +42,17 @@ class RemoteExpert:
         self._idle: list[_Connection] = []
         self._up = True
 
-    async def __call__(self, items: Sequence[Array]) -> tuple[Logits, float]:
-        """Prepared items -> logits [items, labels] and the milliseconds of the expert's own session."""
+    async def __call__(self, items: Sequence[Array], traceparent: str | None = None) -> tuple[Logits, float]:
+        """Prepared items -> logits [items, labels] and the milliseconds of the expert's own session.
+
+        `traceparent` (W3C) goes along as a header.
+        """
         message = pack(items)
         try:
             try:
-                answer = await self._post(message)
+                answer = await self._post(message, traceparent)
             except ConnectionError:
-                answer = await self._post(message)
+                answer = await self._post(message, traceparent)
         except StageRefusedError:
             raise
         except (StageError, OSError, MalformedError) as error:
@@ -68,10 +71,10 @@ class RemoteExpert:
         while self._idle:
             self._idle.pop().close()
 
-    async def _post(self, message: bytes) -> tuple[Logits, float]:
+    async def _post(self, message: bytes, traceparent: str | None) -> tuple[Logits, float]:
         connection = await self._connected()
         try:
-            status, body, took_ms = await connection.post(message)
+            status, body, took_ms = await connection.post(message, traceparent)
         except BaseException:  # cancelled in the middle, too: what comes now would be taken for the next answer
             connection.close()
             raise
@@ -109,14 +112,13 @@ class _Connection(asyncio.Protocol):
         self._transport: Any = None
         self._reply: asyncio.Future[tuple[int, bytes, float]] | None = None
 
-    async def post(self, message: bytes) -> tuple[int, bytes, float]:
+    async def post(self, message: bytes, traceparent: str | None) -> tuple[int, bytes, float]:
         """Status, body, and the milliseconds that the expert states. ConnectionError when it breaks."""
         self._reply = asyncio.get_running_loop().create_future()
         self._parser = httptools.HttpResponseParser(self)
         self._body, self._took_ms = bytearray(), 0.0
-        self._transport.write(
-            b"POST /infer HTTP/1.1\r\nHost: expert\r\nContent-Length: %d\r\n\r\n%b" % (len(message), message)
-        )
+        traced = f"traceparent: {traceparent}\r\n".encode() if traceparent else b""
+        self._transport.write(b"%bContent-Length: %d\r\n%b\r\n%b" % (HEAD, len(message), traced, message))
         return await self._reply
 
     def close(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import ItemsView, Mapping
 
 
 class Timings:
@@ -38,10 +38,14 @@ class Timings:
         """From the start to the end of the last part."""
         return (self._last_s - self.start_s) * 1e3
 
+    def parts(self) -> ItemsView[str, float]:
+        """Every part so far and its milliseconds, in the order in which they ended."""
+        return self._parts.items()
+
     def as_dict(self) -> dict[str, float]:
         """Every part so far, and their `total`; milliseconds."""
         return {name: round(value, 3) for name, value in {**self._parts, "total": self.total_ms}.items()}
 
-    def header(self) -> str:
-        """The same for a `Server-Timing` header (W3C)."""
-        return ", ".join(f"{name};dur={value}" for name, value in self.as_dict().items())
+    def header(self, described: Mapping[str, float] | None = None) -> str:
+        """The same for a `Server-Timing` header (W3C); `described`: what `as_dict` said, where it was asked already."""
+        return ", ".join(f"{name};dur={value}" for name, value in (described or self.as_dict()).items())

@@ -26,7 +26,7 @@ class Expert:
         self.calls: list[list[int]] = []
         self.seen: list[tuple[bool, bool]] = []
 
-    async def __call__(self, items: Sequence[Any], deadline_s: float) -> Escalated:
+    async def __call__(self, items: Sequence[Any], deadline_s: float, trace: Any = None) -> Escalated:
         self.calls.append([int(item[0]) for item in items])
         if self.error:
             raise self.error

@@ -1,0 +1,160 @@
+"""Rules, alerts and the dashboard: checked by promtool, and every query asked of a real Prometheus that scrapes a
+loaded service.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+
+from demo import free_port, stop
+from tests.conftest import ROOT, TinyCascades
+from tests.server import TINY, Server, serve
+from tests.service.test_api import TEXTS, digit
+from tests.service.test_load import all_at_once, request
+
+DEPLOY = ROOT / "deploy"
+PROMETHEUS = DEPLOY / "prometheus"
+ALERTS = [
+    rule["alert"]
+    for group in yaml.safe_load((PROMETHEUS / "rules" / "alerts.yml").read_text())["groups"]
+    for rule in group["rules"]
+]
+DASHBOARD = json.loads((DEPLOY / "grafana" / "dashboards" / "sieve.json").read_text())
+QUERIES = [target["expr"] for panel in DASHBOARD["panels"] for target in panel.get("targets", ())]
+
+
+def tool(name: str) -> str:
+    found = shutil.which(name)
+    if found is None:
+        pytest.skip(f"{name} is not installed (apt-get install prometheus)")
+    return found
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("check", "config", "prometheus.yml"), ("test", "rules", "rules.test.yml")],
+    ids=" ".join,
+)
+def test_promtool_finds_nothing_wrong(arguments: tuple[str, ...]) -> None:
+    done = subprocess.run(
+        [tool("promtool"), *arguments], cwd=PROMETHEUS, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_alert_is_tested_to_fire_and_to_stay_silent() -> None:
+    tests = yaml.safe_load((PROMETHEUS / "rules.test.yml").read_text())["tests"]
+    asked = [(each["alertname"], bool(each["exp_alerts"])) for test in tests for each in test["alert_rule_test"]]
+    for alert in ALERTS:
+        assert {(alert, True), (alert, False)} <= set(asked), alert
+
+
+def test_every_alert_has_its_section_in_the_guide() -> None:
+    guide = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"^### (Sieve\w+)", guide, re.MULTILINE)) == set(ALERTS)
+
+
+@pytest.fixture(scope="module")
+def loaded(tiny_cascades: TinyCascades, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Both tiny cascades in a process of their own: what the session's server has counted is another test's."""
+    folder = tmp_path_factory.mktemp("loaded")
+    shutil.copytree(tiny_cascades.home / "models", folder / "home" / "models", symlinks=True)
+    with serve(*TINY, home=folder / "home", folder=ROOT, log=folder / "log") as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def prometheus(loaded: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A Prometheus with the project's rules that scrapes the loaded service each second."""
+    folder = tmp_path_factory.mktemp("prometheus")
+    config = yaml.safe_load((PROMETHEUS / "prometheus.yml").read_text())
+    config["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
+    config["scrape_configs"][0]["static_configs"][0]["targets"] = [loaded.url.removeprefix("http://")]
+    config["rule_files"] = [str(PROMETHEUS / "rules" / "*.yml")]
+    (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
+    address = f"127.0.0.1:{free_port()}"
+    line = [tool("prometheus"), f"--config.file={folder / 'prometheus.yml'}", f"--web.listen-address={address}"]
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [*line, f"--storage.tsdb.path={folder / 'data'}"], stdout=log, stderr=log, start_new_session=True
+        )
+    try:
+        yield f"http://{address}"
+    finally:
+        stop(process)
+
+
+def load(server: Server, seconds: float) -> None:
+    """Texts and images, good and bad, some too late, and once more than can be in flight."""
+    end = time.monotonic() + seconds
+    with server.client() as client:
+        while time.monotonic() < end:
+            for place, text in enumerate(TEXTS[:24]):
+                budget_ms = 0.05 if place % 8 == 0 else 1000
+                client.post("/classify_text", json={"text": text, "budget_ms": budget_ms})
+            for index in range(6):
+                client.post("/classify_image", files={"image": digit(index)})
+            client.post("/classify_text", json={"text": 5})
+            asyncio.run(all_at_once(server, [request(n, "high" if n % 9 == 0 else "normal") for n in range(300)]))
+            time.sleep(0.3)
+
+
+def asked(url: str, query: str) -> list[dict[str, Any]]:
+    reply = httpx.get(f"{url}/api/v1/query", params={"query": query}).json()
+    assert reply["status"] == "success", (query, reply)
+    return list(reply["data"]["result"])
+
+
+def test_every_query_of_the_dashboard_and_every_rule_returns_data(loaded: Server, prometheus: str) -> None:
+    rules = yaml.safe_load((PROMETHEUS / "rules" / "recording.yml").read_text())["groups"]
+    queries = [*QUERIES, *(rule["record"] for group in rules for rule in group["rules"])]
+    assert len(QUERIES) > 20
+    end = time.monotonic() + 60
+    empty = queries
+    while empty:
+        assert time.monotonic() < end, f"no data: {empty}"
+        load(loaded, 3)
+        empty = [query for query in queries if not numbers(asked(prometheus, query))]
+    outcomes = {series["metric"]["outcome"] for series in asked(prometheus, "sieve:requests:rate5m")}
+    assert outcomes >= {"ok", "degraded", "shed", "invalid"}
+    alerts = httpx.get(f"{prometheus}/api/v1/rules").json()["data"]["groups"]
+    bad = [rule for group in alerts for rule in group["rules"] if rule["health"] != "ok"]
+    assert not bad
+
+
+def numbers(result: list[dict[str, Any]]) -> list[str]:
+    return [series["value"][1] for series in result if series["value"][1] != "NaN"]
+
+
+def test_no_label_has_what_a_client_makes_up(loaded: Server) -> None:
+    marks = [f"made-up-{number}" for number in range(20)]
+    with loaded.client() as client:
+        for mark in marks:
+            client.get(f"/{mark}")
+            client.post(f"/{mark}", json={})
+            headers = {"X-Request-Id": mark, "User-Agent": mark, "X-Priority": mark, "X-Budget-Ms": mark}
+            client.post("/classify_text", json={"text": mark, mark: 1}, headers=headers)
+            client.post("/classify_text", json={"text": mark}, headers={"X-Request-Id": mark, "Host": mark})
+            client.post("/classify_text?" + mark, json={"text": mark, "budget_ms": 1000})
+        text = client.get("/metrics").text
+    assert "sieve_requests_total" in text
+    assert not [line for line in text.splitlines() if "made-up" in line]
+    series = [line for line in text.splitlines() if not line.startswith("#")]
+    assert all(line.startswith("sieve_") for line in series), "no other metrics, with labels of their own"
+    assert len(series) < 600
+    labels = {label for line in series for label in re.findall(r'[{,](\w+)="', line)}
+    assert labels == {
+        *("endpoint", "outcome", "stage", "model", "modality", "degraded", "priority", "reason", "part", "le"),
+        *("role", "digest", "variant", "provider"),
+    }

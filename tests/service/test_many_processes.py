@@ -1,0 +1,62 @@
+"""Metrics of a service whose API runs in two processes, one of which is killed."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import time
+from pathlib import Path
+
+import httpx
+import psutil
+
+from tests.conftest import ROOT, TinyCascades
+from tests.server import Server, serve
+from tests.service.test_degraded import TEXT_ONLY
+
+SENT = 60
+
+
+def workers(server: Server) -> set[int]:
+    children = psutil.Process(server.process.pid).children(recursive=True)
+    return {child.pid for child in children if "--service-name sieve" in " ".join(child.cmdline())}
+
+
+def answered(server: Server) -> tuple[float, float]:
+    """Requests that were counted, and the processes whose limit is counted in."""
+    text = httpx.get(f"{server.url}/metrics").text
+    counts = re.findall(r'^sieve_requests_total{.*outcome="ok".*} (\S+)$', text, re.MULTILINE)
+    (limit,) = re.findall(r"^sieve_in_flight_limit (\S+)$", text, re.MULTILINE)
+    return sum(map(float, counts)), float(limit) / 128
+
+
+def test_two_processes_count_as_one_and_a_dead_one_leaves_no_gauge(tiny_cascades: TinyCascades, tmp_path: Path) -> None:
+    shutil.copytree(tiny_cascades.home / "models", tmp_path / "home" / "models", symlinks=True)
+    settings = tmp_path / "settings.toml"
+    settings.write_text("workers = 2\n")
+    log = tmp_path / "log"
+    with serve(*TEXT_ONLY, "--arg", f"settings={settings}", home=tmp_path / "home", folder=ROOT, log=log) as server:
+        before = workers(server)
+        assert len(before) == 2
+        until(lambda: answered(server)[1] == 2)
+        for number in range(SENT):  # a new connection each, which either process may take
+            reply = httpx.post(f"{server.url}/classify_text", json={"text": f"message {number}", "budget_ms": 1000})
+            assert reply.status_code == 200
+        until(lambda: answered(server)[0] == SENT)
+        os.kill(min(before), signal.SIGKILL)
+        until(lambda: len(workers(server) - before) == 1)
+        until(lambda: answered(server) == (SENT, 2))
+
+
+def until(holds: object, seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            if holds():  # type: ignore[operator]
+                return
+        except (httpx.TransportError, psutil.ZombieProcess):  # the killed process, for a moment
+            pass
+        assert time.monotonic() < end
+        time.sleep(0.1)
