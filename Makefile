@@ -6,7 +6,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 # No usage statistics leave this machine unless they are asked for.
 export BENTOML_DO_NOT_TRACK ?= True
 
-.PHONY: help ablation bench demo serve test test-slow test-gpu lint types check clean sms-risk cifar10 tables examples
+.PHONY: help ablation bench capacity compare demo loadtest serve test test-slow test-gpu lint tune tune-bert types check
+.PHONY: clean sms-risk cifar10 tables examples
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -65,6 +66,30 @@ bench: .venv/.installed ## the hot path against the model alone and FastAPI (nee
 
 ablation: .venv/.installed ## what each part of the hot path gives (needs wrk): build/ablation.json
 	$(BIN)/python -m benchmarks.ablation
+
+# Five minutes of the demo cascades, a twentieth of it images; TEXTS and IMAGES name real data.
+SECONDS ?= 280
+RATE ?= 250
+loadtest: .venv/.installed ## serve, drive, judge: build/loadtest/run.json, run.html and an exit status
+	$(BIN)/python -m benchmarks.served $(if $(CASCADE),--text $(CASCADE)) $(if $(IMAGE),--image $(IMAGE)) \
+	  $(if $(TEXTS),--texts $(TEXTS)) $(if $(IMAGES),--images $(IMAGES)) --arrivals poisson:$(RATE) --seconds $(SECONDS) \
+	  --warm-up 10 --image-share 0.05 --payloads --slo p99=50ms --goodput $$(($(RATE) * 9 / 10))
+
+# The measured cascades; they must have been built here (make sms-risk), since PyTorch's part is their teacher.
+SMS := $(DATA)/text/sms_val.tsv.gz
+MINUTES ?= 10
+tune: .venv/.installed ## settings for this machine, against BentoML's defaults: build/tune (needs DATA)
+	$(BIN)/python -m benchmarks.tune sms-risk --texts $(SMS) --minutes $(MINUTES)
+
+tune-bert: .venv/.installed ## the same for the expert alone under p99 100 ms (needs DATA)
+	$(BIN)/python -m benchmarks.tune sms-risk --texts $(SMS) --minutes $(MINUTES) --preset bert
+
+compare: .venv/.installed ## what each step bought, PyTorch to cascade: build/compare (needs DATA)
+	$(BIN)/python -m benchmarks.compare sms-risk --texts $(SMS)
+	$(BIN)/python -m benchmarks.compare cifar10 --images $(DATA)/image/photos_100_s256.tar
+
+capacity: .venv/.installed ## replicas for 5,000 requests/s, and the simulation held against the service (needs DATA)
+	$(BIN)/python -m benchmarks.capacity sms-risk --texts $(SMS) --rate 5000
 
 clean: ## remove what was built
 	rm -rf build

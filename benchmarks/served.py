@@ -1,0 +1,37 @@
+"""make loadtest: serve a published cascade for real, drive it, judge it.
+
+    python -m benchmarks.served [--text demo-text] [--image demo-image] [ARGUMENTS OF `python -m loadtest run`]
+
+Ends with the exit status of `python -m loadtest run`, whose results lie in build/loadtest.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from benchmarks.contenders import PYTHON, ROOT
+from loadtest.process import running
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Serve, drive, judge.")
+    parser.add_argument("--text", default="demo-text", help="text cascade of the model store; empty for none")
+    parser.add_argument("--image", default="demo-image", help="image cascade of the model store; empty for none")
+    parser.add_argument("--settings", type=Path, help="settings file to serve with")
+    options, more = parser.parse_known_args()
+    named = [f"text={options.text}", f"image={options.image}"]
+    named += [f"settings={options.settings.resolve()}"] if options.settings else []
+    arguments = [part for name in named for part in ("--arg", name)]
+    line = [PYTHON, "-m", "bentoml", "serve", "--host", "127.0.0.1", "--port", "{port}", *arguments]
+    with tempfile.TemporaryDirectory(prefix="sieve-loadtest-") as name:
+        log = Path(name) / "serve.log"
+        with running(line, variables={"BENTOML_DO_NOT_TRACK": "True"}, ready="/readyz", log=log, folder=ROOT) as url:
+            return subprocess.run([PYTHON, "-m", "loadtest", "run", url, *more], cwd=ROOT, check=False).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())
