@@ -1,0 +1,77 @@
+"""The simulation against queueing theory, and the question how many replicas against a real service."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from loadtest.__main__ import EXIT_PASSED, main
+from loadtest.capacity import replicas
+from loadtest.simulation import Load, Tables, simulate
+from tests.server import Server
+
+
+def tables(**changes: object) -> Tables:
+    plain = {
+        "api_ms": [2.0],
+        "network_ms": 0.0,
+        "batch_ms": {1: 5.0, 32: 80.0},
+        "batch_spread": [1.0],
+        "hop_ms": 1.0,
+        "cores": 64,
+    }
+    return Tables(**{**plain, **changes})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("busy", [0.3, 0.6, 0.8])
+def test_one_process_with_equal_requests_queues_as_theory_says(busy: float) -> None:
+    load = Load(rate_per_s=busy * 500, escalation_share=0.0, seconds=400)
+    found = simulate(tables(), load)
+    # Pollaczek and Khinchine for M/D/1: the mean wait is busy * service / (2 (1 - busy)).
+    assert np.mean(found.latency_ms) == pytest.approx(2.0 + busy * 2.0 / (2 * (1 - busy)), rel=0.06)
+    assert len(found.latency_ms) == pytest.approx(load.rate_per_s * load.seconds, rel=0.03)
+    assert not found.degraded.any()
+
+
+def test_a_lone_escalation_takes_its_parts() -> None:
+    found = simulate(tables(network_ms=0.5), Load(rate_per_s=0.5, escalation_share=1.0, seconds=100))
+    assert np.median(found.latency_ms) == pytest.approx(0.5 + 2 + 5 + 1)
+
+
+def test_batches_form_under_load_and_what_comes_too_late_is_degraded() -> None:
+    quick = tables(api_ms=[0.1])
+    light = simulate(quick, Load(rate_per_s=100, escalation_share=1.0, budget_ms=1000, seconds=60))
+    heavy = simulate(quick, Load(rate_per_s=390, escalation_share=1.0, budget_ms=1000, seconds=60))
+    # One after the other, 5 ms each, would allow 200 a second; 32 in 80 ms allow 400.
+    assert np.median(heavy.latency_ms) < 1000
+    assert np.median(heavy.latency_ms) > np.median(light.latency_ms)
+    late = simulate(quick, Load(rate_per_s=390, escalation_share=1.0, budget_ms=20, seconds=60))
+    assert late.degraded.mean() > 0.5
+    assert late.latency_ms.max() <= 20.01
+
+
+def test_cores_that_are_shared_make_requests_wait() -> None:
+    load = Load(rate_per_s=200, escalation_share=0.5, seconds=100)
+    many, one = (simulate(tables(cores=cores), load) for cores in (8, 1))
+    assert np.quantile(one.latency_ms, 0.99) > np.quantile(many.latency_ms, 0.99)
+
+
+def test_twice_the_rate_takes_about_twice_the_replicas() -> None:
+    load = Load(rate_per_s=1, escalation_share=0.1, seconds=20)
+    small, large = (replicas(tables(), load, rate, 50.0) for rate in (2_000, 4_000))
+    assert small["replicas"] * 1.6 < large["replicas"] <= small["replicas"] * 2
+    assert large["each"]["p99_ms"] <= 50
+    assert replicas(tables(api_ms=[60.0]), load, 10, 50.0)["replicas"] is None
+
+
+def test_capacity_of_a_real_service(server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["capacity", server.url, "--rate", "20000", "--budget-ms", "1000", "--slo", "p99=1s"]
+    assert main([*arguments, "--escalation-share", "0.02", "--out", str(tmp_path)]) == EXIT_PASSED
+    result = json.loads((tmp_path / "capacity.json").read_text())
+    assert result["replicas"] >= 2
+    assert result["asked"]["escalation_share"] == 0.02
+    assert result["tables"]["api_ms"]["p50"] > 0
+    assert f"{result['replicas']} replicas" in capsys.readouterr().out.replace("\n", " ")
