@@ -2,7 +2,7 @@
 
     python little_service.py PORT SETTINGS
 
-One request at a time runs in each of `workers`, for `4 ms`; a text with "hard" in it is answered by the expert.
+One request at a time runs in each of `workers`, for 20 ms; a text with "hard" in it is answered by the expert.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-TAKES_S = 0.004
+TAKES_S = 0.02
 
 
 def app(workers: int) -> Starlette:
