@@ -47,7 +47,10 @@ def bottleneck(figures: Mapping[str, Any], idle: Mapping[str, Any]) -> dict[str,
         )
     else:
         at, advice = None, ADVICE[group]
-    why += [f"the {name} is busy {share:.0%} of the time" for name, share in busy.items()]
+    own = slowest["groups_ms"]["generator"]
+    if own > groups[group]:
+        why.append(f"the generator itself was late by more than that, {own:.1f} ms: ask it for less to learn more")
+    why += [f"at this rate the work of the {name} itself fills {share:.0%} of one" for name, share in busy.items()]
     return {
         "group": group,
         "waited_for": at,

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from loadtest.arrivals import arrivals
+from loadtest.arrivals import ArrivalsError, arrivals, lasting_s
 from loadtest.bottleneck import bottleneck
 from loadtest.client import ask_one_by_one, send_all
 from loadtest.figures import breakdown, figures, percentile
@@ -22,7 +22,7 @@ from loadtest.workload import Encoding, Mix, Sample, draw, image_samples, text_s
 
 MAX_LAG_MS = 5.0
 """p99 of how late requests left; beyond it the run says more of the generator than of the service."""
-PROBES = 200
+PROBES, FIRST = 200, 10
 TYPICAL = 2_000
 PAYLOAD_IMAGES, PAYLOAD_ROUNDS = 10, 3
 
@@ -51,7 +51,9 @@ class Plan:
     def as_dict(self) -> dict[str, Any]:
         """For JSON; files by their names alone, since a path is of one machine."""
         plain = asdict(self)
-        return plain | {key: getattr(self, key) and getattr(self, key).name for key in ("texts", "images")}
+        names = {key: getattr(self, key) and getattr(self, key).name for key in ("texts", "images")}
+        kind, _, rest = self.arrivals.partition(":")
+        return plain | names | ({"arrivals": f"replay:{Path(rest).name}"} if kind == "replay" else {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,12 +94,12 @@ def get_to_know(url: str, samples: Sequence[Sample], seed: int) -> Known:
     chosen = np.random.default_rng(seed).permutation(len(samples))[:PROBES]
     kept = [samples[i] for i in sorted(chosen)]
     # The first requests open the connection and fill caches.
-    ask_one_by_one(url, kept[:10])
-    idle = ask_one_by_one(url, kept)
-    if not any(outcome.answered for outcome in idle):
-        got = idle[0].status or "no reply"
+    first = ask_one_by_one(url, kept[:FIRST])
+    if not any(outcome.answered for outcome in first):
+        got = f"status {first[0].status}" if first[0].status else "no reply"
         raise UnreachableError(f"{url} must answer requests, got {got}; start the service, or name its address")
-    return Known(with_hardness(kept, [outcome.stage for outcome in idle]), idle)
+    idle = ask_one_by_one(url, kept)
+    return Known(with_hardness(kept, [outcome.deferred if outcome.stage else None for outcome in idle]), idle)
 
 
 def run(plan: Plan, objective: Objective) -> tuple[dict[str, Any], list[Outcome]]:
@@ -117,12 +119,16 @@ def run(plan: Plan, objective: Objective) -> tuple[dict[str, Any], list[Outcome]
 
 
 def drive(plan: Plan, known: Known, seconds: float, *, seed: int, title: str) -> tuple[list[Outcome], float]:
-    """Send the plan's arrivals of so many seconds; the outcomes in order of their due times, and the seconds."""
+    """Send the plan's arrivals of so many seconds; the outcomes in order of their due times, and how many seconds those
+    are: fewer where a replayed file ends before.
+    """
     due_s = arrivals(plan.arrivals, seconds, seed)
+    if not len(due_s):
+        raise ArrivalsError(f"{plan.arrivals} has no request in {seconds:g} s; ask for more of them, or for longer")
     samples = draw(known.samples, plan.mix, len(due_s), seed)
     with Live(title, len(due_s)) as live:
         outcomes = send_all(plan.url, samples, due_s, timeout_s=plan.timeout_s, observe=live.observe)
-    return sorted(outcomes, key=lambda outcome: outcome.due_s), seconds
+    return sorted(outcomes, key=lambda outcome: outcome.due_s), lasting_s(plan.arrivals, due_s, seconds)
 
 
 def measured(
