@@ -52,6 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_workload(run)
     _add_objective(run)
     run.add_argument("--timeout-s", type=_positive, default=2.0, help="when a client gives up (default: 2)")
+    run.add_argument("--max-lag-ms", type=_positive, default=5.0, help="p99 of the generator's own lateness (5)")
     run.add_argument("--payloads", action="store_true", help="also send one image as JSON, form and raw body")
     run.set_defaults(call=_run)
     tune = verbs.add_parser("tune", help="find the settings with the most goodput within the objective, by restarting")
@@ -141,6 +142,7 @@ def _run(options: argparse.Namespace) -> int:
         warm_up_s=options.warm_up,
         timeout_s=options.timeout_s,
         payloads=options.payloads,
+        max_lag_ms=options.max_lag_ms,
     )
     result, outcomes = run(plan, objective)
     result["machine"] = machine()

@@ -1,8 +1,9 @@
 """The same workload for Locust: locust -f loadtest/locustfile.py --headless --host http://127.0.0.1:3000 -u 20 -t 60s
 
 Each shape of request is a name in Locust's tables, degraded answers beside it under a name of their own, and what was
-shed is a failure that says so. A pass line comes at the end, and the exit status follows it: 0 passed, 1 failed, 2 asked
-wrongly. Users are a closed loop: one that waits asks nothing, so a stall is charged less than by `python -m loadtest run`.
+shed is a failure that says so. A pass line comes at the end, and the exit status follows it: 0 passed, 1 failed, 2
+asked wrongly. Users are a closed loop: one that waits asks nothing, so that a stall is charged less than by
+`python -m loadtest run`.
 """
 
 from __future__ import annotations
