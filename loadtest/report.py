@@ -89,7 +89,8 @@ def say_run(result: Mapping[str, Any]) -> None:
     for row in result["objective"]:
         mark = "holds" if row["holds"] else "FAILS"
         note = f" ({row['note']})" if row["note"] else ""
-        console.print(f"{mark}  {row['what']}: {row['measured']}, {row['asked']} asked{note}")
+        measured = "no answer" if row["measured"] is None else f"{row['measured']:g}"
+        console.print(f"{mark}  {row['what']}: {measured}, {row['asked']} asked{note}")
     found = result["bottleneck"]
     console.print(
         f"bottleneck: {found['group'] or 'unknown'}{' for the ' + at if (at := found.get('waited_for')) else ''}"
