@@ -98,7 +98,7 @@ def say_run(result: Mapping[str, Any]) -> None:
     for sentence in found["why"]:
         console.print(f"  {sentence}")
     console.print(f"  so: {found['advice']}")
-    console.print("PASSED" if result["passed"] else "FAILED")
+    console.print("PASSED" if result["passed"] else ("FAILED" if result["valid"] else "INVALID"))
 
 
 def interval(estimate: Mapping[str, Any]) -> str:

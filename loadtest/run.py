@@ -22,7 +22,7 @@ from loadtest.workload import Encoding, Mix, Sample, draw, image_samples, text_s
 
 MAX_LAG_MS = 5.0
 """p99 of how late requests left; beyond it the run says more of the generator than of the service."""
-PROBES, FIRST = 200, 10
+FIRST, PROBES, MAX_PROBES = 10, 200, 1_000
 TYPICAL = 2_000
 PAYLOAD_IMAGES, PAYLOAD_ROUNDS = 10, 3
 
@@ -87,12 +87,12 @@ def candidates(plan: Plan) -> list[Sample]:
     return samples
 
 
-def get_to_know(url: str, samples: Sequence[Sample], seed: int) -> Known:
-    """Ask candidates one by one, which tells who is hard, and what each part takes where nothing queues.
+def get_to_know(url: str, samples: Sequence[Sample], seed: int, most: int = PROBES) -> Known:
+    """Ask `most` of the candidates one by one, which tells who is hard, and what each part takes where nothing queues.
 
     Raises UnreachableError when not one is answered.
     """
-    chosen = np.random.default_rng(seed).permutation(len(samples))[:PROBES]
+    chosen = np.random.default_rng(seed).permutation(len(samples))[:most]
     kept = [samples[i] for i in sorted(chosen)]
     # The first requests open the connection and fill caches.
     first = ask_one_by_one(url, kept[:FIRST])
@@ -105,7 +105,9 @@ def get_to_know(url: str, samples: Sequence[Sample], seed: int) -> Known:
 
 def run(plan: Plan, objective: Objective) -> tuple[dict[str, Any], list[Outcome]]:
     """Carry out a plan: the result for JSON, and every outcome."""
-    known = get_to_know(plan.url, candidates(plan), plan.seed)
+    # Where few are hard, those are worth looking for: a share of them made of one text would say little.
+    most = PROBES if plan.mix.hard_share is None else MAX_PROBES
+    known = get_to_know(plan.url, candidates(plan), plan.seed, most)
     if plan.warm_up_s:
         drive(plan, known, plan.warm_up_s, seed=plan.seed + 1, title="warm-up")
     begin = time.strftime("%Y-%m-%dT%H:%M:%S%z")

@@ -22,7 +22,7 @@ import orjson
 from numpy.typing import NDArray
 
 LONG_CHARACTERS = 160
-MAX_CANDIDATES = 400
+MAX_CANDIDATES = 1_000
 FITTING_ROUNDS = 200
 TEXT_PATH, IMAGE_PATH = "/classify_text", "/classify_image"
 Flags, Floats = NDArray[np.bool_], NDArray[np.float64]

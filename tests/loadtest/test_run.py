@@ -92,6 +92,7 @@ def test_a_run_in_which_the_generator_was_late_proves_nothing(server: Server, tm
     assert not result["passed"]
     assert "<h1>Load test: invalid</h1>" in page
     assert said.startswith("INVALID: the generator could not keep its own schedule")
+    assert said.splitlines()[-2] == "INVALID"
 
 
 def test_a_recording_is_replayed_and_its_rates_are_of_its_own_time(server: Server, tmp_path: Path) -> None:
