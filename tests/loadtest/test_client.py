@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -18,6 +20,7 @@ from loadtest.objective import Objective
 from loadtest.outcome import Outcome
 from loadtest.run import Known, UnreachableError, get_to_know, measured
 from loadtest.workload import Sample
+from tests.conftest import ROOT
 
 ANSWER = {"label": "ham", "stage": "screen", "degraded": None}
 SAMPLE = Sample("/classify_text", b"{}", "application/json", "short", label="ham")
@@ -45,7 +48,11 @@ def little_server(reply: Callable[[bytes], Reply]) -> Iterator[str]:
         def log_message(self, *_: object) -> None:
             """Quiet."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    class Crowded(ThreadingHTTPServer):
+        request_queue_size = 512
+        daemon_threads = True
+
+    server = Crowded(("127.0.0.1", 0), Handler)
     server.handle_error = lambda *_: None  # type: ignore[method-assign]
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
@@ -185,3 +192,30 @@ def test_who_was_degraded_when_asked_alone_is_hard() -> None:
     }
     with little_server(lambda _: (200, b'{"label": "ham"}')) as url:
         assert {s.shape for s in get_to_know(url, samples, seed=1).samples} == {"short"}
+
+
+MANY = """
+import resource, sys
+import numpy as np
+from loadtest.client import send_all
+from loadtest.workload import Sample
+from tests.conftest import ROOT
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, int(sys.argv[2])))
+outcomes = send_all(sys.argv[1], [Sample("/", b"{}", "application/json", "short")] * 250, np.zeros(250), timeout_s=60)
+print(sum(o.answered for o in outcomes), max(o.lag_ms for o in outcomes) > 300)
+"""
+
+
+@pytest.mark.parametrize(("files", "waits"), [(4096, False), (220, True)])
+def test_open_files_are_no_failures_of_the_server(files: int, waits: bool) -> None:
+    def slowly(_: bytes) -> Reply:
+        time.sleep(0.4)
+        return ok()
+
+    with little_server(slowly) as url:
+        line = [sys.executable, "-c", MANY, url, str(files)]
+        done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=120, check=True)
+    # Where there are not files enough, the rest waits, which is the generator's lateness and told as such.
+    answered, waited = done.stdout.split()
+    assert answered == "250"
+    assert waited == "True" or not waits
