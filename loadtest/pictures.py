@@ -20,6 +20,7 @@ mpl.rcParams.update(
     {"svg.fonttype": "none", "svg.hashsalt": "sieve", "font.size": 9, "axes.grid": True, "grid.alpha": 0.3}
 )
 CURVE_POINTS = 1_000
+BESIDE: dict[str, Any] = {"loc": "center left", "bbox_to_anchor": (1, 0.5), "frameon": False}
 HATCHES = ("", "//", "..", "xx", "\\\\", "--", "oo")
 GREYS = ("0.95", "0.85", "0.75", "0.65", "0.5", "0.35", "0.2")
 
@@ -36,13 +37,13 @@ def over_time(outcomes: Sequence[Outcome], deadline_ms: float) -> str:
     above.axhline(deadline_ms, color="0.5", linestyle=":", label=f"{deadline_ms:g} ms")
     above.set(ylabel="ms from when it was due", yscale="log")
     _plain_numbers(above)
-    above.legend(loc="upper right")
+    above.legend(**BESIDE)
     for style, kind in zip(("k-", "k--", "k:", "k-.", "k+"), KINDS, strict=True):
         count = np.bincount(seconds[[o.kind == kind for o in outcomes]], minlength=len(span))
         if count.any():
             below.plot(list(span), count, style, label=kind)
     below.set(xlabel="seconds", ylabel="requests/s", ylim=(0, None))
-    below.legend(loc="lower right")
+    below.legend(**BESIDE)
     return _svg(figure)
 
 
@@ -61,7 +62,7 @@ def percentile_curve(outcomes: Sequence[Outcome], deadline_ms: float) -> str:
     axes.set_xticks(list(ticks), list(ticks.values()))
     axes.minorticks_off()
     if len(latency):
-        axes.set_ylim(latency[0] * 0.8, max(latency[-1], deadline_ms) * 1.25)
+        axes.set_ylim(latency[int(0.4 * len(latency))] * 0.8, max(latency[-1], deadline_ms) * 1.25)
     _plain_numbers(axes)
     return _svg(figure)
 
