@@ -21,7 +21,7 @@ from locust.env import Environment
 from locust.runners import MasterRunner, WorkerRunner
 
 from loadtest.outcome import ANSWERED, read_answer, triage
-from loadtest.run import Plan, UnreachableError, candidates, get_to_know
+from loadtest.run import Plan, UnreachableError, look
 from loadtest.workload import ENCODINGS, Mix, Sample, WorkloadError, draw
 
 DRAWN = 10_000
@@ -66,8 +66,7 @@ def make_samples(environment: Environment, **_: Any) -> None:
         seed=options.seed,
     )
     try:
-        known = get_to_know(plan.url, candidates(plan), plan.seed)
-        Client.samples = draw(known.samples, mix, DRAWN, plan.seed)
+        Client.samples = draw(look(plan).samples, mix, DRAWN, plan.seed)
     except (UnreachableError, WorkloadError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)  # what a listener raises otherwise, Locust logs and forgets

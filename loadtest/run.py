@@ -103,11 +103,16 @@ def get_to_know(url: str, samples: Sequence[Sample], seed: int, most: int = PROB
     return Known(with_hardness(kept, [outcome.deferred if outcome.stage else None for outcome in idle]), idle)
 
 
-def run(plan: Plan, objective: Objective) -> tuple[dict[str, Any], list[Outcome]]:
-    """Carry out a plan: the result for JSON, and every outcome."""
+def look(plan: Plan) -> Known:
+    """What the plan can send, got to know."""
     # Where few are hard, those are worth looking for: a share of them made of one text would say little.
     most = PROBES if plan.mix.hard_share is None else MAX_PROBES
-    known = get_to_know(plan.url, candidates(plan), plan.seed, most)
+    return get_to_know(plan.url, candidates(plan), plan.seed, most)
+
+
+def run(plan: Plan, objective: Objective) -> tuple[dict[str, Any], list[Outcome]]:
+    """Carry out a plan: the result for JSON, and every outcome."""
+    known = look(plan)
     if plan.warm_up_s:
         drive(plan, known, plan.warm_up_s, seed=plan.seed + 1, title="warm-up")
     begin = time.strftime("%Y-%m-%dT%H:%M:%S%z")
