@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import logging
+import math
 import os
 import shlex
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +17,10 @@ from loadtest.objective import ObjectiveError
 from loadtest.workload import ENCODINGS, WorkloadError
 
 EXIT_PASSED, EXIT_FAILED, EXIT_WRONG, EXIT_INVALID, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
+
+
+class WrongError(ValueError):
+    """An option whose value cannot be used; the text names the rule and the remedy."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -27,7 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     try:
         return int(options.call(options))
-    except (ArrivalsError, ObjectiveError, WorkloadError, UnreachableError, ContenderError) as error:
+    except (ArrivalsError, ObjectiveError, WorkloadError, UnreachableError, ContenderError, WrongError) as error:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_WRONG
     except KeyboardInterrupt:
@@ -42,10 +48,11 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("url", help="where the service listens, like http://127.0.0.1:3000")
     run.add_argument("--arrivals", default="poisson:100", help=f"{KINDS} (default: poisson:100)")
     run.add_argument("--seconds", type=_positive, default=60.0, help="how long is measured (default: 60)")
-    run.add_argument("--warm-up", type=float, default=5.0, metavar="SECONDS", help="before it is measured (5)")
+    run.add_argument("--warm-up", type=_not_negative, default=5.0, metavar="SECONDS", help="before it is measured (5)")
     _add_workload(run)
     _add_objective(run)
     run.add_argument("--timeout-s", type=_positive, default=2.0, help="when a client gives up (default: 2)")
+    run.add_argument("--max-lag-ms", type=_positive, default=5.0, help="p99 of the generator's own lateness (5)")
     run.add_argument("--payloads", action="store_true", help="also send one image as JSON, form and raw body")
     run.set_defaults(call=_run)
     tune = verbs.add_parser("tune", help="find the settings with the most goodput within the objective, by restarting")
@@ -126,6 +133,7 @@ def _run(options: argparse.Namespace) -> int:
     from loadtest.run import run
 
     objective = _objective(options)
+    _make_folder(options.out)
     plan = replace(
         _plan(options),
         url=options.url.rstrip("/"),
@@ -134,6 +142,7 @@ def _run(options: argparse.Namespace) -> int:
         warm_up_s=options.warm_up,
         timeout_s=options.timeout_s,
         payloads=options.payloads,
+        max_lag_ms=options.max_lag_ms,
     )
     result, outcomes = run(plan, objective)
     result["machine"] = machine()
@@ -192,24 +201,41 @@ def _capacity(options: argparse.Namespace) -> int:
     return EXIT_PASSED if all(row["holds"] for row in result["check"]) and result["replicas"] else EXIT_FAILED
 
 
+def _make_folder(folder: Path) -> None:
+    """Before minutes are spent, not after."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        got = error.strerror or type(error).__name__
+        raise WrongError(f"--out {folder}: must be a folder that can be written, got {got}; name another") from None
+
+
 def _check(options: argparse.Namespace) -> int:
     from loadtest.check import check_generator
 
     return EXIT_PASSED if check_generator(options.rate, options.seconds, options.out) else EXIT_INVALID
 
 
-def _positive(text: str) -> float:
-    value = float(text)
-    if not value > 0:
-        raise argparse.ArgumentTypeError(f"must be a number above 0, got {text}")
+def _number(text: str, rule: str, fits: Callable[[float], bool]) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value) or not fits(value):
+        raise argparse.ArgumentTypeError(f"must be {rule}, got {text}")
     return value
+
+
+def _positive(text: str) -> float:
+    return _number(text, "a number above 0", lambda value: value > 0)
+
+
+def _not_negative(text: str) -> float:
+    return _number(text, "a number of at least 0", lambda value: value >= 0)
 
 
 def _share(text: str) -> float:
-    value = float(text)
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"must be a share from 0 to 1, got {text}")
-    return value
+    return _number(text, "a share from 0 to 1", lambda value: 0 <= value <= 1)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ or replay:FILE. Steps share the time evenly; steps and ramps are Poisson process
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,7 @@ def arrivals(spec: str, seconds: float, seed: int) -> Due:
     match kind:
         case "constant":
             rate = _rate(rest, spec)
-            return np.arange(int(seconds * rate)) / rate
+            return np.arange(math.ceil(seconds * rate - 1e-9)) / rate
         case "poisson":
             return _poisson([_rate(rest, spec)] * 2, seconds, rng)
         case "step":
@@ -39,6 +40,11 @@ def arrivals(spec: str, seconds: float, seed: int) -> Due:
         case "replay":
             return replay(Path(rest), seconds)
     raise ArrivalsError(f"arrivals must be {KINDS}, got {spec!r}; write one of them")
+
+
+def lasting_s(spec: str, due_s: Due, seconds: float) -> float:
+    """For how many of `seconds` there were arrivals to come: a replay ends with its file, all others go on."""
+    return min(seconds, float(due_s[-1])) if spec.startswith("replay:") and due_s[-1] > 0 else seconds
 
 
 def replay(path: Path, seconds: float) -> Due:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 BUSY_PARTS = ("admission", "read", "tokenise", "decode", "screen", "encode")
+SATURATED = 0.6
+"""From this share on, queues of their own grow before a process."""
 ADVICE = {
     "network": "look at the way between client and server, or between the API and the expert",
     "serialization": "send less (a raw body, not base64 in JSON), or ask for less",
@@ -40,14 +42,21 @@ def bottleneck(figures: Mapping[str, Any], idle: Mapping[str, Any]) -> dict[str,
         queue_ms = slowest["server_ms"].get("queue", 0.0)
         at = "expert" if queue_ms > groups[group] / 2 else "API process"
         why.append(f"{queue_ms:.1f} ms of it before the expert, {groups[group] - queue_ms:.1f} before the API process")
-        advice = (
-            "the expert cannot keep up: larger batches, a smaller or faster expert, or more of them"
-            if at == "expert"
-            else "the API process cannot keep up: more of them (`workers`), a smaller screen, or less to decode"
-        )
+        if at == "expert":
+            advice = "the expert is waited for: larger batches, a smaller or faster expert, or more of them"
+        elif busy.get("API process", 1.0) < SATURATED:
+            advice = (
+                "the API process is waited for, though its own work would leave it time: look for what else takes its "
+                "core (other processes, this generator), for stalls, or for bursts of arrivals"
+            )
+        else:
+            advice = "the API process cannot keep up: more of them (`workers`), a smaller screen, or less to decode"
     else:
         at, advice = None, ADVICE[group]
-    why += [f"the {name} is busy {share:.0%} of the time" for name, share in busy.items()]
+    own = slowest["groups_ms"]["generator"]
+    if own > groups[group]:
+        why.append(f"the generator itself was late by more than that, {own:.1f} ms: ask it for less to learn more")
+    why += [f"at this rate the work of the {name} itself fills {share:.0%} of one" for name, share in busy.items()]
     return {
         "group": group,
         "waited_for": at,

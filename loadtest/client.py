@@ -10,20 +10,22 @@ from __future__ import annotations
 import asyncio
 import gc
 import itertools
+import resource
 import time
 from collections.abc import Callable, Sequence
 
 import aiohttp
-import orjson
 from numpy.typing import NDArray
 
-from loadtest.outcome import Outcome, triage
+from loadtest.outcome import Outcome, read_answer, triage
 from loadtest.workload import Sample
 
 # Below the 5 seconds of uvicorn, so that the two do not meet when a connection is given up.
 KEEP_ALIVE_S = 4.0
 MAX_OPEN = 5_000
 """Requests on their way at once; what is due beyond it waits, and counts as late."""
+SPARE_FILES = 100
+"""Files that this process may have open beside its connections."""
 
 Observe = Callable[[Outcome], object]
 
@@ -58,7 +60,7 @@ async def _send_all(
     observe: Observe,
 ) -> list[Outcome]:
     outcomes: list[Outcome] = []
-    room = asyncio.Semaphore(MAX_OPEN)
+    room = asyncio.Semaphore(_most_open())
     connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_S)
     timeout = aiohttp.ClientTimeout(total=timeout_s)
     async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
@@ -83,6 +85,16 @@ async def _send_all(
     return outcomes
 
 
+def _most_open() -> int:
+    """As many connections as this process may open; one without a file would look like the server's failure."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MAX_OPEN + SPARE_FILES
+    if soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return min(MAX_OPEN, max(1, soft - SPARE_FILES))
+
+
 async def _outcome(
     session: aiohttp.ClientSession, url: str, sample: Sample, due: float, start: float, left: float
 ) -> Outcome:
@@ -97,13 +109,15 @@ async def _outcome(
         async with session.post(url + sample.path, data=sample.body, headers=headers) as reply:
             data = await reply.read()
             timing = reply.headers.get("Server-Timing", "")
-            answer = orjson.loads(data) if reply.status == 200 else {}
-            right = None if sample.label is None or not answer else answer.get("label") == sample.label
+            answer = read_answer(data) if reply.ok else {}
+            if answer is None:
+                return ended(reply.status, "failed", timing=timing)
+            right = answer["label"] == sample.label if sample.label is not None and "label" in answer else None
             kind = triage(reply.status, answer.get("degraded"))
             return ended(reply.status, kind, stage=answer.get("stage"), right=right, timing=timing)
     except TimeoutError:
         return ended(0, "timed out")
-    except (aiohttp.ClientError, OSError, orjson.JSONDecodeError):
+    except (aiohttp.ClientError, OSError):
         return ended(0, "failed")
 
 

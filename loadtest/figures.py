@@ -16,7 +16,7 @@ from loadtest.outcome import KINDS, Outcome
 PERCENTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p99.9": 0.999}
 MIN_BEYOND = 10
 """So many samples must lie beyond a percentile for it to be more than one slow request's name."""
-BLOCK_S = 1.0
+BLOCK_S, MIN_BLOCKS = 1.0, 20
 RESAMPLES = 400
 TAIL_SHARE = 0.05
 
@@ -65,7 +65,7 @@ class Estimate:
 
 
 def estimates(due_s: NDArray[np.float64], latency_ms: NDArray[np.float64], seed: int = 1) -> dict[str, Estimate]:
-    """All `PERCENTILES`, their intervals from a block bootstrap over seconds of the run.
+    """All `PERCENTILES`, their intervals from a block bootstrap over its seconds, or 20 pieces of a short run.
 
     Requests of one second share a queue, so resampling them one by one would promise too much (Künsch 1989).
     """
@@ -91,7 +91,8 @@ def estimates(due_s: NDArray[np.float64], latency_ms: NDArray[np.float64], seed:
 
 
 def _blocks(due_s: NDArray[np.float64], latency_ms: NDArray[np.float64]) -> list[NDArray[np.float64]]:
-    number = (due_s // BLOCK_S).astype(int)
+    width = min(BLOCK_S, max(np.ptp(due_s) / MIN_BLOCKS, 1e-3))
+    number = (due_s // width).astype(int)
     order = np.argsort(number, kind="stable")
     edges = np.flatnonzero(np.diff(number[order])) + 1
     return [block for block in np.split(latency_ms[order], edges) if len(block)]
@@ -115,12 +116,12 @@ def figures(outcomes: Sequence[Outcome], seconds: float, deadline_ms: float, bas
         "in_time": len(in_time),
         "goodput_per_s": round(len(in_time) / seconds, 2),
         "degraded_share": _share(kinds["degraded"], len(answers)),
-        "escalation_share": _share(sum(o.stage == "expert" or o.kind == "degraded" for o in answers), len(answers)),
+        "escalation_share": _share(sum(o.deferred for o in answers), len(answers)),
         "accuracy": _share(sum(map(bool, judged)), len(judged)),
         "latency_ms": _latency(answers),
         "asked_ms": {n: e.as_dict() for n, e in estimates(np.array([o.due_s for o in outcomes]), late).items()},
         "by_shape": {
-            shape: {"requests": len(group), **{n: e["ms"] for n, e in _latency(group).items()}}
+            shape: {"requests": len(group), **_percentiles([o.latency_ms for o in group])}
             for shape, group in sorted(_by_shape(answers).items())
         },
         "parts": breakdown(answers, base_network_ms),
@@ -130,6 +131,10 @@ def figures(outcomes: Sequence[Outcome], seconds: float, deadline_ms: float, bas
 def _latency(answers: Sequence[Outcome]) -> dict[str, Any]:
     due, latency = np.array([o.due_s for o in answers]), np.array([o.latency_ms for o in answers])
     return {name: estimate.as_dict() for name, estimate in estimates(due, latency).items()}
+
+
+def _percentiles(values: Sequence[float]) -> dict[str, float]:
+    return {name: round(percentile(values, share), 3) for name, share in PERCENTILES.items()}
 
 
 def _by_shape(answers: Sequence[Outcome]) -> dict[str, list[Outcome]]:
@@ -147,18 +152,22 @@ def grouped(outcome: Outcome, base_network_ms: float) -> dict[str, float]:
     """Milliseconds of one answer by `GROUPS`; they add up to its latency.
 
     What passes outside the server's own clock is the network up to `base_network_ms`, what it takes when nothing
-    queues; beyond that the request waited for the server to look at it, which is queueing.
+    queues; beyond that the request waited for the server to look at it, which is queueing. What the server's clock saw
+    and names no part for is `other`, and so is everything where it states nothing.
     """
     parts = outcome.parts()
     total = parts.pop("total", None)
+    named = sum(parts.values())
     groups = dict.fromkeys(GROUPS, 0.0)
     for name, value in parts.items():
         groups[GROUP_OF.get(name, "other")] += value
     groups["generator"] = max(0.0, outcome.lag_ms)
-    if total is None:
+    if total is None and not parts:
         groups["other"] += outcome.wire_ms
         return groups
-    outside = max(0.0, outcome.wire_ms - total)
+    inside = max(total or 0.0, named)
+    groups["other"] += inside - named
+    outside = max(0.0, outcome.wire_ms - inside)
     groups["network"] += min(outside, base_network_ms)
     groups["queueing"] += max(0.0, outside - base_network_ms)
     return groups

@@ -46,7 +46,8 @@ class Live:
         if self._progress.disable:
             return
         self._kinds[outcome.kind] += 1
-        self._latest.append(outcome.latency_ms)
+        if outcome.answered:
+            self._latest.append(outcome.latency_ms)
         now = time.monotonic()
         if now - self._drawn_s > EVERY_S:
             self._drawn_s = now
@@ -54,5 +55,5 @@ class Live:
 
     def _draw(self) -> None:
         said = ", ".join(f"{count:,} {kind}" for kind, count in sorted(self._kinds.items()))
-        p99 = f"  p99 of the latest {percentile(self._latest, 0.99):.1f} ms" if self._latest else ""
+        p99 = f"  p99 of the latest answers {percentile(self._latest, 0.99):.1f} ms" if self._latest else ""
         self._progress.update(self._task, completed=sum(self._kinds.values()), said=said + p99)

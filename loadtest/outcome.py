@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
+
+import orjson
 
 Kind = Literal["ok", "degraded", "shed", "timed out", "failed"]
 KINDS: tuple[Kind, ...] = ("ok", "degraded", "shed", "timed out", "failed")
 ANSWERED: tuple[Kind, ...] = ("ok", "degraded")
-PART = re.compile(r"([\w-]+);dur=([0-9.]+)")
+PART = re.compile(r"([\w-]+)(?:;[^,;]*)*?;\s*dur=(\d+(?:\.\d+)?)")
 SHED = (429, 503)
 
 
@@ -36,6 +38,11 @@ class Outcome:
         return self.kind in ANSWERED
 
     @property
+    def deferred(self) -> bool:
+        """Whether the screen was unsure, so that the expert answered, or should have."""
+        return self.stage == "expert" or self.kind == "degraded"
+
+    @property
     def wire_ms(self) -> float:
         """From the moment it left to its end."""
         return self.latency_ms - self.lag_ms
@@ -55,3 +62,12 @@ def triage(status: int, degraded: object) -> Kind:
     if 200 <= status < 300:
         return "degraded" if degraded else "ok"
     return "shed" if status in SHED else "failed"
+
+
+def read_answer(data: bytes) -> dict[str, Any] | None:
+    """The JSON object that an answer is; None where it is none."""
+    try:
+        answer = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        return None
+    return answer if isinstance(answer, dict) else None

@@ -9,8 +9,6 @@ from loadtest.client import ask_one_by_one
 from loadtest.figures import percentile
 from loadtest.workload import ENCODINGS, image_sample
 
-READING = ("read", "encode")
-
 
 def compare_payloads(
     url: str, images: Sequence[bytes], *, rounds: int, budget_ms: float = 1000

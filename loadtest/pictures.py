@@ -19,6 +19,8 @@ from loadtest.outcome import KINDS, Outcome
 mpl.rcParams.update(
     {"svg.fonttype": "none", "svg.hashsalt": "sieve", "font.size": 9, "axes.grid": True, "grid.alpha": 0.3}
 )
+CURVE_POINTS = 1_000
+BESIDE: dict[str, Any] = {"loc": "center left", "bbox_to_anchor": (1, 0.5), "frameon": False}
 HATCHES = ("", "//", "..", "xx", "\\\\", "--", "oo")
 GREYS = ("0.95", "0.85", "0.75", "0.65", "0.5", "0.35", "0.2")
 
@@ -26,8 +28,8 @@ GREYS = ("0.95", "0.85", "0.75", "0.65", "0.5", "0.35", "0.2")
 def over_time(outcomes: Sequence[Outcome], deadline_ms: float) -> str:
     """Median and p99 of the answers, and what was asked, answered in time, shed and failed, second by second."""
     figure, (above, below) = _figure(7.5, 5.0, rows=2)
-    seconds = np.array([int(o.due_s) for o in outcomes])
-    span = range(int(seconds.max()) + 1) if len(seconds) else range(0)
+    seconds = np.array([int(o.due_s) for o in outcomes], dtype=int)
+    span = range(int(seconds.max(initial=-1)) + 1)
     latency = np.array([o.latency_ms if o.answered else np.nan for o in outcomes])
     for share, style, name in ((0.5, "k-", "median"), (0.99, "k--", "p99")):
         line = [_quantile(latency[seconds == s], share) for s in span]
@@ -35,13 +37,13 @@ def over_time(outcomes: Sequence[Outcome], deadline_ms: float) -> str:
     above.axhline(deadline_ms, color="0.5", linestyle=":", label=f"{deadline_ms:g} ms")
     above.set(ylabel="ms from when it was due", yscale="log")
     _plain_numbers(above)
-    above.legend(loc="upper right")
+    above.legend(**BESIDE)
     for style, kind in zip(("k-", "k--", "k:", "k-.", "k+"), KINDS, strict=True):
-        count = [sum(o.kind == kind for o in outcomes if int(o.due_s) == s) for s in span] if len(span) < 1_000 else []
-        if any(count):
+        count = np.bincount(seconds[[o.kind == kind for o in outcomes]], minlength=len(span))
+        if count.any():
             below.plot(list(span), count, style, label=kind)
     below.set(xlabel="seconds", ylabel="requests/s", ylim=(0, None))
-    below.legend(loc="lower right")
+    below.legend(**BESIDE)
     return _svg(figure)
 
 
@@ -50,15 +52,17 @@ def percentile_curve(outcomes: Sequence[Outcome], deadline_ms: float) -> str:
     figure, (axes,) = _figure(7.5, 3.4)
     latency = np.sort([o.latency_ms for o in outcomes if o.answered])
     if len(latency):
-        beyond = 1 - (np.arange(len(latency)) + 0.5) / len(latency)
-        axes.plot(beyond, latency, "k-")
+        # Evenly spread over the axis, so that a million answers make no larger a picture than a thousand.
+        beyond = np.geomspace(1, 0.5 / len(latency), CURVE_POINTS)
+        ranks = np.unique(((1 - beyond) * len(latency)).astype(int))
+        axes.plot(1 - (ranks + 0.5) / len(latency), latency[ranks], "k-")
     axes.axhline(deadline_ms, color="0.5", linestyle=":")
     axes.set(xscale="log", yscale="log", xlim=(0.6, 5e-5), ylabel="ms from when it was due")
     ticks = {0.5: "p50", 0.1: "p90", 0.01: "p99", 0.001: "p99.9", 0.0001: "p99.99"}
     axes.set_xticks(list(ticks), list(ticks.values()))
     axes.minorticks_off()
     if len(latency):
-        axes.set_ylim(latency[0] * 0.8, max(latency[-1], deadline_ms) * 1.25)
+        axes.set_ylim(latency[int(0.4 * len(latency))] * 0.8, max(latency[-1], deadline_ms) * 1.25)
     _plain_numbers(axes)
     return _svg(figure)
 

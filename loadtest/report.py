@@ -16,8 +16,6 @@ from loadtest.figures import GROUPS, PERCENTILES
 from loadtest.live import console
 from loadtest.outcome import Outcome
 
-MAX_OUTCOMES_DRAWN = 400_000
-
 
 def write_text(path: Path, text: str) -> None:
     """Write beside, then rename: a full disk or a signal leaves the old file whole."""
@@ -55,9 +53,8 @@ def write_run(folder: Path, result: Mapping[str, Any], outcomes: Sequence[Outcom
     from loadtest import pictures
 
     write_json(folder / "run.json", result)
-    drawn = outcomes[:MAX_OUTCOMES_DRAWN]
     images = {
-        "time": pictures.over_time(drawn, deadline_ms),
+        "time": pictures.over_time(outcomes, deadline_ms),
         "curve": pictures.percentile_curve(outcomes, deadline_ms),
         "parts": pictures.parts(result["idle"]["parts"], result["figures"]["parts"]),
     }
@@ -75,28 +72,33 @@ def say_run(result: Mapping[str, Any]) -> None:
         )
     said = ", ".join(f"{count:,} {kind}" for kind, count in figures["outcomes"].items())
     console.print(f"{figures['requests']:,} requests in {figures['seconds']:g} s: {said}")
-    latency = Table("", *PERCENTILES, title="ms, with 95 % intervals")
-    for name, key in (("answers", "latency_ms"), ("all that was asked", "asked_ms")):
-        latency.add_row(name, *(interval(figures[key][p]) for p in PERCENTILES))
+    latency = Table("ms, with 95 % intervals", "answers", "all that was asked")
+    for name in PERCENTILES:
+        latency.add_row(name, *(interval(figures[key][name]) for key in ("latency_ms", "asked_ms")))
     console.print(latency)
     for key in ("goodput_per_s", "escalation_share", "degraded_share", "accuracy"):
         if figures[key] is not None:
             console.print(f"{key.replace('_', ' ').replace(' per s', '')}: {figures[key]:g}")
     for row in result.get("payloads", []):
-        console.print(
-            f"one image as {row['encoding']}: {row['bytes']:,} bytes, {row['latency_ms']} ms "
-            f"({row['read_ms']} ms of it the server reading)"
+        took = (
+            f"{row['latency_ms']:.2f} ms, the server's reading {row['read_ms']:.2f} of it"
+            if row["answered"]
+            else "no answer"
         )
+        console.print(f"one image as {row['encoding']}: {row['bytes']:,} bytes, {took}")
     for row in result["objective"]:
         mark = "holds" if row["holds"] else "FAILS"
         note = f" ({row['note']})" if row["note"] else ""
-        console.print(f"{mark}  {row['what']}: {row['measured']}, {row['asked']} asked{note}")
+        measured = "no answer" if row["measured"] is None else f"{row['measured']:g}"
+        console.print(f"{mark}  {row['what']}: {measured}, {row['asked']} asked{note}")
     found = result["bottleneck"]
-    console.print(f"bottleneck: {found['group']}{' for the ' + at if (at := found.get('waited_for')) else ''}")
+    console.print(
+        f"bottleneck: {found['group'] or 'unknown'}{' for the ' + at if (at := found.get('waited_for')) else ''}"
+    )
     for sentence in found["why"]:
         console.print(f"  {sentence}")
     console.print(f"  so: {found['advice']}")
-    console.print("PASSED" if result["passed"] else "FAILED")
+    console.print("PASSED" if result["passed"] else ("FAILED" if result["valid"] else "INVALID"))
 
 
 def interval(estimate: Mapping[str, Any]) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from loadtest.arrivals import arrivals
+from loadtest.arrivals import ArrivalsError, arrivals, lasting_s
 from loadtest.bottleneck import bottleneck
 from loadtest.client import ask_one_by_one, send_all
 from loadtest.figures import breakdown, figures, percentile
@@ -22,7 +22,7 @@ from loadtest.workload import Encoding, Mix, Sample, draw, image_samples, text_s
 
 MAX_LAG_MS = 5.0
 """p99 of how late requests left; beyond it the run says more of the generator than of the service."""
-PROBES = 200
+FIRST, PROBES, MAX_PROBES = 10, 200, 1_000
 TYPICAL = 2_000
 PAYLOAD_IMAGES, PAYLOAD_ROUNDS = 10, 3
 
@@ -47,11 +47,14 @@ class Plan:
     timeout_s: float = 2.0
     seed: int = 1
     payloads: bool = False
+    max_lag_ms: float = MAX_LAG_MS
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON; files by their names alone, since a path is of one machine."""
         plain = asdict(self)
-        return plain | {key: getattr(self, key) and getattr(self, key).name for key in ("texts", "images")}
+        names = {key: getattr(self, key) and getattr(self, key).name for key in ("texts", "images")}
+        kind, _, rest = self.arrivals.partition(":")
+        return plain | names | ({"arrivals": f"replay:{Path(rest).name}"} if kind == "replay" else {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,32 +87,39 @@ def candidates(plan: Plan) -> list[Sample]:
     return samples
 
 
-def get_to_know(url: str, samples: Sequence[Sample], seed: int) -> Known:
-    """Ask candidates one by one, which tells who is hard, and what each part takes where nothing queues.
+def get_to_know(url: str, samples: Sequence[Sample], seed: int, most: int = PROBES) -> Known:
+    """Ask `most` of the candidates one by one, which tells who is hard, and what each part takes where nothing queues.
 
     Raises UnreachableError when not one is answered.
     """
-    chosen = np.random.default_rng(seed).permutation(len(samples))[:PROBES]
+    chosen = np.random.default_rng(seed).permutation(len(samples))[:most]
     kept = [samples[i] for i in sorted(chosen)]
     # The first requests open the connection and fill caches.
-    ask_one_by_one(url, kept[:10])
-    idle = ask_one_by_one(url, kept)
-    if not any(outcome.answered for outcome in idle):
-        got = idle[0].status or "no reply"
+    first = ask_one_by_one(url, kept[:FIRST])
+    if not any(outcome.answered for outcome in first):
+        got = f"status {first[0].status}" if first[0].status else "no reply"
         raise UnreachableError(f"{url} must answer requests, got {got}; start the service, or name its address")
-    return Known(with_hardness(kept, [outcome.stage for outcome in idle]), idle)
+    idle = ask_one_by_one(url, kept)
+    return Known(with_hardness(kept, [outcome.deferred if outcome.stage else None for outcome in idle]), idle)
+
+
+def look(plan: Plan) -> Known:
+    """What the plan can send, got to know."""
+    # Where few are hard, those are worth looking for: a share of them made of one text would say little.
+    most = PROBES if plan.mix.hard_share is None else MAX_PROBES
+    return get_to_know(plan.url, candidates(plan), plan.seed, most)
 
 
 def run(plan: Plan, objective: Objective) -> tuple[dict[str, Any], list[Outcome]]:
     """Carry out a plan: the result for JSON, and every outcome."""
-    known = get_to_know(plan.url, candidates(plan), plan.seed)
+    known = look(plan)
     if plan.warm_up_s:
         drive(plan, known, plan.warm_up_s, seed=plan.seed + 1, title="warm-up")
     begin = time.strftime("%Y-%m-%dT%H:%M:%S%z")
     outcomes, seconds = drive(plan, known, plan.seconds, seed=plan.seed, title="measuring")
     idle = known.typical(plan.mix, plan.seed)
     result = {"began": begin, "plan": plan.as_dict(), "idle": idle_figures(known, idle)}
-    result |= measured(outcomes, seconds, objective, known, idle)
+    result |= measured(outcomes, seconds, objective, known, idle, plan.max_lag_ms)
     if plan.payloads:
         images = [sample.body for sample in image_samples(plan.images, "raw", None, plan.seed)[:PAYLOAD_IMAGES]]
         result["payloads"] = compare_payloads(plan.url, images, rounds=PAYLOAD_ROUNDS)
@@ -117,26 +127,35 @@ def run(plan: Plan, objective: Objective) -> tuple[dict[str, Any], list[Outcome]
 
 
 def drive(plan: Plan, known: Known, seconds: float, *, seed: int, title: str) -> tuple[list[Outcome], float]:
-    """Send the plan's arrivals of so many seconds; the outcomes in order of their due times, and the seconds."""
+    """Send the plan's arrivals of so many seconds; the outcomes in order of their due times, and how many seconds those
+    are: fewer where a replayed file ends before.
+    """
     due_s = arrivals(plan.arrivals, seconds, seed)
+    if not len(due_s):
+        raise ArrivalsError(f"{plan.arrivals} has no request in {seconds:g} s; ask for more of them, or for longer")
     samples = draw(known.samples, plan.mix, len(due_s), seed)
     with Live(title, len(due_s)) as live:
         outcomes = send_all(plan.url, samples, due_s, timeout_s=plan.timeout_s, observe=live.observe)
-    return sorted(outcomes, key=lambda outcome: outcome.due_s), seconds
+    return sorted(outcomes, key=lambda outcome: outcome.due_s), lasting_s(plan.arrivals, due_s, seconds)
 
 
 def measured(
-    outcomes: Sequence[Outcome], seconds: float, objective: Objective, known: Known, idle: Sequence[Outcome]
+    outcomes: Sequence[Outcome],
+    seconds: float,
+    objective: Objective,
+    known: Known,
+    idle: Sequence[Outcome],
+    max_lag_ms: float = MAX_LAG_MS,
 ) -> dict[str, Any]:
     """Figures, validity, objective and bottleneck of a run; `idle`: answers from where nothing queued."""
     found = figures(outcomes, seconds, objective.deadline_ms, known.network_ms)
     rows = judge(found, objective)
     lag_ms = percentile([outcome.lag_ms for outcome in outcomes], 0.99)
-    valid = bool(outcomes) and lag_ms <= MAX_LAG_MS
+    valid = bool(outcomes) and lag_ms <= max_lag_ms
     return {
         "valid": valid,
         "generator_lag_p99_ms": round(lag_ms, 3),
-        "generator_lag_limit_ms": MAX_LAG_MS,
+        "generator_lag_limit_ms": max_lag_ms,
         "figures": found,
         "objective": rows,
         "passed": valid and all(row["holds"] for row in rows),

@@ -1,6 +1,6 @@
 """What is asked: labelled texts and real JPEGs, in a stated mix of short and long, easy and hard.
 
-Hard is what the service's own screen escalates, which a client learns by asking each candidate once, unhurried. A
+Hard is what the service's own screen escalates, which a client learns by asking each candidate once, alone. A
 server without a cascade knows no hard ones.
 """
 
@@ -11,6 +11,7 @@ import csv
 import gzip
 import io
 import tarfile
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,10 +19,13 @@ from typing import Literal
 
 import numpy as np
 import orjson
+from numpy.typing import NDArray
 
 LONG_CHARACTERS = 160
-MAX_CANDIDATES = 400
+MAX_CANDIDATES = 1_000
+FITTING_ROUNDS = 200
 TEXT_PATH, IMAGE_PATH = "/classify_text", "/classify_image"
+Flags, Floats = NDArray[np.bool_], NDArray[np.float64]
 Encoding = Literal["raw", "multipart", "json"]
 ENCODINGS: tuple[Encoding, ...] = ("raw", "multipart", "json")
 BOUNDARY = b"sieve-loadtest-boundary"
@@ -66,6 +70,8 @@ class Mix:
 def text_samples(path: Path | None, budget_ms: float | None, seed: int) -> list[Sample]:
     """Texts of a CSV or TSV file (also .gz) with the columns `text` and, where they are labelled, `label`."""
     rows = list(_rows(path)) if path else [(text, None) for text in PLAIN_TEXTS]
+    if not rows:
+        raise WorkloadError(f"{path}: must hold at least one text, got none; name another file")
     chosen = np.random.default_rng(seed).permutation(len(rows))[:MAX_CANDIDATES]
     budget = {} if budget_ms is None else {"budget_ms": budget_ms}
     samples = []
@@ -98,45 +104,46 @@ def image_sample(data: bytes, encoding: Encoding, budget_ms: float | None) -> Sa
     return Sample(IMAGE_PATH + query, body, "application/json", "image")
 
 
-def with_hardness(samples: Sequence[Sample], stages: Sequence[str | None]) -> list[Sample]:
-    """The samples with "easy" or "hard" in their shape, by who answered each when it was asked alone."""
-    words = {"screen": ", easy", "expert": ", hard"}
-    return [
-        replace(sample, shape=sample.shape + words.get(stage or "", ""))
-        for sample, stage in zip(samples, stages, strict=True)
-    ]
+def with_hardness(samples: Sequence[Sample], deferred: Sequence[bool | None]) -> list[Sample]:
+    """The samples with "easy" or "hard" in their shape, by whether the screen deferred; None: there is no screen."""
+    words = {None: "", False: ", easy", True: ", hard"}
+    return [replace(s, shape=s.shape + words[hard]) for s, hard in zip(samples, deferred, strict=True)]
 
 
 def draw(samples: Sequence[Sample], mix: Mix, count: int, seed: int) -> list[Sample]:
     """So many samples, independently, in the shares of `mix`. WorkloadError where a class is asked for and empty."""
     weights = np.ones(len(samples))
-    _share(weights, [s.shape.startswith("image") for s in samples], mix.image_share, "images")
-    texts = [not s.shape.startswith("image") for s in samples]
-    _share(weights, [s.shape.startswith("long") for s in samples], mix.long_share, "long texts", texts)
-    for kind in (texts, [not t for t in texts]):
-        if any(kind):
-            _share(weights, [s.shape.endswith("hard") for s in samples], mix.hard_share, "hard items", kind)
+    images, long, hard = (np.array([word in s.shape for s in samples]) for word in ("image", "long", "hard"))
+    _share(weights, images, mix.image_share, "images", np.ones(len(samples), bool))
+    # Long texts may be harder than short ones, so that each scaling moves the other's share: by turns, until both hold
+    # (iterative proportional fitting, Deming and Stephan 1940).
+    for _ in range(FITTING_ROUNDS):
+        _share(weights, long, mix.long_share, "long texts", ~images)
+        for kind in (~images, images):
+            _share(weights, hard, mix.hard_share, "hard items", kind)
+    got = weights[long].sum() / max(weights[~images].sum(), 1e-12)
+    if mix.long_share is not None and weights[~images].sum() and abs(got - mix.long_share) > 0.005:
+        raise WorkloadError(
+            f"shares of {mix.long_share:g} of long texts and {mix.hard_share:g} of hard items cannot be drawn together "
+            "where one goes with the other; give other data, or other shares"
+        )
     rng = np.random.default_rng(seed)
     return [samples[i] for i in rng.choice(len(samples), size=count, p=weights / weights.sum())]
 
 
-def _share(
-    weights: np.ndarray, wanted: Sequence[bool], share: float | None, name: str, among: Sequence[bool] | None = None
-) -> None:
+def _share(weights: Floats, wanted: Flags, share: float | None, name: str, among: Flags) -> None:
     """Scale weights so that `wanted` has this share of the weight of `among`, which keeps its whole."""
-    if share is None:
+    whole = weights[among].sum()
+    if share is None or not whole:
         return
-    inside = np.ones(len(weights), bool) if among is None else np.array(among)
-    yes = inside & np.array(wanted)
-    no = inside & ~np.array(wanted)
-    whole = weights[inside].sum()
+    yes, no = among & wanted, among & ~wanted
     if (share > 0 and not weights[yes].sum()) or (share < 1 and not weights[no].sum()):
         raise WorkloadError(
             f"a share of {share:g} of {name} cannot be drawn: there are {int(yes.sum())} of them and {int(no.sum())} "
             "others; give other data, or another share"
         )
     for group, part in ((yes, share), (no, 1 - share)):
-        if group.any() and weights[group].sum():
+        if weights[group].sum():
             weights[group] *= part * whole / weights[group].sum()
 
 
@@ -166,8 +173,8 @@ def _rows(path: Path) -> Iterator[tuple[str, str | None]]:
                 )
             for row in reader:
                 if row["text"] and row["text"].strip():
-                    yield row["text"], row.get("label")
-    except (OSError, UnicodeDecodeError) as error:
+                    yield row["text"], row.get("label") or None
+    except (OSError, EOFError, UnicodeDecodeError, csv.Error, zlib.error) as error:
         raise WorkloadError(f"{path}: must be a CSV or TSV file, got {type(error).__name__}; name another") from None
 
 
@@ -183,7 +190,7 @@ def _files(path: Path) -> Iterator[bytes]:
                     file = archive.extractfile(member)
                     assert file is not None
                     yield file.read()
-    except (OSError, tarfile.TarError) as error:
+    except (OSError, EOFError, tarfile.TarError) as error:
         raise WorkloadError(
             f"{path}: must be a folder or a tar file, got {type(error).__name__}; name another"
         ) from None

@@ -1,0 +1,137 @@
+"""The same workload for Locust: locust -f loadtest/locustfile.py --headless --host http://127.0.0.1:3000 -u 20 -t 60s
+
+Each shape of request is a name in Locust's tables, degraded answers beside it under a name of their own, and what was
+shed is a failure that says so. A pass line comes at the end, and the exit status follows it: 0 passed, 1 failed, 2
+asked wrongly. Users are a closed loop: one that waits asks nothing, so that a stall is charged less than by
+`python -m loadtest run`.
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import gevent
+from locust import FastHttpUser, LoadTestShape, constant_throughput, events, task
+from locust.argument_parser import LocustArgumentParser
+from locust.env import Environment
+from locust.runners import MasterRunner, WorkerRunner
+
+from loadtest.outcome import ANSWERED, read_answer, triage
+from loadtest.run import Plan, UnreachableError, look
+from loadtest.workload import ENCODINGS, Mix, Sample, WorkloadError, draw
+
+DRAWN = 10_000
+LEVELS = 4
+DEGRADED = ", degraded"
+
+
+@events.init_command_line_parser.add_listener
+def add_arguments(parser: LocustArgumentParser) -> None:
+    """What is asked, and what is asked of the service."""
+    asked = parser.add_argument_group("workload", "what is asked")
+    asked.add_argument("--texts", type=Path, help="CSV or TSV (also .gz) with a column text")
+    asked.add_argument("--images", type=Path, help="folder or tar of JPEG and PNG files (default: generated ones)")
+    asked.add_argument("--image-share", type=float, default=0.0, help="share of the requests with an image (0)")
+    asked.add_argument("--image-as", choices=ENCODINGS, default="raw", help="how an image is sent (raw)")
+    asked.add_argument("--long-share", type=float, help="share of long texts among texts (as the data has it)")
+    asked.add_argument("--hard-share", type=float, help="share of what the screen escalates (as the data has it)")
+    asked.add_argument("--budget-ms", type=float, default=50.0, help="sent with each request (50)")
+    asked.add_argument("--seed", type=int, default=1)
+    asked.add_argument("--user-rate", type=float, default=10.0, help="requests a second of each user, at most (10)")
+    asked.add_argument("--climb", choices=("constant", "step", "ramp"), default="constant", help="users over time")
+    limits = parser.add_argument_group("objective", "what decides the exit status")
+    limits.add_argument("--p99-ms", type=float, default=50.0, help="p99 in milliseconds, at most (50)")
+    limits.add_argument("--max-failed", type=float, default=0.0, help="share of requests without an answer (0)")
+    limits.add_argument("--max-degraded", type=float, default=0.01, help="share of degraded answers, at most (0.01)")
+
+
+@events.init.add_listener
+def make_samples(environment: Environment, **_: Any) -> None:
+    """Get to know the service, and draw what the users send, in every process that has users."""
+    options = environment.parsed_options
+    if options is None or isinstance(environment.runner, MasterRunner):
+        return
+    mix = Mix(image_share=options.image_share, long_share=options.long_share, hard_share=options.hard_share)
+    plan = Plan(
+        url=(options.host or "http://127.0.0.1:3000").rstrip("/"),
+        texts=options.texts,
+        images=options.images,
+        encoding=options.image_as,
+        mix=mix,
+        budget_ms=options.budget_ms,
+        seed=options.seed,
+    )
+    try:
+        Client.samples = draw(look(plan).samples, mix, DRAWN, plan.seed)
+    except (UnreachableError, WorkloadError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)  # what a listener raises otherwise, Locust logs and forgets
+
+
+class Client(FastHttpUser):
+    """Sends what was drawn, so many requests a second at most."""
+
+    host = "http://127.0.0.1:3000"
+    samples: Sequence[Sample] = ()
+
+    def on_start(self) -> None:
+        """Not all users in step."""
+        gevent.sleep(random.random() / self.environment.parsed_options.user_rate)
+
+    def wait_time(self) -> float:
+        return float(constant_throughput(self.environment.parsed_options.user_rate)(self))
+
+    @task
+    def ask(self) -> None:
+        sample = random.choice(self.samples)
+        headers = {"Content-Type": sample.content_type}
+        with self.client.post(
+            sample.path, data=sample.body, headers=headers, name=sample.shape, catch_response=True
+        ) as reply:
+            status = reply.status_code
+            answer = read_answer(reply.content or b"") if 200 <= status < 300 else {}
+            kind = "failed" if answer is None else triage(status, answer.get("degraded"))
+            if kind == "degraded":
+                reply.request_meta["name"] += DEGRADED
+            if kind in ANSWERED:
+                reply.success()
+            else:
+                reply.failure("shed" if kind == "shed" else f"failed, status {status}")
+
+
+class Climb(LoadTestShape):
+    """-u users for -t: at once, in four steps of the same length, or second by second."""
+
+    use_common_options = True
+
+    def tick(self) -> tuple[int, float] | None:
+        options = self.runner.environment.parsed_options
+        share = self.get_run_time() / options.run_time if options.run_time else 0.0
+        if share >= 1:
+            return None
+        users, rate = options.num_users or 1, options.spawn_rate or options.num_users or 1
+        part = {"constant": 1.0, "step": (int(share * LEVELS) + 1) / LEVELS, "ramp": share}[options.climb]
+        return max(1, round(part * users)), rate
+
+
+@events.quitting.add_listener
+def judge(environment: Environment, **_: Any) -> None:
+    """The pass line, and with it the exit status: 0 or 1."""
+    options, total = environment.parsed_options, environment.stats.total
+    if options is None or not environment.runner or isinstance(environment.runner, WorkerRunner):
+        return
+    answered = total.num_requests - total.num_failures
+    degraded = sum(e.num_requests for e in environment.stats.entries.values() if e.name.endswith(DEGRADED))
+    rows = [
+        ("p99 ms", total.get_response_time_percentile(0.99) or 0.0, options.p99_ms),
+        ("failed share", total.fail_ratio, options.max_failed),
+        ("degraded share", degraded / max(1, answered), options.max_degraded),
+    ]
+    passed = answered > 0 and all(got <= limit for _, got, limit in rows)
+    said = "; ".join(f"{name} {got:.4g}, at most {limit:g}" for name, got, limit in rows)
+    print(f"{'PASSED' if passed else 'FAILED'}: {total.num_requests:,} requests; {said}")
+    environment.process_exit_code = 0 if passed else 1

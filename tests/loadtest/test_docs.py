@@ -1,0 +1,60 @@
+"""docs/loadtest.md is true: its options are those that there are, and its lines run."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from loadtest.__main__ import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_INVALID, EXIT_PASSED, EXIT_WRONG
+from loadtest.figures import GROUPS
+from tests.conftest import ROOT
+from tests.loadtest.conftest import loadtest
+from tests.server import Server
+
+TEXT = (ROOT / "docs" / "loadtest.md").read_text(encoding="utf-8")
+OF_RUN, _, OF_LOCUST = TEXT.partition("\n## Locust")
+(LINE,) = re.findall(r"^python -m loadtest run (.*)$", TEXT, flags=re.MULTILINE)
+
+
+def options(text: str) -> set[str]:
+    return set(re.findall(r"(?<![\w-])--[a-z][a-z0-9-]+", text))
+
+
+def test_it_names_every_option_of_run_and_no_other() -> None:
+    said = options(loadtest("run", "--help").stdout) - {"--help"}
+    assert options(OF_RUN) == said
+
+
+def test_the_options_that_it_gives_locust_are_there() -> None:
+    # In a process of its own, since Locust patches the sockets of whoever imports it.
+    script = "import loadtest.locustfile, locust.argument_parser as a; print(a.get_parser().format_help())"
+    line = [sys.executable, "-c", script]
+    said = options(subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True).stdout)
+    assert options(OF_LOCUST) <= said
+    assert {"--texts", "--p99-ms", "--max-failed", "--max-degraded", "--climb"} <= options(OF_LOCUST)
+
+
+def test_its_tables_have_every_status_and_every_group() -> None:
+    statuses = {int(number) for number in re.findall(r"^\| (\d+) \| ", TEXT, flags=re.MULTILINE)}
+    assert statuses == {EXIT_PASSED, EXIT_FAILED, EXIT_WRONG, EXIT_INVALID, EXIT_INTERRUPTED}
+    for group in GROUPS:
+        assert f"\n| {group} | " in TEXT
+
+
+@pytest.mark.parametrize("kind", ["constant", "poisson", "step", "ramp", "replay"])
+def test_every_kind_of_arrivals_is_shown(kind: str) -> None:
+    assert re.search(rf"^\| `{kind}:", TEXT, flags=re.MULTILINE)
+
+
+def test_its_line_runs(server: Server, texts_file: Path, tmp_path: Path) -> None:
+    url, *rest = shlex.split(LINE)
+    assert url == "http://127.0.0.1:3000"
+    rest[rest.index("messages.tsv.gz")] = str(texts_file)
+    # As it is written, and then what makes it short, and independent of how busy this machine is.
+    quick = ("--seconds", 1, "--warm-up", 0, "--slo", "p99=30s", "--timeout-s", 30, "--max-degraded", 1)
+    loadtest("run", server.url, *rest, *quick, "--goodput", 1, "--max-lag-ms", 60_000, "--out", tmp_path)
