@@ -14,19 +14,30 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 LOOK_S = 0.1
+# A file system's clock is read in steps.
+CLOCK_S = 0.02
 
 
 class Draining:
-    """Whether `file` is there; it is looked for ten times a second at most. Without a file: never."""
+    """Whether `file` was made since this process began; it is looked for ten times a second at most. Without a file:
+    never. An older one was left by a container that was started again in its place.
+    """
 
     def __init__(self, file: str | None) -> None:
         self._file = Path(file) if file else None
+        self._since_s = time.time() - CLOCK_S
         self._began, self._next_look_s = False, 0.0
 
     def __call__(self) -> bool:
         if self._file is not None and (now := time.monotonic()) >= self._next_look_s:
-            self._began, self._next_look_s = self._file.exists(), now + LOOK_S
+            self._began, self._next_look_s = self._is_new(self._file), now + LOOK_S
         return self._began
+
+    def _is_new(self, file: Path) -> bool:
+        try:
+            return file.stat().st_mtime >= self._since_s
+        except FileNotFoundError:
+            return False
 
 
 class LastAnswers:

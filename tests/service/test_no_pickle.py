@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlparse
 
 import httpx
 import numpy as np
@@ -61,7 +62,8 @@ def inner(tiny_cascades: TinyCascades, tmp_path_factory: pytest.TempPathFactory)
         server = running.enter_context(serve(*TEXT_ONLY, home=home, folder=ROOT, log=folder / "log"))
         worker = psutil.Process(server.worker("TextExpert"))
         ports = {c.laddr.port for c in worker.net_connections("tcp") if c.status == psutil.CONN_LISTEN}
-        (port,) = ports
+        # Every worker is handed all sockets, the API's too.
+        (port,) = ports - {urlparse(server.url).port}
         yield server, f"http://127.0.0.1:{port}"
 
 
