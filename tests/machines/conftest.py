@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from loadtest.process import stop, wait_until_ready
+from serving.artifact import OPERATING_POINT, write_json
 from tests.conftest import ROOT, TinyCascades
 from tests.server import TINY, Server, command
 from tests.service.test_degraded import with_point
@@ -21,8 +23,10 @@ PORT = 3000
 
 @pytest.fixture(scope="session")
 def bento(tiny_cascades: TinyCascades, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a Bento in which every text escalates."""
+    """The folder of a Bento in which everything escalates."""
     home = with_point(tiny_cascades, tmp_path_factory.mktemp("always"), threshold=1.1)
+    for path in (home / "models" / "tiny-image-operating-point").glob(f"*/{OPERATING_POINT}"):
+        write_json(path, {**json.loads(path.read_text()), "threshold": 1.1})
     line, environment = command("build", *TINY, "--output", "tag", home=home)
     built = subprocess.run(line, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False)
     assert built.returncode == 0, built.stdout + built.stderr
