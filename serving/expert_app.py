@@ -1,4 +1,8 @@
-"""The expert's own address for its API process: POST /infer, raw arrays in, logits out."""
+"""The expert's own addresses for its API: POST /infer, raw arrays in, logits out, and GET /model, what it serves.
+
+A caller names the artifact that it wants in `If-Match`, by its digest; another one's server answers 412 and runs
+nothing (RFC 9110, 13.1.1). So a wrong pair, as in the middle of an update, gives no wrong answer.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +10,10 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
+import orjson
 from numpy.typing import NDArray
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -17,12 +22,22 @@ from starlette.routing import Route
 
 from serving.errors import MalformedError
 from serving.metrics import ExpertMetrics
+from serving.no_pickle import REFUSED, brings_pickle
+from serving.session import Session
 from serving.tracing import Tracer
 from serving.wire import pack, unpack
 
 Array = NDArray[Any]
 Endpoint = Callable[[Request], Awaitable[Response]]
 TOOK_HEADER = "x-expert-ms"
+
+
+class ServedExpert(Protocol):
+    """What answers here, with the artifact's digest; asked for once a request, so it may come late."""
+
+    digest: str
+    session: Session
+    metrics: ExpertMetrics
 
 
 def infer_endpoint(
@@ -59,14 +74,43 @@ def infer_endpoint(
     return infer
 
 
-def expert_app(infer: Endpoint, metrics: Callable[[], ExpertMetrics] | None = None) -> Starlette:
-    """The application that answers at /infer, and at /metrics where it is given."""
+def model_endpoint(served: Callable[[], ServedExpert]) -> Endpoint:
+    """An endpoint that says the execution provider asked for and got, and the variant that runs."""
+
+    async def model(_request: Request) -> Response:
+        session = served().session
+        said = {"asked": session.provider_asked, "got": session.provider_got, "variant": session.variant}
+        return Response(orjson.dumps(said), media_type="application/json")
+
+    return model
+
+
+def only_for(served: Callable[[], ServedExpert], endpoint: Endpoint) -> Endpoint:
+    """The endpoint for those who want the artifact that is served, or any; 412 for others, 415 for a pickle."""
+
+    async def checked(request: Request) -> Response:
+        if brings_pickle(request.headers):
+            return Response(REFUSED, 415)
+        ours = f'"{served().digest}"'
+        if request.headers.get("if-match", ours) != ours:
+            return Response("another artifact is served here", 412, {"ETag": ours})
+        response = await endpoint(request)
+        response.headers["ETag"] = ours
+        return response
+
+    return checked
+
+
+def expert_app(served: Callable[[], ServedExpert], infer: Endpoint) -> Starlette:
+    """The application that answers at /infer, at /model and at /metrics."""
 
     async def scraped(request: Request) -> Response:
-        assert metrics is not None
-        return await metrics().scraped(request)
+        return await served().metrics.scraped(request)
 
-    routes = [Route("/infer", infer, methods=["POST"])]
-    if metrics is not None:
-        routes.append(Route("/metrics", scraped, methods=["GET"]))
-    return Starlette(routes=routes)
+    return Starlette(
+        routes=[
+            Route("/infer", infer, methods=["POST"]),
+            Route("/model", only_for(served, model_endpoint(served)), methods=["GET"]),
+            Route("/metrics", scraped, methods=["GET"]),
+        ]
+    )

@@ -13,6 +13,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from serving.draining import Draining, LastAnswers
+
 Handler = Callable[[Request], Awaitable[Response]]
 
 
@@ -33,9 +35,9 @@ class FastPath:
         await self._rest(scope, receive, send)
 
 
-def shorten(service: Any, handlers: Mapping[str, Handler]) -> None:
+def shorten(service: Any, handlers: Mapping[str, Handler], draining: Draining) -> None:
     """Answer these POSTs of a service before BentoML's middleware, in its own application: the one that it gives every
-    service for calls to itself.
+    service for calls to itself. While it is `draining`, each answer is the last one on its connection.
     """
     app = service.to_async.app
-    app.middleware_stack = FastPath(app.middleware_stack, handlers)
+    app.middleware_stack = LastAnswers(FastPath(app.middleware_stack, handlers), draining)

@@ -87,9 +87,10 @@ def test_an_empty_store_names_the_command(tmp_path: Path) -> None:
         (("text=", "image="), "nothing to serve: give a name with --arg text=NAME"),
         (("text=tiny-image", "image="), "tiny-image: --arg text= takes a cascade for texts, got one for images"),
         (("text=tiny-text", "imagine=tiny-image"), "imagine"),
+        (("text=tiny-text", "image=", "text_expert_url=https://expert:3000"), "text_expert_url"),
         (("text=other", "image="), "Cascades that are there: tiny-image, tiny-text"),
     ],
-    ids=["nothing", "kind", "spelling", "unknown"],
+    ids=["nothing", "kind", "spelling", "address", "unknown"],
 )
 def test_arguments_that_make_no_sense_are_refused(
     tiny_cascades: TinyCascades, tmp_path: Path, arguments: tuple[str, ...], says: str

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -16,9 +18,12 @@ import uvicorn
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from starlette.applications import Starlette
+from starlette.routing import Route
 
+from loadtest.process import free_port
 from serving.errors import MalformedError, StageDownError
-from serving.expert_app import expert_app, infer_endpoint
+from serving.expert_app import expert_app, infer_endpoint, only_for
 from serving.remote import RemoteExpert
 from serving.wire import pack, unpack
 
@@ -48,11 +53,23 @@ def test_what_is_no_message_is_refused(message: bytes) -> None:
         unpack(message)
 
 
+DIGEST = "1" * 64
+SESSION = SimpleNamespace(
+    provider_asked="CPUExecutionProvider", provider_got="CPUExecutionProvider", variant="cpu-int8"
+)
+
+
 @asynccontextmanager
-async def served(path: Path, run: Callable[[Sequence[Any]], Any]) -> AsyncIterator[uvicorn.Server]:
-    server = uvicorn.Server(
-        uvicorn.Config(expert_app(infer_endpoint(run)), uds=str(path), log_level="critical", timeout_keep_alive=1)
-    )
+async def served(
+    run: Callable[[Sequence[Any]], Any], *, digest: str = DIGEST, **where: Any
+) -> AsyncIterator[uvicorn.Server]:
+    """A real server at `where` (uds, or host and port) that serves the artifact of `digest`."""
+
+    def there() -> Any:
+        return SimpleNamespace(digest=digest, session=SESSION)
+
+    app = expert_app(there, only_for(there, infer_endpoint(run)))
+    server = uvicorn.Server(uvicorn.Config(app, log_level="critical", timeout_keep_alive=1, **where))
     task = asyncio.create_task(server.serve())
     while not server.started:
         await asyncio.sleep(0.01)
@@ -67,9 +84,9 @@ def doubled(items: Sequence[Any]) -> Any:
 
 def play(path: Path, scenario: Callable[[RemoteExpert], Awaitable[Any]], run: Any = doubled) -> Any:
     async def main() -> Any:
-        expert = RemoteExpert(f"file://{path}", "an-expert")
+        expert = RemoteExpert(f"file://{path}", "an-expert", DIGEST)
         try:
-            async with served(path, run):
+            async with served(run, uds=str(path)):
                 return await scenario(expert)
         finally:
             await expert.close()
@@ -100,7 +117,7 @@ def test_an_expert_that_is_not_there_or_fails_is_down_and_said_so_once(
     tmp_path: Path,
 ) -> None:
     async def nobody() -> None:
-        expert = RemoteExpert(f"file://{tmp_path / 'nobody'}", "an-expert")
+        expert = RemoteExpert(f"file://{tmp_path / 'nobody'}", "an-expert", DIGEST)
         for _ in range(3):
             with pytest.raises(StageDownError):
                 await expert([np.array([1])])
@@ -133,3 +150,120 @@ def test_pickle_is_not_taken(tmp_path: Path) -> None:
             return (await client.post("http://expert/infer", content=b"\x80\x04K\x01.")).status_code
 
     assert play(tmp_path / "s", scenario) == 400
+
+
+def test_the_expert_says_what_it_runs(tmp_path: Path) -> None:
+    async def scenario(expert: RemoteExpert) -> dict[str, str]:
+        return await expert.describe()
+
+    said = play(tmp_path / "s", scenario)
+    assert said == {"asked": "CPUExecutionProvider", "got": "CPUExecutionProvider", "variant": "cpu-int8"}
+
+
+def test_another_artifact_is_not_run_and_gives_no_answer() -> None:
+    ran: list[int] = []
+
+    def run(items: Sequence[Any]) -> Any:
+        ran.append(len(items))
+        return doubled(items)
+
+    async def main() -> dict[str, str]:
+        port = free_port()
+        expert = RemoteExpert(f"http://127.0.0.1:{port}", "an-expert", DIGEST)
+        async with served(run, digest="2" * 64, host="127.0.0.1", port=port):
+            with pytest.raises(StageDownError, match=r"serves artifact 222222222222, .* chosen for 111111111111"):
+                await expert([np.array([1])])
+            return await expert.describe()
+
+    assert "222222222222" in asyncio.run(main())["error"]
+    assert ran == []
+
+
+def test_a_server_that_names_no_artifact_is_not_believed() -> None:
+    async def main() -> None:
+        port = free_port()
+        app = Starlette(routes=[Route("/infer", infer_endpoint(doubled), methods=["POST"])])
+        server = uvicorn.Server(uvicorn.Config(app, log_level="critical", host="127.0.0.1", port=port))
+        task = asyncio.create_task(server.serve())
+        while not server.started:
+            await asyncio.sleep(0.01)
+        with pytest.raises(StageDownError, match="without a na"):
+            await RemoteExpert(f"http://127.0.0.1:{port}", "an-expert", DIGEST)([np.array([1])])
+        server.should_exit = True
+        await task
+
+    asyncio.run(main())
+
+
+class Name:
+    """A name whose addresses change, as a headless Service's do; it stands in for the resolver alone."""
+
+    def __init__(self, port: int, *addresses: str) -> None:
+        self.port, self.addresses, self.asked = port, list(addresses), 0
+
+    async def getaddrinfo(self, _host: str, _port: int, **_: Any) -> list[Any]:
+        self.asked += 1
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, self.port)) for address in self.addresses]
+
+
+def test_many_machines_behind_one_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    ran = {"127.0.0.1": 0, "127.0.0.2": 0}
+
+    def at(address: str) -> Callable[[Sequence[Any]], Any]:
+        def run(items: Sequence[Any]) -> Any:
+            ran[address] += 1
+            return doubled(items)
+
+        return run
+
+    async def main() -> None:
+        port = free_port()
+        name = Name(port, *ran)
+        monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", name.getaddrinfo)
+        expert = RemoteExpert(f"http://experts:{port}", "an-expert", DIGEST)
+        one = np.array([1])
+        async with served(at("127.0.0.2"), host="127.0.0.2", port=port):
+            async with served(at("127.0.0.1"), host="127.0.0.1", port=port):
+                for _ in range(40):  # each over a new connection
+                    await expert([one])
+                    await expert.close()
+                assert min(ran.values()) >= 5, "both got their share"
+            for _ in range(20):  # one of the two is gone, the name still has it
+                await expert([one])
+                await expert.close()
+        name.addresses = ["127.0.0.1"]
+        async with served(at("127.0.0.1"), host="127.0.0.1", port=port):
+            before = ran["127.0.0.1"]
+            await expert([one])  # the name was looked up anew
+            assert ran["127.0.0.1"] == before + 1
+            asked = name.asked
+            await expert([one])
+            assert name.asked == asked, "and not where a connection is there"
+        await expert.close()
+
+    asyncio.run(main())
+
+
+def test_in_the_middle_of_an_update_the_right_pair_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> list[str]:
+        port = free_port()
+        name = Name(port, "127.0.0.1", "127.0.0.2")
+        monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", name.getaddrinfo)
+        expert = RemoteExpert(f"http://experts:{port}", "an-expert", DIGEST)
+        seen = []
+        async with (
+            served(doubled, host="127.0.0.1", port=port),
+            served(lambda items: 100 * doubled(items), digest="2" * 64, host="127.0.0.2", port=port),
+        ):
+            for _ in range(60):
+                try:
+                    logits, _ = await expert([np.array([1])])
+                    seen.append(str(logits.tolist()))
+                except StageDownError:
+                    seen.append("down")
+                await expert.close()
+        return seen
+
+    seen = asyncio.run(main())
+    assert set(seen) <= {"[[2.0]]", "down"}, "a wrong pair degrades, and never answers"
+    assert seen.count("[[2.0]]") > seen.count("down")
