@@ -19,7 +19,7 @@ from loadtest.figures import percentile
 from loadtest.live import console
 from loadtest.objective import Objective
 from loadtest.report import machine, write_json
-from loadtest.run import Known, Plan, candidates, get_to_know
+from loadtest.run import Known, Plan, candidates, look
 from loadtest.simulation import Load, Tables, simulate
 from loadtest.workload import Sample, draw
 
@@ -41,7 +41,7 @@ def measure(plan: Plan) -> tuple[Known, Tables]:
     An API process's work on a request is what its parts state, and what the server does around them: the rest of the
     time that a request costs at saturation, where that process does nothing else.
     """
-    known = get_to_know(plan.url, candidates(plan), plan.seed)
+    known = look(plan)
     stated = _stated(plan, known)
     drawn = draw(known.samples, plan.mix, DRAWN, plan.seed)
     # With a budget that is over at once no request waits for the expert, so the API is all that is busy.

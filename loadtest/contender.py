@@ -16,7 +16,7 @@ from loadtest.client import ask_one_by_one
 from loadtest.objective import Objective
 from loadtest.outcome import Outcome
 from loadtest.process import running
-from loadtest.run import Known, Plan, candidates, drive, get_to_know, measured
+from loadtest.run import Known, Plan, drive, look, measured
 from loadtest.search import MAX_RUNS, Found, highest_rate
 
 MIN_REQUESTS, MIN_S, MAX_S = 400, 2.5, 8.0
@@ -46,7 +46,7 @@ class Contender:
         folder = self.folder.resolve()
         with running(self.line, variables=self.variables, ready=self.ready, log=log, folder=folder) as url:
             own = replace(plan, url=url)
-            known = get_to_know(url, candidates(own), own.seed)
+            known = look(own)
             yield Subject(own, objective, known, known.typical(own.mix, own.seed))
 
 

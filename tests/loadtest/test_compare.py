@@ -26,6 +26,7 @@ def short_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(contender, "MIN_REQUESTS", 100)
     monkeypatch.setattr(contender, "MIN_S", 0.5)
     monkeypatch.setattr(contender, "MAX_S", 1.5)
+    monkeypatch.setattr(tuning, "RUNS_A_TRIAL", 3)
 
 
 def test_ratios_are_medians_of_the_rounds_with_an_interval_around_them() -> None:
