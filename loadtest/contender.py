@@ -72,9 +72,9 @@ class Subject:
         outcomes, took = drive(plan, self.known, seconds, seed=seed, title=f"{rate:.0f} requests/s")
         return measured(outcomes, took, self.objective, self.known, self.idle)
 
-    def highest(self, start_per_s: float, *, seed: int, most: int = MAX_RUNS) -> Found:
-        """The highest goodput at which it keeps the objective."""
-        return highest_rate(lambda rate: self.attempt(rate, seed), start_per_s, most=most)
+    def highest(self, start_per_s: float, *, seed: int, most: int | None = None) -> Found:
+        """The highest goodput at which it keeps the objective, after `most` runs or `MAX_RUNS`."""
+        return highest_rate(lambda rate: self.attempt(rate, seed), start_per_s, most=most or MAX_RUNS)
 
     def _drain(self) -> None:
         """Wait until a lone request is answered as one, or not much longer than anybody would."""

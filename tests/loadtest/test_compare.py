@@ -26,6 +26,7 @@ def short_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(contender, "MIN_REQUESTS", 100)
     monkeypatch.setattr(contender, "MIN_S", 0.5)
     monkeypatch.setattr(contender, "MAX_S", 1.5)
+    monkeypatch.setattr(contender, "MAX_RUNS", 4)
     monkeypatch.setattr(tuning, "RUNS_A_TRIAL", 3)
 
 
