@@ -30,11 +30,12 @@ def sheets(facts: Mapping[str, Any]) -> Iterator[Sheet]:
     """All tables of a profile.json."""
     for variant, found in facts["variants"].items():
         title = f"{facts['name']} {variant}"
-        yield _stages(title, facts, found)
+        yield _stages(title, found)
         yield from _operators(title, found["operators"], "nodes")
         yield _curve(title, facts, found)
     for name, found in facts["checkpoints"].items():
         yield from _operators(f"{facts['name']}: {name} in PyTorch", found, "operators")
+    yield _knees(facts)
 
 
 def tell(facts: Mapping[str, Any]) -> None:
@@ -51,9 +52,9 @@ def tell(facts: Mapping[str, Any]) -> None:
 
 
 def markdown(facts: Mapping[str, Any]) -> str:
-    """The tables of a profile.json as Markdown."""
+    """The short of a profile.json as Markdown: operators by type, and knees."""
     lines = []
-    for sheet in sheets(facts):
+    for sheet in (sheet for sheet in sheets(facts) if {"type", "knee"} & set(sheet.columns)):
         lines += [f"**{sheet.title}**", "", f"| {' | '.join(sheet.columns)} |"]
         lines.append(f"| --- |{' ---: |' * (len(sheet.columns) - 1)}")
         lines += [f"| {' | '.join(row)} |" for row in sheet.rows]
@@ -66,7 +67,7 @@ def shape(batch_size: int, length: int) -> str:
     return f"batch size {batch_size}" + (f", {length} tokens" if length else "")
 
 
-def _stages(title: str, facts: Mapping[str, Any], found: Mapping[str, Any]) -> Sheet:
+def _stages(title: str, found: Mapping[str, Any]) -> Sheet:
     cell = shape(found["operators"]["batch_size"], found["operators"]["length"])
     rows = [(name, spread(row)) for name, row in found["stages"].items()]
     return Sheet(f"{title}: stages at {cell}", ("stage", "ms (quartiles)"), rows)
@@ -103,19 +104,41 @@ def _curve(title: str, facts: Mapping[str, Any], found: Mapping[str, Any]) -> Sh
                 "knee" if at_knee else "",
             )
         )
-    reasons = "; ".join(
-        (f"{knee['length']} tokens: " if knee["length"] else "")
-        + (f"{knee['batch_size']}, " if knee["batch_size"] else "none, ")
-        + knee["reason"]
-        for knee in found["knees"]
+    title = f"{title}: batch size, {facts['rounds']} rounds in turn, {facts['threads']} thread(s)"
+    return Sheet(title, ("tokens", "batch size", "ms (quartiles)", "p90 ms", "items/s", ""), rows)
+
+
+def _knees(facts: Mapping[str, Any]) -> Sheet:
+    rows = []
+    for variant, found in facts["variants"].items():
+        for knee in found["knees"]:
+            at = {row["batch_size"]: row for row in found["curve"] if row["length"] == knee["length"]}
+            one, best = at[min(at)], max(at.values(), key=lambda row: row["items_per_s"])
+            chosen = at.get(knee["batch_size"])
+            rows.append(
+                (
+                    f"{variant}, {knee['length'] or 'image'}{' tokens' if knee['length'] else ''}",
+                    f"{one['median_ms']:.2f}",
+                    f"{one['items_per_s']:.0f}",
+                    str(knee["batch_size"] or "none"),
+                    f"{chosen['median_ms']:.2f}" if chosen else "",
+                    f"{chosen['items_per_s']:.0f}" if chosen else "",
+                    f"{best['items_per_s']:.0f} at {best['batch_size']}",
+                    knee["reason"],
+                )
+            )
+    columns = (
+        "shape",
+        "ms at batch size 1",
+        "items/s",
+        "knee",
+        "ms there",
+        "items/s there",
+        "most items/s",
+        "why there",
     )
-    columns = ("tokens", "batch size", "ms (quartiles)", "p90 ms", "items/s", "")
-    return Sheet(
-        f"{title}: batch size, {facts['rounds']} rounds in turn, {facts['threads']} thread(s)",
-        columns,
-        rows,
-        f"Knees: {reasons}.",
-    )
+    note = f"Knees: {facts['knee_method']}. Medians of {facts['rounds']} rounds in turn, {facts['threads']} thread(s)."
+    return Sheet(f"{facts['name']}: what batches gain", columns, rows, note)
 
 
 def spread(row: Mapping[str, float]) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,10 +60,17 @@ def profile(subjects: Sequence[Subject], settings: Settings, command: str) -> li
             raise ProfileError(f"{name} was named {names.count(name)} times; profile its versions one after the other")
     chosen = [(subject, subject.variants(settings.variants)) for subject in subjects]
     planned = {subject.name: _cells(subject, settings) for subject in subjects}
-    found = [_traces(subject, variants, settings) for subject, variants in chosen]
+    traced = [Cell(subject.traced_length(settings.trace_length), settings.trace_batch_size) for subject in subjects]
+    builds = [_build_folder(subject, settings) for subject in subjects]
+    kept = [
+        checkpoints(subject.artifact, build) if build else {} for subject, build in zip(subjects, builds, strict=True)
+    ]
+    # All that can be wrong with what was asked for was said by now, before anything is measured.
+    found = [_traces(*pair, cell, folders, settings) for pair, cell, folders in zip(chosen, traced, kept, strict=True)]
     curves = _curves(chosen, planned, settings)
     profiles = []
-    for (subject, variants), traces in zip(chosen, found, strict=True):
+    for (subject, variants), build, traces in zip(chosen, builds, found, strict=True):
+        traces["build_is_of_this_artifact"] = of_one_run(subject.artifact, build) if build else None
         for variant in variants:
             curve = curves[subject.name, variant]
             traces["variants"][variant] |= {"curve": curve, "knees": knees_of(curve)}
@@ -87,24 +94,22 @@ def run_stages(subjects: Sequence[Subject], settings: Settings) -> None:
                 console.print(f"{subject.name} {variant}: {stage} {spread['median_ms']:.3f} ms")
 
 
-def _traces(subject: Subject, variants: Sequence[VariantName], settings: Settings) -> dict[str, Any]:
+def _traces(
+    subject: Subject, variants: Sequence[VariantName], cell: Cell, folders: Mapping[str, Path], settings: Settings
+) -> dict[str, Any]:
     folder = settings.out / subject.name
     folder.mkdir(parents=True, exist_ok=True)
-    cell = Cell(subject.traced_length(settings.trace_length), settings.trace_batch_size)
     run = {"threads": settings.threads, "runs": settings.runs}
-    found: dict[str, Any] = {"variants": {}, "checkpoints": {}, "build_is_of_this_artifact": None}
+    found: dict[str, Any] = {"variants": {}, "checkpoints": {}}
     for variant in variants:
         session = Session(subject.artifact, variant, threads=settings.threads)
         found["variants"][variant] = {
             "stages": time_stages(subject, session, cell, settings.rounds),
             "operators": trace_operators(subject, variant, cell, **run, path=folder / f"{variant}-onnxruntime.json"),
         }
-    build = _build_folder(subject, settings)
-    if build is not None:
-        found["build_is_of_this_artifact"] = of_one_run(subject.artifact, build)
-        for name, checkpoint in checkpoints(subject.artifact, build).items():
-            path = folder / f"{name.replace('/', '-')}-pytorch.json"
-            found["checkpoints"][name] = trace_checkpoint(subject, name, checkpoint, cell, **run, path=path)
+    for name, checkpoint in folders.items():
+        path = folder / f"{name.replace('/', '-')}-pytorch.json"
+        found["checkpoints"][name] = trace_checkpoint(subject, name, checkpoint, cell, **run, path=path)
     return found
 
 
