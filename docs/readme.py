@@ -35,6 +35,7 @@ def main(verb: str, *recipes: str) -> int:
             (MEASURED / f"{recipe}.json").write_text(summary, encoding="utf-8")
         text = with_tables(text)
     elif verb == "profile":
+        sys.path.insert(0, str(ROOT))
         return write_profiles(recipes)
     else:
         sys.path.insert(0, str(ROOT))
@@ -71,7 +72,8 @@ def with_profiles(text: str) -> str:
         facts = json.loads(path.read_text(encoding="utf-8"))
         picture = f"![batch size against latency and throughput of {path.stem}](measured/profile/{path.stem}.svg)"
         machine = f"{facts['machine']['cpu']}, {facts['machine']['cores']} cores"
-        parts.append(f"### {path.stem}\n\n{machine}. `{facts['command']}`\n\n{markdown(facts)}\n{picture}\n")
+        load = f"load average before it {facts['load_average_before']:g}"
+        parts.append(f"### {path.stem}\n\n{machine}, {load}. `{facts['command']}`\n\n{markdown(facts)}\n{picture}\n")
     return before + BEGIN + "\n".join(parts) + END + after
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,8 @@ from optimize.progress import console
 
 # A PyTorch operator's shapes can be longer than any terminal is wide.
 _NAME_CHARACTERS = 64
+BUSY = 0.5
+"""Processes that wanted a core in the minute before, on average, above which a measurement had company."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +24,7 @@ class Sheet:
 
     title: str
     columns: tuple[str, ...]
-    rows: list[tuple[str, ...]]
+    rows: Sequence[tuple[str, ...]]
     note: str = ""
 
 
@@ -47,6 +49,8 @@ def tell(facts: Mapping[str, Any]) -> None:
         for row in sheet.rows:
             table.add_row(*(Text(value) for value in row))  # brackets of shapes are no markup
         console.print(table)
+    if facts["load_average_before"] > BUSY:
+        console.print(f"mind: load {facts['load_average_before']:g} before this began; the spread may be other work's")
     if facts["build_is_of_this_artifact"] is False:
         console.print("mind: the build folder made another version of this model; its shapes may be the same")
 

@@ -54,6 +54,7 @@ class Settings:
 
 def profile(subjects: Sequence[Subject], settings: Settings, command: str) -> list[dict[str, Any]]:
     """Profile each subject; print the tables; return the content of each profile.json."""
+    load_average = round(os.getloadavg()[0], 2)  # of the minute before this began, so none of it is our own
     names = [subject.name for subject in subjects]
     for name in names:
         if names.count(name) > 1:
@@ -74,7 +75,7 @@ def profile(subjects: Sequence[Subject], settings: Settings, command: str) -> li
         for variant in variants:
             curve = curves[subject.name, variant]
             traces["variants"][variant] |= {"curve": curve, "knees": knees_of(curve)}
-        facts = {**_described(subject, settings, command), **traces}
+        facts = {**_described(subject, settings, command), "load_average_before": load_average, **traces}
         folder = settings.out / subject.name
         write_json(folder / PROFILE, facts)
         _write_text(folder / PICTURE, figures.batch_curves(facts))

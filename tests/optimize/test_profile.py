@@ -14,7 +14,7 @@ from optimize.errors import ProfileError
 from optimize.profiling.curve import curve_of, knee, knees_of
 from optimize.profiling.nsight import commands
 from optimize.profiling.operators import TOP, tabulate
-from optimize.profiling.report import markdown
+from optimize.profiling.report import BUSY, markdown
 from optimize.profiling.run import Settings, profile
 from optimize.profiling.subject import Cell, Subject, find
 from serving.errors import SieveError
@@ -98,6 +98,7 @@ def test_what_is_printed_is_what_is_written(profiled: dict[str, Any]) -> None:
             assert all(row["name"][:20] in said for row in found["operators"]["by_type"])
             assert all(f"{row['p90_ms']:.2f}" in said for row in found["curve"])
         assert "\x1b" not in said
+        assert ("the spread may be other work's" in said) == (facts["load_average_before"] > BUSY)
         assert "nsys" not in said or "CUDA" in json.dumps(facts)
         picture = (profiled["folder"] / name / "batch-curve.svg").read_text()
         assert picture == figures.batch_curves(facts)
