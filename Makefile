@@ -58,7 +58,7 @@ tables: .venv/.installed ## README's tables from the measured recipes' reports
 
 # Needs both models in the model store (make sms-risk).
 profile: .venv/.installed ## where the time of the sms-risk models goes, and docs/profiling.md's tables
-	$(BIN)/python -m optimize profile sms-risk-expert sms-risk-screen --variant all --rounds 20
+	$(BIN)/python -m optimize profile sms-risk-expert sms-risk-screen --variant all --lengths 16,32,64
 	$(BIN)/python docs/readme.py profile sms-risk-expert sms-risk-screen
 
 # Serve the demo, send README's curl lines, and write the answers below them.

@@ -23,7 +23,7 @@ def main(arguments: list[str] | None = None) -> int:
     os.environ.setdefault("HF_DATASETS_OFFLINE", os.environ.get("HF_HUB_OFFLINE", "0"))
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    os.environ.setdefault("KINETO_LOG_LEVEL", "5")  # PyTorch Profiler tells of its starts and stops otherwise
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # PyTorch Profiler tells of its starts and stops otherwise
     # The libraries below warn while they are imported, of parts that are not used here.
     logging.disable(logging.WARNING)
     try:

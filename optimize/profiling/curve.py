@@ -4,8 +4,8 @@ The knee is Kneedle's (Satopää, Albrecht, Irwin, Raghavan 2011, "Finding a 'Kn
 doi:10.1109/ICDCSW.2011.20) for a curve known whole: of throughput against batch size, both scaled to 0..1, the point
 farthest above the diagonal, up to the peak. Where a batch takes a + c * size ms, that is where it takes the geometric
 mean of the shortest and the longest. It depends on the largest batch size that was measured. Any curve has a knee, of
-noise if of nothing else: it is 1 where no throughput beats that of batch size 1 beyond the spread, and the peak where
-the curve is too straight.
+noise if of nothing else: it is 1 where the medians tell no throughput from that of batch size 1, and the peak where the
+curve is too straight.
 """
 
 from __future__ import annotations
@@ -65,16 +65,25 @@ def knee(rows: Sequence[Mapping[str, Any]]) -> tuple[int | None, str]:
     sizes = np.array([row["batch_size"] for row in rows], dtype=np.float64)
     throughput = np.array([row["items_per_s"] for row in rows], dtype=np.float64)
     peak = int(throughput.argmax())
-    # Compared where they overlap most: the peak on its slow side with the smallest size on its fast side.
-    slow_peak = sizes[peak] / rows[peak]["upper_quartile_ms"]
-    if peak == 0 or slow_peak <= sizes[0] / rows[0]["lower_quartile_ms"]:
-        return int(sizes[0]), "no larger batch gives more throughput beyond the spread"
+    # Each size at its slowest against the smallest at its fastest, as far as their medians are known.
+    fastest = rows[0]["median_ms"] - _notch(rows[0])
+    sure = [size * fastest > sizes[0] * (row["median_ms"] + _notch(row)) for size, row in zip(sizes, rows, strict=True)]
+    if peak == 0 or not any(sure[1:]):
+        return int(sizes[0]), "no larger batch surely gives more throughput"
     rising = slice(0, peak + 1)
     above = _scaled(throughput[rising]) - _scaled(sizes[rising])
     at = int(above.argmax())
     if above[at] <= STRAIGHT:
         return int(sizes[peak]), "throughput rises in proportion up to its peak there"
     return int(sizes[at]), f"{throughput[at] / throughput[peak]:.0%} of the highest throughput"
+
+
+def _notch(row: Mapping[str, Any]) -> float:
+    """Half the interval around a median, in ms, within which medians are not told apart at about 95 %.
+
+    McGill, Tukey, Larsen 1978, "Variations of Box Plots".
+    """
+    return float(1.57 * (row["upper_quartile_ms"] - row["lower_quartile_ms"]) / np.sqrt(row["rounds"]))
 
 
 def _scaled(values: NDArray[np.float64]) -> NDArray[np.float64]:
