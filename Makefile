@@ -7,7 +7,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export BENTOML_DO_NOT_TRACK ?= True
 
 .PHONY: help ablation bench capacity compare demo kubectl loadtest serve test test-slow test-machines test-gpu lint tune
-.PHONY: tune-bert types check clean sms-risk cifar10 tables examples
+.PHONY: tune-bert types check clean sms-risk cifar10 tables profile examples
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -68,6 +68,11 @@ cifar10: .venv/.installed ## the measured image recipe (needs DATA)
 # Copy the measured summaries into docs/measured and write README's tables from them.
 tables: .venv/.installed ## README's tables from the measured recipes' reports
 	$(BIN)/python docs/readme.py tables sms-risk cifar10
+
+# Needs both models in the model store (make sms-risk).
+profile: .venv/.installed ## where the time of the sms-risk models goes, and docs/profiling.md's tables
+	$(BIN)/python -m optimize profile sms-risk-expert sms-risk-screen --variant all --lengths 16,32,64
+	$(BIN)/python docs/readme.py profile sms-risk-expert sms-risk-screen
 
 # Serve the demo, send README's curl lines, and write the answers below them.
 examples: .venv/.installed ## README's answers from a served demo

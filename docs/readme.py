@@ -1,6 +1,7 @@
 """What README.md shows of figures and answers, written by commands; tests hold README to it.
 
 make tables      build/RECIPE/summary.json -> docs/measured/RECIPE.json -> the tables between README's two markers
+make profile     build/profile/MODEL -> docs/measured/profile -> the tables between the markers of docs/profiling.md
 make examples    every curl line of README.md, sent to a served demo -> the JSON that follows it
 """
 
@@ -8,15 +9,17 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parent.parent
 MEASURED = ROOT / "docs" / "measured"
 README = ROOT / "README.md"
+PROFILING = ROOT / "docs" / "profiling.md"
 BEGIN, END = "<!-- measured: begin -->\n", "<!-- measured: end -->\n"
 EXAMPLE = re.compile(r"```sh\n(curl [^`]*)```\n```json\n([^`]*)```")
 
@@ -31,6 +34,9 @@ def main(verb: str, *recipes: str) -> int:
             summary = made.read_text(encoding="utf-8")
             (MEASURED / f"{recipe}.json").write_text(summary, encoding="utf-8")
         text = with_tables(text)
+    elif verb == "profile":
+        sys.path.insert(0, str(ROOT))
+        return write_profiles(recipes)
     else:
         sys.path.insert(0, str(ROOT))
         from demo import served
@@ -39,6 +45,36 @@ def main(verb: str, *recipes: str) -> int:
             text = with_answers(text, run)
     README.write_text(text, encoding="utf-8")
     return 0
+
+
+def write_profiles(models: Sequence[str]) -> int:
+    """Copy what `python -m optimize profile` measured of `models`, and write the tables of docs/profiling.md."""
+    folder = MEASURED / "profile"
+    folder.mkdir(exist_ok=True)
+    for model in models:
+        made = ROOT / "build" / "profile" / model
+        for file in ("profile.json", "batch-curve.svg"):
+            if not (made / file).is_file():
+                raise SystemExit(f"{made / file} is not there; make it with `python -m optimize profile {model}`")
+            shutil.copy(made / file, folder / f"{model}{Path(file).suffix}")
+    PROFILING.write_text(with_profiles(PROFILING.read_text(encoding="utf-8")), encoding="utf-8")
+    return 0
+
+
+def with_profiles(text: str) -> str:
+    """docs/profiling.md with the part between the markers made anew from docs/measured/profile."""
+    from optimize.profiling.report import markdown
+
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    parts = []
+    for path in sorted((MEASURED / "profile").glob("*.json")):
+        facts = json.loads(path.read_text(encoding="utf-8"))
+        picture = f"![batch size against latency and throughput of {path.stem}](measured/profile/{path.stem}.svg)"
+        machine = f"{facts['machine']['cpu']}, {facts['machine']['cores']} cores"
+        load = f"load average before it {facts['load_average_before']:g}"
+        parts.append(f"### {path.stem}\n\n{machine}, {load}. `{facts['command']}`\n\n{markdown(facts)}\n{picture}\n")
+    return before + BEGIN + "\n".join(parts) + END + after
 
 
 def with_answers(readme: str, ask: Callable[[str], str]) -> str:

@@ -23,6 +23,7 @@ def main(arguments: list[str] | None = None) -> int:
     os.environ.setdefault("HF_DATASETS_OFFLINE", os.environ.get("HF_HUB_OFFLINE", "0"))
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # PyTorch Profiler tells of its starts and stops otherwise
     # The libraries below warn while they are imported, of parts that are not used here.
     logging.disable(logging.WARNING)
     try:
@@ -58,7 +59,32 @@ def _parser() -> argparse.ArgumentParser:
         if name == "operating-point":
             command.add_argument("--alpha", type=float, help="share of requests that may differ from the expert")
             command.add_argument("--delta", type=float, help="how often that promise may turn out false")
+    _profile_parser(verbs.add_parser("profile", help="where the time of published models goes, and what batches gain"))
     return parser
+
+
+def _profile_parser(command: argparse.ArgumentParser) -> None:
+    command.add_argument("models", nargs="+", metavar="MODEL", help="tag of the model store, or artifact folder")
+    command.add_argument(
+        "--variant", action="append", default=[], help="a variant, or all; may be repeated (default: the one served)"
+    )
+    command.add_argument(
+        "--build", type=Path, help="build folder or recipe with the checkpoints (default: the artifact's, if there)"
+    )
+    command.add_argument("--threads", type=int, default=1, help="of each session and of PyTorch (default: 1)")
+    command.add_argument("--batch-sizes", type=_numbers, default=(1, 2, 4, 8, 16, 32), metavar="N,N,...")
+    command.add_argument("--lengths", type=_numbers, metavar="N,N,...", help="in tokens (default: serving's own)")
+    command.add_argument("--rounds", type=int, default=40, help="of each batch size and length (default: 40)")
+    command.add_argument("--trace-batch-size", type=int, default=1, help="of traces and stages (default: 1)")
+    command.add_argument("--trace-length", type=int, help="of traces and stages (default: 32 tokens)")
+    command.add_argument("--runs", type=int, default=20, help="in a trace (default: 20)")
+    command.add_argument("--out", type=Path, default=Path("build/profile"), help="(default: build/profile)")
+    command.add_argument("--stages-only", action="store_true", help="run the stages and no profiler, for Nsight")
+    command.set_defaults(call=_profile)
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in text.split(","))
 
 
 def _list(_: argparse.Namespace) -> None:
@@ -128,6 +154,23 @@ def _verify(options: argparse.Namespace) -> None:
 
     verify_again(_build(options), _command())
     print("every gate is held")
+
+
+def _profile(options: argparse.Namespace) -> None:
+    from dataclasses import fields
+
+    from optimize.profiling.nsight import tell_commands
+    from optimize.profiling.run import Settings, profile, run_stages
+    from optimize.profiling.subject import find
+
+    options.variants = tuple(options.variant)
+    settings = Settings(**{field.name: getattr(options, field.name) for field in fields(Settings)})
+    subjects = [find(model) for model in options.models]
+    if options.stages_only:
+        run_stages(subjects, settings)
+    else:
+        profile(subjects, settings, _command())
+        tell_commands(options.models, subjects, settings)
 
 
 def _command() -> str:

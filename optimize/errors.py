@@ -6,7 +6,8 @@ SieveError
 ├── CheckpointError     a checkpoint that is missing or of another architecture
 ├── StepError           a step that cannot be carried out as configured
 ├── SearchError         a search that came to nothing
-└── GateError           a result that may not be published
+├── GateError           a result that may not be published
+└── ProfileError        something that cannot be profiled as it was asked for
 """
 
 from __future__ import annotations
@@ -36,3 +37,7 @@ class SearchError(SieveError):
 
 class GateError(SieveError):
     """A result does not hold what it must, and is not published."""
+
+
+class ProfileError(SieveError):
+    """Something cannot be profiled as it was asked for."""

@@ -115,6 +115,53 @@ def confusion(matrices: Mapping[str, Sequence[Sequence[int]]], labels: Sequence[
     return _svg(figure)
 
 
+def batch_curves(profile: Mapping[str, Any]) -> str:
+    """Throughput against latency's price: two panels a variant, ms and items/s over batch size; a star is a knee.
+
+    Bars reach from the lower to the upper quartile; texts have a line for each length. Takes profile.json's content.
+    """
+    variants = profile["variants"]
+    figure = Figure(figsize=(9, 3.6 * len(variants)), layout="constrained")
+    panels = figure.subplots(len(variants), 2, squeeze=False)
+    for (left, right), (variant, found) in zip(panels, variants.items(), strict=True):
+        for place, knee in enumerate(found["knees"]):
+            rows = [row for row in found["curve"] if row["length"] == knee["length"]]
+            shade = str(0.65 * (1 - (place + 1) / len(found["knees"])))
+            style = {"color": shade, "marker": "osD^vPX"[place % 7], "fillstyle": "none", "capsize": 2}
+            label = f"{knee['length']} tokens" if knee["length"] else "images"
+            for axes, scale in ((left, None), (right, 1e3)):
+                _with_quartiles(axes, rows, knee["batch_size"], scale, style | {"label": label})
+        sizes = sorted({row["batch_size"] for row in found["curve"]})
+        left.set(yscale="log", ylabel="ms a batch", title=f"{profile['name']} {variant}")
+        right.set(ylim=(0, None), ylabel="items/s", title=f"{profile['threads']} thread(s); star: knee")
+        for axes in (left, right):
+            axes.set_xscale("log", base=2)
+            axes.set_xticks(sizes, [str(size) for size in sizes])
+            axes.set(xlabel="batch size")
+        right.legend(loc="upper left", bbox_to_anchor=(1, 1))
+    return _svg(figure)
+
+
+def _with_quartiles(
+    axes: Axes, rows: Sequence[Mapping[str, float]], knee: float | None, scale: float | None, style: Mapping[str, Any]
+) -> None:
+    """A line over batch size of a batch's ms, or with `scale` of items by `scale` ms; a star at the knee."""
+
+    def at(row: Mapping[str, float], column: str) -> float:
+        return row[column] if scale is None else scale * row["batch_size"] / row[column]
+
+    middle = [at(row, "median_ms") for row in rows]
+    ends = [sorted(at(row, f"{side}_quartile_ms") for side in ("lower", "upper")) for row in rows]
+    bars = [
+        [value - low for value, (low, _) in zip(middle, ends, strict=True)],
+        [high - value for value, (_, high) in zip(middle, ends, strict=True)],
+    ]
+    axes.errorbar([row["batch_size"] for row in rows], middle, yerr=bars, linewidth=1.2, **style)
+    for row, value in zip(rows, middle, strict=True):
+        if row["batch_size"] == knee:
+            axes.plot(knee, value, "*", color=style["color"], markersize=13)
+
+
 def _axes(width: float, height: float) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(width, height), layout="constrained")
     return figure, figure.add_subplot()

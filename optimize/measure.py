@@ -5,14 +5,18 @@ Models that take turns share whatever else the machine is doing, so their ratios
 
 from __future__ import annotations
 
+import random
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import asdict, dataclass
+from typing import TypeVar
 
 import torch
 
 from optimize.progress import progress
+
+Key = TypeVar("Key", bound=Hashable)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,21 +37,44 @@ def alternate(calls: Mapping[str, Callable[[int], object]], rounds: int, warmup:
 
     The first `warmup` rounds are not counted. PyTorch runs on one thread meanwhile.
     """
+    return {name: _summary(values) for name, values in times_in_turn(calls, rounds, warmup).items()}
+
+
+def times_in_turn(
+    calls: Mapping[Key, Callable[[int], object]],
+    rounds: int,
+    warmup: int = 5,
+    *,
+    torch_threads: int = 1,
+    shuffle_seed: int | None = None,
+    title: str = "latency, in turn",
+) -> dict[Key, list[float]]:
+    """Milliseconds of each call, one a round, as `alternate` takes them.
+
+    With `shuffle_seed` each round has an order of its own and a call comes once untimed before it is timed: which call
+    came before, and what it left in the caches, is then nobody's advantage.
+    """
+    order, rng = list(calls), random.Random(shuffle_seed)
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    times: dict[str, list[float]] = {name: [] for name in calls}
+    torch.set_num_threads(torch_threads)
+    times: dict[Key, list[float]] = {name: [] for name in calls}
     try:
-        with progress("latency, in turn", total=rounds + warmup) as advance:
+        with progress(title, total=(rounds + warmup) * len(calls)) as advance:
             for number in range(rounds + warmup):
-                for name, call in calls.items():
+                if shuffle_seed is not None:
+                    rng.shuffle(order)
+                for name in order:
+                    call = calls[name]
+                    if shuffle_seed is not None:
+                        call(number)
                     begin = time.perf_counter()
                     call(number)
                     if number >= warmup:
                         times[name].append((time.perf_counter() - begin) * 1e3)
-                advance(1)
+                    advance(1)
     finally:
         torch.set_num_threads(threads)
-    return {name: _summary(values) for name, values in times.items()}
+    return times
 
 
 def _summary(values: list[float]) -> Latency:

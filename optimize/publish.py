@@ -41,6 +41,19 @@ def publish(expert: Path, screen: Path, point: Path, *, recipe_digest: str) -> l
     return [*tags, _publish_point(point, chosen, artifacts[1])]
 
 
+def stored(tag: str) -> tuple[str, Path]:
+    """The whole tag and the folder of a model in the store; ArtifactError names those that are there."""
+    try:
+        model = bentoml.models.get(tag)
+    except bentoml.exceptions.BentoMLException:  # not there, or not a tag at all
+        names = sorted({str(model.tag.name) for model in bentoml.models.list()})
+        raise ArtifactError(
+            f"{tag} is neither an artifact folder nor in the model store, which has {', '.join(names) or 'nothing'}; "
+            "publish it with `python -m optimize run RECIPE`"
+        ) from None
+    return str(model.tag), Path(model.path)
+
+
 def _publish_artifact(artifact: Artifact) -> str:
     manifest = artifact.manifest
 

@@ -62,9 +62,17 @@ def served_variant(artifact: Artifact) -> VariantName:
     return manifest.default_gpu if manifest.default_gpu and gpu_present() else manifest.default_cpu
 
 
-def open_session(path: Path, provider: Provider, threads: int) -> onnxruntime.InferenceSession:
-    """A session with `threads` of its own that do not spin while they wait, and quiet logs."""
+def open_session(
+    path: Path, provider: Provider, threads: int, *, trace_prefix: Path | None = None
+) -> onnxruntime.InferenceSession:
+    """A session with `threads` of its own that do not spin while they wait, and quiet logs.
+
+    With `trace_prefix`, ONNX Runtime's profiler writes a trace whose file name begins so, until `end_profiling`.
+    """
     options = onnxruntime.SessionOptions()
+    if trace_prefix is not None:
+        options.enable_profiling = True
+        options.profile_file_prefix = str(trace_prefix)
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = _ERRORS_ONLY

@@ -93,6 +93,14 @@ def test_its_tables_are_those_that_were_measured(writer: Any) -> None:
         assert f"**{recipe}** (holdout of" in README
 
 
+def test_the_tables_of_the_profile_are_those_that_were_measured(writer: Any) -> None:
+    text = writer.PROFILING.read_text(encoding="utf-8")
+    assert writer.with_profiles(text) == text
+    for model in ("sms-risk-expert", "sms-risk-screen"):
+        assert f"### {model}\n" in text
+        assert f"measured/profile/{model}.svg" in text
+
+
 def test_the_paths_it_names_exist() -> None:
     for name in re.findall(r"`((?:docs|serving|optimize|tests|loadtest|deploy)/[\w./-]*)`", README):
         assert (ROOT / name).exists(), name

@@ -43,3 +43,16 @@ def test_the_expert_is_served_on_cuda(build: Path) -> None:
     assert served.provider_got == "CUDAExecutionProvider"
     batch = preprocessor(artifact).collate([example_items(artifact.manifest.settings)[0]] * 4)
     np.testing.assert_allclose(served.run(batch), reference.run(batch), atol=0.05)
+
+
+def test_a_profile_on_the_gpu_names_the_commands_for_nsight(build: Path, tmp_path: Path) -> None:
+    model = build / "tiny-text-expert"
+    quick = ("--rounds", 3, "--runs", 3, "--batch-sizes", "1,2,4", "--out", tmp_path)
+    said = optimize("profile", model, "--build", build, *quick).stdout
+    assert "nsys profile" in said
+    assert "ncu --profile-from-start=off" in said
+    facts = json.loads((tmp_path / "tiny-text-expert" / "profile.json").read_text())
+    assert facts["variants"]["gpu-fp16"]["operators"]["provider"] == "CUDAExecutionProvider"
+    assert {found["device"] for found in facts["checkpoints"].values()} == {"cuda"}
+    # The same under NVTX ranges alone, as Nsight runs it.
+    assert "run " in optimize("profile", model, "--stages-only", *quick).stdout

@@ -1,0 +1,1 @@
+"""Where a model's time goes: stages, operators, and batch size against latency (python -m optimize profile)."""

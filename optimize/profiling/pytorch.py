@@ -1,0 +1,115 @@
+"""The same for the checkpoints that a build keeps: PyTorch Profiler's trace and its most expensive operators."""
+
+from __future__ import annotations
+
+import os
+import statistics
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.profiler import ProfilerActivity, profile, record_function
+
+from optimize.checkpoint import load_model
+from optimize.errors import ProfileError
+from optimize.measure import times_in_turn
+from optimize.profiling.operators import TOP
+from optimize.profiling.subject import Cell, Subject
+from serving.artifact import MANIFEST, Artifact, read_manifest
+
+FORWARD = "forward"
+_CHECKPOINT_STEPS = ("checkpoint", "fine-tune", "distill", "prune")
+
+
+def checkpoints(artifact: Artifact, build: Path) -> dict[str, Path]:
+    """The teacher, and the checkpoint that the artifact's graphs were exported from: folders by the step's name.
+
+    Raises ProfileError when the build folder has them not.
+    """
+    manifest = artifact.manifest
+    made = [name for name in manifest.provenance.get("steps", ()) if name.partition("/")[2] in _CHECKPOINT_STEPS]
+    teacher = [name for name in made if name.startswith("teacher/")]
+    own = [name for name in made if name.startswith(f"{manifest.role}/")]
+    found = {}
+    for name in dict.fromkeys([*teacher, *own[-1:]]):
+        folders = sorted(build.glob(f"{name}-*/model.safetensors"), key=lambda path: path.stat().st_mtime)
+        if not folders:
+            raise ProfileError(
+                f"{build} has no checkpoint of {name}, which {manifest.name} was made with; make it with "
+                f"`python -m optimize evaluate {manifest.provenance.get('recipe', 'RECIPE')}`, or name another folder "
+                "with --build"
+            )
+        found[name] = folders[-1].parent
+    return found
+
+
+def of_one_run(artifact: Artifact, build: Path) -> bool:
+    """Whether the artifact is the one that the build folder made: another run's weights differ, its shapes may not."""
+    folder = build / artifact.manifest.name
+    return (folder / MANIFEST).is_file() and read_manifest(folder).digest == artifact.digest
+
+
+def trace_checkpoint(
+    subject: Subject, name: str, folder: Path, cell: Cell, *, threads: int, runs: int, path: Path
+) -> dict[str, Any]:
+    """Write PyTorch Profiler's trace (Chrome's JSON) of a checkpoint to `path`; return its most expensive operators.
+
+    Rows are {name, calls, ms, share} by operator, and by operator and shapes of its inputs, each time an operator's own
+    without those it calls; on a GPU the time of its kernels. `share_not_in_operators` is Python and all else.
+    """
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    model = load_model(folder, "text" if subject.is_text else "image").to(device)
+    batch = subject.preprocess.collate(subject.items(cell))
+    tensors = {key: torch.from_numpy(array).to(device) for key, array in batch.items()}
+
+    def forward(_: int) -> None:
+        with torch.inference_mode(), record_function(FORWARD):
+            model(**tensors)
+            if device.type == "cuda":
+                torch.cuda.synchronize()
+
+    timing = {"warmup": 3, "torch_threads": threads}
+    untraced = times_in_turn({name: forward}, runs, title=f"{name}: untraced", **timing)[name]
+    activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if device.type == "cuda" else [])]
+    with profile(activities=activities, record_shapes=True) as profiler:
+        traced = times_in_turn({name: forward}, runs, 0, torch_threads=threads, title=f"{name}: operators")[name]
+    beside = path.with_name(f".{path.name}.partial")
+    profiler.export_chrome_trace(str(beside))
+    os.replace(beside, path)
+    return {
+        "trace": path.name,
+        "device": device.type,
+        "batch_size": cell.batch_size,
+        "length": cell.length,
+        "runs": runs,
+        "traced_ms": round(statistics.median(traced), 4),
+        "untraced_ms": round(statistics.median(untraced), 4),
+        **tabulate(profiler, runs, on_gpu=device.type == "cuda"),
+    }
+
+
+def tabulate(profiler: profile, runs: int, *, on_gpu: bool) -> dict[str, Any]:
+    """What PyTorch Profiler saw -> the most expensive operators; see `trace_checkpoint`."""
+    forward_us = sum(event.cpu_time_total for event in profiler.key_averages() if event.key == FORWARD and _host(event))
+    tables = {}
+    for table, by_shape in (("by_type", False), ("by_node", True)):
+        averages = profiler.key_averages(group_by_input_shape=by_shape)
+        events = [event for event in averages if event.key != FORWARD and _host(event)]
+        times = [(event, event.self_device_time_total if on_gpu else event.self_cpu_time_total) for event in events]
+        tables[table] = [
+            {
+                "name": f"{event.key} {event.input_shapes}" if by_shape else event.key,
+                "calls": event.count / runs,
+                "ms": round(us / runs / 1e3, 4),
+                "share": round(us / forward_us, 4),
+            }
+            for event, us in sorted(times, key=lambda timed: -timed[1])[:TOP]
+        ]
+        in_operators_us = sum(us for _, us in times)
+    share = round(1 - in_operators_us / forward_us, 4)
+    return {"run_ms": round(forward_us / runs / 1e3, 4), **tables, "share_not_in_operators": share}
+
+
+def _host(event: Any) -> bool:
+    # A kernel has an event of its own beside the operator that launched it, and would be counted twice.
+    return bool(event.device_type == torch.autograd.DeviceType.CPU)

@@ -1,0 +1,127 @@
+"""What is profiled: an artifact's variants, fed through serving's own preprocessing with generated requests."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from tokenizers import Tokenizer
+
+from optimize.errors import ProfileError
+from serving.artifact import Artifact, TextSettings, VariantName
+from serving.modality import example_items, preprocessor
+from serving.session import gpu_present, served_variant
+from serving.text import TextEncoder
+
+Array = NDArray[Any]
+TRACED_TOKENS = 32
+
+
+@dataclass(frozen=True, order=True)
+class Cell:
+    """A shape that takes its own time: so many items of `length` tokens; 0 for images, which have one shape."""
+
+    length: int
+    batch_size: int
+
+
+class Subject:
+    """An artifact and the requests to profile it with: texts of the tokeniser's own words, or JPEGs of noise.
+
+    What a model computes does not depend on what a text says, only on its length; the words are drawn by seed.
+    """
+
+    def __init__(self, artifact: Artifact, tag: str, seed: int = 0) -> None:
+        self.artifact, self.tag = artifact, tag
+        self.name = artifact.manifest.name
+        self.preprocess = preprocessor(artifact)
+        self._rng = np.random.default_rng(seed)
+
+    @property
+    def is_text(self) -> bool:
+        return isinstance(self.artifact.manifest.settings, TextSettings)
+
+    def lengths(self, asked: tuple[int, ...] | None) -> tuple[int, ...]:
+        """Lengths in tokens, serving's own unless some are asked for; (0,) for images. ProfileError for a wrong one."""
+        settings = self.artifact.manifest.settings
+        if not isinstance(settings, TextSettings):
+            return (0,)
+        if asked is None:
+            return tuple(len(item) for item in example_items(settings))
+        for length in asked:
+            if not 3 <= length <= settings.max_tokens:
+                raise ProfileError(
+                    f"{self.name} takes lengths of 3 to {settings.max_tokens} tokens, got {length}; choose others"
+                )
+        return asked
+
+    def traced_length(self, asked: int | None) -> int:
+        """The length that traces are taken at: `asked`, else 32 tokens or the longest; 0 for images."""
+        if asked is not None:
+            return self.lengths((asked,))[0]
+        settings = self.artifact.manifest.settings
+        return min(TRACED_TOKENS, settings.max_tokens) if isinstance(settings, TextSettings) else 0
+
+    def variants(self, asked: tuple[str, ...]) -> tuple[VariantName, ...]:
+        """The variants to profile: the one served here, those `asked` for, or for "all" those that run here."""
+        manifest = self.artifact.manifest
+        if not asked:
+            return (served_variant(self.artifact) if manifest.role == "expert" else manifest.default_cpu,)
+        if "all" in asked:
+            return tuple(name for name, variant in manifest.variants.items() if _runs_here(variant.provider))
+        for name in asked:
+            self.artifact.variant_path(name)  # type: ignore[arg-type]  # says which there are
+        return asked  # type: ignore[return-value]
+
+    def requests(self, cell: Cell) -> list[Any]:
+        """Texts of about `cell.length` tokens, or JPEG files."""
+        return [self._text(cell.length) if self.is_text else self._jpeg() for _ in range(cell.batch_size)]
+
+    def prepare(self, requests: list[Any]) -> list[Array]:
+        """Requests -> items, as serving does it."""
+        if isinstance(self.preprocess, TextEncoder):
+            return [self.preprocess.encode(text) for text in requests]
+        return [self.preprocess.decode(data) for data in requests]
+
+    def items(self, cell: Cell) -> list[Array]:
+        """Token ids int64 of exactly `cell.length`, or pixels float32 [channels, height, width]."""
+        items = self.prepare(self.requests(cell))
+        return [np.resize(item, cell.length) for item in items] if self.is_text else items
+
+    @cached_property
+    def _words(self) -> list[str]:
+        settings = self.artifact.manifest.settings
+        assert isinstance(settings, TextSettings)
+        vocabulary = Tokenizer.from_file(str(self.artifact.folder / settings.tokenizer)).get_vocab()
+        return sorted(token for token in vocabulary if token.isascii() and token.isalpha()) or ["a"]
+
+    def _text(self, length: int) -> str:
+        return " ".join(self._rng.choice(self._words, max(length - 2, 1)))  # two more are the tokeniser's own
+
+    def _jpeg(self) -> bytes:
+        settings = self.artifact.manifest.settings
+        assert not isinstance(settings, TextSettings)
+        shape = (settings.height, settings.width, 3)
+        file = io.BytesIO()
+        Image.fromarray(self._rng.integers(0, 256, shape, dtype=np.uint8)).save(file, "JPEG")
+        return file.getvalue()
+
+
+def find(model: str) -> Subject:
+    """An artifact folder, or a tag of the model store; ArtifactError when it is neither."""
+    if Path(model).is_dir():
+        return Subject(Artifact.open(model), Path(model).name)
+    from optimize.publish import stored
+
+    tag, folder = stored(model)
+    return Subject(Artifact.open(folder), tag)
+
+
+def _runs_here(provider: str) -> bool:
+    return provider == "CPUExecutionProvider" or gpu_present()
