@@ -38,7 +38,7 @@ def compare(
             )
         for number in range(1, rounds + 1):
             for name, subject in subjects.items():
-                start = goodput[name][-1] if goodput[name] and goodput[name][-1] else subject.start_per_s
+                start = max(goodput[name], default=0.0) or subject.start_per_s
                 found = subject.highest(start, seed=number)
                 goodput[name].append(found.goodput_per_s)
                 p99[name].append(found.result and found.result["figures"]["asked_ms"]["p99"]["ms"])

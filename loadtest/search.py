@@ -51,7 +51,7 @@ def highest_rate(attempt: Try, start_per_s: float, *, precision: float = 1.06, m
         elif kept:
             rate = math.sqrt(kept * broken)
         else:
-            rate = broken / FACTOR**2
+            rate = broken / FACTOR
         if rate < 0.5:
             break
     return Found(best.rate_per_s, best.goodput_per_s, best.result, runs)
