@@ -11,4 +11,5 @@ rm -rf "$folder"/root/var/cache/apt/archives/*.deb "$folder"/root/var/lib/apt/li
 cp /etc/ssl/certs/ca-certificates.crt "$folder/root/etc/ssl/certs/ca-certificates.crt"
 container=$(buildah from scratch)
 buildah add --quiet "$container" "$folder/root" / > /dev/null
+buildah config --env PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin --env SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt --env PIP_CERT=/etc/ssl/certs/ca-certificates.crt "$container"
 buildah commit --quiet --rm "$container" "$tag"
