@@ -65,10 +65,6 @@ class Storage:
             line, own = command(*arguments, home=cascades.home)
             run(line, {**own, **variables, "BENTOML_HOME": str(cascades.home)}, folder)
 
-    def remove(self) -> None:
-        self.buildah("rm", "--all")
-        self.buildah("rmi", "--all", "--force")
-
 
 def run(line: list[str], variables: dict[str, str], folder: Path = ROOT) -> None:
     done = subprocess.run(line, cwd=folder, env=variables, capture_output=True, text=True, timeout=500, check=False)
