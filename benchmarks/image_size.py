@@ -2,13 +2,12 @@
 
 In: names of images that lie in buildah's storage, and of the base image that they are made from. Every file is counted
 once with its size, hard links too; so it is what the image takes when unpacked, not what travels compressed.
-Out: build/container.json, each figure beside its bound.
+Out: docs/measured/container.json, each figure beside its bound, and the table of docs/container.md.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
@@ -19,21 +18,41 @@ from serving.artifact import write_json
 
 BOUND_BYTES = {"cpu": 350_000_000, "gpu": 450_000_000}
 BENTO = Path("home/bentoml/bento")
-OUTPUT = Path("build") / "container.json"
+DOCS = Path(__file__).parent.parent / "docs"
+BEGIN, END = "<!-- measured: begin -->\n", "<!-- measured: end -->\n"
+ROWS = {
+    "all_bytes": "the whole image",
+    "base_bytes": "its base image",
+    "models_bytes": "the demo's models",
+    "onnxruntime_bytes": "onnxruntime",
+    "cuda_bytes": "CUDA's libraries",
+    "bounded_bytes": "what is bounded",
+    "bound_bytes": "its bound",
+}
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.image_size", description="Sizes of images, by part")
     parser.add_argument("images", nargs="+", help="PROVIDER=IMAGE, e.g. cpu=sieve:cpu")
     parser.add_argument("--base", default="docker.io/library/python:3.11-slim", help="the image they are made from")
-    parser.add_argument("--output", type=Path, default=OUTPUT)
     given = parser.parse_args()
     images = dict(pair.split("=", 1) for pair in given.images)
     said = {provider: measured(image, given.base, provider) for provider, image in images.items()}
-    given.output.parent.mkdir(parents=True, exist_ok=True)
-    write_json(given.output, said)
-    print(json.dumps(said, indent=2))
+    write_json(DOCS / "measured" / "container.json", said)
+    page = DOCS / "container.md"
+    before, _, after = page.read_text(encoding="utf-8").partition(BEGIN)
+    page.write_text(before + BEGIN + table(said) + END + after.partition(END)[2], encoding="utf-8")
+    print(table(said), end="")
     return 0 if all(figures["bounded_bytes"] <= figures["bound_bytes"] for figures in said.values()) else 1
+
+
+def table(said: Mapping[str, Mapping[str, int]]) -> str:
+    """Megabytes by part and provider, in Markdown."""
+    lines = ["| MB | " + " | ".join(said) + " |", "| --- |" + " --- |" * len(said)]
+    for name, meaning in ROWS.items():
+        values = " | ".join(f"{figures[name] / 1e6:,.0f}" for figures in said.values())
+        lines.append(f"| {meaning} | {values} |")
+    return "\n".join(lines) + "\n"
 
 
 def measured(image: str, base: str, provider: str, variables: Mapping[str, str] | None = None) -> dict[str, Any]:
