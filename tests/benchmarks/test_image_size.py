@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 
 from benchmarks.image_size import BEGIN, BOUND_BYTES, DOCS, END, size_of, table
@@ -16,6 +17,13 @@ def test_the_page_shows_what_was_measured() -> None:
     assert set(said) == set(BOUND_BYTES)
     for provider, figures in said.items():
         assert 0 < figures["bounded_bytes"] <= figures["bound_bytes"] == BOUND_BYTES[provider]
+
+
+def test_the_make_targets_on_the_page_exist() -> None:
+    page = (DOCS / "container.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"(?:`|^)make ([a-z-]+)", page, flags=re.MULTILINE))
+    known = set(re.findall(r"^([a-z0-9-]+):", (DOCS.parent / "Makefile").read_text(), flags=re.MULTILINE))
+    assert {"image", "image-gpu", "test-container"} <= named <= known
 
 
 def test_a_file_is_counted_once(tmp_path: Path) -> None:

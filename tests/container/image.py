@@ -20,7 +20,8 @@ from tests.server import TINY, Server, command
 BASE = "docker.io/library/python:3.11-slim"
 IMAGE = "localhost/sieve:test"
 
-# As engines do: devices and names come from the machine. Root cannot be written, whoever asks; /tmp is empty memory. Process 1 is the entry point, with the image's variables.
+# As an engine does: devices and names come from the machine, nobody can write the root, not even root; /tmp is empty
+# memory; process 1 is the entry point, with the image's variables.
 START = """
 root=$1 user=$2 folder=$3; shift 3
 mount --bind "$root" "$root"
