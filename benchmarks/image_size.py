@@ -2,7 +2,7 @@
 
 In: names of images that lie in buildah's storage, and of the base image that they are made from. Every file is counted
 once with its size, hard links too; so it is what the image takes when unpacked, not what travels compressed.
-Out: docs/measured/container.json, each figure beside its bound, and the table of docs/container.md.
+Out: docs/measured/container/sizes.json, each figure beside its bound, and the table of docs/container.md.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def main() -> int:
     given = parser.parse_args()
     images = dict(pair.split("=", 1) for pair in given.images)
     said = {provider: measured(image, given.base, provider) for provider, image in images.items()}
-    write_json(DOCS / "measured" / "container.json", said)
+    write_json(DOCS / "measured" / "container" / "sizes.json", said)
     page = DOCS / "container.md"
     before, _, after = page.read_text(encoding="utf-8").partition(BEGIN)
     page.write_text(before + BEGIN + table(said) + END + after.partition(END)[2], encoding="utf-8")

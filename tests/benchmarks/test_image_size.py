@@ -11,7 +11,7 @@ from benchmarks.image_size import BEGIN, BOUND_BYTES, DOCS, END, size_of, table
 
 
 def test_the_page_shows_what_was_measured() -> None:
-    said = json.loads((DOCS / "measured" / "container.json").read_text())
+    said = json.loads((DOCS / "measured" / "container" / "sizes.json").read_text())
     page = (DOCS / "container.md").read_text(encoding="utf-8")
     assert page.partition(BEGIN)[2].partition(END)[0] == table(said)
     assert set(said) == set(BOUND_BYTES)
