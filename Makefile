@@ -5,9 +5,11 @@ PORT ?= 3000
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 # No usage statistics leave this machine unless they are asked for.
 export BENTOML_DO_NOT_TRACK ?= True
+export ORT_DISABLE_TELEMETRY ?= 1
 
 .PHONY: help ablation bench capacity compare demo kubectl loadtest serve test test-slow test-machines test-gpu lint tune
 .PHONY: tune-bert types check clean sms-risk cifar10 tables profile examples
+.PHONY: image image-gpu image-sizes test-container
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -37,6 +39,9 @@ test-machines: .venv/.installed ## API and experts as on three machines, cut off
 
 test-gpu: .venv/.installed ## the tests that need a GPU
 	$(BIN)/python -m pytest -m gpu
+
+test-container: .venv/.installed ## build an image and start it (needs root, buildah and mmdebstrap)
+	$(BIN)/python -m pytest -m container
 
 lint: .venv/.installed ## ruff
 	$(BIN)/ruff check .
@@ -108,6 +113,22 @@ compare: .venv/.installed ## what each step bought, PyTorch to cascade: build/co
 
 capacity: .venv/.installed ## replicas for 5,000 requests/s, and the simulation held against the service (needs DATA)
 	$(BIN)/python -m benchmarks.capacity sms-risk --texts $(SMS) --rate 5000
+
+# NAMES="--arg text=my-cascade --arg image=" for cascades of one's own; BACKEND=buildah OPTIONS="--opt network=host".
+# BentoML puts the template where temporary files lie, and reads it only below the current folder.
+BACKEND ?= docker
+image image-gpu: export BUILDAH_FORMAT ?= docker
+image: PROVIDER := cpu
+image-gpu: PROVIDER := gpu
+image image-gpu: .venv/.installed
+	$(BIN)/bentoml build $(NAMES)
+	cd "$${TMPDIR:-/tmp}" && "$(CURDIR)/$(BIN)/bentoml" containerize sieve:latest --backend $(BACKEND) $(OPTIONS) \
+	  --opt build-arg=PROVIDER=$(PROVIDER) --image-tag sieve:$(PROVIDER)
+image: ## the demo's image for CPUs: sieve:cpu
+image-gpu: ## the demo's image for NVIDIA GPUs: sieve:gpu
+
+image-sizes: .venv/.installed ## what both images hold, by part (needs buildah and the images)
+	$(BIN)/python -m benchmarks.image_size cpu=sieve:cpu gpu=sieve:gpu
 
 clean: ## remove what was built
 	rm -rf build

@@ -79,6 +79,9 @@ def open_session(
     # Spinning threads take the core that another session, or the event loop, could use.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     providers = [provider] if provider == "CPUExecutionProvider" else [provider, "CPUExecutionProvider"]
+    if provider == "CUDAExecutionProvider":
+        # CUDA's libraries may lie among Python's packages, as in the image, where the loader does not look.
+        onnxruntime.preload_dlls()
     return onnxruntime.InferenceSession(str(path), options, providers=providers)
 
 

@@ -22,7 +22,7 @@ ELSEWHERE = (
     "OTEL_EXPORTER_OTLP_ENDPOINT",  # tests/service/test_tracing.py
     "python -m optimize run",  # tests/test_readme.py
     "bentoml serve sieve:latest",  # tests/service/test_bento.py
-    "bentoml containerize",
+    "make image",  # tests/container
     "docker compose",
 )
 

@@ -1,0 +1,122 @@
+"""Images without an engine: built by buildah in a storage of their own, started in namespaces as an engine does."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from benchmarks.image_size import buildah
+from loadtest.process import free_port, stop, wait_until_ready
+from tests.conftest import ROOT, TinyCascades
+from tests.server import TINY, Server, command
+
+BASE = "docker.io/library/python:3.11-slim"
+IMAGE = "localhost/sieve:test"
+
+# As an engine does: devices and names come from the machine, nobody can write the root, not even root; /tmp is empty
+# memory; process 1 is the entry point, with the image's variables.
+START = """
+root=$1 user=$2 folder=$3; shift 3
+mount --bind "$root" "$root"
+given="dev/null dev/zero dev/random dev/urandom etc/hosts etc/resolv.conf"
+for file in $given; do touch "$root/$file"; done
+mount -o remount,bind,ro "$root"
+for file in $given; do mount --bind "/$file" "$root/$file"; done
+mount -t tmpfs tmpfs "$root/tmp"
+mount -t proc proc "$root/proc"
+exec chroot --userspec="$user" "$root" env --ignore-environment --chdir="$folder" "$@"
+"""
+
+
+class Storage:
+    """A place of its own for images: none that a developer has is hidden or removed."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        settings = folder / "storage.conf"
+        lines = ("[storage]", 'driver = "vfs"', f'graphroot = "{folder}/images"', f'runroot = "{folder}/run"')
+        settings.write_text("\n".join(lines) + "\n")
+        self.variables = {
+            **{name: value for name, value in os.environ.items() if not name.startswith(("STORAGE_", "BUILDAH_"))},
+            "CONTAINERS_STORAGE_CONF": str(settings),
+            "BUILDAH_ISOLATION": "chroot",
+            "BUILDAH_FORMAT": "docker",  # the other one knows no HEALTHCHECK
+        }
+
+    def buildah(self, *arguments: str) -> str:
+        return buildah(*arguments, variables=self.variables)
+
+    def build(self, cascades: TinyCascades) -> None:
+        """The base image, the Bento of the tiny cascades, and the image of it for the CPU."""
+        run(
+            ["bash", str(ROOT / "tests" / "container" / "base_image.sh"), str(self.folder / "base"), BASE],
+            self.variables,
+        )
+        # BentoML puts the template where temporary files lie, and reads it only below the current folder.
+        variables = {**self.variables, "TMPDIR": str(self.folder)}
+        options = ("--backend", "buildah", "--opt", "isolation=chroot", "--opt", "network=host", "-t", IMAGE)
+        for folder, arguments in ((ROOT, ("build", *TINY)), (self.folder, ("containerize", "sieve:latest", *options))):
+            line, own = command(*arguments, home=cascades.home)
+            run(line, {**own, **variables, "BENTOML_HOME": str(cascades.home)}, folder)
+
+
+def run(line: list[str], variables: dict[str, str], folder: Path = ROOT) -> None:
+    done = subprocess.run(line, cwd=folder, env=variables, capture_output=True, text=True, timeout=500, check=False)
+    assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
+
+
+class Container:
+    """A container of the image: its settings, its files, and how to start it."""
+
+    def __init__(self, storage: Storage) -> None:
+        self.storage = storage
+        self.name = storage.buildah("from", "--pull-never", IMAGE)
+        self.root = Path(storage.buildah("mount", self.name))
+        self.settings: dict[str, Any] = json.loads(storage.buildah("inspect", self.name))["Docker"]["config"]
+
+    def variables(self, port: int) -> list[str]:
+        return [*self.settings["Env"], f"PORT={port}"]
+
+    @contextmanager
+    def started(self, log: Path) -> Iterator[Started]:
+        """The image's entry point and command, as the image's user, ready."""
+        port = free_port()
+        entry = [*self.settings["Entrypoint"], *self.settings["Cmd"]]
+        line = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "bash", "-euc", START, "start", str(self.root)]
+        line += [self.settings["User"], self.settings["WorkingDir"], *self.variables(port), *entry]
+        with log.open("wb") as output:
+            process = subprocess.Popen(line, stdout=output, stderr=output, start_new_session=True)
+        try:
+            wait_until_ready(f"http://127.0.0.1:{port}/readyz", process, log)
+            yield Started(process, port, log, self)
+        finally:
+            stop(process)
+
+
+class Started(Server):
+    """A container that runs."""
+
+    def __init__(self, process: subprocess.Popen[bytes], port: int, log: Path, container: Container) -> None:
+        super().__init__(process, f"http://127.0.0.1:{port}", log)
+        self.port, self.container = port, container
+
+    @property
+    def first(self) -> psutil.Process:
+        """Process 1 of the container."""
+        (child,) = psutil.Process(self.process.pid).children()
+        return child
+
+    def inside(self, *line: str, port: int | None = None) -> subprocess.CompletedProcess[str]:
+        """Run a command inside, as the image's user with its variables, as an engine's health check does."""
+        user, _, group = self.container.settings["User"].partition(":")
+        enter = ["nsenter", "--target", str(self.first.pid), "--mount", "--pid", "--root", "--wd"]
+        enter += ["--setuid", user, "--setgid", group, "env", "--ignore-environment"]
+        whole = [*enter, *self.container.variables(port or self.port), *line]
+        return subprocess.run(whole, capture_output=True, text=True, timeout=60, check=False)
