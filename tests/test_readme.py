@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from optimize.recipe import read_recipe
+from serving.settings import Settings
 from tests.conftest import ROOT, messages, optimize
 from tests.optimize.test_cli import VERBS
 from tests.server import Server
@@ -105,3 +106,13 @@ def test_the_paths_it_names_exist() -> None:
     for name in re.findall(r"`((?:docs|serving|optimize|tests|loadtest|deploy)/[\w./-]*)`", README):
         assert (ROOT / name).exists(), name
     assert subprocess.run(["test", "-x", ROOT / ".ci" / "run"], check=False).returncode == 0
+
+
+def test_its_table_of_settings_has_every_setting_and_its_default() -> None:
+    (table,) = re.findall(r"\| setting \| default \| is \|\n(.*?)\n\n", README, flags=re.DOTALL)
+    said = {
+        name: float(row.split("|")[2])
+        for row in table.splitlines()[1:]
+        for name in re.findall(r"`([a-z_]+)`", row.split("|")[1])
+    }
+    assert said == Settings().model_dump()
