@@ -41,11 +41,15 @@ def right(tiny_cascades: TinyCascades) -> dict[str, str]:
     return {text: reference.answer("expert", text).label for text in TEXTS}
 
 
-def sizes(server: Server) -> dict[str, float]:
-    """How many batches the experts have run, by upper bound of their size; and `count` and `sum`."""
-    text = httpx.get(f"{server.url}/metrics").text
-    found = {f"le {bound}": float(n) for bound, n in re.findall(r'batch_size_bucket\{le="(.+?)"\} (\S+)', text)}
-    return found | {what: float(n) for what, n in re.findall(r"batch_size_(count|sum)(?:\{\})? (\S+)", text)}
+def sizes(server: Server) -> Counter[str]:
+    """How many batches the experts of both modalities have run, by upper bound of their size; and `count` and `sum`."""
+    found: Counter[str] = Counter()
+    for line in httpx.get(f"{server.url}/metrics").text.splitlines():
+        match = re.match(r"sieve_expert_batch_size_(bucket|count|sum)\{(.*)\} (\S+)", line)
+        if match:
+            bound = re.search(r'le="(.+?)"', match[2])
+            found[f"le {bound[1]}" if bound else match[1]] += int(float(match[3]))
+    return found
 
 
 def agreement(pairs: list[tuple[str, str]]) -> float:
