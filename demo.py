@@ -14,14 +14,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import httpx
 from rich.table import Table
 
-from loadtest.process import free_port, stop, wait_until_ready
+from loadtest.process import Running, running
 from optimize.graphs import quiet
 from optimize.payments import generate
 from optimize.progress import console
@@ -42,8 +42,8 @@ def main() -> int:
         if status:  # it has said why
             return status
     console.rule("bentoml serve")
-    with served() as url:
-        answers = ask(url)
+    with served() as server:
+        answers = ask(server.url)
     show(answers)
     summaries = {recipe: json.loads((BUILD / recipe / "summary.json").read_text()) for recipe in RECIPES}
     summary = {"seconds": round(time.monotonic() - begin, 1), "answers": answers, "recipes": summaries}
@@ -54,20 +54,10 @@ def main() -> int:
     return 0
 
 
-@contextmanager
-def served(port: int | None = None) -> Iterator[str]:
+def served(port: int | None = None) -> AbstractContextManager[Running]:
     """A real `bentoml serve` with the demo cascades, stopped cleanly at the end; without `port`, on a free one."""
-    port = port or free_port()
-    log = FOLDER / "serve.log"
-    command = [sys.executable, "-m", "bentoml", "serve", "--host", "127.0.0.1", "--port", str(port)]
-    with log.open("wb") as output:
-        server = subprocess.Popen(command, stdout=output, stderr=output, start_new_session=True)
-        try:
-            url = f"http://127.0.0.1:{port}"
-            wait_until_ready(f"{url}/readyz", server, log)
-            yield url
-        finally:
-            stop(server)
+    line = [sys.executable, "-m", "bentoml", "serve", "--host", "127.0.0.1", "--port", "{port}"]
+    return running(line, ready="/readyz", log=FOLDER / "serve.log", folder=Path(), port=port)
 
 
 def ask(url: str) -> list[dict[str, Any]]:

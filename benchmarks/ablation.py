@@ -18,7 +18,8 @@ import bentoml
 
 from benchmarks.homes import ALWAYS, make_home
 from benchmarks.hot_path import CASCADE, TOKENS, text_of
-from benchmarks.servers import ROOT, Running, sieve
+from benchmarks.servers import ROOT, sieve
+from loadtest.process import Running
 from loadtest.wrk import closed_loop
 from optimize.progress import console
 from optimize.versions import processor

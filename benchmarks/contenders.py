@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,12 +10,10 @@ from typing import Any
 import bentoml
 
 from benchmarks.homes import ALWAYS, ROLES, make_home
+from benchmarks.servers import ROOT, baseline_variables, fastapi_line, serve_line
 from loadtest.contender import Contender
 from serving.artifact import Artifact, ImageSettings
 from serving.deferral import OperatingPoint
-
-ROOT = Path(__file__).parent.parent
-PYTHON = sys.executable
 
 
 class Published:
@@ -63,10 +59,8 @@ def ladder(published: Published, teacher: Path, folder: Path) -> list[Contender]
 
 def fastapi(name: str, baseline: Mapping[str, Any]) -> Contender:
     """The FastAPI baseline around one model."""
-    line = (PYTHON, "-m", "uvicorn", "loadtest.baselines.fastapi_app:app", "--no-access-log", "--port", "{port}")
-    return Contender(
-        name=name, line=line, ready="/openapi.json", variables={"BASELINE": json.dumps(baseline)}, folder=ROOT
-    )
+    variables = baseline_variables(baseline)
+    return Contender(name=name, line=fastapi_line(), ready="/openapi.json", variables=variables, folder=ROOT)
 
 
 def plain_bentoml(published: Published, home: Path) -> Contender:
@@ -79,17 +73,16 @@ def plain_bentoml(published: Published, home: Path) -> Contender:
         "TEMPERATURE": published.point.screen_temperature,
     }
     variables = {name: value if isinstance(value, str) else json.dumps(value) for name, value in said.items()}
-    line = (PYTHON, "-m", "bentoml", "serve", "loadtest.baselines.bentoml_app:Plain", "--port", "{port}")
+    line = serve_line(service="loadtest.baselines.bentoml_app:Plain")
     return Contender(
         name="BentoML's defaults", line=line, variables={**variables, "BENTOML_HOME": str(home)}, folder=ROOT
     )
 
 
 def sieve_line(published: Published, *more: str) -> tuple[str, ...]:
-    """The command that serves the cascade."""
-    kinds = {"text": "", "image": ""} | {published.kind: published.name}
-    arguments = shlex.split(" ".join(f"--arg {kind}={name}" for kind, name in kinds.items()))
-    return (PYTHON, "-m", "bentoml", "serve", "--port", "{port}", *arguments, *more)
+    """The command that serves the cascade and nothing else."""
+    names = {"text": "", "image": ""} | {published.kind: published.name}
+    return serve_line(*(f"{kind}={name}" for kind, name in names.items()), *more)
 
 
 def sieve(name: str, home: Path, published: Published) -> Contender:

@@ -28,10 +28,11 @@ import httpx
 import orjson
 
 from benchmarks.homes import ALWAYS, NEVER, make_home
-from benchmarks.servers import Running, fastapi, sieve
+from benchmarks.servers import fastapi, rss_bytes, sieve
 from loadtest.arrivals import arrivals
 from loadtest.client import send_all
 from loadtest.figures import percentile
+from loadtest.process import Running
 from loadtest.workload import TEXT_PATH, Sample
 from loadtest.wrk import closed_loop
 from optimize.progress import console
@@ -202,7 +203,7 @@ def endurance(servers: dict[str, Running], body: dict[str, Any]) -> Figures:
     while done < 200_000:
         figures = closed_loop(f"{empty.url}/classify_text", body, connections=16, seconds=5)
         done += figures["requests"]
-        sizes.append((done, empty.rss_bytes("--service-name sieve")))
+        sizes.append((done, rss_bytes(empty, "--service-name sieve")))
     first = next(size for seen, size in sizes if seen >= 20_000)
     return {
         "escalations": sent,

@@ -13,7 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks.contenders import PYTHON, ROOT
+from benchmarks.servers import PYTHON, ROOT, serve_line
 from loadtest.process import running
 
 
@@ -25,12 +25,12 @@ def main() -> int:
     options, more = parser.parse_known_args()
     named = [f"text={options.text}", f"image={options.image}"]
     named += [f"settings={options.settings.resolve()}"] if options.settings else []
-    arguments = [part for name in named for part in ("--arg", name)]
-    line = [PYTHON, "-m", "bentoml", "serve", "--host", "127.0.0.1", "--port", "{port}", *arguments]
     with tempfile.TemporaryDirectory(prefix="sieve-loadtest-") as name:
         log = Path(name) / "serve.log"
-        with running(line, variables={"BENTOML_DO_NOT_TRACK": "True"}, ready="/readyz", log=log, folder=ROOT) as url:
-            return subprocess.run([PYTHON, "-m", "loadtest", "run", url, *more], cwd=ROOT, check=False).returncode
+        quiet = {"BENTOML_DO_NOT_TRACK": "True"}
+        with running(serve_line(*named), variables=quiet, ready="/readyz", log=log, folder=ROOT) as server:
+            line = [PYTHON, "-m", "loadtest", "run", server.url, *more]
+            return subprocess.run(line, cwd=ROOT, check=False).returncode
 
 
 if __name__ == "__main__":

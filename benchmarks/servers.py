@@ -1,65 +1,59 @@
-"""Servers to measure, each in a process group of its own and ended by its id."""
+"""The commands that start the servers to measure, and the servers of the hot path's bench."""
 
 from __future__ import annotations
 
 import contextlib
 import json
-import os
-import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import psutil
 
-from loadtest.process import free_port, stop, wait_until_ready
+from loadtest.process import Running, running
 
 ROOT = Path(__file__).parent.parent
+PYTHON = sys.executable
 
 
-class Running:
-    """A server that is ready: its address and its processes."""
-
-    def __init__(self, url: str, process: psutil.Process) -> None:
-        self.url, self.process = url, process
-
-    def rss_bytes(self, named: str) -> int:
-        """Resident memory of the child whose command line holds `named`."""
-        (child,) = [c for c in self.process.children(recursive=True) if named in " ".join(c.cmdline())]
-        return int(child.memory_info().rss)
+def serve_line(*names: str, service: str = "") -> tuple[str, ...]:
+    """`bentoml serve` with these arguments, each like text=NAME; without `service`, the one of bentofile.yaml."""
+    arguments = [part for name in names for part in ("--arg", name)]
+    named = [service] if service else []
+    return (PYTHON, "-m", "bentoml", "serve", *named, "--host", "127.0.0.1", "--port", "{port}", *arguments)
 
 
-@contextlib.contextmanager
-def running(
-    line: list[str], environment: Mapping[str, str], ready: str, log: Path, folder: Path = ROOT
-) -> Iterator[Running]:
-    """Start `line` in `folder` with --port and --host added, wait until `ready` answers, and end it afterwards."""
-    port = free_port()
-    whole = [sys.executable, "-m", *line, "--host", "127.0.0.1", "--port", str(port)]
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            whole, cwd=folder, env={**os.environ, **environment}, stdout=output, stderr=output, start_new_session=True
-        )
-    url = f"http://127.0.0.1:{port}"
-    try:
-        wait_until_ready(f"{url}{ready}", process, log)
-        yield Running(url, psutil.Process(process.pid))
-    finally:
-        stop(process)
+def fastapi_line() -> tuple[str, ...]:
+    """The FastAPI baseline."""
+    app = "loadtest.baselines.fastapi_app:app"
+    return (PYTHON, "-m", "uvicorn", app, "--no-access-log", "--host", "127.0.0.1", "--port", "{port}")
+
+
+def baseline_variables(baseline: Mapping[str, Any]) -> dict[str, str]:
+    """What the FastAPI baseline reads: the model, as `loadtest.baselines.model` has it."""
+    return {"BASELINE": json.dumps(baseline)}
 
 
 def sieve(home: Path, cascade: str, code: Path = ROOT) -> contextlib.AbstractContextManager[Running]:
     """`bentoml serve` with a text cascade of the store `home`; `code`: the folder of service.py."""
-    line = ["bentoml", "serve", "--arg", f"text={cascade}", "--arg", "image="]
-    environment = {"BENTOML_HOME": str(home), "BENTOML_DO_NOT_TRACK": "True"}
-    return running(line, environment, "/readyz", home / "log", code)
+    variables = {"BENTOML_HOME": str(home), "BENTOML_DO_NOT_TRACK": "True"}
+    line = serve_line(f"text={cascade}", "image=")
+    return running(line, variables=variables, ready="/readyz", log=home / "log", folder=code)
 
 
 def fastapi(
     folder: Path, model: Path, tokenizer: Path, labels: tuple[str, ...]
 ) -> contextlib.AbstractContextManager[Running]:
     """The FastAPI baseline around one graph."""
-    line = ["uvicorn", "loadtest.baselines.fastapi_app:app", "--no-access-log"]
     baseline = {"kind": "text", "runtime": "onnx", "model": str(model), "labels": labels}
-    environment = {"BASELINE": json.dumps({**baseline, "tokenizer": str(tokenizer), "max_tokens": 512})}
-    return running(line, environment, "/openapi.json", folder / "fastapi.log")
+    variables = baseline_variables({**baseline, "tokenizer": str(tokenizer), "max_tokens": 512})
+    log = folder / "fastapi.log"
+    return running(fastapi_line(), variables=variables, ready="/openapi.json", log=log, folder=ROOT)
+
+
+def rss_bytes(server: Running, named: str) -> int:
+    """Resident memory of the child whose command line holds `named`."""
+    children = psutil.Process(server.process.pid).children(recursive=True)
+    (child,) = [child for child in children if named in " ".join(child.cmdline())]
+    return int(child.memory_info().rss)

@@ -41,7 +41,7 @@ def main() -> int:
             for who in ("plain", "trial", "defaults", "tuned")
         }
         wanted = Tuning(
-            command=sieve_line(published, "--arg", "settings={settings}"),
+            command=sieve_line(published, "settings={settings}"),
             homes={who: str(home) for who, home in homes.items()},
             plan=plan,
             objective=objective,

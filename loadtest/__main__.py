@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import argparse
 import logging
-import math
 import os
 import shlex
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 from loadtest.arrivals import KINDS, ArrivalsError
 from loadtest.objective import ObjectiveError
-from loadtest.workload import ENCODINGS, WorkloadError
+from loadtest.options import add_workload, count, not_negative, plan_of, positive, share
+from loadtest.workload import WorkloadError
 
 EXIT_PASSED, EXIT_FAILED, EXIT_WRONG, EXIT_INVALID, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -47,63 +46,56 @@ def _parser() -> argparse.ArgumentParser:
     run = verbs.add_parser("run", help="drive a service and judge it: JSON, a page, an exit status")
     run.add_argument("url", help="where the service listens, like http://127.0.0.1:3000")
     run.add_argument("--arrivals", default="poisson:100", help=f"{KINDS} (default: poisson:100)")
-    run.add_argument("--seconds", type=_positive, default=60.0, help="how long is measured (default: 60)")
-    run.add_argument("--warm-up", type=_not_negative, default=5.0, metavar="SECONDS", help="before it is measured (5)")
-    _add_workload(run)
+    run.add_argument("--seconds", type=positive, default=60.0, help="how long is measured (default: 60)")
+    run.add_argument("--warm-up", type=not_negative, default=5.0, metavar="SECONDS", help="before it is measured (5)")
+    _add_plan(run)
     _add_objective(run)
-    run.add_argument("--timeout-s", type=_positive, default=2.0, help="when a client gives up (default: 2)")
-    run.add_argument("--max-lag-ms", type=_positive, default=5.0, help="p99 of the generator's own lateness (5)")
+    run.add_argument("--timeout-s", type=positive, default=2.0, help="when a client gives up (default: 2)")
+    run.add_argument("--max-lag-ms", type=positive, default=5.0, help="p99 of the generator's own lateness (5)")
     run.add_argument("--payloads", action="store_true", help="also send one image as JSON, form and raw body")
     run.set_defaults(call=_run)
     tune = verbs.add_parser("tune", help="find the settings with the most goodput within the objective, by restarting")
     tune.add_argument("command", help="starts the service; {port} and {settings} (a TOML file) stand in it")
     tune.add_argument("--preset", choices=("bert", "cascade"), help="a classical objective instead of --slo")
-    tune.add_argument("--minutes", type=_positive, default=10.0, help="of search in this call; it can go on later (10)")
-    tune.add_argument("--rounds", type=int, default=5, help="in which the winner and the defaults take turns (5)")
-    _add_workload(tune)
+    tune.add_argument("--minutes", type=positive, default=10.0, help="of search in this call; it can go on later (10)")
+    tune.add_argument("--rounds", type=count, default=5, help="in which the winner and the defaults take turns (5)")
+    _add_plan(tune)
     _add_objective(tune)
     tune.set_defaults(call=_tune)
     compare = verbs.add_parser("compare", help="the highest goodput of several services, in turn")
     compare.add_argument("contenders", type=Path, help="TOML with [[contender]] tables: name, command with {port}, …")
-    compare.add_argument("--rounds", type=int, default=3)
-    _add_workload(compare)
+    compare.add_argument("--rounds", type=count, default=3)
+    _add_plan(compare)
     _add_objective(compare)
     compare.set_defaults(call=_compare)
     capacity = verbs.add_parser("capacity", help="how many replicas for so many requests a second")
     capacity.add_argument("url", help="a replica to measure, with nothing else to do")
-    capacity.add_argument("--rate", type=_positive, required=True, help="requests/s in all")
-    capacity.add_argument("--escalation-share", type=_share, help="(default: as measured)")
-    capacity.add_argument("--workers", type=int, default=1, help="API processes of a replica (1)")
-    capacity.add_argument("--check", type=_positive, metavar="SECONDS", help="hold it against the service at two loads")
-    _add_workload(capacity)
+    capacity.add_argument("--rate", type=positive, required=True, help="requests/s in all")
+    capacity.add_argument("--escalation-share", type=share, help="(default: as measured)")
+    capacity.add_argument("--workers", type=count, default=1, help="API processes of a replica (1)")
+    capacity.add_argument("--check", type=positive, metavar="SECONDS", help="hold it against the service at two loads")
+    _add_plan(capacity)
     _add_objective(capacity)
     capacity.set_defaults(call=_capacity)
     check = verbs.add_parser("check", help="what the generator itself can send, to a server that does nothing")
-    check.add_argument("--rate", type=_positive, default=3_000.0, help="requests/s (default: 3000)")
-    check.add_argument("--seconds", type=_positive, default=10.0)
+    check.add_argument("--rate", type=positive, default=3_000.0, help="requests/s (default: 3000)")
+    check.add_argument("--seconds", type=positive, default=10.0)
     check.add_argument("--out", type=Path, default=Path("build/loadtest"))
     check.set_defaults(call=_check)
     return parser
 
 
-def _add_workload(parser: argparse.ArgumentParser) -> None:
-    """What is asked."""
-    parser.add_argument("--texts", type=Path, help="CSV or TSV (also .gz) with columns text and, if known, label")
-    parser.add_argument("--images", type=Path, help="folder or tar of JPEG and PNG files (default: generated ones)")
-    parser.add_argument("--image-share", type=_share, default=0.0, help="share of the requests with an image (0)")
-    parser.add_argument("--image-as", choices=ENCODINGS, default="raw", help="how an image is sent (raw)")
-    parser.add_argument("--long-share", type=_share, help="share of long texts among texts (as the data has it)")
-    parser.add_argument("--hard-share", type=_share, help="share of what the screen escalates (as the data has it)")
-    parser.add_argument("--budget-ms", type=_positive, default=50.0, help="sent with each request (default: 50)")
-    parser.add_argument("--seed", type=int, default=1)
+def _add_plan(parser: argparse.ArgumentParser) -> None:
+    """What is asked, and where the results go."""
+    add_workload(parser)
     parser.add_argument("--out", type=Path, default=Path("build/loadtest"), help="folder of the results")
 
 
 def _add_objective(parser: argparse.ArgumentParser) -> None:
     """What is asked of the service."""
     parser.add_argument("--slo", action="append", help="like p99=50ms, of all that was asked; may come twice")
-    parser.add_argument("--goodput", type=_positive, help="answers in time a second, at least")
-    parser.add_argument("--max-degraded", type=_share, default=0.01, help="share of degraded answers, at most (0.01)")
+    parser.add_argument("--goodput", type=positive, help="answers in time a second, at least")
+    parser.add_argument("--max-degraded", type=share, default=0.01, help="share of degraded answers, at most (0.01)")
 
 
 def _objective(options: argparse.Namespace):  # type: ignore[no-untyped-def]
@@ -113,21 +105,6 @@ def _objective(options: argparse.Namespace):  # type: ignore[no-untyped-def]
     return Objective(limits_ms=limits, goodput_per_s=options.goodput, max_degraded_share=options.max_degraded)
 
 
-def _plan(options: argparse.Namespace):  # type: ignore[no-untyped-def]
-    from loadtest.run import Plan
-    from loadtest.workload import Mix
-
-    return Plan(
-        url="",
-        texts=options.texts,
-        images=options.images,
-        encoding=options.image_as,
-        mix=Mix(image_share=options.image_share, long_share=options.long_share, hard_share=options.hard_share),
-        budget_ms=options.budget_ms,
-        seed=options.seed,
-    )
-
-
 def _run(options: argparse.Namespace) -> int:
     from loadtest.report import machine, say_run, write_run
     from loadtest.run import run
@@ -135,8 +112,7 @@ def _run(options: argparse.Namespace) -> int:
     objective = _objective(options)
     _make_folder(options.out)
     plan = replace(
-        _plan(options),
-        url=options.url.rstrip("/"),
+        plan_of(options, options.url),
         arrivals=options.arrivals,
         seconds=options.seconds,
         warm_up_s=options.warm_up,
@@ -158,7 +134,8 @@ def _tune(options: argparse.Namespace) -> int:
     from loadtest.compare import table
     from loadtest.tune import Tuning, tune, with_preset
 
-    plan, objective = _plan(options), _objective(options)
+    plan, objective = plan_of(options), _objective(options)
+    _make_folder(options.out)
     if options.preset:
         plan, objective = with_preset(options.preset, plan)
     wanted = Tuning(
@@ -179,8 +156,9 @@ def _compare(options: argparse.Namespace) -> int:
     from loadtest.compare import compare, table
     from loadtest.contender import read_contenders
 
-    contenders = read_contenders(options.contenders)
-    result = compare(contenders, _plan(options), _objective(options), rounds=options.rounds, folder=options.out)
+    contenders, objective = read_contenders(options.contenders), _objective(options)
+    _make_folder(options.out)
+    result = compare(contenders, plan_of(options), objective, rounds=options.rounds, folder=options.out)
     print(table(result))
     return EXIT_PASSED
 
@@ -188,10 +166,14 @@ def _compare(options: argparse.Namespace) -> int:
 def _capacity(options: argparse.Namespace) -> int:
     from loadtest.capacity import answer, say
 
+    limits = _objective(options).limits_ms
+    if "p99" not in limits:
+        raise WrongError(f"--slo: must state a p99, since that is what is simulated, got {', '.join(limits)}; add one")
+    _make_folder(options.out)
     result = answer(
-        replace(_plan(options), url=options.url.rstrip("/")),
+        plan_of(options, options.url),
         rate_per_s=options.rate,
-        limit_ms=_objective(options).limits_ms["p99"],
+        limit_ms=limits["p99"],
         workers=options.workers,
         share=options.escalation_share,
         folder=options.out,
@@ -214,28 +196,6 @@ def _check(options: argparse.Namespace) -> int:
     from loadtest.check import check_generator
 
     return EXIT_PASSED if check_generator(options.rate, options.seconds, options.out) else EXIT_INVALID
-
-
-def _number(text: str, rule: str, fits: Callable[[float], bool]) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value) or not fits(value):
-        raise argparse.ArgumentTypeError(f"must be {rule}, got {text}")
-    return value
-
-
-def _positive(text: str) -> float:
-    return _number(text, "a number above 0", lambda value: value > 0)
-
-
-def _not_negative(text: str) -> float:
-    return _number(text, "a number of at least 0", lambda value: value >= 0)
-
-
-def _share(text: str) -> float:
-    return _number(text, "a share from 0 to 1", lambda value: 0 <= value <= 1)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-BUSY_PARTS = ("admission", "read", "tokenise", "decode", "screen", "encode")
+from loadtest.figures import API_PARTS
+
 SATURATED = 0.6
 """From this share on, queues of their own grow before a process."""
 ADVICE = {
@@ -73,5 +74,5 @@ def _busy(loaded: Mapping[str, float], idle: Mapping[str, float], figures: Mappi
     """
     parts = idle or loaded
     rate = sum(figures["outcomes"][kind] for kind in ("ok", "degraded")) / figures["seconds"]
-    busy = {"API process": rate * sum(parts.get(part, 0.0) for part in BUSY_PARTS) / 1e3}
+    busy = {"API process": rate * sum(parts.get(part, 0.0) for part in API_PARTS) / 1e3}
     return {name: round(share, 4) for name, share in busy.items() if share}

@@ -15,7 +15,7 @@ import orjson
 
 from loadtest.client import ask_one_by_one, closed_loop
 from loadtest.contender import Subject
-from loadtest.figures import percentile
+from loadtest.figures import API_PARTS, percentile
 from loadtest.live import console
 from loadtest.objective import Objective
 from loadtest.report import machine, write_json
@@ -23,7 +23,6 @@ from loadtest.run import Known, Plan, candidates, look
 from loadtest.simulation import Load, Tables, simulate
 from loadtest.workload import Sample, draw
 
-API_PARTS = ("admission", "read", "tokenise", "decode", "screen", "encode")
 BATCH_SIZES = (1, 2, 4, 8, 16, 32)
 BATCH_ROUNDS = 7
 TIMES_ASKED = 5
@@ -73,7 +72,7 @@ def escalation_share(known: Known, plan: Plan) -> float:
 
 def replicas(tables: Tables, load: Load, rate_per_s: float, limit_ms: float) -> dict[str, Any]:
     """How many replicas answer `rate_per_s` with a p99 within the limit: the highest rate of one, by bisection."""
-    ceiling = 1e3 * load.workers / float(np.mean(tables.api_ms))
+    ceiling = ceiling_per_s(tables, load)
     low, high = 0.0, ceiling
     best: dict[str, Any] = {}
     while high - low > 0.01 * ceiling:
@@ -86,6 +85,11 @@ def replicas(tables: Tables, load: Load, rate_per_s: float, limit_ms: float) -> 
     count = math.ceil(rate_per_s / low) if low else None
     each = predicted(tables, replace(load, rate_per_s=rate_per_s / count)) if count else best
     return {"replicas": count, "highest_rate_of_one_per_s": round(low, 1), "each": each}
+
+
+def ceiling_per_s(tables: Tables, load: Load) -> float:
+    """Requests a second at which the API processes have no moment left."""
+    return 1e3 * load.workers / float(np.mean(tables.api_ms))
 
 
 def predicted(tables: Tables, load: Load) -> dict[str, float]:
@@ -101,7 +105,7 @@ def predicted(tables: Tables, load: Load) -> dict[str, float]:
 
 def check(plan: Plan, known: Known, tables: Tables, load: Load, *, seconds: float, rounds: int) -> list[dict[str, Any]]:
     """Predicted against measured p99 at two loads, the median of rounds in turn."""
-    ceiling = 1e3 * load.workers / float(np.mean(tables.api_ms))
+    ceiling = ceiling_per_s(tables, load)
     subject = Subject(plan, Objective(), known, known.typical(plan.mix, plan.seed))
     measured: dict[float, list[float]] = {share: [] for share in CHECK_SHARES}
     for number in range(rounds):

@@ -25,11 +25,11 @@ def check_generator(rate: float, seconds: float, folder: Path) -> bool:
     root = Path(__file__).parent.parent
     with tempfile.TemporaryDirectory() as name:
         log = Path(name) / "log"
-        with running(line, variables={}, ready="/", log=log, folder=root) as url:
+        with running(line, ready="/", log=log, folder=root) as server:
             due_s = arrivals(f"poisson:{rate}", seconds, seed=1)
             samples = draw(text_samples(None, 50.0, 1), Mix(), len(due_s), seed=1)
             cpu_s, begin_s = time.process_time(), time.monotonic()
-            outcomes = send_all(url, samples, due_s)
+            outcomes = send_all(server.url, samples, due_s)
             took_s, used_s = time.monotonic() - begin_s, time.process_time() - cpu_s
     lag_ms = percentile([outcome.lag_ms for outcome in outcomes], 0.99)
     answered = sum(outcome.answered for outcome in outcomes)

@@ -44,8 +44,8 @@ class Contender:
     def served(self, plan: Plan, objective: Objective, log: Path) -> Iterator[Subject]:
         """Started, and looked at unhurried; ended afterwards."""
         folder = self.folder.resolve()
-        with running(self.line, variables=self.variables, ready=self.ready, log=log, folder=folder) as url:
-            own = replace(plan, url=url)
+        with running(self.line, variables=self.variables, ready=self.ready, log=log, folder=folder) as server:
+            own = replace(plan, url=server.url)
             known = look(own)
             yield Subject(own, objective, known, known.typical(own.mix, own.seed))
 
@@ -72,9 +72,10 @@ class Subject:
         outcomes, took = drive(plan, self.known, seconds, seed=seed, title=f"{rate:.0f} requests/s")
         return measured(outcomes, took, self.objective, self.known, self.idle)
 
-    def highest(self, start_per_s: float, *, seed: int, most: int | None = None) -> Found:
+    def highest(self, start_per_s: float, *, seed: int, most: int | None = None, or_give_up: bool = False) -> Found:
         """The highest goodput at which it keeps the objective, after `most` runs or `MAX_RUNS`."""
-        return highest_rate(lambda rate: self.attempt(rate, seed), start_per_s, most=most or MAX_RUNS)
+        runs = most or MAX_RUNS
+        return highest_rate(lambda rate: self.attempt(rate, seed), start_per_s, most=runs, or_give_up=or_give_up)
 
     def _drain(self) -> None:
         """Wait until a lone request is answered as one, or not much longer than anybody would."""

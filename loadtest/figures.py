@@ -33,6 +33,8 @@ GROUP_OF = {
     "expert": "inference",
     "model": "inference",
 }
+API_PARTS = ("admission", "read", "tokenise", "decode", "screen", "encode")
+"""Parts in which the API's own process works."""
 GROUPS = ("network", "serialization", "pre-processing", "queueing", "inference", "other", "generator")
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import random
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import gevent
@@ -20,9 +19,10 @@ from locust.argument_parser import LocustArgumentParser
 from locust.env import Environment
 from locust.runners import MasterRunner, WorkerRunner
 
+from loadtest.options import add_workload, plan_of
 from loadtest.outcome import ANSWERED, read_answer, triage
-from loadtest.run import Plan, UnreachableError, look
-from loadtest.workload import ENCODINGS, Mix, Sample, WorkloadError, draw
+from loadtest.run import UnreachableError, look
+from loadtest.workload import Sample, WorkloadError, draw
 
 DRAWN = 10_000
 LEVELS = 4
@@ -33,14 +33,7 @@ DEGRADED = ", degraded"
 def add_arguments(parser: LocustArgumentParser) -> None:
     """What is asked, and what is asked of the service."""
     asked = parser.add_argument_group("workload", "what is asked")
-    asked.add_argument("--texts", type=Path, help="CSV or TSV (also .gz) with a column text")
-    asked.add_argument("--images", type=Path, help="folder or tar of JPEG and PNG files (default: generated ones)")
-    asked.add_argument("--image-share", type=float, default=0.0, help="share of the requests with an image (0)")
-    asked.add_argument("--image-as", choices=ENCODINGS, default="raw", help="how an image is sent (raw)")
-    asked.add_argument("--long-share", type=float, help="share of long texts among texts (as the data has it)")
-    asked.add_argument("--hard-share", type=float, help="share of what the screen escalates (as the data has it)")
-    asked.add_argument("--budget-ms", type=float, default=50.0, help="sent with each request (50)")
-    asked.add_argument("--seed", type=int, default=1)
+    add_workload(asked)
     asked.add_argument("--user-rate", type=float, default=10.0, help="requests a second of each user, at most (10)")
     asked.add_argument("--climb", choices=("constant", "step", "ramp"), default="constant", help="users over time")
     limits = parser.add_argument_group("objective", "what decides the exit status")
@@ -55,18 +48,9 @@ def make_samples(environment: Environment, **_: Any) -> None:
     options = environment.parsed_options
     if options is None or isinstance(environment.runner, MasterRunner):
         return
-    mix = Mix(image_share=options.image_share, long_share=options.long_share, hard_share=options.hard_share)
-    plan = Plan(
-        url=(options.host or "http://127.0.0.1:3000").rstrip("/"),
-        texts=options.texts,
-        images=options.images,
-        encoding=options.image_as,
-        mix=mix,
-        budget_ms=options.budget_ms,
-        seed=options.seed,
-    )
+    plan = plan_of(options, options.host or "http://127.0.0.1:3000")
     try:
-        Client.samples = draw(look(plan).samples, mix, DRAWN, plan.seed)
+        Client.samples = draw(look(plan).samples, plan.mix, DRAWN, plan.seed)
     except (UnreachableError, WorkloadError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)  # what a listener raises otherwise, Locust logs and forgets

@@ -11,6 +11,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 START_LIMIT_S = 120.0
@@ -48,18 +49,35 @@ def stop(server: subprocess.Popen[bytes]) -> None:
             server.wait()
 
 
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A server that is ready."""
+
+    url: str
+    process: subprocess.Popen[bytes]
+
+
 @contextlib.contextmanager
-def running(line: Sequence[str], *, variables: Mapping[str, str], ready: str, log: Path, folder: Path) -> Iterator[str]:
-    """Start `line`, in which {port} stands for a free port, in `folder`; the URL once GET `ready` answers there."""
-    port = free_port()
+def running(
+    line: Sequence[str],
+    *,
+    ready: str,
+    log: Path,
+    folder: Path,
+    variables: Mapping[str, str] | None = None,
+    port: int | None = None,
+) -> Iterator[Running]:
+    """Start `line`, in which {port} stands for `port` or a free one, in `folder`; there once GET `ready` answers."""
+    port = port or free_port()
     # By env(1), so that the server has these beside what this process has.
-    settings = [f"{name}={value}" for name, value in variables.items()]
+    settings = [f"{name}={value}" for name, value in (variables or {}).items()]
     whole = ["env", *settings, *(part.replace("{port}", str(port)) for part in line)]
     with log.open("wb") as output:
         server = subprocess.Popen(whole, cwd=folder, stdout=output, stderr=output, start_new_session=True)
+    url = f"http://127.0.0.1:{port}"
     try:
-        wait_until_ready(f"http://127.0.0.1:{port}{ready}", server, log)
-        yield f"http://127.0.0.1:{port}"
+        wait_until_ready(f"{url}{ready}", server, log)
+        yield Running(url, server)
     finally:
         stop(server)
 

@@ -23,25 +23,31 @@ class Found:
     goodput_per_s: float
     result: dict[str, Any] | None
     runs: int
+    first: dict[str, Any]
 
 
-def highest_rate(attempt: Try, start_per_s: float, *, precision: float = 1.06, most: int = MAX_RUNS) -> Found:
+def highest_rate(
+    attempt: Try, start_per_s: float, *, precision: float = 1.06, most: int = MAX_RUNS, or_give_up: bool = False
+) -> Found:
     """Bisect, in ratios, until the rates that keep and that break the objective are within `precision`.
 
     Only what breaks it twice in a row breaks it: on a shared machine a moment of somebody else's work is no limit of
     the service. An invalid run, in which the generator fell behind, counts as one that breaks it: nothing is claimed
-    beyond what the generator can send.
+    beyond what the generator can send. `or_give_up`: look no further where the first rate is too much already.
     """
     kept, broken, rate = 0.0, math.inf, start_per_s
-    best = Found(0.0, 0.0, None, 0)
+    best, first = (0.0, 0.0, None), None
     for runs in range(1, most + 1):
         result = attempt(rate)
         result = result if result["passed"] else attempt(rate)
+        first = first or result
         goodput = result["figures"]["goodput_per_s"]
         if result["passed"]:
             kept = rate
-            if goodput > best.goodput_per_s:
-                best = Found(rate, goodput, result, runs)
+            if goodput > best[1]:
+                best = (rate, goodput, result)
+        elif or_give_up and runs == 1:
+            break
         else:
             broken = rate
         if kept and broken / kept < precision:
@@ -54,4 +60,5 @@ def highest_rate(attempt: Try, start_per_s: float, *, precision: float = 1.06, m
             rate = broken / FACTOR
         if rate < 0.5:
             break
-    return Found(best.rate_per_s, best.goodput_per_s, best.result, runs)
+    assert first is not None
+    return Found(*best, runs, first)

@@ -167,20 +167,14 @@ def _one_trial(study: optuna.Study, wanted: Tuning) -> None:
         contender = wanted.contender("trial", settings, Path(name))
         with contender.served(wanted.plan, wanted.objective, wanted.folder / "trial.log") as subject:
             start = RUNG_SHARE * best or subject.start_per_s
-            first = subject.attempt(start, seed=trial.number)
-            if best and not first["passed"]:  # a moment of somebody else's work is no fault of these settings
-                first = subject.attempt(start, seed=trial.number)
-            given_up = bool(best) and not first["passed"]
-            goodput, result = (first["figures"]["goodput_per_s"] if first["passed"] else 0.0), first
-            if not given_up:
-                found = subject.highest(start, seed=trial.number, most=RUNS_A_TRIAL)
-                if found.result is not None:
-                    goodput, result = found.goodput_per_s, found.result
+            found = subject.highest(start, seed=trial.number, most=RUNS_A_TRIAL, or_give_up=bool(best))
+    given_up = bool(best) and found.result is None
+    result = found.result or found.first
     trial.set_user_attr("p99_ms", result["figures"]["asked_ms"]["p99"]["ms"])
     trial.set_user_attr("reached_per_s", result["figures"]["goodput_per_s"])
     trial.set_user_attr("given_up", given_up)
-    study.tell(trial, goodput)
-    said = "given up" if given_up else f"{goodput:.0f}/s"
+    study.tell(trial, found.goodput_per_s)
+    said = "given up" if given_up else f"{found.goodput_per_s:.0f}/s"
     console.print(f"trial {trial.number}: {said}; {', '.join(f'{k} {v:g}' for k, v in settings.items())}")
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import psutil
 
-from loadtest.process import free_port, stop, wait_until_ready
+from loadtest.process import running
 
 
 class Server:
@@ -31,26 +31,21 @@ class Server:
         return pid
 
 
+def variables(home: Path) -> dict[str, str]:
+    """What a server of the tests has in its environment."""
+    return {"BENTOML_HOME": str(home), "BENTOML_DO_NOT_TRACK": "True"}
+
+
 def command(*arguments: str, home: Path) -> tuple[list[str], dict[str, str]]:
-    environment = {**os.environ, "BENTOML_HOME": str(home), "BENTOML_DO_NOT_TRACK": "True"}
-    return [sys.executable, "-m", "bentoml", *arguments], environment
+    return [sys.executable, "-m", "bentoml", *arguments], {**os.environ, **variables(home)}
 
 
 @contextmanager
 def serve(*arguments: str, home: Path, folder: Path, log: Path) -> Iterator[Server]:
     """`bentoml serve ARGUMENTS` in `folder`, ready; on 127.0.0.1 and a free port."""
-    port = free_port()
-    line, environment = command("serve", *arguments, "--host", "127.0.0.1", "--port", str(port), home=home)
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            line, cwd=folder, env=environment, stdout=output, stderr=output, start_new_session=True
-        )
-    server = Server(process, f"http://127.0.0.1:{port}", log)
-    try:
-        wait_until_ready(f"{server.url}/readyz", process, log)
-        yield server
-    finally:
-        stop(process)
+    line = [sys.executable, "-m", "bentoml", "serve", *arguments, "--host", "127.0.0.1", "--port", "{port}"]
+    with running(line, variables=variables(home), ready="/readyz", log=log, folder=folder) as server:
+        yield Server(server.process, server.url, log)
 
 
 TINY = ("--arg", "text=tiny-text", "--arg", "image=tiny-image")

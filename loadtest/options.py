@@ -1,0 +1,67 @@
+"""Options that say what is asked, the same for `python -m loadtest` and for Locust."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from loadtest.run import Plan
+from loadtest.workload import ENCODINGS, Mix
+
+Adds = Any
+"""A parser, or a group of one: argparse's or Locust's."""
+
+
+def add_workload(parser: Adds) -> None:
+    """What is asked."""
+    parser.add_argument("--texts", type=Path, help="CSV or TSV (also .gz) with columns text and, if known, label")
+    parser.add_argument("--images", type=Path, help="folder or tar of JPEG and PNG files (default: generated ones)")
+    parser.add_argument("--image-share", type=share, default=0.0, help="share of the requests with an image (0)")
+    parser.add_argument("--image-as", choices=ENCODINGS, default="raw", help="how an image is sent (raw)")
+    parser.add_argument("--long-share", type=share, help="share of long texts among texts (as the data has it)")
+    parser.add_argument("--hard-share", type=share, help="share of what the screen escalates (as the data has it)")
+    parser.add_argument("--budget-ms", type=positive, default=50.0, help="sent with each request (default: 50)")
+    parser.add_argument("--seed", type=int, default=1)
+
+
+def plan_of(options: argparse.Namespace, url: str = "") -> Plan:
+    """The plan that these options describe."""
+    return Plan(
+        url=url.rstrip("/"),
+        texts=options.texts,
+        images=options.images,
+        encoding=options.image_as,
+        mix=Mix(image_share=options.image_share, long_share=options.long_share, hard_share=options.hard_share),
+        budget_ms=options.budget_ms,
+        seed=options.seed,
+    )
+
+
+def number(text: str, rule: str, fits: Callable[[float], bool]) -> float:
+    """A finite number that `fits`; ArgumentTypeError with the `rule` where it does not."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value) or not fits(value):
+        raise argparse.ArgumentTypeError(f"must be {rule}, got {text}")
+    return value
+
+
+def positive(text: str) -> float:
+    return number(text, "a number above 0", lambda value: value > 0)
+
+
+def not_negative(text: str) -> float:
+    return number(text, "a number of at least 0", lambda value: value >= 0)
+
+
+def share(text: str) -> float:
+    return number(text, "a share from 0 to 1", lambda value: 0 <= value <= 1)
+
+
+def count(text: str) -> int:
+    return int(number(text, "a whole number of at least 1", lambda value: value >= 1 and value == int(value)))
