@@ -83,6 +83,7 @@ class Escalations:
         self.times = CallTimes()
         self._waiting: deque[_Waiting] = deque()
         self._ends_s: dict[asyncio.Task[None], float] = {}
+        self._timer: asyncio.TimerHandle | None = None
 
     @property
     def waiting(self) -> int:
@@ -107,11 +108,8 @@ class Escalations:
             raise StageLateError("the expert is expected to take longer than is left")
         waiting = _Waiting(items, length, deadline_s, now, asyncio.get_running_loop().create_future(), trace)
         self._waiting.append(waiting)
-        # Not at once: what arrives in the same turn of the event loop, or within the window, goes along.
-        if self._window_is_open():
-            asyncio.get_running_loop().call_later(self._window_s, self._send_waiting)
-        else:
-            asyncio.get_running_loop().call_soon(self._send_waiting)
+        # Not at once: what arrives in the same turn of the event loop goes along.
+        asyncio.get_running_loop().call_soon(self._send_waiting)
         return await waiting.answer
 
     def _expected_s(self, now: float, size: int, length: int) -> float:
@@ -124,7 +122,9 @@ class Escalations:
         return free_s + (ahead_ms + self.times.expected_ms(own, length)) / 1e3
 
     def _send_waiting(self) -> None:
-        while self._waiting and len(self._ends_s) < self._calls and not self._window_is_open():
+        while self._waiting and len(self._ends_s) < self._calls:
+            if (left_s := self._window_left_s()) > 0:
+                return self._send_later(left_s)
             batch, length = self._next_batch()
             if not batch:
                 continue
@@ -132,13 +132,22 @@ class Escalations:
             task = asyncio.get_running_loop().create_task(self._send(batch, size, length))
             self._ends_s[task] = self._clock() + self.times.expected_ms(size, length) / 1e3
             task.add_done_callback(self._ended)
+        return None
 
-    def _window_is_open(self) -> bool:
-        """Whether company may still come: the batch is not full, and the oldest has not waited its time."""
+    def _window_left_s(self) -> float:
+        """How long company may still come: until the batch is full, or the oldest has waited its time."""
         if not self._window_s or sum(len(w.items) for w in self._waiting) >= self._most:
-            return False
-        # Half a millisecond less: a timer may come that early.
-        return self._clock() - self._waiting[0].since_s < self._window_s - 5e-4
+            return 0.0
+        return self._waiting[0].since_s + self._window_s - self._clock()
+
+    def _send_later(self, left_s: float) -> None:
+        """Look again when the window closes; a timer may come early, and then it is set again."""
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(left_s, self._window_closes)
+
+    def _window_closes(self) -> None:
+        self._timer = None
+        self._send_waiting()
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         del self._ends_s[task]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -234,6 +235,20 @@ def test_a_lone_escalation_goes_when_its_window_is_over() -> None:
     batches, queue_ms = asyncio.run(scenario())
     assert batches == [[7]]
     assert queue_ms >= 29
+
+
+def test_a_timer_that_comes_early_is_set_again() -> None:
+    async def scenario() -> list[list[int]]:
+        expert = Expert()
+        # An event loop counts its timers in whole milliseconds, of a time that it read a while ago.
+        begin = time.monotonic()
+        escalations = Escalations(expert, batch_window_ms=30, clock=lambda: begin + 0.8 * (time.monotonic() - begin))
+        async with asyncio.timeout(30):
+            await escalations.ask([np.array([7])], begin + 60)
+            await escalations.ask([np.array([8])], begin + 60)
+        return expert.batches
+
+    assert asyncio.run(scenario()) == [[7], [8]]
 
 
 def test_a_window_counts_against_the_deadline() -> None:
