@@ -39,7 +39,7 @@ Gone = Callable[[], Awaitable[object]]
 class Expert(Protocol):
     """What answers for the expert, by a deadline. Raises a StageError when it cannot."""
 
-    async def __call__(self, items: Sequence[Array], deadline_s: float, trace: Trace | None) -> Escalated:
+    def __call__(self, items: Sequence[Array], deadline_s: float, trace: Trace | None) -> Awaitable[Escalated]:
         """Prepared items (token ids [tokens], or pixels [channels, height, width]) -> logits [items, labels].
 
         `trace`: where their request stands in a trace.
@@ -125,17 +125,36 @@ class Cascade:
 
 
 async def _in_time(answer: Awaitable[Escalated], left_s: float, gone: Gone | None) -> Escalated:
+    """The answer, or a StageError when time is up or the caller is `gone` before it; then it is cancelled.
+
+    By callbacks on the answer itself: asyncio.wait and asyncio.timeout would cost a turn of the event loop, or a task.
+    """
     asked = asyncio.ensure_future(answer)
+    given_up: list[StageError] = []
+
+    def give_up(error: StageError) -> None:
+        if not asked.done():
+            given_up.append(error)
+            asked.cancel()
+
+    late = StageLateError("the deadline came before the expert's answer")
+    timer = asyncio.get_running_loop().call_later(left_s, give_up, late)
     hung_up = asyncio.ensure_future(gone()) if gone else None
+    if hung_up is not None:
+        hung_up.add_done_callback(lambda _: give_up(CallerGoneError("the client closed its connection")))
     try:
-        both = {future for future in (asked, hung_up) if future is not None}
-        done, _ = await asyncio.wait(both, timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
-        if asked in done:
-            return asked.result()
-        if hung_up in done:
-            raise CallerGoneError("the client closed its connection")
-        raise StageLateError("the deadline came before the expert's answer")
+        return await asked
+    except asyncio.CancelledError:
+        if given_up and not _is_cancelled():
+            raise given_up[0] from None
+        raise
     finally:
         asked.cancel()
+        timer.cancel()
         if hung_up is not None:
             hung_up.cancel()
+
+
+def _is_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

@@ -96,9 +96,16 @@ class Escalations:
         Raises StageLateError when that cannot be kept, and what the call raises. Cancelling takes the items out of
         the queue.
         """
+        return await self.submit(items, deadline_s, trace)
+
+    def submit(
+        self, items: Sequence[Array], deadline_s: float, trace: Trace | None = None
+    ) -> asyncio.Future[Escalated]:
+        """The same as a future. A task of its own would cost two turns of the event loop more, each behind all that is
+        ready then. Raises at once when the expert is not asked at all.
+        """
         if len(items) > self._most:
-            chunks = [items[start : start + self._most] for start in range(0, len(items), self._most)]
-            return _together(await asyncio.gather(*(self.ask(chunk, deadline_s, trace) for chunk in chunks)))
+            return asyncio.ensure_future(self._in_chunks(items, deadline_s, trace))
         now = self._clock()
         if self.breaker.would_refuse(now):
             raise StageDownError("the expert failed several times in a row and is not asked for a while")
@@ -106,11 +113,16 @@ class Escalations:
         if now + self._window_s + self._expected_s(now, len(items), length) > deadline_s:
             self.times.not_asked(len(items), length)
             raise StageLateError("the expert is expected to take longer than is left")
-        waiting = _Waiting(items, length, deadline_s, now, asyncio.get_running_loop().create_future(), trace)
+        loop = asyncio.get_running_loop()
+        waiting = _Waiting(items, length, deadline_s, now, loop.create_future(), trace)
         self._waiting.append(waiting)
         # Not at once: what arrives in the same turn of the event loop goes along.
-        asyncio.get_running_loop().call_soon(self._send_waiting)
-        return await waiting.answer
+        loop.call_soon(self._send_waiting)
+        return waiting.answer
+
+    async def _in_chunks(self, items: Sequence[Array], deadline_s: float, trace: Trace | None) -> Escalated:
+        chunks = [items[start : start + self._most] for start in range(0, len(items), self._most)]
+        return _together(await asyncio.gather(*(self.ask(chunk, deadline_s, trace) for chunk in chunks)))
 
     def _expected_s(self, now: float, size: int, length: int) -> float:
         """Until an answer to a new escalation: a call must end, those ahead must go, and then its own call."""

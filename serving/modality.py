@@ -152,7 +152,7 @@ def open_modality(
     cascade = Cascade(
         labels=screen.manifest.labels,
         screen=_screen(session, ours),
-        expert=escalations.ask,
+        expert=escalations.submit,
         point=point,
         observe=monitor.observe,
     )
