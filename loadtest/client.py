@@ -15,9 +15,11 @@ import time
 from collections.abc import Callable, Sequence
 
 import aiohttp
+import numpy as np
 from numpy.typing import NDArray
 
 from loadtest.outcome import Outcome, read_answer, triage
+from loadtest.timer import Timer
 from loadtest.workload import Sample
 
 # Below the 5 seconds of uvicorn, so that the two do not meet when a connection is given up.
@@ -75,13 +77,12 @@ async def _send_all(
             outcomes.append(outcome)
             observe(outcome)
 
-        async with asyncio.TaskGroup() as group:
-            for sample, due in zip(samples, due_s.tolist(), strict=True):
-                # Timers count in whole milliseconds; nothing leaves before it is due.
-                while (wait := start + due - time.monotonic()) > 0:
-                    await asyncio.sleep(wait)
-                await room.acquire()
-                group.create_task(send(sample, due))
+        with Timer() as timer:
+            async with asyncio.TaskGroup() as group:
+                for sample, due in zip(samples, due_s.tolist(), strict=True):
+                    await timer.until(start + due)
+                    await room.acquire()
+                    group.create_task(send(sample, due))
     return outcomes
 
 
@@ -121,16 +122,25 @@ async def _outcome(
         return ended(0, "failed")
 
 
-def ask_one_by_one(url: str, samples: Sequence[Sample], *, timeout_s: float = 5.0) -> list[Outcome]:
-    """Each sample alone, one after the other over one connection: what the server takes where nothing queues."""
+def ask_one_by_one(
+    url: str, samples: Sequence[Sample], *, timeout_s: float = 5.0, mean_pause_s: float = 0.0
+) -> list[Outcome]:
+    """Each sample alone, one after the other over one connection: what the server takes where nothing queues.
+
+    `mean_pause_s`: of random pauses before each, after which the server has to wake up, and its caches are others'.
+    """
     import uvloop
+
+    pauses_s = np.random.default_rng(1).exponential(mean_pause_s, len(samples)) if mean_pause_s else None
 
     async def ask() -> list[Outcome]:
         timeout = aiohttp.ClientTimeout(total=timeout_s)
         async with aiohttp.ClientSession(timeout=timeout) as session:
             outcomes = []
             start = time.monotonic()
-            for sample in samples:
+            for place, sample in enumerate(samples):
+                if pauses_s is not None:
+                    await asyncio.sleep(pauses_s[place])
                 now = time.monotonic()
                 outcomes.append(await _outcome(session, url, sample, now - start, start, now))
             return outcomes
