@@ -1,9 +1,10 @@
 """make compare: what each step bought, from PyTorch behind FastAPI to the cascade, all served at once, in turn.
 
-    python -m benchmarks.compare CASCADE [--texts FILE | --images FILE] [--rounds 3]
+    python -m benchmarks.compare CASCADE [--texts FILE | --images FILE] [--rounds 3] [--litserve]
 
 Needs the cascade in the model store and its build folder, whose teacher is the first contender. Writes
-build/compare/CASCADE/compare.json and compare.html, and prints the table.
+build/compare/CASCADE/compare.json and compare.html, and prints the table. `--litserve` (texts, where it is installed)
+adds LitServe's batching; its worker looks for work a thousand times a second, which costs all others a little.
 """
 
 from __future__ import annotations
@@ -27,13 +28,17 @@ def main() -> int:
     parser.add_argument("--images", type=Path)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--limit-ms", type=float, default=50.0, help="p99 of all that was asked")
+    parser.add_argument("--litserve", action="store_true", help="LitServe too, where it is installed; texts only")
     options = parser.parse_args()
     published = Published(options.cascade)
+    if options.litserve and published.kind == "image":
+        parser.error("--litserve: its baseline takes texts only; leave it out for images")
     mix = Mix(image_share=1.0 if published.kind == "image" else 0.0)
     plan = Plan(url="", texts=options.texts, images=options.images, mix=mix, budget_ms=options.limit_ms)
     objective = Objective(limits_ms={"p99": options.limit_ms})
     with tempfile.TemporaryDirectory(prefix="sieve-compare-") as name:
-        contenders = ladder(published, Path("build") / options.cascade / "teacher", Path(name))
+        build = Path("build") / options.cascade
+        contenders = ladder(published, build, Path(name), with_litserve=options.litserve)
         folder = Path("build") / "compare" / options.cascade
         result = compare(contenders, plan, objective, rounds=options.rounds, folder=folder)
     print(table(result))

@@ -9,22 +9,22 @@ from typing import Any
 
 import bentoml
 
-from benchmarks.homes import ALWAYS, ROLES, make_home
-from benchmarks.servers import ROOT, baseline_variables, fastapi_line, serve_line
+from benchmarks.homes import ALWAYS, ROLES, latest, make_home
+from benchmarks.servers import ROOT, baseline_variables, fastapi_line, litserve_line, serve_line
 from loadtest.contender import Contender
 from serving.artifact import Artifact, ImageSettings
 from serving.deferral import OperatingPoint
 
 
 class Published:
-    """A cascade of the model store: its artifacts, its operating point and the store."""
+    """A cascade of a model store, BentoML's own where none is named: its artifacts and its operating point."""
 
-    def __init__(self, cascade: str) -> None:
-        folders = {role: Path(bentoml.models.get(f"{cascade}-{role}:latest").path) for role in ROLES}
+    def __init__(self, cascade: str, store: Path | None = None) -> None:
+        self.store = store or Path(bentoml.models.get(f"{cascade}-screen:latest").path).parent.parent
+        folders = {role: latest(self.store, f"{cascade}-{role}") for role in ROLES}
         self.name = cascade
         self.screen, self.expert = (Artifact.open(folders[role]) for role in ("screen", "expert"))
         self.point = OperatingPoint.read(folders["operating-point"])
-        self.store = folders["screen"].parent.parent
         self.kind = self.expert.manifest.settings.kind
 
     def baseline(self, artifact: Artifact, runtime: str, model: Path) -> dict[str, Any]:
@@ -32,15 +32,18 @@ class Published:
         settings = artifact.manifest.settings
         said = {"kind": settings.kind, "runtime": runtime, "model": str(model), "labels": artifact.manifest.labels}
         if isinstance(settings, ImageSettings):
-            size = {"width": settings.width, "height": settings.height}
-            return {**said, **size, "mean": settings.mean, "std": settings.std}
+            shape = {"mode": settings.mode, "width": settings.width, "height": settings.height}
+            return {**said, **shape, "mean": settings.mean, "std": settings.std}
         return {**said, "tokenizer": str(artifact.folder / settings.tokenizer), "max_tokens": settings.max_tokens}
 
 
-def ladder(published: Published, teacher: Path, folder: Path) -> list[Contender]:
-    """PyTorch -> ONNX -> INT8 -> batching -> screen -> cascade. `teacher`: the build's PyTorch model; `folder`: for
-    copies of the store.
+def ladder(published: Published, build: Path, folder: Path, *, with_litserve: bool = False) -> list[Contender]:
+    """PyTorch -> ONNX -> INT8 -> batching -> screen -> cascade. `build`: the folder that keeps the PyTorch teacher;
+    `folder`: for copies of the store. `with_litserve`: its batching, too, before Sieve's.
     """
+    from optimize.profiling.pytorch import checkpoints
+
+    teacher = next(iter(checkpoints(published.expert, build).values()))
     expert, screen = published.expert, published.screen
     fp32, int8 = (expert.variant_path(name) for name in ("cpu-fp32", expert.manifest.default_cpu))
     torch = teacher if published.kind == "text" else exported(teacher, folder / "teacher.pt2", expert)
@@ -51,6 +54,7 @@ def ladder(published: Published, teacher: Path, folder: Path) -> list[Contender]
         fastapi("FastAPI, PyTorch fp32", published.baseline(expert, "torch", torch)),
         fastapi("FastAPI, ONNX fp32", published.baseline(expert, "onnx", fp32)),
         fastapi("FastAPI, ONNX INT8", published.baseline(expert, "onnx", int8)),
+        *([litserve(published.baseline(expert, "onnx", int8))] if with_litserve else []),
         sieve("Sieve, expert alone, batching", everything, published),
         fastapi("FastAPI, the screen alone", published.baseline(screen, "onnx", screens)),
         sieve("Sieve, cascade", as_it_is, published),
@@ -61,6 +65,13 @@ def fastapi(name: str, baseline: Mapping[str, Any]) -> Contender:
     """The FastAPI baseline around one model."""
     variables = baseline_variables(baseline)
     return Contender(name=name, line=fastapi_line(), ready="/openapi.json", variables=variables, folder=ROOT)
+
+
+def litserve(baseline: Mapping[str, Any]) -> Contender:
+    """LitServe around one model, with its batching."""
+    variables = baseline_variables(baseline)
+    name = "LitServe, ONNX INT8, batching"
+    return Contender(name=name, line=litserve_line(), ready="/health", variables=variables, folder=ROOT)
 
 
 def plain_bentoml(published: Published, home: Path) -> Contender:

@@ -24,11 +24,10 @@ def make_home(home: Path, models: Path, cascade: str, *, threshold: float, empty
     """
     folders = {}
     for role in ROLES:
-        stored = models / f"{cascade}-{role}"
-        version = (stored / "latest").read_text().strip()
-        target = home / "models" / f"{cascade}-{role}" / version
-        shutil.copytree(stored / version, target)
-        (target.parent / "latest").write_text(version)
+        stored = latest(models, f"{cascade}-{role}")
+        target = home / "models" / f"{cascade}-{role}" / stored.name
+        shutil.copytree(stored, target)
+        (target.parent / "latest").write_text(stored.name)
         folders[role] = target
     for role in empty:
         _empty(folders[role])
@@ -36,6 +35,11 @@ def make_home(home: Path, models: Path, cascade: str, *, threshold: float, empty
     digests = {f"{role}_digest": Artifact.open(folders[role]).digest for role in ("screen", "expert")}
     write_json(folders["operating-point"] / OPERATING_POINT, {**point, **digests, "threshold": threshold})
     return home
+
+
+def latest(models: Path, name: str) -> Path:
+    """The folder of the latest version of a model in a store."""
+    return models / name / (models / name / "latest").read_text().strip()
 
 
 def _empty(folder: Path) -> None:

@@ -30,8 +30,13 @@ def fastapi_line() -> tuple[str, ...]:
     return (PYTHON, "-m", "uvicorn", app, "--no-access-log", "--host", "127.0.0.1", "--port", "{port}")
 
 
+def litserve_line() -> tuple[str, ...]:
+    """The LitServe baseline."""
+    return (PYTHON, "-m", "loadtest.baselines.litserve_app", "{port}")
+
+
 def baseline_variables(baseline: Mapping[str, Any]) -> dict[str, str]:
-    """What the FastAPI baseline reads: the model, as `loadtest.baselines.model` has it."""
+    """What the baselines read: the model, as `loadtest.baselines.model` has it."""
     return {"BASELINE": json.dumps(baseline)}
 
 

@@ -123,15 +123,16 @@ async def _outcome(
 
 
 def ask_one_by_one(
-    url: str, samples: Sequence[Sample], *, timeout_s: float = 5.0, mean_pause_s: float = 0.0
+    url: str, samples: Sequence[Sample], *, timeout_s: float = 5.0, mean_pause_s: float = 0.0, seed: int = 1
 ) -> list[Outcome]:
     """Each sample alone, one after the other over one connection: what the server takes where nothing queues.
 
-    `mean_pause_s`: of random pauses before each, after which the server has to wake up, and its caches are others'.
+    `mean_pause_s`: of random pauses before each (by `seed`), after which the server has to wake up, and its caches are
+    others'.
     """
     import uvloop
 
-    pauses_s = np.random.default_rng(1).exponential(mean_pause_s, len(samples)) if mean_pause_s else None
+    pauses_s = np.random.default_rng(seed).exponential(mean_pause_s, len(samples)) if mean_pause_s else None
 
     async def ask() -> list[Outcome]:
         timeout = aiohttp.ClientTimeout(total=timeout_s)

@@ -2,7 +2,7 @@
 
 What it is made of comes as one JSON object (the variable BASELINE): `kind` (text or image), `runtime` (torch or onnx),
 `model` (ONNX file, Hugging Face folder, or exported program of PyTorch), `labels`; for a text `tokenizer` and
-`max_tokens`, for an image `width`, `height`, `mean`, `std`. One thread.
+`max_tokens`, for an image `mode` (Pillow's, RGB or L), `width`, `height`, `mean`, `std`. One thread.
 """
 
 from __future__ import annotations
@@ -39,8 +39,9 @@ class Model:
         from PIL import Image, ImageOps
 
         size = (self.settings["width"], self.settings["height"])
-        image = ImageOps.exif_transpose(Image.open(io.BytesIO(content))).convert("RGB")
+        image = ImageOps.exif_transpose(Image.open(io.BytesIO(content))).convert(self.settings["mode"])
         pixels = np.asarray(image.resize(size, Image.Resampling.BILINEAR), dtype=np.float32) / 255
+        pixels = pixels if pixels.ndim == 3 else pixels[..., None]
         mean, std = (np.array(self.settings[name], dtype=np.float32) for name in ("mean", "std"))
         return np.ascontiguousarray(((pixels - mean) / std).transpose(2, 0, 1))
 
