@@ -7,7 +7,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export BENTOML_DO_NOT_TRACK ?= True
 export ORT_DISABLE_TELEMETRY ?= 1
 
-.PHONY: help ablation bench capacity compare demo kubectl loadtest serve test test-slow test-machines test-gpu lint tune
+.PHONY: help ablation bench capacity compare demo figures kubectl loadtest serve test test-slow test-machines test-gpu lint tune
 .PHONY: tune-bert types check clean sms-risk cifar10 tables profile examples
 .PHONY: image image-gpu image-sizes test-container
 .DEFAULT_GOAL := help
@@ -78,6 +78,10 @@ tables: .venv/.installed ## README's tables from the measured recipes' reports
 profile: .venv/.installed ## where the time of the sms-risk models goes, and docs/profiling.md's tables
 	$(BIN)/python -m optimize profile sms-risk-expert sms-risk-screen --variant all --lengths 16,32,64
 	$(BIN)/python docs/readme.py profile sms-risk-expert sms-risk-screen
+
+# What make compare, tune, tune-bert, capacity and loadtest left in build.
+figures: .venv/.installed ## the tables of docs/tuning.md and docs/loadtest.md from the last measurements
+	$(BIN)/python docs/readme.py figures
 
 # Serve the demo, send README's curl lines, and write the answers below them.
 examples: .venv/.installed ## README's answers from a served demo

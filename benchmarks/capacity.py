@@ -41,7 +41,7 @@ def main() -> int:
                 check_s=options.check_s,
             )
     say(result)
-    return 0
+    return 0 if all(row["holds"] for row in result["check"]) else 1
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 make tables      build/RECIPE/summary.json -> docs/measured/RECIPE.json -> the tables between README's two markers
 make profile     build/profile/MODEL -> docs/measured/profile -> the tables between the markers of docs/profiling.md
+make figures     what compare, tune, capacity and loadtest left in build -> docs/measured/loadtest -> docs/tuning.md and
+                 docs/loadtest.md, between the markers that have the files' names
 make examples    every curl line of README.md, sent to a served demo -> the JSON that follows it
 """
 
@@ -20,7 +22,17 @@ ROOT = Path(__file__).parent.parent
 MEASURED = ROOT / "docs" / "measured"
 README = ROOT / "README.md"
 PROFILING = ROOT / "docs" / "profiling.md"
-BEGIN, END = "<!-- measured: begin -->\n", "<!-- measured: end -->\n"
+LOADTESTS = {
+    "run": "loadtest/run.json",
+    "compare-sms-risk": "compare/sms-risk/compare.json",
+    "compare-cifar10": "compare/cifar10/compare.json",
+    "tune-cascade": "tune/sms-risk-cascade/tune.json",
+    "tune-bert": "tune/sms-risk-bert/tune.json",
+    "capacity": "capacity/sms-risk/capacity.json",
+}
+"""Files of docs/measured/loadtest, and where the make targets leave them below build."""
+LOADTEST_PAGES = [ROOT / "docs" / "loadtest.md", ROOT / "docs" / "tuning.md"]
+CONSOLE_WIDTH = 80
 EXAMPLE = re.compile(r"```sh\n(curl [^`]*)```\n```json\n([^`]*)```")
 
 
@@ -37,6 +49,9 @@ def main(verb: str, *recipes: str) -> int:
     elif verb == "profile":
         sys.path.insert(0, str(ROOT))
         return write_profiles(recipes)
+    elif verb == "figures":
+        sys.path.insert(0, str(ROOT))
+        return write_loadtests()
     else:
         sys.path.insert(0, str(ROOT))
         from demo import served
@@ -65,8 +80,6 @@ def with_profiles(text: str) -> str:
     """docs/profiling.md with the part between the markers made anew from docs/measured/profile."""
     from optimize.profiling.report import markdown
 
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
     parts = []
     for path in sorted((MEASURED / "profile").glob("*.json")):
         facts = json.loads(path.read_text(encoding="utf-8"))
@@ -74,7 +87,53 @@ def with_profiles(text: str) -> str:
         machine = f"{facts['machine']['cpu']}, {facts['machine']['cores']} cores"
         load = f"load average before it {facts['load_average_before']:g}"
         parts.append(f"### {path.stem}\n\n{machine}, {load}. `{facts['command']}`\n\n{markdown(facts)}\n{picture}\n")
-    return before + BEGIN + "\n".join(parts) + END + after
+    return with_block(text, "measured", "\n".join(parts))
+
+
+def write_loadtests() -> int:
+    """Copy what the load tests left in build, as far as it is there, and write the pages that show it."""
+    for name, made in LOADTESTS.items():
+        if (ROOT / "build" / made).is_file():
+            shutil.copy(ROOT / "build" / made, MEASURED / "loadtest" / f"{name}.json")
+    for page in LOADTEST_PAGES:
+        page.write_text(with_loadtests(page.read_text(encoding="utf-8")), encoding="utf-8")
+    return 0
+
+
+def with_loadtests(text: str) -> str:
+    """docs/loadtest.md or docs/tuning.md with what is between the markers made anew from docs/measured/loadtest."""
+    for name in LOADTESTS:
+        path = MEASURED / "loadtest" / f"{name}.json"
+        if f"<!-- {name}: begin -->" in text:
+            text = with_block(text, name, loadtest_block(name, json.loads(path.read_text(encoding="utf-8"))))
+    return text
+
+
+def loadtest_block(name: str, result: Mapping[str, Any]) -> str:
+    """Markdown of one file, as the commands themselves print it."""
+    from loadtest import capacity, compare, report
+
+    on = f"{result['machine']['processor']}, {result['machine']['cores']} cores that the generator shared"
+    if name == "run":
+        return f"{on}:\n\n```\n{_printed(report.say_run, result)}```\n"
+    if name == "capacity":
+        return f"{on}:\n\n{capacity.table(result)}\n"
+    found = result.get("comparison", result)
+    rounds = f"{len(found['rows'][0]['rounds'])} rounds: medians, lowest to highest; ratios with intervals of 95 %"
+    lines = [f"{on}; {rounds}.", "", compare.table(found), ""]
+    if "settings" in result:
+        settings = ", ".join(f"`{key}` {value:g}" for key, value in result["settings"].items())
+        lines += [f"Found in {len(result['trials'])} trials: {settings}.", ""]
+    return "\n".join(lines)
+
+
+def _printed(say: Callable[[Mapping[str, Any]], None], result: Mapping[str, Any]) -> str:
+    from loadtest.live import console
+
+    console.width = CONSOLE_WIDTH
+    with console.capture() as printed:
+        say(result)
+    return printed.get()
 
 
 def with_answers(readme: str, ask: Callable[[str], str]) -> str:
@@ -94,10 +153,16 @@ def run(command: str, folder: Path = ROOT) -> str:
 
 def with_tables(readme: str) -> str:
     """README's text with the part between the markers made anew from docs/measured."""
-    before, _, rest = readme.partition(BEGIN)
-    _, _, after = rest.partition(END)
     summaries = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(MEASURED.glob("*.json"))]
-    return before + BEGIN + "\n".join(map(tables, summaries)) + END + after
+    return with_block(readme, "measured", "\n".join(map(tables, summaries)))
+
+
+def with_block(text: str, name: str, content: str) -> str:
+    """The text with what lies between the two markers of that name replaced."""
+    begin, end = f"<!-- {name}: begin -->\n", f"<!-- {name}: end -->\n"
+    before, _, rest = text.partition(begin)
+    _, _, after = rest.partition(end)
+    return before + begin + content + end + after
 
 
 def tables(summary: Mapping[str, Any]) -> str:

@@ -167,8 +167,12 @@ def _capacity(options: argparse.Namespace) -> int:
     from loadtest.capacity import answer, say
 
     limits = _objective(options).limits_ms
-    if "p99" not in limits:
-        raise WrongError(f"--slo: must state a p99, since that is what is simulated, got {', '.join(limits)}; add one")
+    if [*limits] != ["p99"]:
+        raise WrongError(f"--slo: must state a p99 alone, since that is what is simulated, got {', '.join(limits)}")
+    if options.goodput is not None:
+        raise WrongError("--goodput: must be left out, since --rate says how many are to be answered, got a number")
+    if 0 < options.image_share < 1:
+        raise WrongError("--image-share: must be 0 or 1, since one expert is simulated, got a mix; ask for one by one")
     _make_folder(options.out)
     result = answer(
         plan_of(options, options.url),
@@ -178,6 +182,7 @@ def _capacity(options: argparse.Namespace) -> int:
         share=options.escalation_share,
         folder=options.out,
         check_s=options.check,
+        max_degraded_share=options.max_degraded,
     )
     say(result)
     return EXIT_PASSED if all(row["holds"] for row in result["check"]) and result["replicas"] else EXIT_FAILED
