@@ -94,9 +94,10 @@ bench: .venv/.installed ## the hot path against the model alone and FastAPI (nee
 ablation: .venv/.installed ## what each part of the hot path gives (needs wrk): build/ablation.json
 	$(BIN)/python -m benchmarks.ablation
 
-# Five minutes of the demo cascades, a twentieth of it images; TEXTS and IMAGES name real data.
+# Five minutes of the demo cascades, a twentieth of it images: photographs where they lie; TEXTS names labelled texts.
 SECONDS ?= 280
 RATE ?= 250
+IMAGES ?= $(wildcard $(DATA)/image/photos_100_s256.tar)
 loadtest: .venv/.installed ## serve, drive, judge: build/loadtest/run.json, run.html and an exit status
 	$(BIN)/python -m benchmarks.served $(if $(CASCADE),--text $(CASCADE)) $(if $(IMAGE),--image $(IMAGE)) \
 	  $(if $(TEXTS),--texts $(TEXTS)) $(if $(IMAGES),--images $(IMAGES)) --arrivals poisson:$(RATE) --seconds $(SECONDS) \

@@ -2,12 +2,14 @@
 
     python -m benchmarks.served [--text demo-text] [--image demo-image] [ARGUMENTS OF `python -m loadtest run`]
 
-Ends with the exit status of `python -m loadtest run`, whose results lie in build/loadtest.
+Ends with the exit status of `python -m loadtest run`, whose results lie in build/loadtest. Without --texts the demo's
+cascade is asked about messages of the kind that it was made for, whose labels are known.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import subprocess
 import sys
 import tempfile
@@ -15,6 +17,8 @@ from pathlib import Path
 
 from benchmarks.servers import PYTHON, ROOT, serve_line
 from loadtest.process import running
+
+MESSAGES, UNSEEN = 500, 777
 
 
 def main() -> int:
@@ -27,10 +31,21 @@ def main() -> int:
     named += [f"settings={options.settings.resolve()}"] if options.settings else []
     with tempfile.TemporaryDirectory(prefix="sieve-loadtest-") as name:
         log = Path(name) / "serve.log"
+        if options.text == "demo-text" and "--texts" not in more:
+            more += ["--texts", str(payment_messages(Path(name) / "messages.csv"))]
         quiet = {"BENTOML_DO_NOT_TRACK": "True"}
         with running(serve_line(*named), variables=quiet, ready="/readyz", log=log, folder=ROOT) as server:
             line = [PYTHON, "-m", "loadtest", "run", server.url, *more]
             return subprocess.run(line, cwd=ROOT, check=False).returncode
+
+
+def payment_messages(path: Path) -> Path:
+    """A CSV of messages and their labels that the demo's models were not trained on."""
+    from optimize.payments import generate
+
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([("text", "label"), *generate(MESSAGES, seed=UNSEEN)])
+    return path
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ make examples    every curl line of README.md, sent to a served demo -> the JSON
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import shutil
@@ -104,7 +105,7 @@ def with_loadtests(text: str) -> str:
     """docs/loadtest.md or docs/tuning.md with what is between the markers made anew from docs/measured/loadtest."""
     for name in LOADTESTS:
         path = MEASURED / "loadtest" / f"{name}.json"
-        if f"<!-- {name}: begin -->" in text:
+        if f"<!-- {name}: begin -->" in text and path.is_file():
             text = with_block(text, name, loadtest_block(name, json.loads(path.read_text(encoding="utf-8"))))
     return text
 
@@ -115,7 +116,11 @@ def loadtest_block(name: str, result: Mapping[str, Any]) -> str:
 
     on = f"{result['machine']['processor']}, {result['machine']['cores']} cores that the generator shared"
     if name == "run":
-        return f"{on}:\n\n```\n{_printed(report.say_run, result)}```\n"
+        plan = result["plan"]
+        asked = f"{plan['arrivals']}, {plan['seconds']:g} s after {plan['warm_up_s']:g} s of warm-up"
+        files = f"{plan['texts'] or 'a few texts'}, {plan['images'] or 'generated images'}"
+        asked += f", {plan['mix']['image_share']:.0%} images; {files}"
+        return f"{on}; {asked}:\n\n```\n{_printed(report.say_run, result)}```\n"
     if name == "capacity":
         return f"{on}:\n\n{capacity.table(result)}\n"
     found = result.get("comparison", result)
@@ -127,13 +132,13 @@ def loadtest_block(name: str, result: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _printed(say: Callable[[Mapping[str, Any]], None], result: Mapping[str, Any]) -> str:
-    from loadtest.live import console
+def _printed(say: Callable[..., None], result: Mapping[str, Any]) -> str:
+    from rich.console import Console
 
-    console.width = CONSOLE_WIDTH
-    with console.capture() as printed:
-        say(result)
-    return printed.get()
+    # Into a file: a terminal would have colours.
+    console = Console(file=io.StringIO(), width=CONSOLE_WIDTH, color_system=None, legacy_windows=False)
+    say(result, console)
+    return "".join(f"{line.rstrip()}\n" for line in console.file.getvalue().splitlines())
 
 
 def with_answers(readme: str, ask: Callable[[str], str]) -> str:

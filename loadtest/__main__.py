@@ -28,11 +28,21 @@ def main(arguments: list[str] | None = None) -> int:
     os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
     logging.getLogger("asyncio").setLevel(logging.ERROR)
     from loadtest.contender import ContenderError
+    from loadtest.process import NotStartedError
     from loadtest.run import UnreachableError
 
+    wrong = (
+        ArrivalsError,
+        ObjectiveError,
+        WorkloadError,
+        UnreachableError,
+        ContenderError,
+        NotStartedError,
+        WrongError,
+    )
     try:
         return int(options.call(options))
-    except (ArrivalsError, ObjectiveError, WorkloadError, UnreachableError, ContenderError, WrongError) as error:
+    except wrong as error:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_WRONG
     except KeyboardInterrupt:
@@ -137,6 +147,10 @@ def _tune(options: argparse.Namespace) -> int:
     plan, objective = plan_of(options), _objective(options)
     _make_folder(options.out)
     if options.preset:
+        if options.slo or options.goodput is not None:
+            raise WrongError(
+                "--preset: must stand without --slo and --goodput, since it states them, got one of them; leave it out"
+            )
         plan, objective = with_preset(options.preset, plan)
     wanted = Tuning(
         command=tuple(shlex.split(options.command)),

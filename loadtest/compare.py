@@ -28,6 +28,7 @@ def compare(
     folder.mkdir(parents=True, exist_ok=True)
     goodput: dict[str, list[float]] = {c.name: [] for c in contenders}
     p99: dict[str, list[float | None]] = {c.name: [] for c in contenders}
+    broken_by: dict[str, list[list[str]]] = {c.name: [] for c in contenders}
     result: dict[str, Any] = {}
     with contextlib.ExitStack() as stack:
         subjects: dict[str, Subject] = {}
@@ -42,20 +43,35 @@ def compare(
                 found = subject.highest(start, seed=number)
                 goodput[name].append(found.goodput_per_s)
                 p99[name].append(found.result and found.result["figures"]["asked_ms"]["p99"]["ms"])
+                broken_by[name].append(reasons(found.broken))
                 console.print(f"round {number} of {rounds}: {name}: {found.goodput_per_s:.0f}/s ({found.runs} runs)")
-            result = summary(goodput, p99, plan, objective)
+            result = summary(goodput, p99, broken_by, plan, objective)
             write(folder, result)
     return result
 
 
+def reasons(broken: dict[str, Any] | None) -> list[str]:
+    """Why the lowest rate that was too much was too much: what of the objective it broke, and by how much."""
+    if broken is None:
+        return []
+    late = [] if broken["valid"] else [f"the generator was {broken['generator_lag_p99_ms']:g} ms late"]
+    failed = (row for row in broken["objective"] if not row["holds"])
+    return late + [f"{row['what']}: {row['measured']}, {row['asked']} asked" for row in failed]
+
+
 def summary(
-    goodput: dict[str, list[float]], p99: dict[str, list[float | None]], plan: Plan, objective: Objective
+    goodput: dict[str, list[float]],
+    p99: dict[str, list[float | None]],
+    broken_by: dict[str, list[list[str]]],
+    plan: Plan,
+    objective: Objective,
 ) -> dict[str, Any]:
     """Medians with the spread, and the ratios of each to the one before and to the first, round by round."""
     names = list(goodput)
     rows = []
     for place, name in enumerate(names):
         row = {"name": name, "goodput_per_s": spread(goodput[name]), "rounds": goodput[name], "p99_ms": p99[name]}
+        row["broken_by"] = broken_by[name]
         if place:
             row["times_the_one_before"] = ratio(goodput[name], goodput[names[place - 1]])
             row["times_the_first"] = ratio(goodput[name], goodput[names[0]])

@@ -14,6 +14,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+
+class NotStartedError(SystemExit):
+    """A server that ended, or was not ready in time; the text has the end of its log. Where nobody catches it, a
+    command ends with that text.
+    """
+
+
 START_LIMIT_S = 120.0
 END_LIMIT_S = 30.0
 
@@ -26,16 +33,16 @@ def free_port() -> int:
 
 
 def wait_until_ready(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
-    """Until `url` answers with 200; SystemExit with the end of the log when the server ends, or takes too long."""
+    """Until `url` answers with 200; NotStartedError when the server ends, or takes too long."""
     limit = time.monotonic() + START_LIMIT_S
     while time.monotonic() < limit:
         if server.poll() is not None:
-            raise SystemExit(f"the server ended with status {server.returncode}: {_end_of(log)}")
+            raise NotStartedError(f"the server ended with status {server.returncode}: {_end_of(log)}")
         with contextlib.suppress(OSError, urllib.error.HTTPError), urllib.request.urlopen(url, timeout=5) as reply:
             if reply.status == 200:
                 return
         time.sleep(0.2)
-    raise SystemExit(f"the server was not ready after {START_LIMIT_S:.0f} s: {_end_of(log)}")
+    raise NotStartedError(f"the server was not ready after {START_LIMIT_S:.0f} s: {_end_of(log)}")
 
 
 def stop(server: subprocess.Popen[bytes]) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from rich.console import Console
 from rich.table import Table
 
 from loadtest.figures import GROUPS, PERCENTILES
@@ -62,7 +63,7 @@ def write_run(folder: Path, result: Mapping[str, Any], outcomes: Sequence[Outcom
     write_text(folder / "run.html", html)
 
 
-def say_run(result: Mapping[str, Any]) -> None:
+def say_run(result: Mapping[str, Any], console: Console = console) -> None:
     """The verdict, for a terminal."""
     figures, lag = result["figures"], result["generator_lag_p99_ms"]
     if not result["valid"]:

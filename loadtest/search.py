@@ -17,13 +17,16 @@ Try = Callable[[float], dict[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The best run that kept the objective; `goodput_per_s` 0 and `result` None where none did."""
+    """The best run that kept the objective; `goodput_per_s` 0 and `result` None where none did. `broken`: the run at
+    the lowest rate that broke it.
+    """
 
     rate_per_s: float
     goodput_per_s: float
     result: dict[str, Any] | None
     runs: int
     first: dict[str, Any]
+    broken: dict[str, Any] | None
 
 
 def highest_rate(
@@ -36,7 +39,7 @@ def highest_rate(
     beyond what the generator can send. `or_give_up`: look no further where the first rate is too much already.
     """
     kept, broken, rate = 0.0, math.inf, start_per_s
-    best, first = (0.0, 0.0, None), None
+    best, first, last_broken = (0.0, 0.0, None), None, None
     for runs in range(1, most + 1):
         result = attempt(rate)
         result = result if result["passed"] else attempt(rate)
@@ -46,10 +49,10 @@ def highest_rate(
             kept = rate
             if goodput > best[1]:
                 best = (rate, goodput, result)
-        elif or_give_up and runs == 1:
-            break
         else:
-            broken = rate
+            broken, last_broken = rate, result
+            if or_give_up and runs == 1:
+                break
         if kept and broken / kept < precision:
             break
         if math.isinf(broken):
@@ -61,4 +64,4 @@ def highest_rate(
         if rate < 0.5:
             break
     assert first is not None
-    return Found(*best, runs, first)
+    return Found(*best, runs, first, last_broken)

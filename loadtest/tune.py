@@ -29,8 +29,9 @@ from loadtest.compare import compare
 from loadtest.contender import Contender
 from loadtest.live import console
 from loadtest.objective import Objective
+from loadtest.process import NotStartedError
 from loadtest.report import machine, page, write_json, write_text
-from loadtest.run import Plan
+from loadtest.run import Plan, UnreachableError
 
 RUNG_SHARE = 0.85
 MIN_TRIALS = 2
@@ -163,11 +164,18 @@ def _one_trial(study: optuna.Study, wanted: Tuning) -> None:
         trial.set_user_attr("repeated", True)
         study.tell(trial, known.value)  # what was measured is not measured again, and the sampler goes elsewhere
         return
-    with tempfile.TemporaryDirectory() as name:
-        contender = wanted.contender("trial", settings, Path(name))
-        with contender.served(wanted.plan, wanted.objective, wanted.folder / "trial.log") as subject:
-            start = RUNG_SHARE * best or subject.start_per_s
-            found = subject.highest(start, seed=trial.number, most=RUNS_A_TRIAL, or_give_up=bool(best))
+    try:
+        with tempfile.TemporaryDirectory() as name:
+            contender = wanted.contender("trial", settings, Path(name))
+            with contender.served(wanted.plan, wanted.objective, wanted.folder / "trial.log") as subject:
+                start = RUNG_SHARE * best or subject.start_per_s
+                found = subject.highest(start, seed=trial.number, most=RUNS_A_TRIAL, or_give_up=bool(best))
+    except (NotStartedError, UnreachableError) as error:
+        if not done:  # the defaults: then it is not the settings' fault
+            raise
+        study.tell(trial, 0.0)
+        console.print(f"trial {trial.number}: did not start ({str(error)[:200]}); {_listed(settings)}")
+        return
     given_up = bool(best) and found.result is None
     result = found.result or found.first
     trial.set_user_attr("p99_ms", result["figures"]["asked_ms"]["p99"]["ms"])
@@ -175,7 +183,11 @@ def _one_trial(study: optuna.Study, wanted: Tuning) -> None:
     trial.set_user_attr("given_up", given_up)
     study.tell(trial, found.goodput_per_s)
     said = "given up" if given_up else f"{found.goodput_per_s:.0f}/s"
-    console.print(f"trial {trial.number}: {said}; {', '.join(f'{k} {v:g}' for k, v in settings.items())}")
+    console.print(f"trial {trial.number}: {said}; {_listed(settings)}")
+
+
+def _listed(settings: Settings) -> str:
+    return ", ".join(f"{name} {value:g}" for name, value in settings.items())
 
 
 def _key(settings: Settings) -> tuple[float, ...]:
@@ -189,7 +201,12 @@ def _finished(study: optuna.Study) -> list[FrozenTrial]:
 
 
 def _row(trial: FrozenTrial, best: int) -> dict[str, Any]:
-    kind = "chosen" if trial.number == best else "default" if trial.params == dict(DEFAULTS) else "trial"
+    is_default = trial.params == dict(DEFAULTS)
+    kind = (
+        ("chosen: the default" if is_default else "chosen")
+        if trial.number == best
+        else ("default" if is_default else "trial")
+    )
     return {
         "number": trial.number,
         "kind": kind,

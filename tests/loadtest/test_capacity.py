@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from loadtest.__main__ import EXIT_PASSED, main
-from loadtest.capacity import replicas
+from loadtest.__main__ import EXIT_PASSED, EXIT_WRONG, main
+from loadtest.capacity import predicted, replicas
 from loadtest.simulation import Item, Load, Tables, simulate
 from tests.server import Server
 
@@ -90,3 +90,26 @@ def test_capacity_of_a_real_service(server: Server, tmp_path: Path, capsys: pyte
     assert result["asked"]["escalation_share"] == 0.02
     assert result["tables"]["api_ms"]["p50"] > 0
     assert f"{result['replicas']} replicas" in capsys.readouterr().out.replace("\n", " ")
+
+
+@pytest.mark.parametrize(
+    ("more", "option"),
+    [
+        (["--slo", "p99=50ms", "--slo", "p50=5ms"], "--slo"),
+        (["--goodput", "5"], "--goodput"),
+        (["--image-share", "0.5"], "--image-share"),
+    ],
+)
+def test_what_the_simulation_does_not_know_is_refused(
+    more: list[str], option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["capacity", "http://127.0.0.1:9", "--rate", "10", *more]) == EXIT_WRONG
+    assert f"error: {option}: must" in capsys.readouterr().err
+
+
+def test_answers_that_never_come_are_infinitely_late_and_a_small_rate_is_simulated_for_longer() -> None:
+    flooded = simulate(tables(api_ms=10.0), Load(rate_per_s=300, budget_ms=50, seconds=10))
+    assert np.isinf(flooded.latency_ms).mean() > 0.5
+    assert len(flooded.latency_ms) == pytest.approx(3_000, rel=0.1)
+    few = predicted(tables(), Load(rate_per_s=0.01, seconds=1))
+    assert few["p99_ms"] == pytest.approx(2.0)

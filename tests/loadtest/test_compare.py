@@ -67,6 +67,8 @@ def test_compare_tells_a_service_with_more_capacity_from_one_with_less(tmp_path:
     one, four = result["rows"]
     assert 0 < one["goodput_per_s"]["median"] < 54, "one at a time, 20 ms each"
     assert four["times_the_first"]["median"] > 1
+    assert all("asked" in reason or "late" in reason for reason in one["broken_by"][0])
+    assert one["broken_by"][0], "64 a second are too much for it"
     page = (tmp_path / "out" / "compare.html").read_text()
     assert "workers 4" in page
     assert "<svg" in page
@@ -89,6 +91,31 @@ def test_tune_finds_the_better_settings_writes_them_and_goes_on_where_it_stopped
     capsys.readouterr()
     assert main([*arguments, "--minutes", "0.001"]) == EXIT_PASSED
     assert "trial" not in capsys.readouterr().out, "all of its trials are in the journal"
+
+
+def test_settings_with_which_the_service_does_not_start_are_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(tuning, "SPACE", {"workers": [1, -1]})  # a semaphore of -1 cannot be made
+    monkeypatch.setattr(tuning, "DEFAULTS", {"workers": 1})
+    arguments = ["tune", f"{COMMAND} {{settings}}", "--rounds", "1", "--slo", "p99=100ms", "--out", str(tmp_path)]
+    assert main([*arguments, "--minutes", "0.5"]) == EXIT_PASSED
+    assert "did not start" in capsys.readouterr().out
+    result = json.loads((tmp_path / "tune.json").read_text())
+    assert result["settings"] == {"workers": 1}
+    assert {trial["kind"] for trial in result["trials"]} == {"chosen: the default", "trial"}
+
+
+def test_a_service_that_never_starts_is_the_askers_fault(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "contenders.toml"
+    path.write_text(f"[[contender]]\nname = 'none'\ncommand = '{sys.executable} -c pass'\n")
+    assert main(["compare", str(path), "--out", str(tmp_path / "out")]) == EXIT_WRONG
+    assert "the server ended with status 0" in capsys.readouterr().err
+    assert (
+        main(["tune", "x {port} {settings}", "--preset", "bert", "--goodput", "5", "--out", str(tmp_path)])
+        == EXIT_WRONG
+    )
+    assert "--preset" in capsys.readouterr().err
 
 
 def test_the_presets_are_the_two_classical_objectives() -> None:

@@ -43,14 +43,11 @@ def of_every_kind() -> list[Outcome]:
     [of_every_kind(), [outcome(9.0, kind="failed", status=0, due_s=i / 10) for i in range(30)], [outcome(5.0)]],
     ids=["every kind", "no answer at all", "one request"],
 )
-def test_a_run_of_any_sort_is_written_and_told(
-    tmp_path: Path, outcomes: list[Outcome], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_of_any_sort_is_written_and_told(tmp_path: Path, outcomes: list[Outcome]) -> None:
     said = io.StringIO()
-    monkeypatch.setattr(report, "console", Console(file=said, width=80))
     result = result_of(outcomes)
     report.write_run(tmp_path, result, outcomes, 50.0)
-    report.say_run(result)
+    report.say_run(result, Console(file=said, width=80))
     assert json.loads((tmp_path / "run.json").read_text()) == result
     page = (tmp_path / "run.html").read_text()
     assert "None" not in page
@@ -91,3 +88,13 @@ def test_progress_is_drawn_where_a_person_looks_on(monkeypatch: pytest.MonkeyPat
             bar.observe(outcome(7.0 if kind == "ok" else 900.0, kind=kind))
     assert ("2 ok, 1 shed  p99 of the latest answers 7.0 ms" in drawn.getvalue()) == terminal
     assert terminal or not drawn.getvalue().strip()
+
+
+def test_the_front_is_what_no_other_trial_beats_in_both() -> None:
+    pairs = [(20.0, 100.0), (30.0, 90.0), (40.0, 150.0), (40.0, 140.0), (None, 200.0), (10.0, 50.0), (50.0, 150.0)]
+    trials = [{"p99_ms": p99, "goodput_per_s": goodput} for p99, goodput in pairs]
+    assert [(t["p99_ms"], t["goodput_per_s"]) for t in pictures.front(trials)] == [
+        (10.0, 50.0),
+        (20.0, 100.0),
+        (40.0, 150.0),
+    ]
