@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from optimize.errors import DataError
-from optimize.readers import DataConfig, ImageFiles, Rows, read_rows
+from optimize.readers import DataConfig, ImageFile, Rows, read_rows
 
 SplitName = Literal["train", "calibration", "selection", "certification", "holdout"]
 MIN_PER_LABEL = 5
@@ -31,7 +31,9 @@ MIN_PER_LABEL = 5
 
 @dataclass(frozen=True)
 class Split:
-    """One named split: texts, or images uint8 [height, width, channels]; `targets` int64 [items] index the labels."""
+    """One named split: texts, image files, or pixels uint8 [height, width, channels]; `targets` int64 [items] index the
+    labels.
+    """
 
     name: SplitName
     inputs: Sequence[Any]
@@ -47,7 +49,7 @@ class Split:
     def digest(self) -> str:
         """sha256 over content, targets and ids, in order."""
         digest = hashlib.sha256(self.targets.tobytes() + "\n".join(self.ids).encode())
-        for content in self.inputs.paths if isinstance(self.inputs, ImageFiles) else self.inputs:
+        for content in self.inputs:
             digest.update(_content_digest(content))
         return digest.hexdigest()
 
@@ -181,15 +183,9 @@ class _Pool:
 
     def split(self, name: SplitName, rows: NDArray[np.int64]) -> Split:
         places = rows.tolist()
-        inputs = self.rows.inputs
-        chosen: Sequence[Any]
-        if isinstance(inputs, ImageFiles):
-            chosen = ImageFiles([inputs.paths[i] for i in places])
-        else:
-            chosen = [inputs[i] for i in places]
         return Split(
             name=name,
-            inputs=chosen,
+            inputs=[self.rows.inputs[i] for i in places],
             targets=self.targets[rows],
             ids=tuple(self.rows.ids[i] for i in places),
             keys=frozenset(self.keys[i] for i in places),
@@ -199,15 +195,15 @@ class _Pool:
 def _keys(rows: Rows) -> list[Hashable]:
     if rows.kind == "text":
         return [normalised(text) for text in rows.inputs]
-    return [_content_digest(x) for x in (rows.inputs.paths if isinstance(rows.inputs, ImageFiles) else rows.inputs)]
+    return [_content_digest(content) for content in rows.inputs]
 
 
-def _content_digest(content: str | Path | NDArray[np.uint8]) -> bytes:
+def _content_digest(content: str | ImageFile | NDArray[np.uint8]) -> bytes:
     """sha256 of a text, of an image file, or of pixels with their shape."""
     if isinstance(content, str):
         return hashlib.sha256(content.encode()).digest()
-    if isinstance(content, Path):
-        return hashlib.sha256(content.read_bytes()).digest()
+    if isinstance(content, ImageFile):
+        return hashlib.sha256(content.read()).digest()
     pixels = np.ascontiguousarray(content)
     return hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).digest()
 

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from optimize.data import Split
+from optimize.readers import ImageFile
 from serving.artifact import ImageSettings, TextSettings
 from serving.image import ImageDecoder
 from serving.text import TextEncoder
@@ -39,17 +40,24 @@ class Prepared:
         return [self.items[index] for index in indices]
 
 
+def decoded(image: ImageFile | NDArray[np.uint8], decoder: ImageDecoder) -> Array:
+    """An image file or pixels -> float32 [channels, height, width], as a request with it is decoded."""
+    if isinstance(image, ImageFile):
+        return decoder.decode(image.read(), image.name)
+    return decoder.from_pixels(image)
+
+
 class _LazyImages(Sequence[Array]):
     """Decodes on access, so that a large image folder never lies in memory whole."""
 
-    def __init__(self, images: Sequence[Array], decoder: ImageDecoder) -> None:
-        self._images, self._decoder = images, decoder
+    def __init__(self, files: Sequence[ImageFile], decoder: ImageDecoder) -> None:
+        self._files, self._decoder = files, decoder
 
     def __len__(self) -> int:
-        return len(self._images)
+        return len(self._files)
 
     def __getitem__(self, index: Any) -> Any:
-        return self._decoder.from_pixels(np.asarray(self._images[index]))
+        return decoded(self._files[index], self._decoder)
 
 
 class Preparer:
@@ -71,10 +79,10 @@ class Preparer:
         items: Sequence[Array]
         if self._text is not None:
             items = self._text.encode_batch(list(split.inputs))  # type: ignore[arg-type]
-        elif isinstance(split.inputs, np.ndarray | list | tuple):
-            items = [self._image.from_pixels(np.asarray(pixels)) for pixels in split.inputs]
+        elif isinstance(split.inputs[0], ImageFile):
+            items = _LazyImages(split.inputs, self._image)
         else:
-            items = _LazyImages(split.inputs, self._image)  # type: ignore[arg-type]
+            items = [decoded(pixels, self._image) for pixels in split.inputs]
         return Prepared(split.name, items, split.targets, split.ids)
 
     def collate(self, items: Sequence[Array]) -> dict[str, Array]:

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from optimize.errors import DataError
-from serving.image import open_image
 
 # TOML has no null.
 NONE_WHEN_EMPTY = BeforeValidator(lambda value: None if value in ("", [], ()) else value)
@@ -102,18 +101,16 @@ DataConfig = Annotated[
 ]
 
 
-class ImageFiles(Sequence[NDArray[np.uint8]]):
-    """Image files that are decoded on access, to uint8 [height, width, 3]."""
+@dataclass(frozen=True, slots=True)
+class ImageFile:
+    """A JPEG or PNG file, as a request brings it; decoded where it is used, by serving's own decoder."""
 
-    def __init__(self, paths: Sequence[Path]) -> None:
-        self.paths = list(paths)
+    name: str
+    """what an error calls it"""
+    content: Path | bytes
 
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def __getitem__(self, index: Any) -> Any:
-        path = self.paths[index]
-        return np.asarray(open_image(path.read_bytes(), str(path)).convert("RGB"))
+    def read(self) -> bytes:
+        return self.content.read_bytes() if isinstance(self.content, Path) else self.content
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +118,8 @@ class Rows:
     """What a reader gives: inputs, the name of each row's label, and an id a row that stays the same."""
 
     kind: Literal["text", "image"]
-    inputs: Sequence[Any]
+    inputs: Sequence[str] | Sequence[ImageFile] | Sequence[NDArray[np.uint8]]
+    """texts, image files, or pixels uint8 [height, width, channels]"""
     labels: list[str]
     ids: list[str]
     source: str
@@ -205,7 +203,8 @@ def _read_folder(path: Path | None, root: Path) -> Rows | None:
     if not files:
         raise DataError(f"data {full} has no images in sub-folders; lay it out as LABEL/NAME.jpg (or .jpeg, .png)")
     labels = [file.parent.name for file in files]
-    return Rows("image", ImageFiles(files), labels, [file.relative_to(full).as_posix() for file in files], full.name)
+    inputs = [ImageFile(str(file), file) for file in files]
+    return Rows("image", inputs, labels, [file.relative_to(full).as_posix() for file in files], full.name)
 
 
 def _read_npz(config: NpzData, root: Path) -> tuple[Rows, Rows | None]:
@@ -254,7 +253,7 @@ def _loaded(path: Path) -> Any:
 
 
 def _read_hub(config: HubData, root: Path) -> tuple[Rows, Rows | None]:
-    from datasets import load_dataset
+    from datasets import Image, load_dataset
     from datasets.exceptions import DatasetNotFoundError
 
     local = root / config.id
@@ -276,11 +275,12 @@ def _read_hub(config: HubData, root: Path) -> tuple[Rows, Rows | None]:
                 raise DataError(f"data set {config.id} has no column {column!r}; it has {', '.join(part.column_names)}")
         names = getattr(part.features[config.label_column], "names", None)
         labels = [names[v] if names else str(v) for v in part[config.label_column]]
-        inputs = list(part[config.input_column])
-        kind: Literal["text", "image"] = "text" if isinstance(inputs[0], str) else "image"
-        if kind == "image":
-            inputs = [np.asarray(image.convert("RGB")) for image in inputs]
-        ids = [f"{split}:{i}" for i in range(len(inputs))]
-        return Rows(kind, inputs, labels, ids, config.id, classes=tuple(names) if names else None)
+        ids = [f"{split}:{i}" for i in range(len(part))]
+        classes = tuple(names) if names else None
+        if not isinstance(part.features[config.input_column], Image):
+            return Rows("text", list(part[config.input_column]), labels, ids, config.id, classes=classes)
+        files = part.cast_column(config.input_column, Image(decode=False))[config.input_column]
+        images = [ImageFile(name, file["bytes"] or Path(file["path"])) for name, file in zip(ids, files, strict=True)]
+        return Rows("image", images, labels, ids, config.id, classes=classes)
 
     return rows(config.train), rows(config.holdout) if config.holdout else None

@@ -28,6 +28,7 @@ from optimize.gates import Verdict, accuracy
 from optimize.measure import Latency
 from optimize.operating_point import Stages, confidences, thresholds, upper_bound
 from optimize.quality import confusion
+from optimize.readers import ImageFile
 from optimize.results import ROLES, Result
 from optimize.search import Trial
 from optimize.summary import Measured, summarise
@@ -35,11 +36,13 @@ from optimize.temperature import reliability
 from optimize.verify import EVIDENCE
 from serving.artifact import Artifact, write_json
 from serving.deferral import OperatingPoint
+from serving.image import load, read_header, to_mode
 
 Logits = NDArray[np.float32]
 
 EXAMPLES = 12
 EXAMPLE_CHARACTERS = 240
+EXAMPLE_SIDE = 96
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -222,9 +225,11 @@ def _shown(content: Any) -> dict[str, str]:
     if isinstance(content, str):
         cut = content if len(content) <= EXAMPLE_CHARACTERS else content[: EXAMPLE_CHARACTERS - 1] + "…"
         return {"text": cut}
-    pixels = np.asarray(content)
-    image = Image.fromarray(pixels[..., 0] if pixels.ndim == 3 and pixels.shape[-1] == 1 else pixels)
-    image.thumbnail((96, 96))
+    if isinstance(content, ImageFile):
+        image = to_mode(load(read_header(content.read(), content.name), EXAMPLE_SIDE), "RGB")
+    else:
+        image = Image.fromarray(content[..., 0] if content.shape[-1] == 1 else content)
+    image.thumbnail((EXAMPLE_SIDE, EXAMPLE_SIDE))
     file = io.BytesIO()
     image.save(file, "PNG")
     return {"image": "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()}

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from optimize.data import Split
 from optimize.errors import GateError
+from optimize.inputs import decoded
 from optimize.progress import progress
 from optimize.quality import compare, quality
 from optimize.recipe import Gates, QualityGate
@@ -39,7 +40,7 @@ class References:
 
 
 def served_logits(artifact: Artifact, variant: VariantName, split: Split) -> Logits:
-    """Logits of a variant on the raw texts or pixels of `split`, one item a call, as a lone request is served."""
+    """Logits of a variant on the raw texts or images of `split`, one item a call, as a lone request is served."""
     session, preprocess = Session(artifact, variant), preprocessor(artifact)
     rows = []
     with progress(f"{artifact.manifest.name} {variant}", total=len(split)) as advance:
@@ -47,7 +48,7 @@ def served_logits(artifact: Artifact, variant: VariantName, split: Split) -> Log
             if isinstance(preprocess, TextEncoder):
                 inputs = preprocess.collate([preprocess.encode(content)])
             else:
-                inputs = preprocess.collate([preprocess.from_pixels(np.asarray(content))])
+                inputs = preprocess.collate([decoded(content, preprocess)])
             rows.append(session.run(inputs)[0])
             advance(1)
     logits = np.stack(rows)

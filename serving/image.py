@@ -19,6 +19,9 @@ MAX_PIXELS = 40_000_000
 # A strip of one pixel by millions passes the limit on pixels, and resizing its short side makes it larger still.
 MAX_ASPECT = 50
 FORMATS = ("JPEG", "PNG")
+# A JPEG decodes at a half, a quarter or an eighth of its size for a part of the time. What is left stays this many
+# times as large as what is wanted, so that the resizing still smooths; Pillow's own thumbnails do the same.
+REDUCING_GAP = 2
 # What Pillow raises for files that are not what they claim to be.
 DAMAGE = (OSError, SyntaxError, ValueError, TypeError, KeyError, EOFError, struct.error, OverflowError)
 # Our own limit on pixels is applied to the header, before anything is decoded.
@@ -33,6 +36,8 @@ class ImageDecoder:
     def __init__(self, settings: ImageSettings) -> None:
         self._settings = settings
         self._resample = Image.Resampling[settings.resample.upper()]
+        self.least_side = max(settings.width, settings.height, settings.resize_short_side or 0)
+        """The pixels that both sides of a decoded file need for this model."""
         # Of shape [channels, 1, 1], and with the division by 255 folded in.
         std = np.asarray(settings.std, dtype=np.float32)[:, None, None]
         self._scale = (1 / (255 * std)).astype(np.float32)
@@ -40,24 +45,12 @@ class ImageDecoder:
 
     def decode(self, data: bytes, field: str = "image") -> Pixels:
         """A JPEG or PNG file -> float32 [channels, height, width]; InvalidInputError says why not."""
-        return self.finish(read_header(data, field), field)
+        return self.from_image(load(read_header(data, field), self.least_side, field))
 
-    def finish(self, image: Image.Image, field: str = "image") -> Pixels:
-        """What `read_header` gave -> float32 [channels, height, width]; the part that takes time."""
-        return self._prepare(load(image, field))
-
-    def from_pixels(self, pixels: NDArray[np.uint8]) -> Pixels:
-        """uint8 [height, width, channels] or [height, width] -> float32 [channels, height, width]."""
-        array = pixels[..., 0] if pixels.ndim == 3 and pixels.shape[-1] == 1 else pixels
-        return self._prepare(Image.fromarray(np.ascontiguousarray(array)))
-
-    def collate(self, items: Sequence[Pixels]) -> dict[str, Pixels]:
-        """float32 [batch, channels, height, width], under the graph's input name."""
-        return {self._settings.input: np.stack(items)}
-
-    def _prepare(self, image: Image.Image) -> Pixels:
+    def from_image(self, image: Image.Image) -> Pixels:
+        """A decoded image of any size and mode -> float32 [channels, height, width]."""
         settings = self._settings
-        image = _to_mode(image, settings.mode)
+        image = to_mode(image, settings.mode)
         if settings.resize_short_side is not None:
             ratio = settings.resize_short_side / min(image.size)
             size = (max(round(image.width * ratio), settings.width), max(round(image.height * ratio), settings.height))
@@ -70,10 +63,14 @@ class ImageDecoder:
         planes = pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
         return np.ascontiguousarray(planes * self._scale - self._shift)
 
+    def from_pixels(self, pixels: NDArray[np.uint8]) -> Pixels:
+        """uint8 [height, width, channels] or [height, width] -> float32 [channels, height, width]."""
+        array = pixels[..., 0] if pixels.ndim == 3 and pixels.shape[-1] == 1 else pixels
+        return self.from_image(Image.fromarray(np.ascontiguousarray(array)))
 
-def open_image(data: bytes, field: str = "image") -> Image.Image:
-    """Decode a file whose size and header were checked first, with its EXIF orientation applied."""
-    return load(read_header(data, field), field)
+    def collate(self, items: Sequence[Pixels]) -> dict[str, Pixels]:
+        """float32 [batch, channels, height, width], under the graph's input name."""
+        return {self._settings.input: np.stack(items)}
 
 
 def read_header(data: bytes, field: str = "image") -> Image.Image:
@@ -108,9 +105,13 @@ def read_header(data: bytes, field: str = "image") -> Image.Image:
     return image
 
 
-def load(image: Image.Image, field: str = "image") -> Image.Image:
-    """Decode what `read_header` gave; InvalidInputError when the file turns out to be damaged."""
+def load(image: Image.Image, least_side: int, field: str = "image") -> Image.Image:
+    """Decode what `read_header` gave, upright by its EXIF orientation; InvalidInputError when it is damaged after all.
+
+    A JPEG whose sides are many times `least_side` pixels comes out smaller, but not below `REDUCING_GAP` times it.
+    """
     try:
+        image.draft(None, (REDUCING_GAP * least_side, REDUCING_GAP * least_side))
         image.load()
     except DAMAGE as error:
         raise _damaged(field, error) from None
@@ -120,7 +121,8 @@ def load(image: Image.Image, field: str = "image") -> Image.Image:
         return image  # whole, with an orientation that nobody can read
 
 
-def _to_mode(image: Image.Image, mode: str) -> Image.Image:
+def to_mode(image: Image.Image, mode: str) -> Image.Image:
+    """An image of any mode as RGB or L, as people see it."""
     if image.mode == mode:
         return image
     if image.mode.startswith("I"):

@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,13 +19,14 @@ from serving.deferral import OperatingPoint
 from serving.drift import Drift, DriftMonitor
 from serving.errors import ArtifactError, StageError
 from serving.escalation import CALL_LIMIT_S, Call, Escalations
-from serving.image import ImageDecoder
+from serving.image import ImageDecoder, load
 from serving.session import Session
 from serving.settings import Settings
 from serving.text import TextEncoder
 
 Array = NDArray[Any]
 Logits = NDArray[np.float32]
+Preprocessor = TextEncoder | ImageDecoder
 WARM_UP_BATCH_SIZES = (1, 2, 4, 8, 16, 32)
 WARM_UP_LIMIT_S = 30.0
 
@@ -52,7 +54,7 @@ class Modality:
     """
 
 
-def preprocessor(artifact: Artifact) -> TextEncoder | ImageDecoder:
+def preprocessor(artifact: Artifact) -> Preprocessor:
     """The artifact's own way from a request to an array."""
     settings = artifact.manifest.settings
     if isinstance(settings, TextSettings):
@@ -60,7 +62,7 @@ def preprocessor(artifact: Artifact) -> TextEncoder | ImageDecoder:
     return ImageDecoder(settings)
 
 
-def warm_up(session: Session, artifact: Artifact, preprocess: TextEncoder | ImageDecoder) -> None:
+def warm_up(session: Session, artifact: Artifact, preprocess: Preprocessor) -> None:
     """Run every batch size and length once before the service says that it is ready."""
     for item in example_items(artifact.manifest.settings):
         session.warm_up(*(preprocess.collate([item] * size) for size in WARM_UP_BATCH_SIZES))
@@ -108,8 +110,8 @@ def open_modality(
     """
     require_pair(screen, expert, point)
     session = Session(screen, point.screen_variant, threads=settings.screen_threads)
-    ours, theirs = preprocessor(screen), preprocessor(expert)
-    same = _same_preprocessing(screen, expert)
+    ours = preprocessor(screen)
+    theirs = ours if _same_preprocessing(screen, expert) else preprocessor(expert)
     warm_up(session, screen, ours)
     monitor = DriftMonitor(point, tell_drift)
     escalations = Escalations(
@@ -118,10 +120,6 @@ def open_modality(
         batch_window_ms=settings.batch_window_ms,
         calls_in_flight=settings.calls_in_flight,
     )
-
-    def prepare(content: Any) -> tuple[Array, Array]:
-        item = _prepared(ours, content)
-        return item, item if same else _prepared(theirs, content)
 
     async def describe() -> dict[str, Any]:
         providers = {"asked": session.provider_asked, "got": session.provider_got, "variant": session.variant}
@@ -159,7 +157,7 @@ def open_modality(
     return Modality(
         name=screen.manifest.settings.kind,
         cascade=cascade,
-        prepare=prepare,
+        prepare=partial(items_of, ours, theirs),
         screen_tag=screen_tag,
         screen_info=model_labels(screen, session),
         expert_tag=expert_tag,
@@ -169,7 +167,7 @@ def open_modality(
     )
 
 
-def _screen(session: Session, preprocess: TextEncoder | ImageDecoder) -> Callable[[Sequence[Array]], Logits]:
+def _screen(session: Session, preprocess: Preprocessor) -> Callable[[Sequence[Array]], Logits]:
     """Items -> logits [items, labels], as they were when the operating point was chosen.
 
     Texts go one by one: dynamic INT8 takes its ranges from a whole batch, so in company a text could get another
@@ -180,8 +178,16 @@ def _screen(session: Session, preprocess: TextEncoder | ImageDecoder) -> Callabl
     return lambda items: session.run(preprocess.collate(items))
 
 
-def _prepared(preprocess: TextEncoder | ImageDecoder, content: Any) -> Array:
-    return preprocess.encode(content) if isinstance(preprocess, TextEncoder) else preprocess.finish(content)
+def items_of(ours: Preprocessor, theirs: Preprocessor, content: Any) -> tuple[Array, Array]:
+    """The screen's and the expert's item: one, where both have the same preprocessing. An image is decoded once."""
+    if isinstance(ours, ImageDecoder):
+        assert isinstance(theirs, ImageDecoder), "both stages of a cascade are asked the same"
+        image = load(content, max(ours.least_side, theirs.least_side))
+        pixels = ours.from_image(image)
+        return pixels, pixels if theirs is ours else theirs.from_image(image)
+    assert isinstance(theirs, TextEncoder), "both stages of a cascade are asked the same"
+    tokens = ours.encode(content)
+    return tokens, tokens if theirs is ours else theirs.encode(content)
 
 
 def _same_preprocessing(one: Artifact, other: Artifact) -> bool:

@@ -11,7 +11,10 @@ import pytest
 from PIL import Image
 
 from optimize.errors import DataError
+from optimize.inputs import decoded
 from optimize.readers import FilesData, FolderData, HubData, NpzData, read_rows
+from serving.artifact import ImageSettings
+from serving.image import ImageDecoder
 from tests.conftest import optimize
 
 TABLE = pandas.DataFrame(
@@ -71,8 +74,11 @@ def test_an_image_folder(tmp_path: Path) -> None:
     got, _ = read(FolderData(source="folder", train="train"), tmp_path)
     assert got.labels == ["blue"] * 3 + ["red"] * 3
     assert got.ids[0] == "blue/0.PNG"
-    assert got.inputs[0].shape == (4, 5, 3)
-    assert got.inputs[0][0, 0].tolist() == [0, 0, 255]
+    decoder = ImageDecoder(ImageSettings(width=5, height=4, mean=(0, 0, 0), std=(1, 1, 1)))
+    pixels = decoded(got.inputs[0], decoder)
+    assert pixels.shape == (3, 4, 5)
+    assert pixels[:, 0, 0].tolist() == [0, 0, 1]
+    assert got.inputs[0].name.endswith("blue/0.PNG")
 
 
 def test_an_empty_image_folder_says_how_to_lay_it_out(tmp_path: Path) -> None:
@@ -108,6 +114,27 @@ def test_a_hub_data_set_from_a_local_folder(tmp_path: Path) -> None:
         read(HubData(source="hub", id="someone/things", input_column="sentence"), tmp_path)
     with pytest.raises(DataError, match="no split 'dev'; it has train, validation"):
         read(HubData(source="hub", id="someone/things", holdout="dev"), tmp_path)
+
+
+def test_images_of_a_hub_data_set_are_decoded_as_a_request_is(tmp_path: Path) -> None:
+    """Transparent pixels among them, whose own colour nobody sees."""
+    folder = tmp_path / "someone" / "pictures" / "train"
+    for label in ("clear", "red"):
+        (folder / label).mkdir(parents=True)
+        for index in range(2):
+            colour = (255, 0, 0, 0 if label == "clear" else 255)
+            Image.new("RGBA", (4 + index, 4), colour).save(folder / label / f"{index}.png")
+    config = HubData(source="hub", id="someone/pictures", input_column="image", holdout="")
+    got, _ = read(config, tmp_path)
+    assert got.kind == "image"
+    assert got.labels == ["clear", "clear", "red", "red"]
+    decoder = ImageDecoder(ImageSettings(width=2, height=2, mean=(0, 0, 0), std=(1, 1, 1)))
+    for image, (right, file) in zip(
+        got.inputs, zip(got.labels, sorted(folder.glob("*/*.png")), strict=True), strict=True
+    ):
+        pixels = decoded(image, decoder)
+        assert pixels[:, 0, 0].tolist() == ([1, 1, 1] if right == "clear" else [1, 0, 0])
+        np.testing.assert_array_equal(pixels, decoder.decode(file.read_bytes()))
 
 
 RECIPE = """

@@ -12,7 +12,7 @@ from PIL import Image
 
 from serving.artifact import ImageSettings
 from serving.errors import InvalidInputError
-from serving.image import MAX_BYTES, ImageDecoder, open_image
+from serving.image import MAX_BYTES, REDUCING_GAP, ImageDecoder, load, read_header
 
 SETTINGS = ImageSettings(width=16, height=16, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
 
@@ -88,14 +88,14 @@ def test_exif_orientation_is_applied() -> None:
     upright = noise(20, 30)
     exif = Image.Exif()
     exif[0x0112] = 6
-    turned = open_image(encoded(upright, "JPEG", exif=exif, quality=100))
+    turned = load(read_header(encoded(upright, "JPEG", exif=exif, quality=100)), 16)
     assert turned.size == (30, 20)
 
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
 def test_exif_data_that_is_damaged_is_passed_over() -> None:
     file = encoded(noise(20, 30), "JPEG", exif=b"Exif\0\0MM\0*\xff\xff\xff\xff", quality=100)
-    assert open_image(file).size == (20, 30)
+    assert load(read_header(file), 16).size == (20, 30)
 
 
 def test_a_strip_is_refused_before_it_is_blown_up() -> None:
@@ -107,6 +107,26 @@ def test_pixels_and_file_give_the_same_array() -> None:
     image = noise()
     decoder = ImageDecoder(SETTINGS)
     np.testing.assert_array_equal(decoder.decode(encoded(image)), decoder.from_pixels(np.asarray(image)))
+
+
+def waves(side: int) -> Image.Image:
+    across = np.sin(np.arange(side) * 8 * np.pi / side)
+    return Image.fromarray(((across[:, None, None] * across[None, :, None] + [1, 1.5, 2]) * 80).astype(np.uint8))
+
+
+@pytest.mark.parametrize(("side", "comes_out"), [(31, 31), (63, 63), (64, 32), (255, 64), (256, 32), (4000, 500)])
+def test_a_large_jpeg_is_decoded_no_larger_than_resizing_needs(side: int, comes_out: int) -> None:
+    image = load(read_header(encoded(waves(side), "JPEG")), 16)
+    assert image.size == (comes_out, comes_out)
+    assert comes_out >= min(side, REDUCING_GAP * 16)
+
+
+@pytest.mark.parametrize("crop", [None, 20])
+def test_what_is_decoded_small_is_what_is_decoded_whole(crop: int | None) -> None:
+    settings = SETTINGS.model_copy(update={"resize_short_side": crop})
+    decoder, file = ImageDecoder(settings), encoded(waves(600), "JPEG")
+    small, whole = decoder.decode(file), decoder.from_image(Image.open(io.BytesIO(file)))
+    assert np.abs(small - whole).mean() < 0.01 < whole.std(), "in a range of 2"
 
 
 def test_normalising_is_what_it_says() -> None:
