@@ -7,7 +7,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export BENTOML_DO_NOT_TRACK ?= True
 export ORT_DISABLE_TELEMETRY ?= 1
 
-.PHONY: help ablation bench capacity compare demo figures kubectl loadtest serve test test-slow test-machines test-gpu lint tune
+.PHONY: help ablation bench capacity compare decoding demo figures kubectl loadtest serve test test-slow test-machines test-gpu lint tune
 .PHONY: tune-bert types check clean sms-risk cifar10 tables profile examples
 .PHONY: image image-gpu image-sizes test-container
 .DEFAULT_GOAL := help
@@ -79,8 +79,8 @@ profile: .venv/.installed ## where the time of the sms-risk models goes, and doc
 	$(BIN)/python -m optimize profile sms-risk-expert sms-risk-screen --variant all --lengths 16,32,64
 	$(BIN)/python docs/readme.py profile sms-risk-expert sms-risk-screen
 
-# What make compare, tune, tune-bert, capacity and loadtest left in build.
-figures: .venv/.installed ## the tables of docs/tuning.md and docs/loadtest.md from the last measurements
+# What make compare, tune, tune-bert, capacity, loadtest and decoding left in build.
+figures: .venv/.installed ## the tables of docs/tuning.md, loadtest.md and performance.md from the last measurements
 	$(BIN)/python docs/readme.py figures
 
 # Serve the demo, send README's curl lines, and write the answers below them.
@@ -93,6 +93,9 @@ bench: .venv/.installed ## the hot path against the model alone and FastAPI (nee
 
 ablation: .venv/.installed ## what each part of the hot path gives (needs wrk): build/ablation.json
 	$(BIN)/python -m benchmarks.ablation
+
+decoding: .venv/.installed ## what decoding large JPEGs small gives: build/decoding.json
+	$(BIN)/python -m benchmarks.decoding $(if $(IMAGES),--images $(IMAGES))
 
 # Five minutes of the demo cascades, a twentieth of it images: photographs where they lie; TEXTS names labelled texts.
 SECONDS ?= 280

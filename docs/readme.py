@@ -2,8 +2,8 @@
 
 make tables      build/RECIPE/summary.json -> docs/measured/RECIPE.json -> the tables between README's two markers
 make profile     build/profile/MODEL -> docs/measured/profile -> the tables between the markers of docs/profiling.md
-make figures     what compare, tune, capacity and loadtest left in build -> docs/measured/loadtest -> docs/tuning.md and
-                 docs/loadtest.md, between the markers that have the files' names
+make figures     what compare, tune, capacity, loadtest and decoding left in build -> docs/measured/figures ->
+                 docs/tuning.md, loadtest.md and performance.md, between the markers that have the files' names
 make examples    every curl line of README.md, sent to a served demo -> the JSON that follows it
 """
 
@@ -23,16 +23,17 @@ ROOT = Path(__file__).parent.parent
 MEASURED = ROOT / "docs" / "measured"
 README = ROOT / "README.md"
 PROFILING = ROOT / "docs" / "profiling.md"
-LOADTESTS = {
+FIGURES = {
     "run": "loadtest/run.json",
     "compare-sms-risk": "compare/sms-risk/compare.json",
     "compare-cifar10": "compare/cifar10/compare.json",
     "tune-cascade": "tune/sms-risk-cascade/tune.json",
     "tune-bert": "tune/sms-risk-bert/tune.json",
     "capacity": "capacity/sms-risk/capacity.json",
+    "decoding": "decoding.json",
 }
-"""Files of docs/measured/loadtest, and where the make targets leave them below build."""
-LOADTEST_PAGES = [ROOT / "docs" / "loadtest.md", ROOT / "docs" / "tuning.md"]
+"""Files of docs/measured/figures, and where the make targets leave them below build."""
+FIGURE_PAGES = [ROOT / "docs" / name for name in ("loadtest.md", "performance.md", "tuning.md")]
 CONSOLE_WIDTH = 80
 EXAMPLE = re.compile(r"```sh\n(curl [^`]*)```\n```json\n([^`]*)```")
 
@@ -52,7 +53,7 @@ def main(verb: str, *recipes: str) -> int:
         return write_profiles(recipes)
     elif verb == "figures":
         sys.path.insert(0, str(ROOT))
-        return write_loadtests()
+        return write_figures()
     else:
         sys.path.insert(0, str(ROOT))
         from demo import served
@@ -91,29 +92,32 @@ def with_profiles(text: str) -> str:
     return with_block(text, "measured", "\n".join(parts))
 
 
-def write_loadtests() -> int:
-    """Copy what the load tests left in build, as far as it is there, and write the pages that show it."""
-    for name, made in LOADTESTS.items():
+def write_figures() -> int:
+    """Copy what was measured last in build, as far as it is there, and write the pages that show it."""
+    for name, made in FIGURES.items():
         if (ROOT / "build" / made).is_file():
-            shutil.copy(ROOT / "build" / made, MEASURED / "loadtest" / f"{name}.json")
-    for page in LOADTEST_PAGES:
-        page.write_text(with_loadtests(page.read_text(encoding="utf-8")), encoding="utf-8")
+            shutil.copy(ROOT / "build" / made, MEASURED / "figures" / f"{name}.json")
+    for page in FIGURE_PAGES:
+        page.write_text(with_figures(page.read_text(encoding="utf-8")), encoding="utf-8")
     return 0
 
 
-def with_loadtests(text: str) -> str:
-    """docs/loadtest.md or docs/tuning.md with what is between the markers made anew from docs/measured/loadtest."""
-    for name in LOADTESTS:
-        path = MEASURED / "loadtest" / f"{name}.json"
+def with_figures(text: str) -> str:
+    """One of FIGURE_PAGES with what is between the markers made anew from docs/measured/figures."""
+    for name in FIGURES:
+        path = MEASURED / "figures" / f"{name}.json"
         if f"<!-- {name}: begin -->" in text and path.is_file():
-            text = with_block(text, name, loadtest_block(name, json.loads(path.read_text(encoding="utf-8"))))
+            text = with_block(text, name, figures_block(name, json.loads(path.read_text(encoding="utf-8"))))
     return text
 
 
-def loadtest_block(name: str, result: Mapping[str, Any]) -> str:
+def figures_block(name: str, result: Mapping[str, Any]) -> str:
     """Markdown of one file, as the commands themselves print it."""
+    from benchmarks import decoding
     from loadtest import capacity, compare, report
 
+    if name == "decoding":
+        return f"{result['machine']['processor']}:\n\n{decoding.table(result)}\n"
     on = f"{result['machine']['processor']}, {result['machine']['cores']} cores that the generator shared"
     if name == "run":
         plan = result["plan"]

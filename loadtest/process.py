@@ -7,6 +7,8 @@ import os
 import signal
 import socket
 import subprocess
+import sys
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -74,7 +76,10 @@ def running(
     variables: Mapping[str, str] | None = None,
     port: int | None = None,
 ) -> Iterator[Running]:
-    """Start `line`, in which {port} stands for `port` or a free one, in `folder`; there once GET `ready` answers."""
+    """Start `line`, in which {port} stands for `port` or a free one, in `folder`; there once GET `ready` answers.
+
+    It ends with the block, also when this process is told to terminate.
+    """
     port = port or free_port()
     # By env(1), so that the server has these beside what this process has.
     settings = [f"{name}={value}" for name, value in (variables or {}).items()]
@@ -82,11 +87,25 @@ def running(
     with log.open("wb") as output:
         server = subprocess.Popen(whole, cwd=folder, stdout=output, stderr=output, start_new_session=True)
     url = f"http://127.0.0.1:{port}"
+    with _exit_when_terminated():
+        try:
+            wait_until_ready(f"{url}{ready}", server, log)
+            yield Running(url, server)
+        finally:
+            stop(server)
+
+
+@contextlib.contextmanager
+def _exit_when_terminated() -> Iterator[None]:
+    """SIGTERM unwinds the stack, as ctrl-C does; by default it would leave servers behind. Only a main thread can."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
-        wait_until_ready(f"{url}{ready}", server, log)
-        yield Running(url, server)
+        yield
     finally:
-        stop(server)
+        signal.signal(signal.SIGTERM, before)
 
 
 def _end_of(log: Path) -> str:

@@ -102,12 +102,12 @@ def test_the_tables_of_the_profile_are_those_that_were_measured(writer: Any) -> 
         assert f"measured/profile/{model}.svg" in text
 
 
-def test_the_tables_of_the_load_tests_are_those_that_were_measured(writer: Any) -> None:
-    for page in writer.LOADTEST_PAGES:
+def test_the_tables_of_the_docs_are_those_that_were_measured(writer: Any) -> None:
+    for page in writer.FIGURE_PAGES:
         text = page.read_text(encoding="utf-8")
-        assert writer.with_loadtests(text) == text
-    shown = "".join(page.read_text(encoding="utf-8") for page in writer.LOADTEST_PAGES)
-    for name in writer.LOADTESTS:
+        assert writer.with_figures(text) == text
+    shown = "".join(page.read_text(encoding="utf-8") for page in writer.FIGURE_PAGES)
+    for name in writer.FIGURES:
         assert shown.count(f"<!-- {name}: begin -->") == 1
 
 
