@@ -101,7 +101,7 @@ decoding: .venv/.installed ## what decoding large JPEGs small gives: build/decod
 SECONDS ?= 280
 RATE ?= 250
 IMAGES ?= $(wildcard $(DATA)/image/photos_100_s256.tar)
-loadtest: .venv/.installed ## serve, drive, judge: build/loadtest/run.json, run.html and an exit status
+loadtest: .venv/.installed ## serve, drive, judge: build/loadtest/demo-text/run.json, run.html and an exit status
 	$(BIN)/python -m benchmarks.served $(if $(CASCADE),--text $(CASCADE)) $(if $(IMAGE),--image $(IMAGE)) \
 	  $(if $(TEXTS),--texts $(TEXTS)) $(if $(IMAGES),--images $(IMAGES)) --arrivals poisson:$(RATE) --seconds $(SECONDS) \
 	  --warm-up 10 --image-share 0.05 --payloads --slo p99=50ms --goodput $$(($(RATE) * 9 / 10))

@@ -32,8 +32,7 @@ class Published:
         settings = artifact.manifest.settings
         said = {"kind": settings.kind, "runtime": runtime, "model": str(model), "labels": artifact.manifest.labels}
         if isinstance(settings, ImageSettings):
-            shape = {"mode": settings.mode, "width": settings.width, "height": settings.height}
-            return {**said, **shape, "mean": settings.mean, "std": settings.std}
+            return {**said, **settings.model_dump(exclude={"kind", "input"})}
         return {**said, "tokenizer": str(artifact.folder / settings.tokenizer), "max_tokens": settings.max_tokens}
 
 

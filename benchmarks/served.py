@@ -2,8 +2,8 @@
 
     python -m benchmarks.served [--text demo-text] [--image demo-image] [ARGUMENTS OF `python -m loadtest run`]
 
-Ends with the exit status of `python -m loadtest run`, whose results lie in build/loadtest. Without --texts the demo's
-cascade is asked about messages of the kind that it was made for, whose labels are known.
+Ends with the exit status of `python -m loadtest run`, whose results lie in build/loadtest/demo-text. Without --texts
+the demo's cascade is asked about messages of the kind that it was made for, whose labels are known.
 """
 
 from __future__ import annotations
@@ -26,13 +26,18 @@ def main() -> int:
     parser.add_argument("--text", default="demo-text", help="text cascade of the model store; empty for none")
     parser.add_argument("--image", default="demo-image", help="image cascade of the model store; empty for none")
     parser.add_argument("--settings", type=Path, help="settings file to serve with")
+    parser.add_argument("--texts", type=Path, help="labelled texts (payment messages, for the demo's cascade)")
+    parser.add_argument("--out", type=Path, help="folder of the results (build/loadtest/TEXT)")
     options, more = parser.parse_known_args()
     named = [f"text={options.text}", f"image={options.image}"]
     named += [f"settings={options.settings.resolve()}"] if options.settings else []
     with tempfile.TemporaryDirectory(prefix="sieve-loadtest-") as name:
         log = Path(name) / "serve.log"
-        if options.text == "demo-text" and "--texts" not in more:
-            more += ["--texts", str(payment_messages(Path(name) / "messages.csv"))]
+        texts = options.texts
+        if texts is None and options.text == "demo-text":
+            texts = payment_messages(Path(name) / "messages.csv")
+        more += ["--texts", str(texts)] if texts else []
+        more += ["--out", str(options.out or Path("build") / "loadtest" / (options.text or options.image))]
         quiet = {"BENTOML_DO_NOT_TRACK": "True"}
         with running(serve_line(*named), variables=quiet, ready="/readyz", log=log, folder=ROOT) as server:
             line = [PYTHON, "-m", "loadtest", "run", server.url, *more]

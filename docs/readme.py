@@ -24,7 +24,7 @@ MEASURED = ROOT / "docs" / "measured"
 README = ROOT / "README.md"
 PROFILING = ROOT / "docs" / "profiling.md"
 FIGURES = {
-    "run": "loadtest/run.json",
+    "run": "loadtest/sms-risk/run.json",
     "compare-sms-risk": "compare/sms-risk/compare.json",
     "compare-cifar10": "compare/cifar10/compare.json",
     "tune-cascade": "tune/sms-risk-cascade/tune.json",

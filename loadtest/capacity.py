@@ -46,8 +46,9 @@ def replicas(
 
 
 def ceiling_per_s(tables: Tables, load: Load) -> float:
-    """Requests a second at which the API processes have no moment left."""
-    return 1e3 * load.workers / float(np.mean([item.api_ms for item in tables.items]))
+    """Requests a second at which the API processes have no moment left, or the cores have none left for them."""
+    api_ms = float(np.mean([item.api_ms for item in tables.items]))
+    return 1e3 * min(load.workers / api_ms, tables.cores / (api_ms + tables.generator_ms))
 
 
 def predicted(tables: Tables, load: Load) -> dict[str, float]:
@@ -105,15 +106,16 @@ def answer(
     check_s: float | None,
     max_degraded_share: float = 0.01,
 ) -> dict[str, Any]:
-    """Measure, simulate, perhaps check; writes capacity.json. `share`: of escalations, as measured where None.
+    """Measure, simulate, perhaps check; writes capacity.json. `share`: of escalations, as the data has it where None.
 
     The service is taken to have the default settings but for its `workers`.
     """
+    if share is not None:
+        plan = replace(plan, mix=replace(plan.mix, hard_share=share))
     measured = measure(plan, workers)
     load = Load(rate_per_s=rate_per_s, budget_ms=plan.budget_ms or limit_ms, workers=workers)
     rows = check(measured, load, seconds=check_s, rounds=CHECK_ROUNDS) if check_s else []
-    own = measured.escalation_share
-    tables = measured.tables if share is None else measured.with_share(share)
+    tables = measured.tables
     # In production the generator is somewhere else.
     found = replicas(replace(tables, generator_ms=0.0), load, rate_per_s, limit_ms, max_degraded_share)
     said = {key: value for key, value in asdict(tables).items() if key != "items"}
@@ -127,7 +129,7 @@ def answer(
         "asked": {
             "rate_per_s": rate_per_s,
             "p99_ms": limit_ms,
-            "escalation_share": round(own if share is None else share, 4),
+            "escalation_share": round(measured.escalation_share if share is None else share, 4),
         },
         **found,
         "check": rows,

@@ -48,14 +48,17 @@ def wait_until_ready(url: str, server: subprocess.Popen[bytes], log: Path) -> No
 
 
 def stop(server: subprocess.Popen[bytes]) -> None:
-    """End the server as a terminal's ctrl-C does; its workers end with it."""
-    if server.poll() is None:
-        server.send_signal(signal.SIGINT)
-        try:
+    """End the server as a terminal's ctrl-C does, and in the end whatever is left of its process group."""
+    try:
+        if server.poll() is None:
+            server.send_signal(signal.SIGINT)
             server.wait(END_LIMIT_S)
-        except subprocess.TimeoutExpired:
+    except subprocess.TimeoutExpired:
+        pass
+    finally:
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(server.pid, signal.SIGKILL)
-            server.wait()
+        server.wait()
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +87,10 @@ def running(
     # By env(1), so that the server has these beside what this process has.
     settings = [f"{name}={value}" for name, value in (variables or {}).items()]
     whole = ["env", *settings, *(part.replace("{port}", str(port)) for part in line)]
-    with log.open("wb") as output:
-        server = subprocess.Popen(whole, cwd=folder, stdout=output, stderr=output, start_new_session=True)
     url = f"http://127.0.0.1:{port}"
     with _exit_when_terminated():
+        with log.open("wb") as output:
+            server = subprocess.Popen(whole, cwd=folder, stdout=output, stderr=output, start_new_session=True)
         try:
             wait_until_ready(f"{url}{ready}", server, log)
             yield Running(url, server)

@@ -103,10 +103,10 @@ def get_to_know(url: str, samples: Sequence[Sample], seed: int, most: int = PROB
     return Known(with_hardness(kept, [outcome.deferred if outcome.stage else None for outcome in idle]), idle)
 
 
-def look(plan: Plan) -> Known:
-    """What the plan can send, got to know."""
+def look(plan: Plan, most: int | None = None) -> Known:
+    """What the plan can send, got to know: `most` of it."""
     # Where few are hard, those are worth looking for: a share of them made of one text would say little.
-    most = PROBES if plan.mix.hard_share is None else MAX_PROBES
+    most = most or (PROBES if plan.mix.hard_share is None else MAX_PROBES)
     return get_to_know(plan.url, candidates(plan), plan.seed, most)
 
 

@@ -15,7 +15,7 @@ import orjson
 from loadtest.client import ask_one_by_one, closed_loop, send_all
 from loadtest.figures import API_PARTS, percentile
 from loadtest.outcome import Outcome
-from loadtest.run import Known, Plan, UnreachableError, candidates, look
+from loadtest.run import MAX_PROBES, Known, Plan, UnreachableError, candidates, look
 from loadtest.simulation import Item, Tables
 from loadtest.workload import Mix, Sample, draw
 
@@ -29,22 +29,16 @@ SATURATION_S, CONNECTIONS = 4.0, 16
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """A service as it was measured. `items`: of the known samples, each; `tables`: for the mix of the plan."""
+    """A service as it was measured, for the mix of the plan."""
 
     plan: Plan
     known: Known
-    items: list[Item]
     tables: Tables
 
     @property
     def escalation_share(self) -> float:
         """Share of the plan's requests that the screen escalates."""
         return sum(item.expert_ms is not None for item in self.tables.items) / len(self.tables.items)
-
-    def with_share(self, share: float) -> Tables:
-        """The tables for this share of escalations; WorkloadError where none of them, or nothing else, was met."""
-        mix = replace(self.plan.mix, hard_share=share)
-        return replace(self.tables, items=drawn(self.known, self.items, mix, self.plan.seed))
 
 
 def drawn(known: Known, items: Sequence[Item], mix: Mix, seed: int) -> list[Item]:
@@ -60,7 +54,8 @@ def measure(plan: Plan, workers: int) -> Measured:
     time that a request costs at saturation, where that process does nothing else. The expert is timed after rests, as
     it works where few escalate: in a row it would find its caches warm.
     """
-    known = look(plan)
+    known = look(plan, MAX_PROBES)
+    draw(known.samples, plan.mix, 1, plan.seed)  # a mix that cannot be had is said before anything is measured
     in_a_row = [known.idle, *(ask_one_by_one(plan.url, known.samples) for _ in range(ROUNDS - 1))]
     rested = [
         ask_one_by_one(plan.url, known.samples, mean_pause_s=REST_S, seed=number) for number in range(RESTED_ROUNDS)
@@ -92,7 +87,7 @@ def measure(plan: Plan, workers: int) -> Measured:
         crowding=round(_crowding(plan, known, hurried, alone_ms), 3),
         generator_ms=round(generator_ms, 4),
     )
-    return Measured(plan, known, items, tables)
+    return Measured(plan, known, tables)
 
 
 def _at_saturation(
@@ -103,11 +98,13 @@ def _at_saturation(
     answered, seconds = closed_loop(plan.url, hurried, connections=CONNECTIONS * workers, seconds=SATURATION_S)
     if not answered:
         raise UnreachableError(f"{plan.url} must answer under load, got no answer in {seconds:.0f} s; look at its log")
-    generator_ms = 1e3 * (time.process_time() - cpu_s) / answered
+    generator_s = time.process_time() - cpu_s
+    # Together the API's processes have what the generator leaves of the cores.
+    working = min(workers, (os.cpu_count() or 1) - generator_s / seconds)
     of = dict(zip(map(id, known.samples), stated_ms, strict=True))
     mix = replace(plan.mix, hard_share=None)
     own_ms = float(np.mean([of[id(sample)] for sample in draw(known.samples, mix, DRAWN, plan.seed)]))
-    return max(0.0, 1e3 * workers * seconds / answered - own_ms), generator_ms
+    return max(0.0, 1e3 * working * seconds / answered - own_ms), 1e3 * generator_s / answered
 
 
 def _crowding(plan: Plan, known: Known, hurried: Sequence[Sample], alone_ms: Sequence[float]) -> float:

@@ -173,6 +173,7 @@ def _one_trial(study: optuna.Study, wanted: Tuning) -> None:
     except (NotStartedError, UnreachableError) as error:
         if not done:  # the defaults: then it is not the settings' fault
             raise
+        trial.set_user_attr("not_started", True)
         study.tell(trial, 0.0)
         console.print(f"trial {trial.number}: did not start ({str(error)[:200]}); {_listed(settings)}")
         return
@@ -215,6 +216,7 @@ def _row(trial: FrozenTrial, best: int) -> dict[str, Any]:
         "kept_objective": bool(trial.value),
         "p99_ms": trial.user_attrs.get("p99_ms"),
         "given_up": trial.user_attrs.get("given_up", False),
+        "not_started": trial.user_attrs.get("not_started", False),
     }
 
 

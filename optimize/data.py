@@ -23,7 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from optimize.errors import DataError
-from optimize.readers import DataConfig, ImageFile, Rows, read_rows
+from optimize.image_file import ImageFile
+from optimize.readers import DataConfig, Rows, read_rows
 
 SplitName = Literal["train", "calibration", "selection", "certification", "holdout"]
 MIN_PER_LABEL = 5

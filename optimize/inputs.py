@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from optimize.data import Split
-from optimize.readers import ImageFile
+from optimize.image_file import ImageFile
 from serving.artifact import ImageSettings, TextSettings
 from serving.image import ImageDecoder
 from serving.text import TextEncoder

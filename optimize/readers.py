@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from optimize.errors import DataError
+from optimize.image_file import ImageFile
 
 # TOML has no null.
 NONE_WHEN_EMPTY = BeforeValidator(lambda value: None if value in ("", [], ()) else value)
@@ -99,18 +100,6 @@ class DigitsData(_Data):
 DataConfig = Annotated[
     FilesData | FolderData | NpzData | HubData | PaymentsData | DigitsData, Field(discriminator="source")
 ]
-
-
-@dataclass(frozen=True, slots=True)
-class ImageFile:
-    """A JPEG or PNG file, as a request brings it; decoded where it is used, by serving's own decoder."""
-
-    name: str
-    """what an error calls it"""
-    content: Path | bytes
-
-    def read(self) -> bytes:
-        return self.content.read_bytes() if isinstance(self.content, Path) else self.content
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,6 +269,9 @@ def _read_hub(config: HubData, root: Path) -> tuple[Rows, Rows | None]:
         if not isinstance(part.features[config.input_column], Image):
             return Rows("text", list(part[config.input_column]), labels, ids, config.id, classes=classes)
         files = part.cast_column(config.input_column, Image(decode=False))[config.input_column]
+        for name, file in zip(ids, files, strict=True):
+            if file is None:
+                raise DataError(f"data set {config.id}: row {name} has no image; take it out")
         images = [ImageFile(name, file["bytes"] or Path(file["path"])) for name, file in zip(ids, files, strict=True)]
         return Rows("image", images, labels, ids, config.id, classes=classes)
 

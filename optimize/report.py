@@ -25,10 +25,10 @@ from optimize.assemble import chosen_variants, default_variant
 from optimize.build import Build
 from optimize.data import Split
 from optimize.gates import Verdict, accuracy
+from optimize.image_file import ImageFile
 from optimize.measure import Latency
 from optimize.operating_point import Stages, confidences, thresholds, upper_bound
 from optimize.quality import confusion
-from optimize.readers import ImageFile
 from optimize.results import ROLES, Result
 from optimize.search import Trial
 from optimize.summary import Measured, summarise

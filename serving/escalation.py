@@ -121,8 +121,15 @@ class Escalations:
         return waiting.answer
 
     async def _in_chunks(self, items: Sequence[Array], deadline_s: float, trace: Trace | None) -> Escalated:
-        chunks = [items[start : start + self._most] for start in range(0, len(items), self._most)]
-        return _together(await asyncio.gather(*(self.ask(chunk, deadline_s, trace) for chunk in chunks)))
+        asked: list[asyncio.Future[Escalated]] = []
+        try:
+            for start in range(0, len(items), self._most):
+                asked.append(self.submit(items[start : start + self._most], deadline_s, trace))
+            return _together(await asyncio.gather(*asked))
+        finally:
+            # One that fails makes the others useless.
+            for future in asked:
+                future.cancel()
 
     def _expected_s(self, now: float, size: int, length: int) -> float:
         """Until an answer to a new escalation: a call must end, those ahead must go, and then its own call."""

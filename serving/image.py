@@ -123,7 +123,7 @@ def load(image: Image.Image, least_side: int, field: str = "image") -> Image.Ima
 
 def to_mode(image: Image.Image, mode: str) -> Image.Image:
     """An image of any mode as RGB or L, as people see it."""
-    if image.mode == mode:
+    if image.mode == mode and "transparency" not in image.info:
         return image
     if image.mode.startswith("I"):
         # 16-bit grey: Pillow's own conversion clips instead of scaling.

@@ -2,7 +2,8 @@
 
 What it is made of comes as one JSON object (the variable BASELINE): `kind` (text or image), `runtime` (torch or onnx),
 `model` (ONNX file, Hugging Face folder, or exported program of PyTorch), `labels`; for a text `tokenizer` and
-`max_tokens`, for an image `mode` (Pillow's, RGB or L), `width`, `height`, `mean`, `std`. One thread.
+`max_tokens`, for an image `mode` (Pillow's, RGB or L), `width`, `height`, `mean`, `std`, `resample` and, where the
+middle is cut out, `resize_short_side`. One thread.
 """
 
 from __future__ import annotations
@@ -38,9 +39,17 @@ class Model:
             return np.array(self._tokenizer.encode(content).ids)
         from PIL import Image, ImageOps
 
-        size = (self.settings["width"], self.settings["height"])
+        width, height = self.settings["width"], self.settings["height"]
+        resample = Image.Resampling[self.settings["resample"].upper()]
         image = ImageOps.exif_transpose(Image.open(io.BytesIO(content))).convert(self.settings["mode"])
-        pixels = np.asarray(image.resize(size, Image.Resampling.BILINEAR), dtype=np.float32) / 255
+        if (short := self.settings.get("resize_short_side")) is not None:
+            ratio = short / min(image.size)
+            image = image.resize((round(image.width * ratio), round(image.height * ratio)), resample)
+            left, top = (image.width - width) // 2, (image.height - height) // 2
+            image = image.crop((left, top, left + width, top + height))
+        else:
+            image = image.resize((width, height), resample)
+        pixels = np.asarray(image, dtype=np.float32) / 255
         pixels = pixels if pixels.ndim == 3 else pixels[..., None]
         mean, std = (np.array(self.settings[name], dtype=np.float32) for name in ("mean", "std"))
         return np.ascontiguousarray(((pixels - mean) / std).transpose(2, 0, 1))

@@ -137,6 +137,13 @@ def test_images_of_a_hub_data_set_are_decoded_as_a_request_is(tmp_path: Path) ->
         np.testing.assert_array_equal(pixels, decoder.decode(file.read_bytes()))
 
 
+def test_a_file_that_is_no_image_is_named_before_anything_is_trained(tmp_path: Path) -> None:
+    (tmp_path / "train" / "red").mkdir(parents=True)
+    (tmp_path / "train" / "red" / "broken.jpg").write_bytes(b"no image")
+    with pytest.raises(DataError, match=r"data .*red/broken\.jpg: must be a JPEG or PNG image, .* convert it first"):
+        read(FolderData(source="folder", train="train"), tmp_path)
+
+
 RECIPE = """
 name = "unreachable"
 task = "text"

@@ -102,6 +102,46 @@ def test_a_caller_that_hung_up_is_not_waited_for() -> None:
     assert time.monotonic() - begin < 0.9
 
 
+class Queue:
+    """An expert that gives a plain future and never answers, as a queue does."""
+
+    def __call__(self, items: Sequence[Any], deadline_s: float, trace: Any = None) -> asyncio.Future[Escalated]:
+        self.answer = asyncio.get_running_loop().create_future()
+        return self.answer
+
+    def ask(self, budget_ms: float, gone: Any = None) -> Any:
+        cascade = Cascade(labels=("a", "b"), screen=screen, expert=self, point=make_point(threshold=0.9))
+        item = np.array([0])
+        return cascade.classify([item], [item], Budget(time.monotonic(), budget_ms), Timings(), gone)
+
+
+def test_what_is_too_late_leaves_the_queue() -> None:
+    queue = Queue()
+    (outcome,) = asyncio.run(queue.ask(20))
+    assert outcome.degraded == "deadline"
+    assert queue.answer.cancelled()
+
+
+@pytest.mark.parametrize("gives_up_too", [False, True])
+def test_a_cancelled_request_is_cancelled_and_leaves_the_queue(gives_up_too: bool) -> None:
+    queue = Queue()
+
+    async def cancelled() -> None:
+        async def hung_up() -> None:
+            await asyncio.sleep(0.01)
+            if gives_up_too:  # in the same turn, after the cascade has given the answer up
+                asyncio.current_task().add_done_callback(lambda _: request.cancel())
+            else:
+                request.cancel()
+
+        request = asyncio.ensure_future(queue.ask(500, hung_up))
+        with pytest.raises(asyncio.CancelledError):
+            await request
+
+    asyncio.run(cancelled())
+    assert queue.answer.cancelled()
+
+
 def test_a_spent_budget_does_not_ask_the_expert() -> None:
     expert = Expert()
     (outcome,) = classify(expert, [0], budget_ms=1e-6)

@@ -122,6 +122,23 @@ def test_who_hung_up_or_is_too_late_never_reaches_the_expert() -> None:
     assert 11 not in sent
 
 
+def test_when_a_part_of_a_long_list_comes_too_late_the_rest_is_not_asked_for_nobody() -> None:
+    class Slow(CallTimes):
+        def expected_ms(self, size: int, length: int) -> float:
+            return 100.0
+
+    async def main() -> list[list[int]]:
+        expert = Expert()
+        escalations = Escalations(expert, max_batch_size=1)
+        escalations.times = Slow()
+        with pytest.raises(StageLateError):  # two after one another are expected to take 200 ms
+            await escalations.ask([item(1), item(2)], later(0.15))
+        await asyncio.sleep(0.02)
+        return expert.batches
+
+    assert asyncio.run(main()) == []
+
+
 def test_what_is_expected_to_be_late_is_told_at_once_and_tried_again_after_a_while() -> None:
     async def scenario(expert: Expert, escalations: Escalations) -> int:
         await escalations.ask([item(1)], later())

@@ -78,6 +78,16 @@ def test_every_colour_mode_becomes_the_one_asked_for(mode: str, wanted: str) -> 
     assert -1 <= pixels.min() < pixels.max() <= 1
 
 
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_a_colour_that_stands_for_transparency_is_white(mode: str) -> None:
+    channels = len(mode) if mode == "RGB" else 1
+    settings = ImageSettings(width=8, height=8, mode=mode, mean=(0,) * channels, std=(1,) * channels)
+    image = Image.new(mode, (8, 8), "black")
+    hidden = encoded(image, transparency=(0, 0, 0) if mode == "RGB" else 0)
+    assert ImageDecoder(settings).decode(hidden).min() == 1
+    assert ImageDecoder(settings).decode(encoded(image)).max() == 0
+
+
 def test_sixteen_bit_grey_keeps_its_range() -> None:
     image = Image.fromarray(np.full((16, 16), 32_768, dtype=np.uint16))
     settings = ImageSettings(width=16, height=16, mode="L", mean=(0.0,), std=(1.0,))
@@ -114,7 +124,7 @@ def waves(side: int) -> Image.Image:
     return Image.fromarray(((across[:, None, None] * across[None, :, None] + [1, 1.5, 2]) * 80).astype(np.uint8))
 
 
-@pytest.mark.parametrize(("side", "comes_out"), [(31, 31), (63, 63), (64, 32), (255, 64), (256, 32), (4000, 500)])
+@pytest.mark.parametrize(("side", "comes_out"), [(31, 31), (63, 63), (64, 32), (255, 64), (256, 32), (1000, 125)])
 def test_a_large_jpeg_is_decoded_no_larger_than_resizing_needs(side: int, comes_out: int) -> None:
     image = load(read_header(encoded(waves(side), "JPEG")), 16)
     assert image.size == (comes_out, comes_out)
