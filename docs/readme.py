@@ -127,12 +127,14 @@ def figures_block(name: str, result: Mapping[str, Any]) -> str:
         return f"{on}; {asked}:\n\n```\n{_printed(report.say_run, result)}```\n"
     if name == "capacity":
         return f"{on}:\n\n{capacity.table(result)}\n"
-    found = result.get("comparison", result)
-    rounds = f"{len(found['rows'][0]['rounds'])} rounds: medians, lowest to highest; ratios with intervals of 95 %"
-    lines = [f"{on}; {rounds}.", "", compare.table(found), ""]
+    compared = result.get("comparison", result)
+    rounds = f"{len(compared['rows'][0]['rounds'])} rounds: medians, lowest to highest; ratios with intervals of 95 %"
+    lines = [f"{on}; {rounds}.", "", compare.table(compared), ""]
     if "settings" in result:
         settings = ", ".join(f"`{key}` {value:g}" for key, value in result["settings"].items())
-        lines += [f"Found in {len(result['trials'])} trials: {settings}.", ""]
+        found = f"Found in {len(result['trials'])} trials: {settings}."
+        none = f"What was best in {len(result['trials'])} trials was no better when it took turns: the defaults stay."
+        lines += [none if result["settings"] == result["defaults"] else found, ""]
     return "\n".join(lines)
 
 

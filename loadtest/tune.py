@@ -2,7 +2,8 @@
 
 Optuna's TPE proposes settings, beginning with the service's defaults; each is served and driven at rising rates. One
 that twice cannot keep the objective a little below the best rate so far is given up, which is successive halving with
-two rungs (Jamieson and Talwalkar 2016). At last the winner and the defaults take turns.
+two rungs (Jamieson and Talwalkar 2016). At last the winner and the defaults take turns: the best of many trials has had
+some luck too, and where that was all of it, the defaults stay.
 Every trial is in a journal as soon as it is over, so a run that was stopped goes on from there.
 """
 
@@ -103,17 +104,24 @@ def tune(wanted: Tuning) -> dict[str, Any]:
         ]
         console.print("the winner and the defaults, in turn")
         comparison = compare(contenders, wanted.plan, wanted.objective, rounds=wanted.rounds, folder=wanted.folder)
+    settings = better(best.params, comparison)
     result = {
-        "settings": best.params,
+        "settings": settings,
         "defaults": dict(DEFAULTS),
         "comparison": comparison,
-        "trials": [_row(trial, best.number) for trial in trials],
+        "trials": [_row(trial, settings) for trial in trials],
         "machine": machine(),
     }
-    write_text(wanted.folder / "settings.toml", as_toml(best.params, _why(comparison)))
+    write_text(wanted.folder / "settings.toml", as_toml(settings, _why(settings, comparison)))
     write_json(wanted.folder / "tune.json", result)
     write_page(wanted.folder, result)
     return result
+
+
+def better(found: Settings, comparison: Mapping[str, Any]) -> dict[str, float]:
+    """What was found, or the defaults where it had no more goodput than they in the rounds: the last two rows."""
+    defaults, tuned = (row["goodput_per_s"]["median"] for row in comparison["rows"][-2:])
+    return dict(found if tuned > defaults else DEFAULTS)
 
 
 def write_page(folder: Path, result: Mapping[str, Any]) -> None:
@@ -132,11 +140,14 @@ def as_toml(settings: Settings, why: Sequence[str] = ()) -> str:
     return "\n".join([*lines, *(f"{name} = {value!r}" for name, value in settings.items())]) + "\n"
 
 
-def _why(comparison: Mapping[str, Any]) -> list[str]:
+def _why(settings: Settings, comparison: Mapping[str, Any]) -> list[str]:
     times = comparison["rows"][-1].get("times_the_one_before")
     on = f"{comparison['machine']['cores']} cores of {comparison['machine']['processor']}"
     said = f"{times['median']} times the goodput of the defaults ({times['low']} to {times['high']})" if times else "?"
-    return [f"Found by `python -m loadtest tune` on {on}: {said}", f"at {dict(comparison['objective']['limits_ms'])}."]
+    at = f"at {dict(comparison['objective']['limits_ms'])}."
+    if settings == DEFAULTS:
+        return [f"The defaults: the best that `python -m loadtest tune` found on {on} had {said}", at]
+    return [f"Found by `python -m loadtest tune` on {on}: {said}", at]
 
 
 def _study(wanted: Tuning) -> optuna.Study:
@@ -201,11 +212,11 @@ def _finished(study: optuna.Study) -> list[FrozenTrial]:
     return [trial for trial in trials if "repeated" not in trial.user_attrs]
 
 
-def _row(trial: FrozenTrial, best: int) -> dict[str, Any]:
+def _row(trial: FrozenTrial, chosen: Settings) -> dict[str, Any]:
     is_default = trial.params == dict(DEFAULTS)
     kind = (
         ("chosen: the default" if is_default else "chosen")
-        if trial.number == best
+        if trial.params == chosen
         else ("default" if is_default else "trial")
     )
     return {

@@ -93,6 +93,16 @@ def test_tune_finds_the_better_settings_writes_them_and_goes_on_where_it_stopped
     assert "trial" not in capsys.readouterr().out, "all of its trials are in the journal"
 
 
+def test_a_winner_that_only_had_luck_does_not_replace_the_defaults() -> None:
+    found = {**tuning.DEFAULTS, "workers": 2}
+    slower, faster = (
+        {"rows": [{"goodput_per_s": {"median": goodput}} for goodput in goodputs]}
+        for goodputs in ((50.0, 200.0, 190.0), (50.0, 200.0, 210.0))
+    )
+    assert tuning.better(found, slower) == tuning.DEFAULTS
+    assert tuning.better(found, faster) == found
+
+
 def test_settings_with_which_the_service_does_not_start_are_passed_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
