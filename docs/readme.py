@@ -26,7 +26,6 @@ PROFILING = ROOT / "docs" / "profiling.md"
 FIGURES = {
     "run": "loadtest/sms-risk/run.json",
     "compare-sms-risk": "compare/sms-risk/compare.json",
-    "compare-cifar10": "compare/cifar10/compare.json",
     "tune-cascade": "tune/sms-risk-cascade/tune.json",
     "tune-bert": "tune/sms-risk-bert/tune.json",
     "capacity": "capacity/sms-risk/capacity.json",

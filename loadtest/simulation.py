@@ -41,8 +41,8 @@ class Tables:
     """Milliseconds as measured where nothing queues. `items`: what comes, a sample of many. `network_ms`: outside the
     service. `batch_ms`: of the expert by batch size, for one and the same item. `hop_ms`: what a call takes beyond it,
     after a rest; simulated as the expert's process's. `wake_ms`: what the first request after a rest costs more.
-    `cores`: that all processes share; `crowding`: how many times as long the expert takes while another of them works;
-    `generator_ms`: the load generator's own work on a request where it shares them too, else 0.
+    `cores`: that all processes share; `generator_ms`: the load generator's own work on a request where it shares them
+    too, else 0.
     """
 
     items: Sequence[Item]
@@ -51,7 +51,6 @@ class Tables:
     hop_ms: float
     wake_ms: float
     cores: int
-    crowding: float = 1.0
     generator_ms: float = 0.0
 
 
@@ -79,16 +78,14 @@ class Simulated:
 
 
 class EventLoop:
-    """A process that runs what is ready in turns. `wake_ms`, `crowding`: as in Tables.
+    """A process that runs what is ready in turns. `wake_ms`: as in Tables.
 
     It gives its core back after each piece of work, and after a slice of a long one, so processes that all run share
     the cores by turns too (round robin), as a kernel has them do.
     """
 
-    def __init__(
-        self, env: simpy.Environment, cores: simpy.Resource, *, wake_ms: float = 0.0, crowding: float = 1.0
-    ) -> None:
-        self.env, self._cores, self._wake_ms, self._crowding = env, cores, wake_ms, crowding
+    def __init__(self, env: simpy.Environment, cores: simpy.Resource, wake_ms: float = 0.0) -> None:
+        self.env, self._cores, self._wake_ms = env, cores, wake_ms
         self._ready: list[tuple[float, Then, bool]] = []
         self._woken = env.event()
         env.process(self._run())
@@ -120,8 +117,7 @@ class EventLoop:
         while work_ms > 1e-9:
             with self._cores.request() as core:
                 yield core
-                crowding = self._crowding if self._cores.count > 1 else 1.0
-                yield self.env.timeout(min(work_ms, SLICE_MS) * crowding)
+                yield self.env.timeout(min(work_ms, SLICE_MS))
             work_ms -= SLICE_MS
 
 
@@ -211,7 +207,7 @@ def simulate(tables: Tables, load: Load, seed: int = 1) -> Simulated:
     rng = np.random.default_rng(seed)
     env = simpy.Environment()
     cores = simpy.Resource(env, tables.cores)
-    expert = EventLoop(env, cores, crowding=tables.crowding)
+    expert = EventLoop(env, cores)
     generator = EventLoop(env, cores)
     half_ms = tables.generator_ms / 2
     latency_ms, escalated, degraded = [], [], []
@@ -226,7 +222,7 @@ def simulate(tables: Tables, load: Load, seed: int = 1) -> Simulated:
 
         generator.soon(half_ms, read)
 
-    loops = [EventLoop(env, cores, wake_ms=tables.wake_ms) for _ in range(load.workers)]
+    loops = [EventLoop(env, cores, tables.wake_ms) for _ in range(load.workers)]
     apis = [ApiProcess(loop, expert, tables, load, answer) for loop in loops]
 
     def arrivals() -> Events:

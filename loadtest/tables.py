@@ -6,13 +6,12 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
 import orjson
 
-from loadtest.client import ask_one_by_one, closed_loop, send_all
+from loadtest.client import ask_one_by_one, closed_loop
 from loadtest.figures import API_PARTS, percentile
 from loadtest.outcome import Outcome
 from loadtest.run import MAX_PROBES, Known, Plan, UnreachableError, candidates, look
@@ -65,14 +64,10 @@ def measure(plan: Plan, workers: int) -> Measured:
         raise UnreachableError(
             f"{plan.url} must answer each request when it is asked alone, got none for some; look at its log"
         )
-    # With a budget that is over at once no request waits for the expert, so the API is all that is busy.
-    mix = replace(plan.mix, hard_share=None)
-    hurried = draw(candidates(replace(plan, budget_ms=HURRIED_MS)), mix, DRAWN, plan.seed)
-    around_ms, generator_ms = _at_saturation(plan, known, hurried, stated_ms, workers)
-    alone_ms = _medians(rested, _expert_ms)
+    around_ms, generator_ms = _at_saturation(plan, known, stated_ms, workers)
     items = [
         Item(round(api_ms + around_ms, 4), None if math.isnan(expert_ms) else round(expert_ms, 4))
-        for api_ms, expert_ms in zip(stated_ms, alone_ms, strict=True)
+        for api_ms, expert_ms in zip(stated_ms, _medians(rested, _expert_ms), strict=True)
     ]
     of_screen = [place for place, item in enumerate(items) if item.expert_ms is None] or range(len(items))
     woken_ms = np.subtract(_medians(rested, _latency_ms), _medians(in_a_row, _latency_ms))
@@ -84,16 +79,16 @@ def measure(plan: Plan, workers: int) -> Measured:
         hop_ms=0.0 if math.isnan(hop_ms) else round(hop_ms, 4),
         wake_ms=round(max(0.0, _median(woken_ms[list(of_screen)])), 4),
         cores=os.cpu_count() or 1,
-        crowding=round(_crowding(plan, known, hurried, alone_ms), 3),
         generator_ms=round(generator_ms, 4),
     )
     return Measured(plan, known, tables)
 
 
-def _at_saturation(
-    plan: Plan, known: Known, hurried: Sequence[Sample], stated_ms: Sequence[float], workers: int
-) -> tuple[float, float]:
+def _at_saturation(plan: Plan, known: Known, stated_ms: Sequence[float], workers: int) -> tuple[float, float]:
     """Milliseconds that a request costs one of the API processes beyond its stated parts, and the generator."""
+    # With a budget that is over at once no request waits for the expert, so the API is all that is busy.
+    mix = replace(plan.mix, hard_share=None)
+    hurried = draw(candidates(replace(plan, budget_ms=HURRIED_MS)), mix, DRAWN, plan.seed)
     cpu_s = time.process_time()
     answered, seconds = closed_loop(plan.url, hurried, connections=CONNECTIONS * workers, seconds=SATURATION_S)
     if not answered:
@@ -102,28 +97,8 @@ def _at_saturation(
     # Together the API's processes have what the generator leaves of the cores.
     working = min(workers, (os.cpu_count() or 1) - generator_s / seconds)
     of = dict(zip(map(id, known.samples), stated_ms, strict=True))
-    mix = replace(plan.mix, hard_share=None)
     own_ms = float(np.mean([of[id(sample)] for sample in draw(known.samples, mix, DRAWN, plan.seed)]))
     return max(0.0, 1e3 * working * seconds / answered - own_ms), 1e3 * generator_s / answered
-
-
-def _crowding(plan: Plan, known: Known, hurried: Sequence[Sample], alone_ms: Sequence[float]) -> float:
-    """How many times as long the expert takes while another core works: cores share caches, memory, clock and, where
-    two of them are the threads of one, all else too. One connection keeps the API at work meanwhile.
-    """
-    hard = [(sample, ms) for sample, ms in zip(known.samples, alone_ms, strict=True) if not math.isnan(ms)]
-    if not hard:
-        return 1.0
-    samples, before_ms = zip(*(hard * RESTED_ROUNDS), strict=True)
-    # Far enough apart that none waits for another, or shares its batch.
-    due_s = np.arange(len(samples)) * (REST_S + 3e-3 * max(before_ms))
-    with ThreadPoolExecutor(1) as pool:
-        busy = pool.submit(closed_loop, plan.url, hurried, connections=1, seconds=float(due_s[-1]) + REST_S)
-        outcomes = sorted(send_all(plan.url, samples, due_s), key=lambda outcome: outcome.due_s)
-        busy.result()
-    ratios = [_expert_ms(outcome) / ms for outcome, ms in zip(outcomes, before_ms, strict=True)]
-    known_ratios = [ratio for ratio in ratios if not math.isnan(ratio)]
-    return max(1.0, _median(known_ratios)) if known_ratios else 1.0
 
 
 def _batches(plan: Plan, known: Known, items: Sequence[Item]) -> dict[int, float]:

@@ -74,16 +74,6 @@ def test_cores_that_are_shared_make_requests_wait_but_not_for_whole_batches() ->
     assert np.quantile(screened[1], 0.9) < 10, "the kernel shares a core in slices"
 
 
-def test_an_expert_is_slower_while_another_core_works() -> None:
-    crowded = tables(share=0.02, crowding=1.5)
-    alone, busy = (simulate(crowded, Load(rate_per_s=rate, seconds=200)) for rate in (0.5, 200))
-    apart = simulate(replace(crowded, crowding=1.0), Load(rate_per_s=200, seconds=200))
-    assert np.median(alone.latency_ms[alone.escalated]) == pytest.approx(2 + 5 + 1)
-    # The API works two fifths of the time.
-    more = np.mean(busy.latency_ms[busy.escalated]) - np.mean(apart.latency_ms[apart.escalated])
-    assert 0.2 * 6 * 0.5 < more < 0.7 * 6 * 0.5
-
-
 def test_twice_the_rate_takes_about_twice_the_replicas() -> None:
     load = Load(rate_per_s=1, seconds=20)
     small, large = (replicas(tables(share=0.1), load, rate, 50.0) for rate in (2_000, 4_000))
@@ -99,7 +89,6 @@ def test_capacity_of_a_real_service(server: Server, tmp_path: Path, capsys: pyte
     assert result["replicas"] >= 2
     assert result["asked"]["escalation_share"] == 0.02
     assert result["tables"]["api_ms"]["p50"] > 0
-    assert 1 <= result["tables"]["crowding"] < 10
     assert f"{result['replicas']} replicas" in capsys.readouterr().out.replace("\n", " ")
 
 
