@@ -119,9 +119,13 @@ def tune(wanted: Tuning) -> dict[str, Any]:
 
 
 def better(found: Settings, comparison: Mapping[str, Any]) -> dict[str, float]:
-    """What was found, or the defaults where it had no more goodput than they in the rounds: the last two rows."""
-    defaults, tuned = (row["goodput_per_s"]["median"] for row in comparison["rows"][-2:])
-    return dict(found if tuned > defaults else DEFAULTS)
+    """What was found, or the defaults where it had no more goodput in the rounds than they: the last row against the
+    one before.
+    """
+    tuned = comparison["rows"][-1]
+    # None where the defaults never kept the objective.
+    times = tuned["times_the_one_before"] or {"median": math.inf if any(tuned["rounds"]) else 0.0}
+    return dict(found if times["median"] > 1 else DEFAULTS)
 
 
 def write_page(folder: Path, result: Mapping[str, Any]) -> None:

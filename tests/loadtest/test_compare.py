@@ -6,14 +6,16 @@ import json
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from loadtest import contender
 from loadtest import tune as tuning
 from loadtest.__main__ import EXIT_PASSED, EXIT_WRONG, main
-from loadtest.compare import ratio, spread
+from loadtest.compare import ratio, spread, summary
 from loadtest.contender import ContenderError, read_contenders
+from loadtest.objective import Objective
 from loadtest.run import Plan
 from loadtest.workload import Mix
 
@@ -93,14 +95,24 @@ def test_tune_finds_the_better_settings_writes_them_and_goes_on_where_it_stopped
     assert "trial" not in capsys.readouterr().out, "all of its trials are in the journal"
 
 
-def test_a_winner_that_only_had_luck_does_not_replace_the_defaults() -> None:
+@pytest.mark.parametrize(
+    ("defaults", "tuned", "wins"),
+    [
+        ([200.0, 210.0, 220.0], [190.0, 220.0, 215.0], False),
+        ([200.0, 210.0, 220.0], [210.0, 205.0, 230.0], True),
+        ([0.0, 10.0, 0.0], [5.0, 5.0, 5.0], True),
+        ([0.0, 0.0, 0.0], [0.0, 0.0, 0.0], False),
+    ],
+    ids=["luck", "better", "the defaults cannot", "neither can"],
+)
+def test_a_winner_that_only_had_luck_does_not_replace_the_defaults(
+    defaults: list[float], tuned: list[float], wins: bool
+) -> None:
+    goodput = {"defaults": defaults, "tuned": tuned}
+    nothing: dict[str, list[Any]] = {name: [] for name in goodput}
+    comparison = summary(goodput, nothing, nothing, Plan(url=""), Objective(limits_ms={"p99": 50.0}))
     found = {**tuning.DEFAULTS, "workers": 2}
-    slower, faster = (
-        {"rows": [{"goodput_per_s": {"median": goodput}} for goodput in goodputs]}
-        for goodputs in ((50.0, 200.0, 190.0), (50.0, 200.0, 210.0))
-    )
-    assert tuning.better(found, slower) == tuning.DEFAULTS
-    assert tuning.better(found, faster) == found
+    assert tuning.better(found, comparison) == (found if wins else tuning.DEFAULTS)
 
 
 def test_settings_with_which_the_service_does_not_start_are_passed_over(
