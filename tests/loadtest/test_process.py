@@ -13,13 +13,14 @@ import pytest
 
 from tests.conftest import ROOT
 
-# `waiting` stands where a load test drives: an event loop of uvloop, or plain code.
+SERVICE = Path(__file__).with_name("little_service.py")
+# WAITING stands where a load test drives: an event loop of uvloop, or plain code.
 DRIVER = """
 import asyncio, sys, time, uvloop
 from pathlib import Path
 from loadtest.process import running
-line = (sys.executable, "-m", "http.server", "--bind", "127.0.0.1", "{port}")
-with running(line, ready="/", log=Path("server.log"), folder=Path()) as server:
+line = (sys.executable, "SERVICE", "{port}")
+with running(line, ready="/readyz", log=Path("server.log"), folder=Path()) as server:
     print(server.process.pid, flush=True)
     WAITING
 """
@@ -27,7 +28,7 @@ with running(line, ready="/", log=Path("server.log"), folder=Path()) as server:
 
 @pytest.mark.parametrize("waiting", ["time.sleep(60)", "uvloop.run(asyncio.sleep(60))"])
 def test_a_server_ends_when_what_started_it_is_told_to_terminate(waiting: str, tmp_path: Path) -> None:
-    command = [sys.executable, "-c", DRIVER.replace("WAITING", waiting)]
+    command = [sys.executable, "-c", DRIVER.replace("WAITING", waiting).replace("SERVICE", str(SERVICE))]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=tmp_path, env=environment) as driver:
         assert driver.stdout is not None
