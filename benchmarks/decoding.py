@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from loadtest.report import machine
+from loadtest.report import machine, write_json
 from loadtest.workload import image_samples
 from optimize.progress import progress
-from serving.artifact import ImageSettings, write_json
+from serving.artifact import ImageSettings
 from serving.image import ImageDecoder, read_header
 
 SIDES = (256, 1024, 4000)

@@ -52,9 +52,8 @@ def stop(server: subprocess.Popen[bytes]) -> None:
     try:
         if server.poll() is None:
             server.send_signal(signal.SIGINT)
-            server.wait(END_LIMIT_S)
-    except subprocess.TimeoutExpired:
-        pass
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                server.wait(END_LIMIT_S)
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(server.pid, signal.SIGKILL)

@@ -204,7 +204,7 @@ def _content_digest(content: str | ImageFile | NDArray[np.uint8]) -> bytes:
     if isinstance(content, str):
         return hashlib.sha256(content.encode()).digest()
     if isinstance(content, ImageFile):
-        return hashlib.sha256(content.read()).digest()
+        return content.sha256
     pixels = np.ascontiguousarray(content)
     return hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).digest()
 

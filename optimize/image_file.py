@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from optimize.errors import DataError
@@ -20,14 +21,17 @@ class ImageFile:
     name: str
     """what an error calls it"""
     content: Path | bytes
+    sha256: bytes = field(init=False)
 
     def __post_init__(self) -> None:
         try:
-            read_header(self.read(), self.name)
+            data = self.read()
+            read_header(data, self.name)
         except OSError as error:
             raise DataError(f"data {self.name} cannot be read ({error}); bring the file, or leave it out") from None
         except InvalidInputError as error:
             raise DataError(f"data {error}") from None
+        object.__setattr__(self, "sha256", hashlib.sha256(data).digest())
 
     def read(self) -> bytes:
         """The file's bytes."""

@@ -108,6 +108,7 @@ def test_the_tables_of_the_docs_are_those_that_were_measured(writer: Any) -> Non
         assert writer.with_figures(text) == text
     shown = "".join(page.read_text(encoding="utf-8") for page in writer.FIGURE_PAGES)
     for name in writer.FIGURES:
+        assert shown.count(f"<!-- {name}: begin -->") == 1
         _, _, block = shown.partition(f"<!-- {name}: begin -->\n")
         assert not block.startswith("<!--"), f"nothing is shown of {name}"
         assert (writer.MEASURED / "figures" / f"{name}.json").is_file()
