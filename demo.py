@@ -21,12 +21,12 @@ from typing import Any
 import httpx
 from rich.table import Table
 
-from loadtest.process import Running, running
-from optimize.graphs import quiet
-from optimize.payments import generate
+from loadtest.traffic.process import Running, running
+from optimize.data.payments import generate
+from optimize.models.graphs import quiet
 from optimize.progress import console
 from optimize.recipes import shipped_recipes
-from serving.artifact import write_json
+from serving.model.artifact import write_json
 
 RECIPES = ("demo-text", "demo-image")
 BUILD = Path("build")
@@ -80,7 +80,7 @@ def digit_images(count: int) -> Iterator[tuple[str, bytes, str]]:
     from PIL import Image
 
     with quiet():
-        from optimize.data import load_splits
+        from optimize.data.splits import load_splits
         from optimize.recipe import read_recipe
 
     recipe = read_recipe(str(shipped_recipes()["demo-image"]))

@@ -15,27 +15,27 @@ from pathlib import Path
 
 import bentoml
 
-from serving.api import Api
 from serving.arguments import Cascades, with_variables
-from serving.artifact import Artifact
-from serving.budget import MAX_MS
-from serving.deferral import OperatingPoint
-from serving.draining import Draining
-from serving.drift import Drift
+from serving.cascade.deferral import OperatingPoint
+from serving.cascade.drift import Drift
+from serving.cascade.modality import Modality, model_labels, open_modality, preprocessor, require_pair, warm_up
 from serving.errors import SieveError
-from serving.expert_app import expert_app, infer_endpoint, only_for
-from serving.fast_path import shorten
-from serving.memory import settle
-from serving.metrics import ExpertMetrics, Metrics
-from serving.modality import Modality, model_labels, open_modality, preprocessor, require_pair, warm_up
-from serving.no_pickle import NoPickle
-from serving.observer import Observer, stdout
-from serving.remote import RemoteExpert
-from serving.session import Session
+from serving.expert.client import RemoteExpert
+from serving.garbage import settle
+from serving.http.api import Api
+from serving.http.draining import Draining
+from serving.http.expert_app import expert_app, infer_endpoint, only_for
+from serving.http.fast_path import shorten
+from serving.http.no_pickle import NoPickle
+from serving.load.budget import MAX_MS
+from serving.model.artifact import Artifact
+from serving.model.session import Session
 from serving.settings import MAX_BATCH_SIZE, settings_of
-from serving.tracing import open_tracer, tracing_settings
+from serving.watch.metrics import ExpertMetrics, Metrics
+from serving.watch.observer import Observer, stdout
+from serving.watch.tracing import open_tracer, tracing_settings
 
-# BentoML makes three spans a request even where nobody collects them; serving.tracing makes ours without its tracer.
+# BentoML makes three spans a request even where nobody collects them; ours are made without its tracer.
 # The first process knows whether the user has switched all off, and the workers inherit what it says.
 OFF = os.environ.setdefault("SIEVE_TRACING_OFF", os.environ.get("OTEL_SDK_DISABLED", "false").lower()) == "true"
 os.environ["OTEL_SDK_DISABLED"] = "true"

@@ -19,11 +19,11 @@ import bentoml
 from benchmarks.homes import ALWAYS, make_home
 from benchmarks.hot_path import CASCADE, TOKENS, text_of
 from benchmarks.servers import ROOT, sieve
-from loadtest.process import Running
-from loadtest.wrk import closed_loop
+from loadtest.traffic.process import Running
+from loadtest.traffic.wrk import closed_loop
 from optimize.progress import console
 from optimize.versions import processor
-from serving.artifact import Artifact, write_json
+from serving.model.artifact import Artifact, write_json
 
 ROUNDS, SECONDS = 3, 2.0
 OUTPUT = Path("build") / "ablation.json"
@@ -38,7 +38,7 @@ CHANGES = {
         ("service.py", 'shorten(self, {"/infer": infer}, DRAINING)', "pass"),
         ("service.py", 'os.environ["OTEL_SDK_DISABLED"] = "true"', "pass"),
     ],
-    "a lone item run without a thread": [("serving/expert_app.py", "if len(items) == 1:", "if not items:")],
+    "a lone item run without a thread": [("serving/http/expert_app.py", "if len(items) == 1:", "if not items:")],
     "a second call on its way": [
         ("serving/settings.py", "calls_in_flight: int = Field(default=2", "calls_in_flight: int = Field(default=1")
     ],

@@ -13,8 +13,8 @@ from pathlib import Path
 from benchmarks.contenders import Published, sieve
 from benchmarks.homes import make_home
 from loadtest.capacity import answer, say
-from loadtest.objective import Objective
 from loadtest.run import Plan
+from loadtest.verdict.objective import Objective
 
 
 def main() -> int:

@@ -16,9 +16,9 @@ from pathlib import Path
 
 from benchmarks.contenders import Published, ladder
 from loadtest.compare import compare, table
-from loadtest.objective import Objective
 from loadtest.run import Plan
-from loadtest.workload import Mix
+from loadtest.traffic.workload import Mix
+from loadtest.verdict.objective import Objective
 
 
 def main() -> int:

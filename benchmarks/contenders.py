@@ -11,9 +11,9 @@ import bentoml
 
 from benchmarks.homes import ALWAYS, ROLES, latest, make_home
 from benchmarks.servers import ROOT, baseline_variables, fastapi_line, litserve_line, serve_line
-from loadtest.contender import Contender
-from serving.artifact import Artifact, ImageSettings
-from serving.deferral import OperatingPoint
+from loadtest.verdict.contender import Contender
+from serving.cascade.deferral import OperatingPoint
+from serving.model.artifact import Artifact, ImageSettings
 
 
 class Published:
@@ -104,7 +104,7 @@ def exported(teacher: Path, target: Path, artifact: Artifact) -> Path:
     """The teacher as a program that PyTorch loads without the project's own classes; its eager operators."""
     import torch
 
-    from optimize.checkpoint import load_model
+    from optimize.models.checkpoint import load_model
 
     model = load_model(teacher, "image").eval()
     settings = artifact.manifest.settings

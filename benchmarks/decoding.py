@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from loadtest.report import machine, write_json
-from loadtest.workload import image_samples
+from loadtest.pages.report import machine, write_json
+from loadtest.traffic.workload import image_samples
 from optimize.progress import progress
-from serving.artifact import ImageSettings
-from serving.image import ImageDecoder, read_header
+from serving.model.artifact import ImageSettings
+from serving.model.image import ImageDecoder, read_header
 
 SIDES = (256, 1024, 4000)
 PHOTOGRAPHS = 20

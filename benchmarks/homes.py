@@ -10,7 +10,7 @@ from typing import Any
 import onnx
 from onnx import TensorProto, helper
 
-from serving.artifact import MANIFEST, OPERATING_POINT, Artifact, sha256_of, write_json
+from serving.model.artifact import MANIFEST, OPERATING_POINT, Artifact, sha256_of, write_json
 
 ROLES = ("screen", "expert", "operating-point")
 ALWAYS, NEVER = 1.1, 0.0

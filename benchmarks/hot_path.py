@@ -29,17 +29,17 @@ import orjson
 
 from benchmarks.homes import ALWAYS, NEVER, make_home
 from benchmarks.servers import fastapi, rss_bytes, sieve
-from loadtest.arrivals import arrivals
-from loadtest.client import send_all
-from loadtest.figures import percentile
-from loadtest.process import Running
-from loadtest.workload import TEXT_PATH, Sample
-from loadtest.wrk import closed_loop
+from loadtest.traffic.arrivals import arrivals
+from loadtest.traffic.client import send_all
+from loadtest.traffic.process import Running
+from loadtest.traffic.workload import TEXT_PATH, Sample
+from loadtest.traffic.wrk import closed_loop
+from loadtest.verdict.figures import percentile
 from optimize.progress import console
 from optimize.versions import processor, versions
-from serving.artifact import Artifact, write_json
-from serving.modality import preprocessor
-from serving.session import Session
+from serving.cascade.modality import preprocessor
+from serving.model.artifact import Artifact, write_json
+from serving.model.session import Session
 
 CASCADE = "demo-text"
 CONNECTIONS = (1, 8, 32)

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from serving.artifact import write_json
+from serving.model.artifact import write_json
 
 BOUND_BYTES = {"cpu": 350_000_000, "gpu": 450_000_000}
 BENTO = Path("home/bentoml/bento")

@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.servers import PYTHON, ROOT, serve_line
-from loadtest.process import running
+from loadtest.traffic.process import running
 
 MESSAGES, UNSEEN = 500, 777
 
@@ -46,7 +46,7 @@ def main() -> int:
 
 def payment_messages(path: Path) -> Path:
     """A CSV of messages and their labels that the demo's models were not trained on."""
-    from optimize.payments import generate
+    from optimize.data.payments import generate
 
     with path.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([("text", "label"), *generate(MESSAGES, seed=UNSEEN)])

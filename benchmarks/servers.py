@@ -11,7 +11,7 @@ from typing import Any
 
 import psutil
 
-from loadtest.process import Running, running
+from loadtest.traffic.process import Running, running
 
 ROOT = Path(__file__).parent.parent
 PYTHON = sys.executable

@@ -17,8 +17,8 @@ from benchmarks.contenders import Published, plain_bentoml, sieve_line
 from benchmarks.homes import make_home
 from loadtest.compare import table
 from loadtest.run import Plan
+from loadtest.traffic.workload import Mix
 from loadtest.tune import PRESETS, Tuning, tune, with_preset
-from loadtest.workload import Mix
 
 
 def main() -> int:

@@ -113,7 +113,8 @@ def with_figures(text: str) -> str:
 def figures_block(name: str, result: Mapping[str, Any]) -> str:
     """Markdown of one file, as the commands themselves print it."""
     from benchmarks import decoding
-    from loadtest import capacity, compare, report
+    from loadtest import capacity, compare
+    from loadtest.pages import report
 
     if name == "decoding":
         return f"{result['machine']['processor']}:\n\n{decoding.table(result)}\n"

@@ -10,10 +10,10 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from loadtest.arrivals import KINDS, ArrivalsError
-from loadtest.objective import ObjectiveError
 from loadtest.options import add_workload, count, not_negative, plan_of, positive, share
-from loadtest.workload import WorkloadError
+from loadtest.traffic.arrivals import KINDS, ArrivalsError
+from loadtest.traffic.workload import WorkloadError
+from loadtest.verdict.objective import ObjectiveError
 
 EXIT_PASSED, EXIT_FAILED, EXIT_WRONG, EXIT_INVALID, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -27,9 +27,9 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
     logging.getLogger("asyncio").setLevel(logging.ERROR)
-    from loadtest.contender import ContenderError
-    from loadtest.process import NotStartedError
     from loadtest.run import UnreachableError
+    from loadtest.traffic.process import NotStartedError
+    from loadtest.verdict.contender import ContenderError
 
     wrong = (
         ArrivalsError,
@@ -109,14 +109,14 @@ def _add_objective(parser: argparse.ArgumentParser) -> None:
 
 
 def _objective(options: argparse.Namespace):  # type: ignore[no-untyped-def]
-    from loadtest.objective import Objective, read_limits
+    from loadtest.verdict.objective import Objective, read_limits
 
     limits = read_limits(options.slo or ["p99=50ms"])
     return Objective(limits_ms=limits, goodput_per_s=options.goodput, max_degraded_share=options.max_degraded)
 
 
 def _run(options: argparse.Namespace) -> int:
-    from loadtest.report import machine, say_run, write_run
+    from loadtest.pages.report import machine, say_run, write_run
     from loadtest.run import run
 
     objective = _objective(options)
@@ -168,7 +168,7 @@ def _tune(options: argparse.Namespace) -> int:
 
 def _compare(options: argparse.Namespace) -> int:
     from loadtest.compare import compare, table
-    from loadtest.contender import read_contenders
+    from loadtest.verdict.contender import read_contenders
 
     contenders, objective = read_contenders(options.contenders), _objective(options)
     _make_folder(options.out)

@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from loadtest.contender import Subject
-from loadtest.figures import percentile
-from loadtest.live import console
-from loadtest.objective import Objective
-from loadtest.report import machine, write_json
+from loadtest.pages.live import console
+from loadtest.pages.report import machine, write_json
+from loadtest.queueing.simulation import Load, Tables, simulate
+from loadtest.queueing.tables import Measured, measure
 from loadtest.run import Plan
-from loadtest.simulation import Load, Tables, simulate
-from loadtest.tables import Measured, measure
+from loadtest.verdict.contender import Subject
+from loadtest.verdict.figures import percentile
+from loadtest.verdict.objective import Objective
 
 MIN_SIMULATED = 2_000
 """Requests, however small the rate: a p99 of fewer is one request's name."""

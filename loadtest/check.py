@@ -7,13 +7,13 @@ import tempfile
 import time
 from pathlib import Path
 
-from loadtest.arrivals import arrivals
-from loadtest.client import send_all
-from loadtest.figures import percentile
-from loadtest.process import running
-from loadtest.report import machine, write_json
+from loadtest.pages.report import machine, write_json
 from loadtest.run import MAX_LAG_MS
-from loadtest.workload import Mix, draw, text_samples
+from loadtest.traffic.arrivals import arrivals
+from loadtest.traffic.client import send_all
+from loadtest.traffic.process import running
+from loadtest.traffic.workload import Mix, draw, text_samples
+from loadtest.verdict.figures import percentile
 
 
 def check_generator(rate: float, seconds: float, folder: Path) -> bool:
@@ -21,7 +21,7 @@ def check_generator(rate: float, seconds: float, folder: Path) -> bool:
 
     Writes check.json with the rate that was reached, the lag and the share of a core that the generator took.
     """
-    line = [sys.executable, "-m", "loadtest.trivial", "{port}"]
+    line = [sys.executable, "-m", "loadtest.traffic.trivial", "{port}"]
     root = Path(__file__).parent.parent
     with tempfile.TemporaryDirectory() as name:
         log = Path(name) / "log"

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from loadtest.contender import Contender, Subject
-from loadtest.live import console
-from loadtest.objective import Objective
-from loadtest.report import machine, page, write_json, write_text
+from loadtest.pages.live import console
+from loadtest.pages.report import machine, page, write_json, write_text
 from loadtest.run import Plan
+from loadtest.verdict.contender import Contender, Subject
+from loadtest.verdict.objective import Objective
 
 RESAMPLES = 2_000
 
@@ -106,7 +106,7 @@ def ratio(these: Sequence[float], those: Sequence[float], seed: int = 1) -> dict
 
 def write(folder: Path, result: dict[str, Any]) -> None:
     """compare.json and compare.html."""
-    from loadtest import pictures
+    from loadtest.pages import pictures
 
     write_json(folder / "compare.json", result)
     write_text(folder / "compare.html", page("compare.html", result=result, picture=pictures.ladder(result["rows"])))

@@ -20,9 +20,9 @@ from locust.env import Environment
 from locust.runners import MasterRunner, WorkerRunner
 
 from loadtest.options import add_workload, plan_of
-from loadtest.outcome import ANSWERED, read_answer, triage
 from loadtest.run import UnreachableError, look
-from loadtest.workload import Sample, WorkloadError, draw
+from loadtest.traffic.workload import Sample, WorkloadError, draw
+from loadtest.verdict.outcome import ANSWERED, read_answer, triage
 
 DRAWN = 10_000
 LEVELS = 4

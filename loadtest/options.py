@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from loadtest.run import Plan
-from loadtest.workload import ENCODINGS, Mix
+from loadtest.traffic.workload import ENCODINGS, Mix
 
 Adds = Any
 """A parser, or a group of one: argparse's or Locust's."""

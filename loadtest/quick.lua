@@ -22,7 +22,7 @@ function done(summary, latency)
   local p50, p99, p999 = latency:percentile(50) / 1e3, latency:percentile(99) / 1e3, latency:percentile(99.9) / 1e3
   print(string.format("\n%.0f answers/s; p50 %.2f ms, p99 %.2f ms, p99.9 %.2f ms; %d not 2xx, %d broken",
     (summary.requests - errors.status) / seconds, p50, p99, p999, errors.status, broken))
-  -- For loadtest/wrk.py.
+  -- For loadtest/traffic/wrk.py.
   print(string.format('figures {"requests": %d, "seconds": %.6f, "p50_ms": %.4f, "p99_ms": %.4f, "p999_ms": %.4f, '
     .. '"max_ms": %.4f, "not_2xx": %d, "broken": %d}', summary.requests, seconds, p50, p99, p999, latency.max / 1e3,
     errors.status, broken))

@@ -10,15 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from loadtest.arrivals import ArrivalsError, arrivals, lasting_s
-from loadtest.bottleneck import bottleneck
-from loadtest.client import ask_one_by_one, send_all
-from loadtest.figures import breakdown, figures, percentile
-from loadtest.live import Live
-from loadtest.objective import Objective, judge
-from loadtest.outcome import Outcome
-from loadtest.payloads import compare_payloads
-from loadtest.workload import Encoding, Mix, Sample, draw, image_samples, text_samples, with_hardness
+from loadtest.pages.live import Live
+from loadtest.traffic.arrivals import ArrivalsError, arrivals, lasting_s
+from loadtest.traffic.client import ask_one_by_one, send_all
+from loadtest.traffic.payloads import compare_payloads
+from loadtest.traffic.workload import Encoding, Mix, Sample, draw, image_samples, text_samples, with_hardness
+from loadtest.verdict.bottleneck import bottleneck
+from loadtest.verdict.figures import breakdown, figures, percentile
+from loadtest.verdict.objective import Objective, judge
+from loadtest.verdict.outcome import Outcome
 
 MAX_LAG_MS = 5.0
 """p99 of how late requests left; beyond it the run says more of the generator than of the service."""

@@ -27,12 +27,12 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
 from loadtest.compare import compare
-from loadtest.contender import Contender
-from loadtest.live import console
-from loadtest.objective import Objective
-from loadtest.process import NotStartedError
-from loadtest.report import machine, page, write_json, write_text
+from loadtest.pages.live import console
+from loadtest.pages.report import machine, page, write_json, write_text
 from loadtest.run import Plan, UnreachableError
+from loadtest.traffic.process import NotStartedError
+from loadtest.verdict.contender import Contender
+from loadtest.verdict.objective import Objective
 
 RUNG_SHARE = 0.85
 MIN_TRIALS = 2
@@ -130,7 +130,7 @@ def better(found: Settings, comparison: Mapping[str, Any]) -> dict[str, float]:
 
 def write_page(folder: Path, result: Mapping[str, Any]) -> None:
     """tune.html: the Pareto picture, the comparison, the settings."""
-    from loadtest import pictures
+    from loadtest.pages import pictures
 
     limit_ms = max(result["comparison"]["objective"]["limits_ms"].values())
     drawn = {"pareto": pictures.pareto(result["trials"], limit_ms)}

@@ -140,7 +140,7 @@ def _evaluate(options: argparse.Namespace) -> None:
 def _operating_point(options: argparse.Namespace) -> None:
     from optimize.pipeline import choose_point, opened
     from optimize.recipe import with_promise
-    from optimize.report import mark_stale
+    from optimize.report.page import mark_stale
 
     build = _build(options)
     config = with_promise(build.recipe.operating_point, alpha=options.alpha, delta=options.delta)
@@ -183,7 +183,7 @@ def _run(options: argparse.Namespace) -> None:
 
 
 def _publish(options: argparse.Namespace) -> None:
-    from optimize.publish import publish
+    from optimize.publish.store import publish
 
     build = _build(options)
     folders = (build.artifact_folder("expert"), build.artifact_folder("screen"), build.point_folder)

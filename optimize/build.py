@@ -18,11 +18,12 @@ import numpy as np
 import torch
 from transformers import AutoConfig, AutoTokenizer
 
-from optimize.checkpoint import CifarCheckpoint, fetch_model, load_model, local_source, save_model
-from optimize.data import Split, SplitName, Splits, load_splits
-from optimize.distillation import DistillationConfig, TeacherOutputs, distillation_loss
+from optimize.data.inputs import Prepared, Preparer, collect, ordered_batches
+from optimize.data.splits import Split, SplitName, Splits, load_splits
 from optimize.errors import StepError
-from optimize.inputs import Prepared, Preparer, collect, ordered_batches
+from optimize.models.checkpoint import CifarCheckpoint, fetch_model, load_model, local_source, save_model
+from optimize.models.distillation import DistillationConfig, TeacherOutputs, distillation_loss
+from optimize.models.training import train
 from optimize.progress import console
 from optimize.recipe import Recipe, StepConfig, digest_below, digest_of, steps_up_to
 from optimize.results import ROLES, Precision, Result, Role
@@ -32,9 +33,8 @@ from optimize.steps.fine_tune import fine_tune
 from optimize.steps.fuse import FuseConfig, fuse
 from optimize.steps.prune import PruneConfig, prune
 from optimize.steps.quantize import QuantizeConfig, quantize_dynamic, quantize_static
-from optimize.training import train
 from optimize.versions import versions
-from serving.artifact import TextSettings, write_json
+from serving.model.artifact import TextSettings, write_json
 
 
 class Build:

@@ -14,22 +14,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from optimize.assemble import assemble, state_quality, write_operating_point
 from optimize.build import Build
-from optimize.data import Split
+from optimize.data.splits import Split
 from optimize.errors import GateError
-from optimize.gates import accuracy, judge, logits_of, measure
-from optimize.operating_point import Stages, cascade_labels, choose
+from optimize.judge.gates import accuracy, judge, logits_of, measure
+from optimize.judge.operating_point import Stages, cascade_labels, choose
+from optimize.judge.search import search
+from optimize.judge.verify import References, quality_evidence, require, served_logits, verify, write_evidence
 from optimize.progress import console
+from optimize.publish.assemble import assemble, state_quality, write_operating_point
 from optimize.recipe import OperatingPointRecipe, digest_of, read_steps
-from optimize.report import Facts, write_report
+from optimize.report.page import Facts, write_report
+from optimize.report.summary import tell
 from optimize.results import ROLES
-from optimize.search import search
-from optimize.summary import tell
-from optimize.verify import References, quality_evidence, require, served_logits, verify, write_evidence
-from serving.artifact import Artifact, VariantName
-from serving.deferral import OperatingPoint
-from serving.session import served_variant
+from serving.cascade.deferral import OperatingPoint
+from serving.model.artifact import Artifact, VariantName
+from serving.model.session import served_variant
 
 ROUNDS = 100
 RESULT_NAME = re.compile(r"[a-z0-9-]+-[0-9a-f]{12}(\.onnx)?")

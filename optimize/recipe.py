@@ -12,9 +12,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
-from optimize.checkpoint import CheckpointConfig
-from optimize.data import DataConfig
+from optimize.data.splits import DataConfig
 from optimize.errors import RecipeError
+from optimize.models.checkpoint import CheckpointConfig
 from optimize.recipes import shipped_recipes
 from optimize.steps.distill import DistillConfig
 from optimize.steps.export import ExportConfig
@@ -22,7 +22,7 @@ from optimize.steps.fine_tune import FineTuneConfig
 from optimize.steps.fuse import FuseConfig
 from optimize.steps.prune import PruneConfig
 from optimize.steps.quantize import QuantizeConfig
-from serving.artifact import ImageSettings, sha256_of
+from serving.model.artifact import ImageSettings, sha256_of
 
 StepConfig = Annotated[
     DistillConfig | PruneConfig | ExportConfig | FuseConfig | QuantizeConfig, Field(discriminator="step")
@@ -76,7 +76,7 @@ class Quality(_Table):
 
 
 class OperatingPointRecipe(_Table):
-    """The promise that the deferral threshold is chosen for (see optimize.operating_point)."""
+    """The promise that the deferral threshold is chosen for (see optimize.judge.operating_point)."""
 
     alpha: float = Field(default=0.01, gt=0, lt=1)
     """At most this share of all requests may get another answer than the expert's because the screen was trusted."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from serving.artifact import Provider
+from serving.model.artifact import Provider
 
 Role = Literal["teacher", "expert", "screen"]
 Precision = Literal["fp32", "int8", "fp16"]

@@ -183,7 +183,7 @@ def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tokenizers import BertWordPieceTokenizer
     from transformers import BertConfig, BertForSequenceClassification, BertTokenizerFast
 
-    from optimize.payments import generate
+    from optimize.data.payments import generate
 
     folder = tmp_path_factory.mktemp("models") / "tiny-bert"
     words = BertWordPieceTokenizer()
@@ -218,7 +218,7 @@ def tiny_recipes(tiny_bert: Path) -> dict[str, Path]:
 
 def messages(count: int, seed: int) -> list[tuple[str, str]]:
     """(text, label) pairs with one open matter each: a tiny BERT learns them, and its student misses some."""
-    from optimize.payments import OPEN
+    from optimize.data.payments import OPEN
 
     rng = random.Random(seed)
     slots = {"shop": ["Nordmarkt", "BlueRail", "the vet"], "person": ["Jonas", "Priya"], "when": ["today", "on Monday"]}

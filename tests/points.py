@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from serving.deferral import Band, OperatingPoint, Promise, Reference
+from serving.cascade.deferral import Band, OperatingPoint, Promise, Reference
 
 PROMISE = Promise(
     alpha=0.01,

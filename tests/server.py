@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import psutil
 
-from loadtest.process import running
+from loadtest.traffic.process import running
 
 
 class Server:

@@ -15,10 +15,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from optimize.measure import times_in_turn
+from optimize.judge.measure import times_in_turn
 from optimize.profiling.subject import Cell, Subject
-from serving.artifact import VariantName
-from serving.session import Session, open_session
+from serving.model.artifact import VariantName
+from serving.model.session import Session, open_session
 
 TOP = 10
 _WARM_UP_RUNS = 5

@@ -10,12 +10,12 @@ from typing import Any
 import torch
 from torch.profiler import ProfilerActivity, profile, record_function
 
-from optimize.checkpoint import load_model
 from optimize.errors import ProfileError
-from optimize.measure import times_in_turn
+from optimize.judge.measure import times_in_turn
+from optimize.models.checkpoint import load_model
 from optimize.profiling.operators import TOP
 from optimize.profiling.subject import Cell, Subject
-from serving.artifact import MANIFEST, Artifact, read_manifest
+from serving.model.artifact import MANIFEST, Artifact, read_manifest
 
 FORWARD = "forward"
 _CHECKPOINT_STEPS = ("checkpoint", "fine-tune", "distill", "prune")

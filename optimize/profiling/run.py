@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from optimize import figures
 from optimize.errors import ProfileError
-from optimize.measure import times_in_turn
+from optimize.judge.measure import times_in_turn
 from optimize.profiling.curve import METHOD, QUANTILE_SHARES, curve_of, knees_of
 from optimize.profiling.operators import trace_operators
 from optimize.profiling.pytorch import checkpoints, of_one_run, trace_checkpoint
@@ -22,9 +21,10 @@ from optimize.profiling.report import tell
 from optimize.profiling.stages import time_stages
 from optimize.profiling.subject import Cell, Subject
 from optimize.progress import console
+from optimize.report import figures
 from optimize.versions import processor, versions
-from serving.artifact import VariantName, write_json
-from serving.session import Session
+from serving.model.artifact import VariantName, write_json
+from serving.model.session import Session
 
 PROFILE, PICTURE = "profile.json", "batch-curve.svg"
 

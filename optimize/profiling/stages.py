@@ -15,8 +15,8 @@ import torch
 
 from optimize.profiling.subject import Cell, Subject
 from optimize.progress import progress
-from serving.answer import answers_from_logits
-from serving.session import Session
+from serving.model.answer import answers_from_logits
+from serving.model.session import Session
 
 WARM_UP_ROUNDS = 5
 

@@ -14,10 +14,10 @@ from PIL import Image
 from tokenizers import Tokenizer
 
 from optimize.errors import ProfileError
-from serving.artifact import Artifact, TextSettings, VariantName
-from serving.modality import example_items, preprocessor
-from serving.session import gpu_present, served_variant
-from serving.text import TextEncoder
+from serving.cascade.modality import example_items, preprocessor
+from serving.model.artifact import Artifact, TextSettings, VariantName
+from serving.model.session import gpu_present, served_variant
+from serving.model.text import TextEncoder
 
 Array = NDArray[Any]
 TRACED_TOKENS = 32
@@ -117,7 +117,7 @@ def find(model: str) -> Subject:
     """An artifact folder, or a tag of the model store; ArtifactError when it is neither."""
     if Path(model).is_dir():
         return Subject(Artifact.open(model), Path(model).name)
-    from optimize.publish import stored
+    from optimize.publish.store import stored
 
     tag, folder = stored(model)
     return Subject(Artifact.open(folder), tag)

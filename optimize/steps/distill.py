@@ -15,10 +15,10 @@ from pydantic import Field
 from torch import nn
 from transformers import PretrainedConfig, PreTrainedModel
 
-from optimize.distillation import DistillationConfig, TeacherOutputs, distillation_loss
+from optimize.data.inputs import Prepared, Preparer
 from optimize.errors import StepError
-from optimize.inputs import Prepared, Preparer
-from optimize.training import train
+from optimize.models.distillation import DistillationConfig, TeacherOutputs, distillation_loss
+from optimize.models.training import train
 
 
 class DistillConfig(DistillationConfig):

@@ -12,8 +12,8 @@ from optimum.exporters.tasks import TasksManager
 from pydantic import BaseModel, ConfigDict, Field
 from transformers import PreTrainedModel
 
-from optimize.cifar_resnet import convolve_shortcuts
-from optimize.graphs import quiet, save_graph
+from optimize.models.cifar_resnet import convolve_shortcuts
+from optimize.models.graphs import quiet, save_graph
 
 # What optimum writes for transformers' ResNet holds for the CIFAR ResNet: pixel_values in, logits out.
 TasksManager.create_register("onnx", overwrite_existing=True)("cifar-resnet", "image-classification")(ResNetOnnxConfig)

@@ -7,8 +7,8 @@ from typing import Literal
 
 from transformers import PreTrainedModel
 
-from optimize.inputs import Prepared, Preparer
-from optimize.training import TrainingConfig, train
+from optimize.data.inputs import Prepared, Preparer
+from optimize.models.training import TrainingConfig, train
 
 
 class FineTuneConfig(TrainingConfig):

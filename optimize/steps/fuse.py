@@ -19,7 +19,7 @@ from optimum.onnxruntime.configuration import OptimizationConfig
 from pydantic import BaseModel, ConfigDict
 from transformers import PretrainedConfig
 
-from optimize.graphs import quiet, save_graph
+from optimize.models.graphs import quiet, save_graph
 
 
 class FuseConfig(BaseModel):

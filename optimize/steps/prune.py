@@ -16,9 +16,9 @@ from pydantic import Field
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from optimize.distillation import DistillationConfig
+from optimize.data.inputs import Prepared, Preparer, shuffled_batches
 from optimize.errors import StepError
-from optimize.inputs import Prepared, Preparer, shuffled_batches
+from optimize.models.distillation import DistillationConfig
 from optimize.progress import console, progress
 
 

@@ -1,7 +1,7 @@
 """Quantize to INT8. BERT: dynamic, per channel, through optimum. ResNet: static, through neural-compressor.
 
 Static quantization is tuned for accuracy: neural-compressor tries its configurations in order until one loses no more
-than `tolerable_loss`. What it exports leaves residual additions in float (`optimize.qdq` says why and closes the gap).
+than `tolerable_loss`. What it exports leaves residual additions in float (`optimize.models.qdq` closes the gap).
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
 from transformers import PreTrainedModel
 
-from optimize.cifar_resnet import convolve_shortcuts
 from optimize.errors import StepError
-from optimize.graphs import quiet, save_graph
-from optimize.qdq import complete_residuals, fold_weights
+from optimize.models.cifar_resnet import convolve_shortcuts
+from optimize.models.graphs import quiet, save_graph
+from optimize.models.qdq import complete_residuals, fold_weights
 
 
 class QuantizeConfig(BaseModel):

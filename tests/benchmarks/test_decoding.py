@@ -5,7 +5,7 @@ import io
 from PIL import Image
 
 from benchmarks.decoding import MODELS, enlarged, measured
-from loadtest.workload import generated_jpeg
+from loadtest.traffic.workload import generated_jpeg
 
 
 def test_both_ways_of_decoding_are_timed_and_their_pixels_compared() -> None:

@@ -9,10 +9,10 @@ import pytest
 
 from benchmarks.homes import ALWAYS, NEVER, make_home
 from benchmarks.hot_path import text_of
-from serving.artifact import Artifact
-from serving.deferral import OperatingPoint
-from serving.modality import example_items, preprocessor, require_pair
-from serving.session import Session
+from serving.cascade.deferral import OperatingPoint
+from serving.cascade.modality import example_items, preprocessor, require_pair
+from serving.model.artifact import Artifact
+from serving.model.session import Session
 from tests.conftest import ROOT, TinyCascades
 from tests.server import serve
 

@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 
 from benchmarks.image_size import buildah
-from loadtest.process import free_port, stop, wait_until_ready
+from loadtest.traffic.process import free_port, stop, wait_until_ready
 from tests.conftest import ROOT, TinyCascades
 from tests.server import TINY, Server, command
 

@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from benchmarks.image_size import measured
-from loadtest.process import free_port
+from loadtest.traffic.process import free_port
 from tests.conftest import TinyCascades
 from tests.container.image import BASE, IMAGE, Container, Started, Storage
 from tests.service.test_api import PATIENT_MS, TEXTS, digit

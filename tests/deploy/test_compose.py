@@ -10,7 +10,7 @@ import pytest
 import yaml
 from compose_spec import PyCompose
 
-from serving.tracing import tracing_settings
+from serving.watch.tracing import tracing_settings
 from tests.conftest import ROOT
 
 DEPLOY = ROOT / "deploy"

@@ -17,7 +17,7 @@ import httpx
 import pytest
 import yaml
 
-from loadtest.process import free_port, stop
+from loadtest.traffic.process import free_port, stop
 from tests.conftest import ROOT, TinyCascades
 from tests.server import TINY, Server, serve
 from tests.service.test_api import TEXTS, digit

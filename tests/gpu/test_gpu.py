@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from serving.artifact import Artifact
-from serving.modality import example_items, preprocessor
-from serving.session import Session, gpu_present
+from serving.cascade.modality import example_items, preprocessor
+from serving.model.artifact import Artifact
+from serving.model.session import Session, gpu_present
 from tests.conftest import optimize
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not gpu_present(), reason="there is no GPU on this machine")]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from loadtest.outcome import Outcome
+from loadtest.verdict.outcome import Outcome
 
 
 def outcome(latency_ms: float = 5.0, *, parts: Mapping[str, float] | None = None, **changes: Any) -> Outcome:

@@ -11,7 +11,7 @@ import pytest
 
 from loadtest.__main__ import EXIT_PASSED, EXIT_WRONG, main
 from loadtest.capacity import predicted, replicas
-from loadtest.simulation import Item, Load, Tables, simulate
+from loadtest.queueing.simulation import Item, Load, Tables, simulate
 from tests.server import Server
 
 

@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from loadtest import contender
 from loadtest import tune as tuning
 from loadtest.__main__ import EXIT_PASSED, EXIT_WRONG, main
 from loadtest.compare import ratio, spread, summary
-from loadtest.contender import ContenderError, read_contenders
-from loadtest.objective import Objective
 from loadtest.run import Plan
-from loadtest.workload import Mix
+from loadtest.traffic.workload import Mix
+from loadtest.verdict import contender
+from loadtest.verdict.contender import ContenderError, read_contenders
+from loadtest.verdict.objective import Objective
 
 SERVICE = Path(__file__).with_name("little_service.py")
 COMMAND = f"{sys.executable} {SERVICE} {{port}}"

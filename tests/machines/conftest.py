@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from loadtest.process import stop, wait_until_ready
-from serving.artifact import OPERATING_POINT, write_json
+from loadtest.traffic.process import stop, wait_until_ready
+from serving.model.artifact import OPERATING_POINT, write_json
 from tests.conftest import ROOT, TinyCascades
 from tests.server import TINY, Server, command
 from tests.service.test_degraded import with_point

@@ -13,8 +13,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from loadtest.process import free_port
-from serving.artifact import MANIFEST, write_json
+from loadtest.traffic.process import free_port
+from serving.model.artifact import MANIFEST, write_json
 from tests.machines.conftest import started
 from tests.machines.load import Load
 from tests.server import Server

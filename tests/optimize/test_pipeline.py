@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from serving.artifact import Artifact
-from serving.deferral import OperatingPoint
+from serving.cascade.deferral import OperatingPoint
+from serving.model.artifact import Artifact
 from tests.conftest import ROOT, TinyCascades, interruptible, optimize
 
 

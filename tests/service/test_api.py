@@ -15,15 +15,15 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from optimize.payments import generate
-from serving.answer import answers_from_logits
-from serving.artifact import Artifact
-from serving.deferral import OperatingPoint
-from serving.modality import preprocessor
-from serving.session import Session
+from optimize.data.payments import generate
+from serving.cascade.deferral import OperatingPoint
+from serving.cascade.modality import preprocessor
+from serving.model.answer import answers_from_logits
+from serving.model.artifact import Artifact
+from serving.model.session import Session
 from tests.conftest import TinyCascades, messages
 from tests.server import Server
-from tests.serving.test_image import animation, encoded, enormous, noise
+from tests.serving.model.test_image import animation, encoded, enormous, noise
 
 # One open matter, as in the training data, and by turns two or three matters, which it never saw.
 TEXTS = [text for pair in zip(messages(32, seed=9), generate(32, seed=99), strict=True) for text, _ in pair]

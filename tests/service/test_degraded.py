@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from serving.artifact import OPERATING_POINT, write_json
+from serving.model.artifact import OPERATING_POINT, write_json
 from tests.conftest import ROOT, TinyCascades
 from tests.server import command, serve
 

@@ -16,7 +16,7 @@ import psutil
 import pytest
 from _bentoml_impl.serde import Payload, PickleSerde
 
-from serving.wire import pack
+from serving.expert.wire import pack
 from tests.conftest import ROOT, TinyCascades
 from tests.server import Server, serve
 from tests.service.test_degraded import TEXT_ONLY, with_point

@@ -160,8 +160,8 @@ def test_a_protocol_that_is_not_spoken_ends_the_service_with_its_sentence(
 
 def test_nothing_of_opentelemetry_is_imported_when_it_is_off() -> None:
     code = (
-        "import sys, serving.api, serving.expert_app, serving.modality\n"
-        "from serving.tracing import open_tracer, tracing_settings\n"
+        "import sys, serving.http.api, serving.http.expert_app, serving.cascade.modality\n"
+        "from serving.watch.tracing import open_tracer, tracing_settings\n"
         "assert open_tracer('sieve', tracing_settings({})) is None\n"
         "sys.exit(any(name.startswith('opentelemetry') for name in sys.modules))"
     )

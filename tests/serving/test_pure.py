@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.answer import answers_from_logits, softmax
-from serving.budget import DEFAULT_MS, MAX_MS, Budget, check_budget_ms
-from serving.deferral import OperatingPoint, should_defer
+from serving.cascade.deferral import OperatingPoint, should_defer
 from serving.errors import ArtifactError, InvalidInputError
-from serving.telemetry import Timings
+from serving.load.budget import DEFAULT_MS, MAX_MS, Budget, check_budget_ms
+from serving.model.answer import answers_from_logits, softmax
+from serving.timings import Timings
 from tests.points import PROMISE, make_point
 
 POINT = make_point()

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from optimize.build import Build
-from optimize.checkpoint import load_model
 from optimize.errors import StepError
+from optimize.models.checkpoint import load_model
+from optimize.models.training import predict
 from optimize.steps.distill import DistillConfig, make_student
-from optimize.training import predict
 from tests.optimize.conftest import result, tiny_resnet50
 
 

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from optimize.build import Build
-from optimize.checkpoint import load_model
-from optimize.graphs import IR_VERSION
+from optimize.models.checkpoint import load_model
+from optimize.models.graphs import IR_VERSION
 from optimize.steps.export import ExportConfig, export
-from serving.session import open_session
+from serving.model.session import open_session
 from tests.optimize.conftest import result, tiny_resnet50, torch_logits
 
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import torch
 
 from optimize.build import Build
-from optimize.checkpoint import load_model
+from optimize.models.checkpoint import load_model
+from optimize.models.training import predict
 from optimize.steps.fine_tune import FineTuneConfig, fine_tune
-from optimize.training import predict
 from tests.optimize.conftest import result
 
 

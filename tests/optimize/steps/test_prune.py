@@ -8,13 +8,13 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from optimize.build import Build
-from optimize.checkpoint import load_model, save_model
-from optimize.data import Split
+from optimize.data.inputs import Preparer
+from optimize.data.splits import Split
 from optimize.errors import StepError
-from optimize.inputs import Preparer
+from optimize.models.checkpoint import load_model, save_model
+from optimize.models.training import predict
 from optimize.steps.prune import PruneConfig, prune
-from optimize.training import predict
-from serving.artifact import ImageSettings
+from serving.model.artifact import ImageSettings
 from tests.optimize.conftest import result, tiny_resnet50
 
 

@@ -9,8 +9,8 @@ import onnxruntime
 import pytest
 
 from optimize.build import Build
-from optimize.checkpoint import load_model
 from optimize.errors import StepError
+from optimize.models.checkpoint import load_model
 from optimize.steps.quantize import QuantizeConfig, quantize_dynamic, quantize_static
 from tests.optimize.conftest import result, tiny_resnet50, torch_logits
 from tests.optimize.steps.test_export import axes, run

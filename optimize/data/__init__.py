@@ -1,0 +1,1 @@
+"""Data sets: readers, splits, and inputs as arrays."""

@@ -1,0 +1,38 @@
+"""An image as a data source keeps it: a file, not pixels."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from optimize.errors import DataError
+from serving.errors import InvalidInputError
+from serving.model.image import read_header
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFile:
+    """A JPEG or PNG file, as a request brings it; decoded where it is used, by serving's own decoder.
+
+    DataError for one that is not there, or that a request would be refused for.
+    """
+
+    name: str
+    """what an error calls it"""
+    content: Path | bytes
+    sha256: bytes = field(init=False)
+
+    def __post_init__(self) -> None:
+        try:
+            data = self.read()
+            read_header(data, self.name)
+        except OSError as error:
+            raise DataError(f"data {self.name} cannot be read ({error}); bring the file, or leave it out") from None
+        except InvalidInputError as error:
+            raise DataError(f"data {error}") from None
+        object.__setattr__(self, "sha256", hashlib.sha256(data).digest())
+
+    def read(self) -> bytes:
+        """The file's bytes."""
+        return self.content.read_bytes() if isinstance(self.content, Path) else self.content

@@ -1,0 +1,162 @@
+"""From splits to batches, through serving's own preprocessing: what is trained and measured is what is served."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from optimize.data.image_file import ImageFile
+from optimize.data.splits import Split
+from serving.model.artifact import ImageSettings, TextSettings
+from serving.model.image import ImageDecoder
+from serving.model.text import TextEncoder
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """One split, ready for a model.
+
+    `items` are token ids int64 [tokens] or pixels float32 [channels, height, width].
+    """
+
+    name: str
+    items: Sequence[Array]
+    targets: NDArray[np.int64]
+    ids: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def take(self, indices: Iterable[int]) -> list[Array]:
+        """The items at `indices`, in that order."""
+        return [self.items[index] for index in indices]
+
+
+def decoded(image: ImageFile | NDArray[np.uint8], decoder: ImageDecoder) -> Array:
+    """An image file or pixels -> float32 [channels, height, width], as a request with it is decoded."""
+    if isinstance(image, ImageFile):
+        return decoder.decode(image.read(), image.name)
+    return decoder.from_pixels(image)
+
+
+class _LazyImages(Sequence[Array]):
+    """Decodes on access, so that a large image folder never lies in memory whole."""
+
+    def __init__(self, files: Sequence[ImageFile], decoder: ImageDecoder) -> None:
+        self._files, self._decoder = files, decoder
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def __getitem__(self, index: Any) -> Any:
+        return decoded(self._files[index], self._decoder)
+
+
+class Preparer:
+    """Serving's preprocessing for one modality, over whole splits.
+
+    `folder` is where the tokeniser file of `TextSettings` lies; images need none.
+    """
+
+    def __init__(self, settings: TextSettings | ImageSettings, folder: Path | None = None) -> None:
+        self.settings = settings
+        if isinstance(settings, TextSettings):
+            assert folder is not None
+            self._text: TextEncoder | None = TextEncoder(settings, folder)
+        else:
+            self._text = None
+            self._image = ImageDecoder(settings)
+
+    def prepare(self, split: Split) -> Prepared:
+        items: Sequence[Array]
+        if self._text is not None:
+            items = self._text.encode_batch(list(split.inputs))  # type: ignore[arg-type]
+        elif isinstance(split.inputs[0], ImageFile):
+            items = _LazyImages(split.inputs, self._image)
+        else:
+            items = [decoded(pixels, self._image) for pixels in split.inputs]
+        return Prepared(split.name, items, split.targets, split.ids)
+
+    def collate(self, items: Sequence[Array]) -> dict[str, Array]:
+        """One batch of arrays, named as the graph's inputs are; texts are padded to the longest of the batch."""
+        return self._text.collate(items) if self._text is not None else self._image.collate(items)
+
+    def tensors(self, items: Sequence[Array]) -> dict[str, torch.Tensor]:
+        return {name: torch.from_numpy(array) for name, array in self.collate(items).items()}
+
+
+def shuffled_batches(data: Prepared, size: int, rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:
+    """Index arrays that cover `data` once. Items of like length go together, so that little padding is computed."""
+    order = rng.permutation(len(data))
+    chunk = size * 16
+    batches: list[NDArray[np.int64]] = []
+    for start in range(0, len(order), chunk):
+        part = order[start : start + chunk]
+        if data.items[0].ndim == 1:
+            part = part[np.argsort([len(data.items[i]) for i in part], kind="stable")]
+        batches.extend(part[i : i + size] for i in range(0, len(part), size))
+    yield from (batches[i] for i in rng.permutation(len(batches)))
+
+
+def ordered_batches(data: Prepared, size: int) -> Iterator[NDArray[np.int64]]:
+    """Index arrays in order of item length (in given order for images)."""
+    order = np.arange(len(data))
+    if len(data) and data.items[0].ndim == 1:
+        order = np.argsort([len(item) for item in data.items], kind="stable")
+    yield from (order[i : i + size] for i in range(0, len(order), size))
+
+
+def collect(data: Prepared, size: int, run: Callable[[NDArray[np.int64]], Array]) -> Array:
+    """Call `run` on batches of indices and put the rows [batch, ...] back into the order of `data`."""
+    rows: Array | None = None
+    for indices in ordered_batches(data, size):
+        got = run(indices)
+        if rows is None:
+            rows = np.empty((len(data), *got.shape[1:]), dtype=got.dtype)
+        rows[indices] = got
+    assert rows is not None, "a split is never empty"
+    return rows
+
+
+@dataclass(frozen=True, slots=True)
+class Augmentation:
+    """Seeded views of images: a shift of up to `crop` pixels, with `flip` a mirror image, with `mixup` a mixture with
+    another image of the same view (Zhang et al. 2018, arXiv:1710.09412; shares drawn evenly from 0 to 1).
+
+    A view is a fixed function of (seed, view, index), so that a teacher's outputs on it can be computed once and kept;
+    student and teacher see the same view ("function matching", Beyer et al. 2022, arXiv:2106.05237).
+    """
+
+    crop: int = 0
+    flip: bool = False
+    mixup: bool = False
+    seed: int = 0
+
+    def partners(self, indices: NDArray[np.int64], view: int, count: int) -> tuple[NDArray[np.int64], torch.Tensor]:
+        """The images to mix those of `indices` with, and the shares [batch, 1, 1, 1] of the images themselves."""
+        rng = np.random.default_rng([self.seed, view, 1])
+        others, shares = rng.permutation(count)[indices], rng.random(count, dtype=np.float32)[indices]
+        return others, torch.from_numpy(shares)[:, None, None, None]
+
+    def apply(self, pixels: torch.Tensor, indices: NDArray[np.int64], view: int, count: int) -> torch.Tensor:
+        """float32 [batch, channels, height, width] -> the same shape; `count` is the size of the whole split."""
+        if view == 0 or not (self.crop or self.flip):
+            return pixels
+        rng = np.random.default_rng([self.seed, view])
+        shifts = rng.integers(0, 2 * self.crop + 1, size=(count, 2))[indices]
+        mirrored = rng.random(count)[indices] < 0.5
+        height, width = pixels.shape[-2:]
+        padded = torch.nn.functional.pad(pixels, (self.crop,) * 4)
+        views = []
+        for image, (down, right), mirror in zip(padded, shifts.tolist(), mirrored.tolist(), strict=True):
+            cut = image[:, down : down + height, right : right + width]
+            views.append(cut.flip(-1) if mirror and self.flip else cut)
+        return torch.stack(views)

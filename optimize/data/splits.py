@@ -1,0 +1,241 @@
+"""Data to splits: train, calibration, selection, certification and holdout, proven disjoint.
+
+Each is for one thing only. Train: the weights. Calibration: the quantizer's ranges. Selection: every choice (which
+variant, which trial, the temperature). Certification: the deferral threshold, so that its promise rests on items that
+nothing else was chosen on. Holdout: the reported numbers.
+
+Near-duplicates stay together: texts are grouped by what is left of them when case, digits and white space are folded,
+images by their content. A group never crosses from one split to another.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from optimize.data.image_file import ImageFile
+from optimize.data.readers import DataConfig, Rows, read_rows
+from optimize.errors import DataError
+
+SplitName = Literal["train", "calibration", "selection", "certification", "holdout"]
+MIN_PER_LABEL = 5
+
+
+@dataclass(frozen=True)
+class Split:
+    """One named split: texts, image files, or pixels uint8 [height, width, channels]; `targets` int64 [items] index the
+    labels.
+    """
+
+    name: SplitName
+    inputs: Sequence[Any]
+    targets: NDArray[np.int64]
+    ids: tuple[str, ...]
+    keys: frozenset[Hashable]
+    """What near-duplicates have in common; disjoint between splits."""
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    @cached_property
+    def digest(self) -> str:
+        """sha256 over content, targets and ids, in order."""
+        digest = hashlib.sha256(self.targets.tobytes() + "\n".join(self.ids).encode())
+        for content in self.inputs:
+            digest.update(_content_digest(content))
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Splits:
+    """The splits of a data set; each is for one thing only."""
+
+    kind: Literal["text", "image"]
+    labels: tuple[str, ...]
+    train: Split
+    calibration: Split
+    selection: Split
+    certification: Split
+    holdout: Split
+    source: str
+    synthetic: bool
+
+    def describe(self) -> dict[str, Any]:
+        """Sizes, digests and class counts of each split, as JSON values."""
+        return {
+            "source": self.source,
+            "synthetic": self.synthetic,
+            "labels": list(self.labels),
+            "splits": {
+                split.name: {
+                    "size": len(split),
+                    "digest": split.digest,
+                    "label_counts": {self.labels[i]: n for i, n in sorted(Counter(split.targets.tolist()).items())},
+                }
+                for split in self.all
+            },
+        }
+
+    @property
+    def all(self) -> tuple[Split, ...]:
+        return (self.train, self.calibration, self.selection, self.certification, self.holdout)
+
+
+def load_splits(config: DataConfig, *, seed: int, root: Path) -> Splits:
+    """Read the data that `config` names and split it; relative paths start at `root`.
+
+    Rows of the given train file whose near-duplicate stands in the given holdout file are left out.
+    Raises DataError when a file or column is missing, a row has no content or label, or a label has too few rows.
+    """
+    train, holdout = read_rows(config, root=root, seed=seed)
+    labels = _labels(config.labels, train, holdout)
+    index = {label: position for position, label in enumerate(labels)}
+    pool = _Pool(train, index)
+    rng = np.random.default_rng(seed)
+    if holdout is None:
+        held = _Pool(train, index)
+        held.left = pool.carve(round(config.holdout_share * len(pool)), rng)
+    else:
+        held = _Pool(holdout, index)
+        pool.drop(held.left_keys())
+        held.left = held.take(config.limit, rng)
+    pool.left = pool.take(config.limit, rng)
+    source = pool if config.selection_from == "train" else held
+    size = len(source)
+    selection = source.split("selection", source.carve(round(config.selection_share * size), rng))
+    certification = source.split("certification", source.carve(round(config.certification_share * size), rng))
+    calibration = pool.split("calibration", pool.carve(min(config.calibration_size, len(pool) // 4), rng))
+    rest = pool.split("train", pool.left)
+    splits = Splits(
+        kind=train.kind,
+        labels=labels,
+        train=rest,
+        calibration=calibration,
+        selection=selection,
+        certification=certification,
+        holdout=held.split("holdout", held.left),
+        source=train.source,
+        synthetic=train.synthetic,
+    )
+    _prove(splits)
+    return splits
+
+
+def normalised(text: str) -> str:
+    """What near-duplicate texts have in common: case, digits and white space folded."""
+    return re.sub(r"\s+", " ", re.sub(r"\d+", "0", text.casefold())).strip()
+
+
+class _Pool:
+    """Rows not yet given to a split, as groups of near-duplicates."""
+
+    def __init__(self, rows: Rows, index: dict[str, int]) -> None:
+        self.rows = rows
+        self.targets = np.array([index[label] for label in rows.labels], dtype=np.int64)
+        self.keys = _keys(rows)
+        self.left = np.arange(len(self.targets))
+
+    def __len__(self) -> int:
+        return len(self.left)
+
+    def left_keys(self) -> frozenset[Hashable]:
+        return frozenset(self.keys[i] for i in self.left.tolist())
+
+    def drop(self, keys: frozenset[Hashable]) -> None:
+        self.left = np.array([i for i in self.left if self.keys[i] not in keys], dtype=np.int64)
+
+    def take(self, limit: int | None, rng: np.random.Generator) -> NDArray[np.int64]:
+        """All that is left, or `limit` rows of it, with whole groups and the labels' shares kept."""
+        if limit is None or limit >= len(self.left):
+            return self.left
+        before = self.left
+        chosen = self.carve(limit, rng)
+        self.left = before
+        return chosen
+
+    def carve(self, size: int, rng: np.random.Generator) -> NDArray[np.int64]:
+        """Take about `size` rows away, in whole groups and the labels' shares; the first row of a group decides."""
+        groups: dict[Hashable, list[int]] = {}
+        for i in self.left.tolist():
+            groups.setdefault(self.keys[i], []).append(i)
+        share = size / max(len(self.left), 1)
+        counts = Counter(self.targets[self.left].tolist())
+        wanted = {label: max(round(share * count), 1) for label, count in counts.items()}
+        order = list(groups.values())
+        chosen: list[int] = []
+        for position in rng.permutation(len(order)):
+            members = order[position]
+            label = int(self.targets[members[0]])
+            if wanted[label] > 0:
+                wanted[label] -= len(members)
+                chosen.extend(members)
+        gone = set(chosen)
+        self.left = np.array([i for i in self.left.tolist() if i not in gone], dtype=np.int64)
+        return np.array(sorted(chosen), dtype=np.int64)
+
+    def split(self, name: SplitName, rows: NDArray[np.int64]) -> Split:
+        places = rows.tolist()
+        return Split(
+            name=name,
+            inputs=[self.rows.inputs[i] for i in places],
+            targets=self.targets[rows],
+            ids=tuple(self.rows.ids[i] for i in places),
+            keys=frozenset(self.keys[i] for i in places),
+        )
+
+
+def _keys(rows: Rows) -> list[Hashable]:
+    if rows.kind == "text":
+        return [normalised(text) for text in rows.inputs]
+    return [_content_digest(content) for content in rows.inputs]
+
+
+def _content_digest(content: str | ImageFile | NDArray[np.uint8]) -> bytes:
+    """sha256 of a text, of an image file, or of pixels with their shape."""
+    if isinstance(content, str):
+        return hashlib.sha256(content.encode()).digest()
+    if isinstance(content, ImageFile):
+        return content.sha256
+    pixels = np.ascontiguousarray(content)
+    return hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).digest()
+
+
+def _labels(wanted: tuple[str, ...] | None, train: Rows, holdout: Rows | None) -> tuple[str, ...]:
+    counts = Counter(train.labels)
+    # Numbers in the order of numbers: "10" does not come before "2".
+    order = sorted(counts, key=lambda label: (int(label) if label.isdecimal() else 0, label))
+    labels = wanted or train.classes or tuple(order)
+    for rows in (train, holdout):
+        for label, row in zip(rows.labels, rows.ids, strict=True) if rows else ():
+            if label not in labels:
+                raise DataError(
+                    f"{train.source}: {row}: the label {label!r} is none of {', '.join(labels)}; "
+                    "mend the row, or name all labels in `labels`"
+                )
+    few = [label for label in labels if counts[label] < MIN_PER_LABEL]
+    if len(labels) < 2 or few:
+        found = ", ".join(f"{label}: {count}" for label, count in sorted(counts.items()))
+        raise DataError(
+            f"{train.source}: at least two labels with {MIN_PER_LABEL} rows each are needed for five splits, "
+            f"got {found or 'no rows'}; bring more rows"
+        )
+    return labels
+
+
+def _prove(splits: Splits) -> None:
+    for part in splits.all:
+        if not len(part):
+            raise DataError(f"{splits.source}: the {part.name} split came out empty; bring more rows")
+    for position, one in enumerate(splits.all):
+        for other in splits.all[position + 1 :]:
+            if one.keys & other.keys:
+                raise DataError(f"{splits.source}: {one.name} and {other.name} share near-duplicates; report this")

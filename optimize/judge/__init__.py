@@ -1,0 +1,1 @@
+"""How good a model is: measurements, gates, evidence, operating point, search."""

@@ -1,0 +1,204 @@
+"""Search the screens that a recipe allows: which is the fastest that loses no more than it may?
+
+Each trial carries out the screen's steps with other choices, picks the fastest of its graphs (so the precision is
+searched too), and is judged on the selection set. Trials are kept in a journal in the build folder: a search that was
+stopped goes on, and one that is done is not repeated. What is sampled next is Optuna's affair (Akiba et al. 2019,
+arXiv:1907.10902; TPE with constraints), seeded by the recipe.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import time
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.samplers import TPESampler
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import FrozenTrial, TrialState
+
+from optimize.build import Build
+from optimize.errors import GateError, SearchError, StepError
+from optimize.judge.gates import accuracy, judge, logits_of, measure
+from optimize.progress import console
+from optimize.publish.assemble import chosen_variants, default_variant
+from optimize.recipe import Search, digest_of, with_choices, without_control
+from optimize.results import Result
+from optimize.versions import processor
+
+ROUNDS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What one choice of the screen's steps came to, on the selection set; against the teacher in PyTorch."""
+
+    number: int
+    choices: dict[str, Any]
+    graph: str
+    precision: str
+    accuracy: float
+    accuracy_drop: float
+    speedup: float
+    latency_ms: float
+    size_bytes: int
+    seconds: float
+
+    def is_good(self, search: Search, items: int) -> bool:
+        """Whether it loses no more than the recipe says, with the caution that it asks for; on so many items."""
+        error = math.sqrt(self.accuracy * (1 - self.accuracy) / items)
+        return self.accuracy_drop + search.caution * error <= search.max_accuracy_drop + 1e-9
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def search(build: Build) -> tuple[Build, list[Trial], Trial | None]:
+    """Try screens until the trials or the time are used up; return the build with the chosen one, and all trials.
+
+    Chosen is the fastest that holds; where none does, the one that loses least, and the run says so. Without a
+    [search] in the recipe there are no trials, and the steps are those of the recipe.
+    """
+    wanted = build.recipe.search
+    if wanted is None:
+        return build, [], None
+    study = _study(build, wanted)
+    every = list(itertools.product(*(range(len(values)) for values in wanted.space.values())))
+    begin = time.monotonic()
+    spent = sum(trial.seconds for trial in _trials(study))
+    while len(done := _done(study)) < min(wanted.trials, len(every)):
+        if spent + time.monotonic() - begin >= wanted.time_budget_s:
+            break
+        trial = study.ask()
+        picked = tuple(trial.suggest_categorical(key, range(len(values))) for key, values in wanted.space.items())
+        if picked in done:  # the sampler comes back to what it likes; something else is worth more
+            study.tell(trial, state=TrialState.FAIL)
+            untried = [places for places in every if places not in done]
+            again = np.random.default_rng([build.recipe.seed, trial.number]).choice(len(untried))
+            study.enqueue_trial(dict(zip(wanted.space, untried[again], strict=True)))
+            continue
+        try:
+            study.tell(trial, _run(build, wanted, trial, picked))
+        except (GateError, StepError) as error:
+            console.print(f"trial {trial.number} came to nothing: {error}")
+            trial.set_user_attr("came_to_nothing", str(error))
+            study.tell(trial, state=TrialState.FAIL)
+    trials = _trials(study)
+    if not trials:
+        raise SearchError(
+            f"search: no trial came to a screen within search.time_budget_s = {wanted.time_budget_s:g}; allow more "
+            "time, or mend what the trials' lines above say"
+        )
+    items = len(build.splits.selection)
+    chosen = choose(trials, wanted, items)
+    if not (chosen.is_good(wanted, items) and chosen.speedup >= wanted.min_speedup):
+        console.print(
+            f"no screen surely loses at most {wanted.max_accuracy_drop:.2%} and is at least {wanted.min_speedup:g} "
+            f"times as fast as the teacher; trial {chosen.number} comes closest"
+        )
+    return build.with_screen(with_choices(build.recipe.screen, chosen.choices)), trials, chosen
+
+
+def choose(trials: list[Trial], wanted: Search, items: int) -> Trial:
+    """The fastest of the trials that surely lose no more than they may, else the one that loses least.
+
+    `items`: the size of the selection set.
+    """
+    good = [trial for trial in trials if trial.is_good(wanted, items)]
+    if good:
+        return max(good, key=lambda trial: trial.speedup)
+    return min(trials, key=lambda trial: (trial.accuracy_drop, -trial.speedup))
+
+
+def _study(build: Build, wanted: Search) -> optuna.Study:
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    # Another teacher, space, gate or machine is another search; more trials or more time are the same one, continued.
+    steps = [step.model_dump(mode="json") for step in build.recipe.screen]
+    key = digest_of([build.teacher.key, wanted.space, steps, build.recipe.gates.model_dump(), processor()])
+    sampler = TPESampler(
+        seed=build.recipe.seed,
+        n_startup_trials=5,
+        multivariate=True,
+    )
+    study = optuna.create_study(
+        storage=JournalStorage(JournalFileBackend(str(build.folder / "trials.journal"))),
+        study_name=key[:12],
+        sampler=sampler,
+        load_if_exists=True,
+    )
+    for trial in study.get_trials(states=(TrialState.RUNNING,)):  # stopped in the middle; its steps are reused
+        study.tell(trial.number, state=TrialState.FAIL)
+        study.enqueue_trial(trial.params)
+    if not study.trials:
+        study.enqueue_trial(dict.fromkeys(wanted.space, 0))  # the first value of each comes first
+    return study
+
+
+def _run(build: Build, wanted: Search, trial: optuna.Trial, picked: tuple[int, ...]) -> float:
+    """Carry out one trial; its value is the latency, its constraint what it loses beyond what it may."""
+    choices = {key: values[place] for (key, values), place in zip(wanted.space.items(), picked, strict=True)}
+    console.print(f"trial {trial.number}: " + ", ".join(f"{name} = {value}" for name, value in choices.items()))
+    result = _measured(build, trial.number, choices)
+    for name, value in result.as_dict().items():
+        trial.set_user_attr(name, _plain(value))
+    trial.set_constraint("accuracy lost beyond what may be", result.accuracy_drop - wanted.max_accuracy_drop)
+    console.print(
+        f"trial {trial.number}: {result.precision}, {result.speedup:.1f} times as fast as the teacher, "
+        f"{result.accuracy_drop:+.2%} of accuracy lost"
+    )
+    return result.latency_ms
+
+
+def _measured(build: Build, number: int, choices: dict[str, Any]) -> Trial:
+    begin = time.monotonic()
+    # The control of a student that is not chosen is nobody's business; the chosen one's is made at the end.
+    candidate = build.with_screen(without_control(with_choices(build.recipe.screen, choices)))
+    results = candidate.carry_out()
+    selection = build.prepared("selection")
+    checkpoint, graphs = candidate.checkpoint_of("screen"), candidate.graphs("screen")
+    logits = {result.name: logits_of(candidate, result, selection) for result in (checkpoint, *graphs, results[0])}
+    latency = measure(candidate, [results[0], checkpoint, *graphs], selection, ROUNDS)
+    verdicts = judge(candidate, "screen", logits, selection.targets, latency)
+    variants = chosen_variants(graphs, verdicts, latency)
+    name = default_variant(variants, latency, "CPUExecutionProvider")
+    assert name is not None, "the plain export is always published"
+    graph: Result = variants[name]
+    reached, teacher = (accuracy(logits[n], selection.targets) for n in (graph.name, results[0].name))
+    return Trial(
+        number=number,
+        choices=_plain(choices),
+        graph=graph.name,
+        precision=graph.precision,
+        accuracy=reached,
+        accuracy_drop=teacher - reached,
+        speedup=latency[results[0].name].median_ms / latency[graph.name].median_ms,
+        latency_ms=latency[graph.name].median_ms,
+        size_bytes=graph.size_bytes,
+        seconds=time.monotonic() - begin,
+    )
+
+
+def _trials(study: optuna.Study) -> list[Trial]:
+    """What is known of the finished trials."""
+    fields = Trial.__dataclass_fields__
+    finished: list[FrozenTrial] = study.get_trials(states=(TrialState.COMPLETE,))
+    return [Trial(**{name: trial.user_attrs[name] for name in fields}) for trial in finished]
+
+
+def _done(study: optuna.Study) -> set[tuple[int, ...]]:
+    """The places, in the lists of the search space, that trials picked which are over: finished, or came to nothing."""
+    over = (t for t in study.trials if t.state == TrialState.COMPLETE or "came_to_nothing" in t.user_attrs)
+    return {tuple(trial.params.values()) for trial in over}
+
+
+def _plain(value: Any) -> Any:
+    """Tuples as lists and numpy's numbers as Python's, as they come back from the journal."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value.item() if isinstance(value, np.generic) else value

@@ -1,0 +1,1 @@
+"""Models: checkpoints, training, distillation, and their graphs."""

@@ -1,0 +1,168 @@
+"""The training loop that fine-tuning, distillation and recovery share: seeded, resumable after every epoch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from torch import Tensor, nn
+from transformers import PreTrainedModel, get_cosine_schedule_with_warmup
+
+from optimize.data.inputs import Augmentation, Prepared, Preparer, collect, shuffled_batches
+from optimize.progress import console, progress
+
+Loss = Callable[[Any, Tensor, NDArray[np.int64], int], Tensor]
+"""(model output, targets [batch], indices [batch], view) -> scalar"""
+
+
+class TrainingConfig(BaseModel):
+    """How long and how fast. `views` is the number of augmented views that the epochs go through in turn."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    epochs: int = Field(ge=1)
+    learning_rate: float = Field(gt=0)
+    batch_size: int = Field(default=32, ge=1)
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    weight_decay: float = Field(default=0.01, ge=0)
+    warmup_share: float = Field(default=0.1, ge=0, le=1)
+    crop: int = Field(default=0, ge=0)
+    flip: bool = False
+    views: int = Field(default=1, ge=1)
+    train_embeddings: bool = True
+    """False leaves BERT's word embeddings as they are: most of its values, and half the time of a step."""
+
+    @model_validator(mode="after")
+    def _views_are_seen(self) -> Self:
+        if (self.crop or self.flip) and self.views == 1:
+            raise ValueError("crop and flip need views of at least 2: the first view is the image itself")
+        return self
+
+    def augmentation(self, seed: int) -> Augmentation:
+        return Augmentation(crop=self.crop, flip=self.flip, seed=seed)
+
+
+def training_device() -> torch.device:
+    """The GPU when torch has one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def cross_entropy(output: Any, targets: Tensor, _indices: NDArray[np.int64], _view: int) -> Tensor:
+    """The plain loss on the data's own labels."""
+    return nn.functional.cross_entropy(output.logits, targets)
+
+
+def train(
+    model: PreTrainedModel,
+    data: Prepared,
+    preparer: Preparer,
+    config: TrainingConfig,
+    *,
+    loss: Loss = cross_entropy,
+    seed: int,
+    title: str,
+    resume: Path | None = None,
+    hidden_states: bool = False,
+) -> PreTrainedModel:
+    """Train `model` in place, on the GPU when there is one, and return it on the CPU in evaluation mode.
+
+    After each epoch the state goes to `resume` (written beside, then renamed); a run that finds the file goes on from
+    there, and the file is removed at the end. The caller names one file for each distinct configuration.
+    """
+    torch.manual_seed(seed)
+    device = training_device()
+    model.to(device)
+    if not config.train_embeddings:
+        model.get_input_embeddings().requires_grad_(False)
+    steps = -(-len(data) // config.batch_size) * config.epochs
+    optimizer = _optimizer(model, config)
+    schedule = get_cosine_schedule_with_warmup(optimizer, int(steps * config.warmup_share), steps)
+    first_epoch = _restore(resume, model, optimizer, schedule)
+    augmentation = config.augmentation(seed)
+    if first_epoch:
+        console.print(f"{title}: going on after epoch {first_epoch} of {config.epochs}")
+    with progress(title, total=steps, start=first_epoch * (steps // config.epochs)) as advance:
+        for epoch in range(first_epoch, config.epochs):
+            model.train()
+            torch.manual_seed(seed + epoch)
+            view = epoch % config.views
+            for indices in shuffled_batches(data, config.batch_size, np.random.default_rng([seed, epoch])):
+                inputs = augmented_tensors(data, preparer, augmentation, indices, view)
+                inputs = {name: tensor.to(device) for name, tensor in inputs.items()}
+                output = model(**inputs, output_hidden_states=hidden_states)
+                value = loss(output, torch.from_numpy(data.targets[indices]).to(device), indices, view)
+                optimizer.zero_grad(set_to_none=True)
+                value.backward()
+                nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+                optimizer.step()
+                schedule.step()
+                advance(1)
+            _keep(resume, model, optimizer, schedule, epoch + 1)
+    if resume is not None:
+        resume.unlink(missing_ok=True)
+    return model.cpu().requires_grad_(True).eval()
+
+
+def augmented_tensors(
+    data: Prepared, preparer: Preparer, augmentation: Augmentation, indices: NDArray[np.int64], view: int
+) -> dict[str, Tensor]:
+    """One batch of one view, named as the model's arguments are."""
+    inputs = preparer.tensors(data.take(indices))
+    if "pixel_values" in inputs:
+        pixels = augmentation.apply(inputs["pixel_values"], indices, view, len(data))
+        if augmentation.mixup and view:
+            partners, shares = augmentation.partners(indices, view, len(data))
+            others = preparer.tensors(data.take(partners))["pixel_values"]
+            pixels = torch.lerp(augmentation.apply(others, partners, view, len(data)), pixels, shares)
+        inputs["pixel_values"] = pixels
+    return inputs
+
+
+def predict(model: PreTrainedModel, data: Prepared, preparer: Preparer, batch_size: int = 64) -> NDArray[np.float32]:
+    """Logits float32 [items, labels] in the order of `data`."""
+    device = training_device()
+    model.to(device)
+
+    @torch.inference_mode()
+    def run(indices: NDArray[np.int64]) -> NDArray[np.float32]:
+        inputs = preparer.tensors(data.take(indices))
+        output = model(**{name: tensor.to(device) for name, tensor in inputs.items()})
+        return np.asarray(output.logits.cpu().numpy())
+
+    logits = collect(data, batch_size, run)
+    model.cpu()
+    return logits
+
+
+def _optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
+    # Norms and biases are left out of weight decay, as in BERT's and ResNet's own recipes.
+    matrices = [p for p in model.parameters() if p.requires_grad and p.ndim > 1]
+    vectors = [p for p in model.parameters() if p.requires_grad and p.ndim <= 1]
+    groups = [{"params": matrices, "weight_decay": config.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
+    if config.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=config.learning_rate, momentum=0.9, nesterov=True)
+    return torch.optim.AdamW(groups, lr=config.learning_rate)
+
+
+def _keep(path: Path | None, model: nn.Module, optimizer: Any, schedule: Any, epoch: int) -> None:
+    if path is None:
+        return
+    state = {"model": model, "optimizer": optimizer, "schedule": schedule}
+    beside = path.with_name(f"{path.name}.partial")
+    torch.save({"epoch": epoch} | {name: part.state_dict() for name, part in state.items()}, beside)
+    os.replace(beside, path)
+
+
+def _restore(path: Path | None, model: nn.Module, optimizer: Any, schedule: Any) -> int:
+    if path is None or not path.exists():
+        return 0
+    stored = torch.load(path, weights_only=True, map_location="cpu")
+    for name, part in (("model", model), ("optimizer", optimizer), ("schedule", schedule)):
+        part.load_state_dict(stored[name])
+    return int(stored["epoch"])

@@ -1,0 +1,1 @@
+"""Artifacts, and their way into the BentoML model store."""

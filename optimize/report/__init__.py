@@ -1,0 +1,1 @@
+"""What a run tells: tables, pictures, and the page."""

@@ -1,0 +1,254 @@
+"""report.json and report.html: all that a run found out, for machines and for people.
+
+The HTML is one file that opens without a network; its pictures are drawn by `optimize.report.figures`.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from scipy.stats import binom
+
+from optimize.build import Build
+from optimize.data.image_file import ImageFile
+from optimize.data.splits import Split
+from optimize.judge.gates import Verdict, accuracy
+from optimize.judge.measure import Latency
+from optimize.judge.operating_point import Stages, confidences, thresholds, upper_bound
+from optimize.judge.quality import confusion
+from optimize.judge.search import Trial
+from optimize.judge.temperature import reliability
+from optimize.judge.verify import EVIDENCE
+from optimize.publish.assemble import chosen_variants, default_variant
+from optimize.report import figures
+from optimize.report.summary import Measured, summarise
+from optimize.results import ROLES, Result
+from serving.cascade.deferral import OperatingPoint
+from serving.model.artifact import Artifact, write_json
+from serving.model.image import load, read_header, to_mode
+
+Logits = NDArray[np.float32]
+
+EXAMPLES = 12
+EXAMPLE_CHARACTERS = 240
+EXAMPLE_SIDE = 96
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What a run measured. Logits are [items, labels] by the name of the step; `holdout` has screen and expert too."""
+
+    latency: Mapping[str, Latency]
+    verdicts: Sequence[Verdict]
+    on_selection: Mapping[str, Logits]
+    selection_targets: NDArray[np.int64]
+    certification: Stages
+    holdout: Mapping[str, Logits]
+    holdout_split: Split
+    artifacts: Mapping[str, Artifact]
+    point: OperatingPoint
+    trials: Sequence[Trial]
+    chosen_trial: Trial | None
+    failed: Sequence[str]
+    command: str
+
+
+def write_report(build: Build, facts: Facts) -> dict[str, Any]:
+    """Write summary.json, report.json and report.html into the build folder; return the content of report.json."""
+    summary = _summary(build, facts)
+    report = {
+        **summary,
+        "command": facts.command,
+        "failed_gates": list(facts.failed),
+        "stale": None,
+        "operating_point": facts.point.model_dump(mode="json", exclude={"reference"}),
+        "promise": facts.point.promise.statement,
+        "trials": [trial.as_dict() for trial in facts.trials],
+        "chosen_trial": facts.chosen_trial.number if facts.chosen_trial else None,
+        "pareto": _pareto(build, facts),
+        "risk": risk_curve(facts.certification, facts.point),
+        "reliability": _reliability(facts),
+        "confusion": {
+            role: confusion(facts.holdout[role].argmax(axis=1), facts.holdout_split.targets, len(build.splits.labels))
+            for role in ("screen", "expert")
+        },
+        "differences": _differences(build, facts),
+        "evidence": _evidence(build, facts),
+    }
+    write_json(build.folder / "summary.json", summary)
+    write_json(build.folder / "report.json", report)
+    _write_text(build.folder / "report.html", html(report))
+    return report
+
+
+def mark_stale(folder: Path, point: OperatingPoint) -> None:
+    """Say in the report of an earlier `evaluate`, where there is one, that its operating point is no longer the one."""
+    path = folder / "report.json"
+    if path.is_file():
+        report = json.loads(path.read_text(encoding="utf-8"))
+        report["stale"] = f"threshold {point.threshold:.4f}, {point.promise.statement}"
+        write_json(path, report)
+        _write_text(folder / "report.html", html(report))
+
+
+def html(report: Mapping[str, Any]) -> str:
+    """The report as one HTML page, made from nothing but report.json's content."""
+    templates = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    labels = report["data"]["labels"]
+    pictures = {
+        "pareto": figures.pareto(report["pareto"]),
+        "risk": figures.risk(report["risk"], report["operating_point"]),
+        "reliability": figures.reliability(report["reliability"]),
+        "confusion": figures.confusion(report["confusion"], labels),
+    }
+    return templates.get_template("report.html").render(report=report, pictures=pictures)
+
+
+def risk_curve(stages: Stages, point: OperatingPoint) -> list[dict[str, float]]:
+    """For each threshold: escalation share, share of misses, its upper bound, and whether it would be certified."""
+    confidence = confidences(stages.screen, point.screen_temperature)
+    differs = stages.screen.argmax(axis=1) != stages.expert.argmax(axis=1)
+    n, promise = len(confidence), point.promise
+    curve = []
+    for threshold in sorted({*thresholds(confidence), point.threshold}):
+        misses = int((differs & (confidence >= threshold)).sum())
+        curve.append(
+            {
+                "threshold": threshold,
+                "escalation_share": float((confidence < threshold).mean()),
+                "risk": misses / n,
+                "upper_bound": upper_bound(misses, n, promise.delta),
+                "p_value": float(binom.cdf(misses, n, promise.alpha)),
+            }
+        )
+    return curve
+
+
+def _summary(build: Build, facts: Facts) -> dict[str, Any]:
+    measured = Measured(facts.latency, facts.holdout, facts.holdout_split.targets)
+    return summarise(build, measured, facts.verdicts, _defaults(build, facts), facts.point)
+
+
+def _defaults(build: Build, facts: Facts) -> dict[str, Result]:
+    """The graph behind the default variant of each role."""
+    defaults = {}
+    for role in ROLES:
+        variants = chosen_variants(build.graphs(role), facts.verdicts, facts.latency)
+        name = default_variant(variants, facts.latency, "CPUExecutionProvider")
+        assert name is not None, "the plain export is always published"
+        defaults[role] = variants[name]
+    return defaults
+
+
+def _pareto(build: Build, facts: Facts) -> list[dict[str, Any]]:
+    """Points of accuracy (on the selection set), latency and size: every trial, every step's graph, the teacher."""
+
+    def point(result: Result, kind: str) -> dict[str, Any]:
+        return {
+            "name": result.name,
+            "kind": kind,
+            "accuracy": accuracy(facts.on_selection[result.name], facts.selection_targets),
+            "latency_ms": facts.latency[result.name].median_ms,
+            "size_bytes": result.size_bytes,
+        }
+
+    defaults = _defaults(build, facts)
+    chosen = {result.name: role for role, result in defaults.items()}
+    points = [{**point(build.teacher, "teacher"), "name": "teacher"}]
+    for result in build.results:
+        if result.is_graph and result.name in facts.latency:
+            points.append(point(result, chosen.get(result.name, "variant")))
+    for trial in facts.trials:
+        points.append(
+            {
+                "name": f"trial {trial.number}",
+                "kind": "chosen trial" if trial == facts.chosen_trial else "trial",
+                "accuracy": trial.accuracy,
+                "latency_ms": trial.latency_ms,
+                "size_bytes": trial.size_bytes,
+            }
+        )
+    return points
+
+
+def _reliability(facts: Facts) -> dict[str, Any]:
+    """The screen's confidence against its accuracy on the certification set, before and after scaling."""
+    stages, point = facts.certification, facts.point
+    return {
+        "before": reliability(stages.screen, stages.targets),
+        "after": reliability(stages.screen, stages.targets, point.screen_temperature),
+        "temperature": point.screen_temperature,
+        **point.calibration["screen"],
+    }
+
+
+def _differences(build: Build, facts: Facts) -> list[dict[str, Any]]:
+    """Items of the holdout on which the stages differ, the screen's surest first; and who was right."""
+    screen, expert = facts.holdout["screen"], facts.holdout["expert"]
+    confidence = confidences(screen, facts.point.screen_temperature)
+    ours, theirs, split = screen.argmax(axis=1), expert.argmax(axis=1), facts.holdout_split
+    places = np.flatnonzero(ours != theirs)
+    labels = build.splits.labels
+    return [
+        {
+            "id": split.ids[place],
+            "content": _shown(split.inputs[place]),
+            "right": labels[split.targets[place]],
+            "screen": labels[ours[place]],
+            "expert": labels[theirs[place]],
+            "confidence": float(confidence[place]),
+            "escalated": bool(confidence[place] < facts.point.threshold),
+        }
+        for place in places[np.argsort(-confidence[places], kind="stable")][:EXAMPLES].tolist()
+    ]
+
+
+def _shown(content: Any) -> dict[str, str]:
+    """A text, shortened, or an image as a data URL."""
+    if isinstance(content, str):
+        cut = content if len(content) <= EXAMPLE_CHARACTERS else content[: EXAMPLE_CHARACTERS - 1] + "…"
+        return {"text": cut}
+    if isinstance(content, ImageFile):
+        image = to_mode(load(read_header(content.read(), content.name), EXAMPLE_SIDE), "RGB")
+    else:
+        image = Image.fromarray(content[..., 0] if content.shape[-1] == 1 else content)
+    image.thumbnail((EXAMPLE_SIDE, EXAMPLE_SIDE))
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    return {"image": "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()}
+
+
+def _evidence(build: Build, facts: Facts) -> dict[str, Any]:
+    """What lies in the evidence folders, without the ids of the items."""
+    folders = {f"{build.recipe.name}-{role}": artifact.folder for role, artifact in facts.artifacts.items()}
+    folders[build.point_folder.name] = build.point_folder
+    found = {}
+    for name, folder in folders.items():
+        for path in sorted((folder / EVIDENCE).glob("*.json")):
+            if path.stem != "verdicts":
+                evidence = json.loads(path.read_text(encoding="utf-8"))
+                found[f"{name} {path.stem}"] = {k: v for k, v in evidence.items() if k != "sample_ids"}
+    return found
+
+
+def _write_text(path: Path, text: str) -> None:
+    beside = path.with_name(f".{path.name}.partial")
+    beside.write_text(text, encoding="utf-8")
+    os.replace(beside, path)

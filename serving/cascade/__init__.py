@@ -1,0 +1,1 @@
+"""Screen, deferral rule, expert: how one item gets its answer."""

@@ -1,0 +1,135 @@
+"""The rule that decides between screen and expert, and what it promises. Pure, beyond reading its own file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from serving.errors import ArtifactError
+from serving.model.answer import Answer
+from serving.model.artifact import OPERATING_POINT, VariantName
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Promise(_Frozen):
+    """With confidence 1 - delta, at most a share of `alpha` of all requests get a final answer that differs from the
+    expert's because the screen was trusted. Shares; `n` items of the certification set.
+    """
+
+    alpha: float = Field(gt=0, lt=1)
+    delta: float = Field(gt=0, lt=1)
+    certified: bool
+    n: int = Field(ge=1)
+    misses: int = Field(ge=0)
+    """Of the n, those that the screen kept and answered otherwise than the expert."""
+    upper_bound: float = Field(ge=0, le=1)
+    """One-sided Clopper-Pearson bound of the share of misses, at confidence 1 - delta."""
+    needed_n: int | None = None
+    """Where it is not certified: how many items would do, if misses stayed as rare; None where no number would."""
+    escalation_needed: float | None = None
+    """Where only the limit on escalation stands in its way: the share of requests that it would take."""
+    max_escalation_share: float = Field(default=1.0, ge=0, le=1)
+    thresholds_tried: int = Field(ge=1)
+    method: str
+
+    @property
+    def statement(self) -> str:
+        """The promise in one sentence, or what keeps it from being given."""
+        if self.certified:
+            return (
+                f"certified: with confidence {100 * (1 - self.delta):g}% at most {self.alpha:.2%} of all requests get "
+                "an answer that differs from the expert's because the screen was trusted "
+                f"(n = {self.n}, {self.misses} misses)"
+            )
+        if self.escalation_needed is not None:
+            return (
+                f"not certified: it would take escalating {self.escalation_needed:.1%} of all requests, at most "
+                f"{self.max_escalation_share:.1%} are allowed; allow more, or a larger alpha (n = {self.n})"
+            )
+        if self.needed_n is None:
+            return (
+                f"not certified: the screen was trusted and differed from the expert on {self.misses} of {self.n} "
+                f"items, more than {self.alpha:.2%}; allow more escalation, or a larger alpha"
+            )
+        return f"not certified: n is too small, {self.needed_n} are needed (n = {self.n}, {self.misses} misses)"
+
+
+class Reference(_Frozen):
+    """The screen's confidences on the selection set: shares of the items between `edges`, which ascend."""
+
+    edges: tuple[float, ...]
+    shares: tuple[float, ...]
+    n: int = Field(ge=1)
+
+
+class Band(_Frozen):
+    """Where a running service may wander before its promise is in doubt; over the last `window` items."""
+
+    max_psi: float = Field(default=0.2, gt=0)
+    """Population stability index of the confidences; above 0.2 is by custom a shift to act on."""
+    lowest_escalation_share: float = Field(ge=0, le=1)
+    highest_escalation_share: float = Field(ge=0, le=1)
+    window: int = Field(default=2000, ge=1)
+    min_n: int = Field(default=500, ge=1)
+    """With fewer items nothing is said yet; the band is as wide as so few items need it."""
+
+
+class OperatingPoint(_Frozen):
+    """The deferral threshold, what it was chosen for, and what it promises. An artifact of its own in the store."""
+
+    threshold: float = Field(ge=0.0)
+    """Answers with a confidence below this defer to the expert; above 1 everything defers, 0 defers nothing."""
+    screen_temperature: float = Field(default=1.0, gt=0)
+    expert_temperature: float = Field(default=1.0, gt=0)
+    """Logits are divided by it before the softmax that confidences come from."""
+    screen_digest: str
+    expert_digest: str
+    screen_variant: VariantName
+    expert_variant: VariantName
+    """What both were run as when the promise was made."""
+    escalation_share: float = Field(ge=0.0, le=1.0)
+    """Expected: the share of the selection set that defers."""
+    promise: Promise
+    calibration: dict[str, Any] = Field(default_factory=dict)
+    """Expected calibration error of both stages before and after scaling, on the certification set."""
+    reference: Reference
+    band: Band
+
+    @classmethod
+    def read(cls, folder: Path) -> OperatingPoint:
+        """Read operating-point.json of its artifact folder; ArtifactError when missing or malformed."""
+        path = folder / OPERATING_POINT
+        try:
+            return cls.model_validate_json(path.read_bytes())
+        except FileNotFoundError:
+            raise ArtifactError(
+                f"{folder} has no {OPERATING_POINT}: a screen is served with the threshold chosen for it; "
+                "run `python -m optimize operating-point RECIPE`"
+            ) from None
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"])
+            raise ArtifactError(
+                f"{path}: {where}: {first['msg']}; run `python -m optimize operating-point RECIPE` and publish again"
+            ) from None
+
+    def require_pair(self, screen_digest: str, expert_digest: str) -> None:
+        """Raise ArtifactError unless this point was chosen for exactly these two artifacts."""
+        chosen_for, got = (self.screen_digest, self.expert_digest), (screen_digest, expert_digest)
+        if chosen_for != got:
+            raise ArtifactError(
+                "the operating point was chosen for another pair of screen and expert "
+                f"({chosen_for[0][:12]}, {chosen_for[1][:12]}; these are {got[0][:12]}, {got[1][:12]}); "
+                "publish all three from one run, or choose it anew with `python -m optimize operating-point RECIPE`"
+            )
+
+
+def should_defer(answer: Answer, point: OperatingPoint) -> bool:
+    """Whether the screen is too unsure to be trusted with this item."""
+    # Written so that a confidence which is no number defers.
+    return not answer.confidence >= point.threshold

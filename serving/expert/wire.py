@@ -1,0 +1,47 @@
+"""Raw arrays between the API's process and an expert's: no JSON, no pickle.
+
+A message: one line of JSON with the type and the shape of each array, then their bytes, in order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from serving.errors import MalformedError
+
+Array = NDArray[Any]
+TYPES = ("int64", "float32")
+MAX_ARRAYS = 64
+
+
+def pack(arrays: Sequence[Array]) -> bytes:
+    """Arrays of one type, int64 or float32, as one message."""
+    head = {"type": str(arrays[0].dtype), "shapes": [array.shape for array in arrays]}
+    return b"\n".join([orjson.dumps(head), b"".join(np.ascontiguousarray(array).tobytes() for array in arrays)])
+
+
+def unpack(message: bytes) -> list[Array]:
+    """The arrays of a message, read-only views of it. Raises MalformedError when it is not one."""
+    head, _, data = message.partition(b"\n")
+    try:
+        described = orjson.loads(head)
+        dtype, shapes = described["type"], [tuple(map(int, shape)) for shape in described["shapes"]]
+        if (
+            dtype not in TYPES
+            or not 1 <= len(shapes) <= MAX_ARRAYS
+            or any(size < 0 for shape in shapes for size in shape)
+        ):
+            raise ValueError
+        values = np.frombuffer(data, dtype=dtype)
+        sizes = [int(np.prod(shape)) for shape in shapes]
+        if len(values) != sum(sizes):
+            raise ValueError
+    except (ValueError, TypeError, KeyError) as error:
+        raise MalformedError("body", "must be a message of arrays as `pack` makes it, got another") from error
+    ends = np.cumsum(sizes)
+    return [values[end - size : end].reshape(shape) for end, size, shape in zip(ends, sizes, shapes, strict=True)]

@@ -1,0 +1,1 @@
+"""The HTTP side: the API, its checks, and the expert's own endpoint."""

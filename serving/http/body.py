@@ -1,0 +1,158 @@
+"""Requests to values: bodies with a limit in bytes and seconds, JSON objects, forms, images. Says what is wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+from collections.abc import AsyncGenerator, Mapping
+from typing import Any
+
+import orjson
+from starlette.datastructures import FormData, UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import Request
+
+from serving.errors import InvalidInputError, MalformedError, TooSlowError
+from serving.model.image import MAX_BYTES
+from serving.model.text import kind_of
+
+MAX_TEXTS = 64
+# 64 texts of 20,000 characters, each up to 4 bytes in UTF-8.
+MAX_JSON_BYTES = MAX_TEXTS * 20_000 * 4 + 65_536
+MAX_UPLOAD_BYTES = MAX_BYTES + 65_536
+MAX_BASE64 = (MAX_BYTES + 2) // 3 * 4
+# Below the server's own limit on a request, so that it is we who answer.
+READ_LIMIT_S = 8.0
+
+
+async def json_object(request: Request, allowed: set[str], limit: int = MAX_JSON_BYTES) -> dict[str, Any]:
+    """The body as a JSON object with no keys but `allowed`; MalformedError or InvalidInputError says why not."""
+    data = await _body(request, limit, "body")
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        raise MalformedError("body", "must be UTF-8, got bytes that are not; encode the JSON as UTF-8") from None
+    try:
+        value = orjson.loads(data)
+    except orjson.JSONDecodeError as error:
+        raise MalformedError("body", f"must be JSON, got something else ({error}); send a JSON object") from None
+    if not isinstance(value, dict):
+        raise MalformedError("body", f"must be a JSON object, got {kind_of(value)}; send {', '.join(sorted(allowed))}")
+    _no_others(set(value), allowed, "body")
+    return value
+
+
+def wanted(body: Mapping[str, Any], field: str) -> Any:
+    """A field that must be there."""
+    if field not in body:
+        raise InvalidInputError(field, f"must be there, got an object without it; send {field}")
+    return body[field]
+
+
+async def image_and_budget(request: Request) -> tuple[bytes, float | None]:
+    """The image file of a form or of the body itself, and the budget of the form or the query, in milliseconds."""
+    _no_others(set(request.query_params), {"budget_ms"}, "query")
+    stated: Any = request.query_params.get("budget_ms")
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind == "multipart/form-data":
+        form = await _form(request)
+        try:
+            _no_others(set(form), {"image", "budget_ms"}, "form")
+            return await _image_of(form), as_number(form.get("budget_ms", stated))
+        finally:
+            await form.close()
+    if kind in ("image/jpeg", "image/png"):
+        return await _body(request, MAX_BYTES, "image"), as_number(stated)
+    if kind == "application/json":
+        body = await json_object(request, {"image", "budget_ms"}, MAX_BASE64 + 65_536)
+        return _from_base64(wanted(body, "image")), body.get("budget_ms", as_number(stated))
+    raise MalformedError(
+        "image",
+        "must come as multipart/form-data with a file named image, as a body of type image/jpeg or image/png, or in "
+        "JSON as base64, "
+        f"got {'another content type' if kind else 'no content type'}; set the Content-Type header",
+    )
+
+
+async def _body(request: Request, limit: int, field: str) -> bytes:
+    async with _in_time(field):
+        return b"".join([chunk async for chunk in _limited(request, limit, limit, field)])
+
+
+async def _form(request: Request) -> FormData:
+    stream = _limited(request, MAX_UPLOAD_BYTES, MAX_BYTES, "image")
+    try:
+        async with _in_time("image"):
+            return await MultiPartParser(request.headers, stream, max_files=1, max_fields=8).parse()
+    except MultiPartException as error:
+        raise MalformedError(
+            "body", f"must be a multipart form, got one that is broken ({error.message}); let an HTTP client make it"
+        ) from None
+
+
+async def _limited(request: Request, limit: int, rule: int, field: str) -> AsyncGenerator[bytes, None]:
+    """The body, piece by piece, given up as soon as it is known to be over `limit` bytes; the client is told `rule`."""
+    stated = request.headers.get("content-length", "")
+    seen = int(stated) if stated.isdigit() else 0
+    if seen <= limit:
+        seen = 0
+        async for chunk in request.stream():
+            seen += len(chunk)
+            if seen > limit:
+                break
+            yield chunk
+    if seen > limit:
+        raise InvalidInputError(field, f"must have at most {rule:,} bytes, got more; send less in one request")
+
+
+@contextlib.asynccontextmanager
+async def _in_time(field: str) -> AsyncGenerator[None, None]:
+    try:
+        async with asyncio.timeout(READ_LIMIT_S):
+            yield
+    except TimeoutError:
+        raise TooSlowError(
+            field, f"must arrive within {READ_LIMIT_S:.0f} seconds, got a part of it; send less, or over a faster line"
+        ) from None
+
+
+def _from_base64(value: Any) -> bytes:
+    """The bytes of an image in JSON, which are a third more on the way and cost the most to read."""
+    if not isinstance(value, str):
+        raise InvalidInputError("image", f"must be a string of base64, got {kind_of(value)}; send the file's bytes so")
+    if len(value) > MAX_BASE64:
+        raise InvalidInputError("image", f"must have at most {MAX_BYTES:,} bytes, got more; send a smaller image")
+    try:
+        return base64.b64decode(value, validate=True)
+    except ValueError:
+        raise InvalidInputError("image", "must be base64 (RFC 4648), got a string that is not; encode it so") from None
+
+
+async def _image_of(form: FormData) -> bytes:
+    upload = form.get("image")
+    if not isinstance(upload, UploadFile):
+        got = "a text field" if isinstance(upload, str) else "no such field, or a form that was cut off"
+        raise InvalidInputError("image", f"must be a file of the form, got {got}; send one named image")
+    return await upload.read(MAX_BYTES + 1)
+
+
+def _no_others(got: set[str], allowed: set[str], where: str) -> None:
+    others = got - allowed
+    if others:
+        named = ", ".join(repr(key[:40]) for key in sorted(others)[:3])
+        raise InvalidInputError(
+            where, f"may have the keys {', '.join(sorted(allowed))}, got {named} too; leave out what is none of them"
+        )
+
+
+def as_number(stated: Any, field: str = "budget_ms") -> float | None:
+    """A number that came as text; InvalidInputError when it is none."""
+    if stated is None:
+        return None
+    try:
+        return float(stated)
+    except (TypeError, ValueError):
+        raise InvalidInputError(
+            field, "must be a positive number of milliseconds, got text that is no number; send digits"
+        ) from None

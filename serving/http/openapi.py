@@ -1,0 +1,142 @@
+"""The OpenAPI document of the API, as /docs.json gives it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, Field
+from pydantic.json_schema import models_json_schema
+
+from serving.load.admission import PRIORITIES
+
+_REF = "#/components/schemas/{model}"
+
+
+class ClassifyText(BaseModel):
+    """One text."""
+
+    text: str = Field(min_length=1, max_length=20_000)
+    budget_ms: float | None = Field(default=None, gt=0, description="deadline for the whole answer; default 50")
+
+
+class ClassifyTexts(BaseModel):
+    """Up to 64 texts; a bad one spoils only its own place."""
+
+    texts: list[str] = Field(min_length=1, max_length=64)
+    budget_ms: float | None = Field(default=None, gt=0)
+
+
+class ErrorDetail(BaseModel):
+    """The field, and a sentence with the rule, the kind of the value and the remedy."""
+
+    field: str | None
+    message: str
+    reason: str | None = Field(default=None, description="overloaded, where the request was refused because of load")
+
+
+class Classification(BaseModel):
+    """What the cascade says of one item."""
+
+    label: str
+    confidence: float = Field(ge=0, le=1)
+    scores: dict[str, float]
+    stage: str = Field(description="screen or expert: who gave the answer")
+    escalated: bool = Field(description="whether the expert was asked for")
+    degraded: str | None = Field(description="why the screen's answer stands although the expert was wanted")
+    models: dict[str, str]
+
+
+class ClassificationAnswer(Classification):
+    """One classification, with where the time went."""
+
+    timings_ms: dict[str, float]
+    request_id: str
+
+
+class FailedItem(BaseModel):
+    """What stands in the place of a bad text."""
+
+    error: ErrorDetail
+
+
+class ClassificationAnswers(BaseModel):
+    """One entry a text, in order."""
+
+    answers: list[Classification | FailedItem]
+    timings_ms: dict[str, float]
+    request_id: str
+
+
+class Problem(BaseModel):
+    """Any error."""
+
+    error: ErrorDetail
+    request_id: str
+
+
+_MODELS = (ClassifyText, ClassifyTexts, ClassificationAnswer, ClassificationAnswers, Problem)
+
+
+def openapi() -> dict[str, Any]:
+    """The document: the endpoints with their request and response schemas, OpenAPI 3.1."""
+    _, definitions = models_json_schema([(model, "validation") for model in _MODELS], ref_template=_REF)
+    picture = {"schema": {"type": "string", "format": "binary"}}
+    form: dict[str, Any] = {
+        "type": "object",
+        "required": ["image"],
+        "properties": {"image": {"type": "string", "format": "binary"}, "budget_ms": {"type": "number"}},
+    }
+    in_json = {**form, "properties": {**form["properties"], "image": {"type": "string", "format": "byte"}}}
+    image_body = {
+        "multipart/form-data": {"schema": form},
+        "image/jpeg": picture,
+        "image/png": picture,
+        "application/json": {"schema": in_json},
+    }
+    paths = {
+        "/classify_text": _post(_content(ClassifyText), ClassificationAnswer, "Classify one text"),
+        "/classify_texts": _post(_content(ClassifyTexts), ClassificationAnswers, "Classify up to 64 texts"),
+        "/classify_image": _post(image_body, ClassificationAnswer, "Classify one JPEG or PNG image"),
+        "/models": {"get": {"summary": "The models that answer, and how", "responses": {"200": {"description": "OK"}}}},
+    }
+    paths["/classify_image"]["post"]["parameters"].append(_parameter("budget_ms", "query", {"type": "number"}))
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Sieve", "version": "1", "description": "A screen answers, an expert is asked when unsure."},
+        "servers": [{"url": "."}],
+        "paths": paths,
+        "components": {"schemas": definitions["$defs"]},
+    }
+
+
+def _content(model: type[BaseModel]) -> dict[str, Any]:
+    return {"application/json": {"schema": {"$ref": _REF.format(model=model.__name__)}}}
+
+
+def _parameter(name: str, place: str, schema: dict[str, Any]) -> dict[str, Any]:
+    return {"name": name, "in": place, "required": False, "schema": schema}
+
+
+def _post(body: dict[str, Any], answer: type[BaseModel], summary: str) -> dict[str, Any]:
+    problem = {"description": "Wrong input: what, why, and what to do", "content": _content(Problem)}
+    return {
+        "post": {
+            "summary": summary,
+            "parameters": [
+                _parameter("X-Budget-Ms", "header", {"type": "number"}),
+                _parameter("X-Priority", "header", {"type": "string", "enum": list(PRIORITIES)}),
+                _parameter("X-Request-Id", "header", {"type": "string"}),
+            ],
+            "requestBody": {"required": True, "content": body},
+            "responses": {
+                "200": {"description": "OK", "content": _content(answer)},
+                "400": problem,
+                "404": problem,
+                "422": problem,
+                "503": {
+                    **problem,
+                    "description": "Too many are in flight; Retry-After says when to come back",
+                },
+            },
+        }
+    }

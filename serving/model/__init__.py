@@ -1,0 +1,1 @@
+"""One model, from bytes to scores: its artifact, session, preprocessing and answer."""

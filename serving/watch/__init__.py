@@ -1,0 +1,1 @@
+"""What is told of a request: its record, metrics, traces and the log."""

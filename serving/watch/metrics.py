@@ -1,0 +1,248 @@
+"""What Prometheus reads at /metrics, and all that it reads there: every label has few values, known beforehand.
+
+Made once in a process, inside the service: prometheus_client decides when it is first imported whether several
+processes share their metrics, and BentoML tells it so only in the worker. Gauges say how several processes become one
+value: what is there now is added up over those alive, and of a state the worst counts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from serving.cascade.drift import Drift
+from serving.cascade.modality import Modality
+from serving.expert.queue import Escalations
+from serving.load.admission import Admission, Priority
+from serving.load.breaker import State
+from serving.watch.record import Journey, RequestOutcome
+from serving.watch.tally import Counts, Tallies
+
+# Around the default budget of 50 ms, where it matters most.
+LATENCY_BUCKETS_S = (
+    0.001,
+    0.002,
+    0.003,
+    0.005,
+    0.0075,
+    0.01,
+    0.015,
+    0.02,
+    0.03,
+    0.04,
+    0.05,
+    0.075,
+    0.1,
+    0.25,
+    0.5,
+    1.0,
+)
+# A part may be far shorter than the whole.
+PART_BUCKETS_S = (0.0001, 0.00025, 0.0005, *LATENCY_BUCKETS_S)
+# At 0 nothing was left; the default budget is 0.05.
+BUDGET_LEFT_BUCKETS_S = (0.0, 0.005, 0.01, 0.02, 0.03, 0.04, 0.045, 0.05, 0.1, 0.5, 1.0)
+BATCH_SIZE_BUCKETS = (1, 2, 4, 8, 16, 32)
+BREAKER_STATES: dict[State, int] = {"closed": 0, "half-open": 1, "open": 2}
+CARRY_OVER_S = 0.5
+INFO_LABELS = ("modality", "role", "model", "digest", "variant", "provider")
+
+
+def forget_the_dead(folder: Path | None) -> None:
+    """Take the live gauges of processes that ended out of the folder that prometheus_client shares."""
+    from prometheus_client import multiprocess
+
+    if folder is None:
+        return
+    for pid in {path.stem.rpartition("_")[2] for path in folder.glob("gauge_live*.db")}:
+        if not _alive(int(pid)):
+            multiprocess.mark_process_dead(int(pid))  # type: ignore[no-untyped-call]
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
+def latest(folder: Path | None) -> Response:
+    """What all processes that share `folder` have counted, as Prometheus reads it."""
+    from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest, multiprocess
+
+    registry = REGISTRY
+    forget_the_dead(folder)
+    if folder is not None:
+        registry = CollectorRegistry()
+        multiprocess.MultiProcessCollector(registry, str(folder))  # type: ignore[no-untyped-call]
+    return Response(generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+class ExpertMetrics:
+    """What the process of the expert for `modality` counts; `info` has values for the other labels of a model."""
+
+    def __init__(self, modality: str, folder: Path | None, **info: str) -> None:
+        from prometheus_client import Histogram
+
+        self._folder = folder
+        sizes = Histogram(
+            "sieve_expert_batch_size", "Items of one run of an expert", ["modality"], buckets=BATCH_SIZE_BUCKETS
+        )
+        seconds = Histogram(
+            "sieve_expert_run_seconds", "One run of an expert's session", ["modality"], buckets=PART_BUCKETS_S
+        )
+        self._size, self._seconds = sizes.labels(modality), seconds.labels(modality)
+        model_info()(modality=modality, role="expert", **info)
+
+    def ran(self, size: int, took_s: float) -> None:
+        """A run of `size` items ended."""
+        self._size.observe(size)
+        self._seconds.observe(took_s)
+
+    async def scraped(self, _request: Request) -> Response:
+        """GET /metrics."""
+        return latest(self._folder)
+
+
+def model_info() -> Callable[..., None]:
+    """A function that says which model this process runs."""
+    from prometheus_client import Gauge
+
+    info = Gauge("sieve_model_info", "A model that is served; always 1", INFO_LABELS, multiprocess_mode="livemax")
+    return lambda **labels: info.labels(**labels).set(1)
+
+
+class Metrics:
+    """What the API's process counts. `folder` is the one that the processes share, None for one process alone."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        from prometheus_client import Counter, Gauge, Histogram
+
+        def gauge(name: str, text: str, mode: str, labels: tuple[str, ...] = ("modality",)) -> Gauge:
+            return Gauge(f"sieve_{name}", text, labels, multiprocess_mode=mode)  # type: ignore[arg-type]
+
+        def histogram(name: str, text: str, labels: tuple[str, ...], buckets: tuple[float, ...]) -> Tallies:
+            return Tallies(Histogram(f"sieve_{name}", text, labels, buckets=buckets))
+
+        def counter(name: str, text: str, *labels: str) -> Counts:
+            return Counts(Counter(f"sieve_{name}", text, labels))
+
+        self._folder = folder
+        self._requests = counter("requests", "Requests that ended", "endpoint", "outcome", "stage", "model")
+        self._answers = counter(
+            "answers", "Items answered: by whom, and why the screen's stands", "modality", "stage", "degraded"
+        )
+        self._shed = counter("shed", "Requests refused because of load", "priority", "reason")
+        self._latency = histogram(
+            "latency_seconds", "From arrival to answer, in the server", ("endpoint",), LATENCY_BUCKETS_S
+        )
+        self._parts = histogram("part_seconds", "Parts of that time", ("part",), PART_BUCKETS_S)
+        self._budget_left = histogram(
+            "budget_left_seconds", "What was left of the budget", ("endpoint",), BUDGET_LEFT_BUCKETS_S
+        )
+        self._carried = (
+            self._requests,
+            self._answers,
+            self._shed,
+            self._latency,
+            self._parts,
+            self._budget_left,
+        )
+        self._in_flight = gauge("in_flight", "Requests in flight", "livesum", ())
+        self._limit = gauge("in_flight_limit", "How many requests may be in flight now", "livesum", ())
+        self._breaker = gauge("breaker_state", "The expert's circuit breaker: 0 closed, 1 half-open, 2 open", "livemax")
+        self._waiting = gauge("escalations_waiting", "Escalations that wait for a call to the expert", "livesum")
+        self._psi = gauge("drift_psi", "Population stability index of the screen's confidences", "livemax")
+        self._share = gauge("drift_escalation_share", "Share of the last items that escalated", "livemostrecent")
+        self._flag = gauge(
+            "drift_flag", "1 when the last items have left the band that the operating point states", "livemax"
+        )
+        self._items = gauge(
+            "drift_items",
+            "How many of the last items are looked at; with too few the flag says nothing",
+            "livemostrecent",
+        )
+        self._serves = model_info()
+        self._admission: Admission | None = None
+        self._experts: dict[str, Escalations] = {}
+        self._due = False
+
+    def watch(self, admission: Admission) -> None:
+        """Say from now on what is in flight."""
+        self._admission = admission
+
+    def watch_modality(self, modality: Modality) -> None:
+        """Say from now on which screen answers, and what stands before the expert."""
+        self._experts[modality.name] = modality.escalations
+        self._serves(modality=modality.name, role="screen", model=modality.screen_tag, **modality.screen_info)
+        self.carry_over()
+
+    def ended(self, journey: Journey, outcome: RequestOutcome) -> None:
+        """A request has its answer."""
+        self._requests.add(journey.endpoint, outcome, journey.stage, journey.model)
+        if outcome in ("ok", "degraded"):
+            self._latency.observe(journey.total_ms / 1e3, journey.endpoint)
+            for part, took_ms in journey.parts():
+                self._parts.observe(took_ms / 1e3, part)
+            if journey.budget is not None:
+                left_ms = max(0.0, journey.budget.budget_ms - journey.total_ms)
+                self._budget_left.observe(left_ms / 1e3, journey.endpoint)
+        if journey.modality is not None:
+            for item in journey.outcomes:
+                self._answers.add(journey.modality.name, item.stage, item.degraded or "no")
+        self.soon()
+
+    def shed(self, priority: Priority, reason: str) -> None:
+        """A request was refused."""
+        self._shed.add(priority, reason)
+
+    def soon(self) -> None:
+        """Something changes: carry it over a little later, with all that comes meanwhile."""
+        if not self._due:
+            self._due = True
+            asyncio.get_running_loop().call_later(CARRY_OVER_S, self._carry_over_and_on)
+
+    def carry_over(self) -> None:
+        """Make /metrics say what was counted up to now."""
+        for carried in self._carried:
+            carried.carry_over()
+        if self._admission is not None:
+            self._in_flight.set(self._admission.in_flight)
+            self._limit.set(self._admission.limit.value)
+        now = time.monotonic()
+        for modality, escalations in self._experts.items():
+            self._breaker.labels(modality).set(BREAKER_STATES[escalations.breaker.state(now)])
+            self._waiting.labels(modality).set(escalations.waiting)
+
+    async def scraped(self, _request: Request) -> Response:
+        """GET /metrics. Of the other processes it may say what was half a second ago."""
+        self.carry_over()
+        return latest(self._folder)
+
+    def drift_of(self, modality: str) -> Callable[[Drift], None]:
+        """A function that sets the drift gauges of `modality`."""
+
+        def tell(drift: Drift) -> None:
+            self._psi.labels(modality).set(drift.psi)
+            self._share.labels(modality).set(drift.escalation_share)
+            self._flag.labels(modality).set(1 if drift.drifted else 0)
+            self._items.labels(modality).set(drift.n)
+
+        return tell
+
+    def _carry_over_and_on(self) -> None:
+        self.carry_over()
+        now = time.monotonic()
+        busy = self._admission is not None and self._admission.in_flight > 0
+        self._due = False
+        # A breaker half-opens by itself, with the clock.
+        if busy or any(escalations.breaker.state(now) == "open" for escalations in self._experts.values()):
+            self.soon()

@@ -1,0 +1,49 @@
+"""What is asked of a service, and when it holds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from loadtest.verdict.objective import Objective, ObjectiveError, judge, read_limits
+
+
+def found(ms: float | None, high_ms: float | None = None, *, few: bool = False, **changes: Any) -> dict[str, Any]:
+    estimate = {"ms": ms, "low_ms": ms, "high_ms": high_ms or ms, "too_few_samples": few}
+    return {"asked_ms": {"p50": estimate, "p99": estimate}, "goodput_per_s": 100.0, "degraded_share": 0.0, **changes}
+
+
+def test_limits_are_read_in_both_units() -> None:
+    assert read_limits(["p99=50ms", "p99.9=0.2s", "p50=7.5ms"]) == {"p99": 50.0, "p99.9": 200.0, "p50": 7.5}
+    assert Objective(limits_ms=read_limits(["p99.9=80ms", "p50=5ms"])).deadline_ms == 80
+    assert Objective().deadline_ms == 50
+
+
+@pytest.mark.parametrize("text", ["p99", "p99=50", "p95=50ms", "p99=0ms", "p99=-1ms", "p99=1.2.3ms", "p99=.ms", ""])
+def test_what_is_no_limit_is_told_how_one_looks(text: str) -> None:
+    with pytest.raises(ObjectiveError, match="like p99=50ms"):
+        read_limits([text])
+
+
+def test_each_thing_that_was_asked_holds_or_not_by_itself() -> None:
+    objective = Objective(goodput_per_s=100, max_degraded_share=0.01)
+    assert [row["holds"] for row in judge(found(50.0), objective)] == [True, True, True]
+    assert [row["holds"] for row in judge(found(50.1), objective)] == [False, True, True]
+    assert [row["holds"] for row in judge(found(9.0, goodput_per_s=99.9), objective)] == [True, False, True]
+    assert [row["holds"] for row in judge(found(9.0, degraded_share=0.02), objective)] == [True, True, False]
+    unanswered = judge(found(None, degraded_share=None), Objective())
+    assert [row["holds"] for row in unanswered] == [False, True], "no answer is infinitely late"
+
+
+def test_a_figure_that_says_little_has_a_note() -> None:
+    def note(figures: dict[str, Any]) -> str:
+        return str(judge(figures, Objective())[0]["note"])
+
+    assert note(found(40.0)) == ""
+    assert note(found(40.0, few=True)) == "too few samples"
+    assert note(found(40.0, 60.0)) == "its 95 % interval reaches beyond"
+    assert note(found(60.0, 70.0)) == "", "it fails, and needs no doubt"
+    endless = found(40.0)
+    endless["asked_ms"]["p99"]["high_ms"] = None
+    assert note(endless) == "its 95 % interval reaches beyond"

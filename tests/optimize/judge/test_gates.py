@@ -1,0 +1,131 @@
+"""Gates: what is published is what was measured to be right, good enough and faster."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from optimize.build import Build
+from optimize.errors import GateError
+from optimize.judge.gates import judge, logits_of, measure, on_gpu
+from optimize.judge.measure import Latency
+from optimize.publish.assemble import chosen_variants, default_variant
+from optimize.recipe import Gates
+from optimize.results import Result
+from serving.model.session import gpu_present
+
+
+def graph(name: str, precision: Any = "fp32") -> Result:
+    return Result("expert", name, Path(f"{name}.onnx"), "key", precision)
+
+
+class FakeBuild:
+    """Only what judging reads: the graphs of a role, their checkpoint, and the gates."""
+
+    def __init__(self, *graphs: Result, **gates: float) -> None:
+        self._graphs = list(graphs)
+        self.recipe = type("Recipe", (), {"gates": Gates(**gates)})
+
+    def graphs(self, _role: str) -> list[Result]:
+        return self._graphs
+
+    def checkpoint_of(self, _role: str) -> Result:
+        return Result("expert", "distill", Path("distill"), "key")
+
+
+TARGETS = np.zeros(100, dtype=np.int64)
+PLAIN = np.tile(np.array([1.0, 0.0], dtype=np.float32), (100, 1))
+
+
+def wrong(count: int, logits: Any = PLAIN) -> Any:
+    changed = logits.copy()
+    changed[:count] = changed[:count, ::-1]
+    return changed
+
+
+def verdict(precision: str, logits: Any, ms: float | None, **gates: float) -> Any:
+    plain, other = graph("export"), graph("other", precision)
+    latency = {plain.name: Latency(10, 9, 11, 5), on_gpu(plain.name): Latency(4, 4, 4, 5)}
+    latency["expert/distill"] = Latency(30, 30, 30, 5)
+    if ms is not None:
+        latency[other.name] = Latency(ms, ms, ms, 5)
+    known = {plain.name: PLAIN, other.name: logits, "expert/distill": PLAIN}
+    first, second = judge(FakeBuild(plain, other, **gates), "expert", known, TARGETS, latency)  # type: ignore[arg-type]
+    assert first.published, "the plain export is what is left when nothing else holds"
+    assert (first.against, first.speedup, first.accuracy_drop) == ("expert/distill", 3.0, 0.0)
+    return second
+
+
+@pytest.mark.parametrize(
+    ("precision", "logits", "ms", "reasons"),
+    [
+        ("int8", wrong(0), 5, []),
+        ("int8", wrong(1), 5, ["loses 1.00% of accuracy, at most 0.50% is allowed"]),
+        ("int8", wrong(0), 12, ["0.83 times as fast as the graph it came from, more than 1.05 is asked"]),
+        ("int8", wrong(0), 9.7, ["1.03 times as fast"]),
+        ("int8", wrong(5), 20, ["0.50 times as fast", "loses 5.00%"]),
+        ("fp32", PLAIN + np.float32(0.01), 5, ["a logit differs by 0.01 from PyTorch's, at most 0.001 is allowed"]),
+        ("int8", PLAIN + np.float32(0.01), 5, []),
+        ("fp16", wrong(0), 2, []),
+        ("fp16", wrong(0), 5, ["0.80 times as fast"]),
+        ("fp16", wrong(0), None, ["fp16 is for a GPU, and there is none here to measure it on"]),
+    ],
+)
+def test_what_is_not_published_and_why(precision: str, logits: Any, ms: float | None, reasons: list[str]) -> None:
+    got = verdict(precision, logits, ms)
+    assert got.published == (not reasons)
+    assert len(got.reasons) == len(reasons)
+    for said, expected in zip(got.reasons, reasons, strict=True):
+        assert said.startswith(expected)
+
+
+def test_gates_are_those_of_the_recipe() -> None:
+    assert verdict("int8", wrong(3), 5, max_accuracy_drop=0.03).published
+    assert not verdict("int8", wrong(0), 8, min_speedup=1.3).published
+
+
+def test_an_export_that_is_not_the_checkpoint_stops_the_run() -> None:
+    plain = graph("export")
+    known = {plain.name: PLAIN, "expert/distill": PLAIN + np.float32(0.1)}
+    with pytest.raises(GateError, match=r"expert/export: a logit differs by 0.1 .* nothing is published"):
+        judge(
+            FakeBuild(plain),
+            "expert",
+            known,
+            TARGETS,
+            {plain.name: Latency(1, 1, 1, 5), "expert/distill": Latency(1, 1, 1, 5)},
+        )  # type: ignore[arg-type]
+
+
+def test_the_faster_of_two_float_graphs_is_the_float_variant() -> None:
+    plain, fused, int8, half = graph("export"), graph("fuse"), graph("q", "int8"), graph("h", "fp16")
+    latency = {g.name: Latency(ms, ms, ms, 5) for g, ms in ((plain, 5), (fused, 4), (int8, 6), (half, 1))}
+    verdicts: list[Any] = [type("V", (), {"graph": g.name, "published": True}) for g in (plain, fused, int8, half)]
+    chosen = chosen_variants([plain, fused, int8, half], verdicts, latency)
+    assert chosen == {"cpu-fp32": fused, "cpu-int8": int8, "gpu-fp16": half}
+    assert default_variant(chosen, latency, "CPUExecutionProvider") == "cpu-fp32"
+    assert default_variant(chosen, latency, "CUDAExecutionProvider") == "gpu-fp16"
+    assert default_variant({"cpu-fp32": fused}, latency, "CUDAExecutionProvider") is None
+
+
+def test_real_graphs_are_measured_and_say_what_their_checkpoint_says(build: Build) -> None:
+    selection = build.prepared("selection")
+    checkpoint, export = build.checkpoint_of("screen"), build.graphs("screen")[0]
+    gap = np.abs(logits_of(build, checkpoint, selection) - logits_of(build, export, selection)).max()
+    assert gap < 1e-4
+    latency = measure(build, [checkpoint, export], selection, rounds=7)
+    assert set(latency) == {checkpoint.name, export.name}
+    for timed in latency.values():
+        assert 0 < timed.lower_quartile_ms <= timed.median_ms <= timed.upper_quartile_ms
+        assert timed.rounds == 7
+
+
+@pytest.mark.skipif(gpu_present(), reason="this machine has a GPU")
+def test_a_graph_for_a_gpu_is_left_out_of_the_measuring_without_one(build: Build) -> None:
+    export = build.graphs("screen")[0]
+    half = Result("screen", "fuse", export.path, "key", "fp16")
+    assert measure(build, [half], build.prepared("selection"), rounds=2) == {}
+    assert logits_of(build, half, build.prepared("selection")).shape[0] == len(build.splits.selection)

@@ -1,0 +1,152 @@
+"""The two recipes from the hub, unchanged, on tiny local folders of the same architectures; and at full size (slow).
+
+A hub cannot be reached from a test, so the checkpoint lies in a hub cache of the test's own, under the revision that
+the recipe pins, and is found there by the code that would download it.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from PIL import Image
+
+from optimize.recipe import read_recipe
+from serving.cascade.deferral import OperatingPoint
+from serving.model.artifact import Artifact
+from serving.model.session import open_session
+from tests.conftest import messages, optimize
+from tests.optimize.conftest import tiny_resnet50, torch_logits
+
+
+def in_hub_cache(cache: Path, recipe: str) -> Path:
+    checkpoint = read_recipe(recipe).checkpoint
+    return cache / f"models--{checkpoint.id.replace('/', '--')}" / "snapshots" / checkpoint.revision
+
+
+def run_offline(recipe: str, folder: Path) -> None:
+    offline = {"HF_HUB_CACHE": str(folder / "hub"), "HF_HUB_OFFLINE": "1", "HF_HOME": str(folder / "home")}
+    optimize("run", recipe, "--root", folder, "--build", folder / "build", home=folder / "bentoml", **offline)
+
+
+def check(recipe: str, folder: Path) -> dict[str, Any]:
+    screen, expert = (Artifact.open(folder / "build" / f"{recipe}-{role}") for role in ("screen", "expert"))
+    OperatingPoint.read(folder / "build" / f"{recipe}-operating-point").require_pair(screen.digest, expert.digest)
+    assert len(list((folder / "bentoml" / "models").glob(f"{recipe}-*/*/model.yaml"))) == 3
+    summary: dict[str, Any] = json.loads((folder / "build" / "summary.json").read_text())
+    assert any("fp16 is for a GPU" in reason for v in summary["verdicts"] for reason in v["reasons"])
+    return summary
+
+
+def test_sst2_bert_base(tiny_bert: Path, tmp_path: Path) -> None:
+    from transformers import BertConfig, BertForSequenceClassification
+
+    folder = in_hub_cache(tmp_path / "hub", "sst2-bert-base")
+    shutil.copytree(tiny_bert, folder)
+    config = BertConfig.from_pretrained(folder)
+    config.update({"num_hidden_layers": 12, "max_position_embeddings": 128})
+    torch.manual_seed(0)
+    BertForSequenceClassification(config).save_pretrained(folder)
+    rows = [(text, label) for text, label in messages(360, seed=2) if label in ("card-declined", "fee-question")]
+    import pandas
+
+    table = pandas.DataFrame(
+        {"sentence": [t for t, _ in rows], "label": [int(name != "fee-question") for _, name in rows]}
+    )
+    data = tmp_path / "stanfordnlp" / "sst2"
+    data.mkdir(parents=True)
+    table[:90].to_parquet(data / "train-00000-of-00001.parquet")
+    table[90:].to_parquet(data / "validation-00000-of-00001.parquet")
+    run_offline("sst2-bert-base", tmp_path)
+    summary = check("sst2-bert-base", tmp_path)
+    assert summary["data"]["source"] == "stanfordnlp/sst2"
+    (folder,) = (tmp_path / "build" / "screen").glob("prune-*")
+    student = json.loads((folder / "config.json").read_text())
+    assert student["num_hidden_layers"] == 4
+
+
+def test_imagenet_resnet50(tmp_path: Path) -> None:
+    tiny_resnet50().save_pretrained(in_hub_cache(tmp_path / "hub", "imagenet-resnet50"))
+    rng = np.random.default_rng(0)
+    colours = {"n01": (200, 40, 40), "n02": (40, 200, 40), "n03": (40, 40, 200)}
+    for part, count in (("train", 12), ("val", 8)):
+        for label, colour in colours.items():
+            (tmp_path / part / label).mkdir(parents=True)
+            for index in range(count):
+                noise = rng.integers(-40, 41, (120, 160, 3))
+                image = Image.fromarray((np.array(colour) + noise).clip(0, 255).astype(np.uint8))
+                image.save(tmp_path / part / label / f"{index}.jpeg")
+    run_offline("imagenet-resnet50", tmp_path)
+    summary = check("imagenet-resnet50", tmp_path)
+    assert summary["data"]["labels"] == ["n01", "n02", "n03"]
+    sizes = {row["name"]: row["size_bytes"] for row in summary["steps"]}
+    assert sizes["screen/prune"] < 0.8 * sizes["screen/distill"] < 0.8 * sizes["teacher/checkpoint"]
+
+
+def parity(path: Path, model: Any, inputs: dict[str, np.ndarray], bound: float) -> None:
+    """`bound`: the largest difference of a logit, as a share of the largest logit."""
+    got = open_session(path, "CPUExecutionProvider", threads=2).run(["logits"], inputs)[0]
+    want = torch_logits(model, inputs)
+    assert np.abs(got - want).max() <= bound * np.abs(want).max()
+
+
+@pytest.mark.slow
+def test_bert_base_at_full_size_exports_fuses_quantizes_and_keeps_parity(tmp_path: Path) -> None:
+    from transformers import BertConfig, BertForSequenceClassification
+
+    from optimize.steps.export import ExportConfig, export
+    from optimize.steps.fuse import FuseConfig, fuse
+    from optimize.steps.quantize import quantize_dynamic
+
+    torch.manual_seed(0)
+    model = BertForSequenceClassification(BertConfig(num_labels=2)).eval()
+    plain = export(model, ExportConfig(), tmp_path / "plain.onnx")
+    int8 = quantize_dynamic(plain, tmp_path / "int8.onnx")
+    half = fuse(plain, model.config, FuseConfig(precision="fp16"), tmp_path / "half.onnx")
+    rng = np.random.default_rng(0)
+    for batch, tokens in ((1, 16), (4, 128)):
+        ids = rng.integers(1000, 30000, (batch, tokens))
+        inputs = {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
+        parity(plain, model, inputs, 1e-4)
+        parity(half, model, inputs, 0.02)
+        parity(int8, model, inputs, 0.25)
+    assert plain.stat().st_size > 430e6
+    assert int8.stat().st_size < 0.26 * plain.stat().st_size
+    assert half.stat().st_size < 0.51 * plain.stat().st_size
+
+
+@pytest.mark.slow
+def test_resnet_50_at_full_size_exports_quantizes_and_keeps_parity(tmp_path: Path) -> None:
+    from transformers import ResNetConfig, ResNetForImageClassification
+
+    from optimize.steps.export import ExportConfig, export
+    from optimize.steps.fuse import FuseConfig, fuse
+    from optimize.steps.quantize import QuantizeConfig, quantize_static
+
+    torch.manual_seed(0)
+    model = ResNetForImageClassification(ResNetConfig(num_labels=1000))
+    model.train()
+    with torch.no_grad():
+        for _ in range(12):  # batch norm's running statistics, so that activations stay in range
+            model(torch.randn(4, 3, 224, 224))
+    model.eval()
+    plain = export(model, ExportConfig(), tmp_path / "plain.onnx")
+    half = fuse(plain, model.config, FuseConfig(precision="fp16"), tmp_path / "half.onnx")
+    rng = np.random.default_rng(0)
+    batches = [rng.normal(size=(8, 3, 224, 224)).astype(np.float32) for _ in range(2)]
+    int8 = quantize_static(model, QuantizeConfig(), tmp_path / "int8.onnx", calibration=batches, accuracy=lambda _: 1.0)
+    for batch in (1, 4):
+        inputs = {"pixel_values": rng.normal(size=(batch, 3, 224, 224)).astype(np.float32)}
+        parity(plain, model, inputs, 1e-3)
+        parity(half, model, inputs, 0.02)
+        parity(int8, model, inputs, 0.3)
+    assert plain.stat().st_size > 100e6
+    assert int8.stat().st_size < 0.27 * plain.stat().st_size
+    kinds = {tensor.data_type for tensor in onnx.load(int8).graph.initializer if len(tensor.dims) > 1}
+    assert onnx.TensorProto.FLOAT not in kinds, "no weight is left in float"

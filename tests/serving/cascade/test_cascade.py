@@ -1,0 +1,160 @@
+"""The cascade's decisions, with an expert that can be made late, refusing or dead."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+from serving.cascade.cascade import Cascade, Outcome
+from serving.errors import StageDownError, StageRefusedError
+from serving.expert.queue import Escalated
+from serving.load.budget import Budget
+from serving.timings import Timings
+from tests.points import make_point
+
+
+class Expert:
+    """Answers "b" for everything, after `delay_s`, or raises `error`; keeps what it was asked."""
+
+    def __init__(self, delay_s: float = 0.0, error: Exception | None = None) -> None:
+        self.delay_s, self.error = delay_s, error
+        self.calls: list[list[int]] = []
+        self.seen: list[tuple[bool, bool]] = []
+
+    async def __call__(self, items: Sequence[Any], deadline_s: float, trace: Any = None) -> Escalated:
+        self.calls.append([int(item[0]) for item in items])
+        if self.error:
+            raise self.error
+        await asyncio.sleep(self.delay_s)
+        logits = np.tile(np.array([0.0, 9.0], dtype=np.float32), (len(items), 1))
+        return Escalated(logits, queue_ms=1.0, hop_ms=2.0, expert_ms=3.0)
+
+
+def screen(items: Sequence[Any]) -> Any:
+    """Says "a"; the item's number is the logit, so 0 is quite unsure and 9 quite sure."""
+    return np.array([[float(item[0]), 0.0] for item in items], dtype=np.float32)
+
+
+def classify(expert: Expert, numbers: list[int], *, budget_ms: float = 500, threshold: float = 0.9) -> list[Outcome]:
+    cascade = Cascade(
+        labels=("a", "b"),
+        screen=screen,
+        expert=expert,
+        point=make_point(threshold=threshold),
+        observe=lambda confidence, deferred: expert.seen.append((confidence > threshold, deferred)),
+    )
+    items = [np.array([number]) for number in numbers]
+    theirs = [np.array([100 + number]) for number in numbers]
+    return asyncio.run(cascade.classify(items, theirs, Budget(time.monotonic(), budget_ms), Timings()))
+
+
+def test_only_the_unsure_are_escalated_in_one_call_and_in_order() -> None:
+    expert = Expert()
+    outcomes = classify(expert, [9, 0, 8, 1, 0])
+    assert expert.calls == [[100, 101, 100]]
+    assert [o.stage for o in outcomes] == ["screen", "expert", "screen", "expert", "expert"]
+    assert [o.answer.label for o in outcomes] == ["a", "b", "a", "b", "b"]
+    assert [o.escalated for o in outcomes] == [False, True, False, True, True]
+    assert all(o.degraded is None for o in outcomes)
+    assert expert.seen == [(True, False), (False, True), (True, False), (False, True), (False, True)]
+
+
+def test_the_expert_is_left_alone_when_all_are_sure() -> None:
+    expert = Expert()
+    classify(expert, [9, 9], threshold=0.0)
+    assert expert.calls == []
+
+
+@pytest.mark.parametrize(
+    ("expert", "reason"),
+    [
+        (Expert(delay_s=5), "deadline"),
+        (Expert(error=StageRefusedError("full")), "shed"),
+        (Expert(error=StageDownError("gone")), "down"),
+    ],
+    ids=["late", "refuses", "down"],
+)
+def test_the_screens_answer_goes_out_degraded(expert: Expert, reason: str) -> None:
+    begin = time.monotonic()
+    sure, unsure = classify(expert, [9, 0], budget_ms=60)
+    assert time.monotonic() - begin < 2
+    assert (sure.degraded, sure.escalated) == (None, False)
+    assert (unsure.stage, unsure.escalated, unsure.degraded) == ("screen", True, reason)
+    assert unsure.answer.label == "a"
+
+
+def test_a_caller_that_hung_up_is_not_waited_for() -> None:
+    expert = Expert(delay_s=5)
+    cascade = Cascade(labels=("a", "b"), screen=screen, expert=expert, point=make_point(threshold=0.9))
+    item = np.array([0])
+
+    async def hung_up() -> None:
+        await asyncio.sleep(0.02)
+
+    begin = time.monotonic()
+    (outcome,) = asyncio.run(cascade.classify([item], [item], Budget(begin, 1000), Timings(), hung_up))
+    assert outcome.degraded == "gone"
+    assert time.monotonic() - begin < 0.9
+
+
+class Queue:
+    """An expert that gives a plain future and never answers, as a queue does."""
+
+    def __call__(self, items: Sequence[Any], deadline_s: float, trace: Any = None) -> asyncio.Future[Escalated]:
+        self.answer = asyncio.get_running_loop().create_future()
+        return self.answer
+
+    def ask(self, budget_ms: float, gone: Any = None) -> Any:
+        cascade = Cascade(labels=("a", "b"), screen=screen, expert=self, point=make_point(threshold=0.9))
+        item = np.array([0])
+        return cascade.classify([item], [item], Budget(time.monotonic(), budget_ms), Timings(), gone)
+
+
+def test_what_is_too_late_leaves_the_queue() -> None:
+    queue = Queue()
+    (outcome,) = asyncio.run(queue.ask(20))
+    assert outcome.degraded == "deadline"
+    assert queue.answer.cancelled()
+
+
+@pytest.mark.parametrize("gives_up_too", [False, True])
+def test_a_cancelled_request_is_cancelled_and_leaves_the_queue(gives_up_too: bool) -> None:
+    queue = Queue()
+
+    async def cancelled() -> None:
+        async def hung_up() -> None:
+            await asyncio.sleep(0.01)
+            if gives_up_too:  # in the same turn, after the cascade has given the answer up
+                asyncio.current_task().add_done_callback(lambda _: request.cancel())
+            else:
+                request.cancel()
+
+        request = asyncio.ensure_future(queue.ask(500, hung_up))
+        with pytest.raises(asyncio.CancelledError):
+            await request
+
+    asyncio.run(cancelled())
+    assert queue.answer.cancelled()
+
+
+def test_a_spent_budget_does_not_ask_the_expert() -> None:
+    expert = Expert()
+    (outcome,) = classify(expert, [0], budget_ms=1e-6)
+    assert (outcome.degraded, outcome.escalated, expert.calls) == ("deadline", False, [])
+
+
+def test_a_fault_in_our_own_code_is_not_hidden() -> None:
+    with pytest.raises(ZeroDivisionError):
+        classify(Expert(error=ZeroDivisionError()), [0])
+
+
+def test_a_large_batch_goes_to_a_thread_with_the_same_answers() -> None:
+    expert = Expert()
+    numbers = [9 if i % 3 else 0 for i in range(64)]
+    outcomes = classify(expert, numbers)
+    assert [o.stage for o in outcomes] == ["screen" if n else "expert" for n in numbers]

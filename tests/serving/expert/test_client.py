@@ -1,0 +1,269 @@
+"""The way to the expert's process: messages, and a real server on a unix socket."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+import uvicorn
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from starlette.applications import Starlette
+from starlette.routing import Route
+
+from loadtest.traffic.process import free_port
+from serving.errors import MalformedError, StageDownError
+from serving.expert.client import RemoteExpert
+from serving.expert.wire import pack, unpack
+from serving.http.expert_app import expert_app, infer_endpoint, only_for
+
+
+@given(st.lists(arrays(np.int64, st.integers(0, 9)), min_size=1, max_size=8))
+def test_what_is_packed_comes_back(items: list[Any]) -> None:
+    got = unpack(pack(items))
+    assert all(np.array_equal(one, other) for one, other in zip(items, got, strict=True))
+    image = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
+    (same,) = unpack(pack([image]))
+    assert np.array_equal(same, image)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        b"",
+        b"{}",
+        b"nonsense\nx",
+        pack([np.arange(3)])[:-1],
+        b'{"type":"object","shapes":[[1]]}\n12345678',
+        b"\x80\x04K\x01.",
+    ],
+)
+def test_what_is_no_message_is_refused(message: bytes) -> None:
+    with pytest.raises(MalformedError, match="body: must be a message"):
+        unpack(message)
+
+
+DIGEST = "1" * 64
+SESSION = SimpleNamespace(
+    provider_asked="CPUExecutionProvider", provider_got="CPUExecutionProvider", variant="cpu-int8"
+)
+
+
+@asynccontextmanager
+async def served(
+    run: Callable[[Sequence[Any]], Any], *, digest: str = DIGEST, **where: Any
+) -> AsyncIterator[uvicorn.Server]:
+    """A real server at `where` (uds, or host and port) that serves the artifact of `digest`."""
+
+    def there() -> Any:
+        return SimpleNamespace(digest=digest, session=SESSION)
+
+    app = expert_app(there, only_for(there, infer_endpoint(run)))
+    server = uvicorn.Server(uvicorn.Config(app, log_level="critical", timeout_keep_alive=1, **where))
+    task = asyncio.create_task(server.serve())
+    while not server.started:
+        await asyncio.sleep(0.01)
+    yield server
+    server.should_exit = True
+    await task
+
+
+def doubled(items: Sequence[Any]) -> Any:
+    return np.array([[2.0 * item[0]] for item in items], dtype=np.float32)
+
+
+def play(path: Path, scenario: Callable[[RemoteExpert], Awaitable[Any]], run: Any = doubled) -> Any:
+    async def main() -> Any:
+        expert = RemoteExpert(f"file://{path}", "an-expert", DIGEST)
+        try:
+            async with served(run, uds=str(path)):
+                return await scenario(expert)
+        finally:
+            await expert.close()
+
+    return asyncio.run(main())
+
+
+def test_items_get_their_logits_and_the_time_they_took(tmp_path: Path) -> None:
+    async def scenario(expert: RemoteExpert) -> Any:
+        return await asyncio.gather(*(expert([np.array([n]), np.array([n + 1, 5])]) for n in range(50)))
+
+    for number, (logits, took_ms) in enumerate(play(tmp_path / "s", scenario)):
+        assert logits.tolist() == [[2.0 * number], [2.0 * number + 2]]
+        assert took_ms >= 0
+
+
+def test_a_connection_that_the_server_closed_meanwhile_loses_nothing(tmp_path: Path) -> None:
+    async def scenario(expert: RemoteExpert) -> Any:
+        first = await expert([np.array([1])])
+        await asyncio.sleep(1.3)  # the server gives up connections after a second
+        return first[0], (await expert([np.array([2])]))[0]
+
+    first, second = play(tmp_path / "s", scenario)
+    assert (first.tolist(), second.tolist()) == ([[2.0]], [[4.0]])
+
+
+def test_an_expert_that_is_not_there_or_fails_is_down_and_said_so_once(
+    tmp_path: Path,
+) -> None:
+    async def nobody() -> None:
+        expert = RemoteExpert(f"file://{tmp_path / 'nobody'}", "an-expert", DIGEST)
+        for _ in range(3):
+            with pytest.raises(StageDownError):
+                await expert([np.array([1])])
+        await expert.close()
+
+    said: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: said.append(record.getMessage())  # type: ignore[method-assign]
+    logging.getLogger("sieve").addHandler(handler)
+    try:
+        asyncio.run(nobody())
+    finally:
+        logging.getLogger("sieve").removeHandler(handler)
+    assert len(said) == 1
+    assert "an-expert does not answer" in said[0]
+
+    def broken(_: Sequence[Any]) -> Any:
+        raise RuntimeError("out of memory")
+
+    async def scenario(expert: RemoteExpert) -> None:
+        with pytest.raises(StageDownError, match="status 500"):
+            await expert([np.array([1])])
+
+    play(tmp_path / "s", scenario, broken)
+
+
+def test_pickle_is_not_taken(tmp_path: Path) -> None:
+    async def scenario(_: RemoteExpert) -> int:
+        async with httpx.AsyncClient(transport=httpx.AsyncHTTPTransport(uds=str(tmp_path / "s"))) as client:
+            return (await client.post("http://expert/infer", content=b"\x80\x04K\x01.")).status_code
+
+    assert play(tmp_path / "s", scenario) == 400
+
+
+def test_the_expert_says_what_it_runs(tmp_path: Path) -> None:
+    async def scenario(expert: RemoteExpert) -> dict[str, str]:
+        return await expert.describe()
+
+    said = play(tmp_path / "s", scenario)
+    assert said == {"asked": "CPUExecutionProvider", "got": "CPUExecutionProvider", "variant": "cpu-int8"}
+
+
+def test_another_artifact_is_not_run_and_gives_no_answer() -> None:
+    ran: list[int] = []
+
+    def run(items: Sequence[Any]) -> Any:
+        ran.append(len(items))
+        return doubled(items)
+
+    async def main() -> dict[str, str]:
+        port = free_port()
+        expert = RemoteExpert(f"http://127.0.0.1:{port}", "an-expert", DIGEST)
+        async with served(run, digest="2" * 64, host="127.0.0.1", port=port):
+            with pytest.raises(StageDownError, match=r"serves artifact 222222222222, .* chosen for 111111111111"):
+                await expert([np.array([1])])
+            return await expert.describe()
+
+    assert "222222222222" in asyncio.run(main())["error"]
+    assert ran == []
+
+
+def test_a_server_that_names_no_artifact_is_not_believed() -> None:
+    async def main() -> None:
+        port = free_port()
+        app = Starlette(routes=[Route("/infer", infer_endpoint(doubled), methods=["POST"])])
+        server = uvicorn.Server(uvicorn.Config(app, log_level="critical", host="127.0.0.1", port=port))
+        task = asyncio.create_task(server.serve())
+        while not server.started:
+            await asyncio.sleep(0.01)
+        with pytest.raises(StageDownError, match="without a na"):
+            await RemoteExpert(f"http://127.0.0.1:{port}", "an-expert", DIGEST)([np.array([1])])
+        server.should_exit = True
+        await task
+
+    asyncio.run(main())
+
+
+class Name:
+    """A name whose addresses change, as a headless Service's do; it stands in for the resolver alone."""
+
+    def __init__(self, port: int, *addresses: str) -> None:
+        self.port, self.addresses, self.asked = port, list(addresses), 0
+
+    async def getaddrinfo(self, _host: str, _port: int, **_: Any) -> list[Any]:
+        self.asked += 1
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, self.port)) for address in self.addresses]
+
+
+def test_many_machines_behind_one_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    ran = {"127.0.0.1": 0, "127.0.0.2": 0}
+
+    def at(address: str) -> Callable[[Sequence[Any]], Any]:
+        def run(items: Sequence[Any]) -> Any:
+            ran[address] += 1
+            return doubled(items)
+
+        return run
+
+    async def main() -> None:
+        port = free_port()
+        name = Name(port, *ran)
+        monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", name.getaddrinfo)
+        expert = RemoteExpert(f"http://experts:{port}", "an-expert", DIGEST)
+        one = np.array([1])
+        async with served(at("127.0.0.2"), host="127.0.0.2", port=port):
+            async with served(at("127.0.0.1"), host="127.0.0.1", port=port):
+                for _ in range(40):  # each over a new connection
+                    await expert([one])
+                    await expert.close()
+                assert min(ran.values()) >= 5, "both got their share"
+            for _ in range(20):  # one of the two is gone, the name still has it
+                await expert([one])
+                await expert.close()
+        name.addresses = ["127.0.0.1"]
+        async with served(at("127.0.0.1"), host="127.0.0.1", port=port):
+            before = ran["127.0.0.1"]
+            await expert([one])  # the name was looked up anew
+            assert ran["127.0.0.1"] == before + 1
+            asked = name.asked
+            await expert([one])
+            assert name.asked == asked, "and not where a connection is there"
+        await expert.close()
+
+    asyncio.run(main())
+
+
+def test_in_the_middle_of_an_update_the_right_pair_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> list[str]:
+        port = free_port()
+        name = Name(port, "127.0.0.1", "127.0.0.2")
+        monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", name.getaddrinfo)
+        expert = RemoteExpert(f"http://experts:{port}", "an-expert", DIGEST)
+        seen = []
+        async with (
+            served(doubled, host="127.0.0.1", port=port),
+            served(lambda items: 100 * doubled(items), digest="2" * 64, host="127.0.0.2", port=port),
+        ):
+            for _ in range(60):
+                try:
+                    logits, _ = await expert([np.array([1])])
+                    seen.append(str(logits.tolist()))
+                except StageDownError:
+                    seen.append("down")
+                await expert.close()
+        return seen
+
+    seen = asyncio.run(main())
+    assert set(seen) <= {"[[2.0]]", "down"}, "a wrong pair degrades, and never answers"
+    assert seen.count("[[2.0]]") > seen.count("down")

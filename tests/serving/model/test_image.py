@@ -1,0 +1,164 @@
+from __future__ import annotations
+
+import io
+import struct
+import tarfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from serving.errors import InvalidInputError
+from serving.model.artifact import ImageSettings
+from serving.model.image import MAX_BYTES, REDUCING_GAP, ImageDecoder, load, read_header
+
+SETTINGS = ImageSettings(width=16, height=16, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
+
+
+def encoded(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+def noise(width: int = 20, height: int = 30) -> Image.Image:
+    return Image.fromarray(np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8))
+
+
+def animation() -> bytes:
+    frames = [Image.new("RGB", (4, 4), colour) for colour in ("red", "blue")]
+    return encoded(frames[0], save_all=True, append_images=frames[1:])
+
+
+def enormous() -> bytes:
+    """A PNG whose header claims 30,000 x 30,000 pixels and whose data is a few bytes."""
+    header = struct.pack(">IIBBBBB", 30_000, 30_000, 8, 2, 0, 0, 0)
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (b"", "0 bytes"),
+        (b"hello, this is no image", "something else"),
+        (encoded(noise(), "GIF"), "something else"),
+        (encoded(noise())[:-40], "damaged or truncated"),
+        (encoded(noise(200, 200), "JPEG")[:-400], "damaged or truncated"),
+        (animation(), "an animation of 2 frames"),
+        (b"\xff" * (MAX_BYTES + 1), "at most 10,000,000 bytes"),
+        (enormous(), "at most 40 megapixels"),
+    ],
+    ids=["empty", "text", "gif", "truncated-png", "truncated-jpeg", "animated", "too-many-bytes", "too-many-pixels"],
+)
+def test_a_bad_image_is_named_by_field_rule_and_kind(data: bytes, says: str) -> None:
+    with pytest.raises(InvalidInputError, match="image: must") as error:
+        ImageDecoder(SETTINGS).decode(data)
+    assert says in str(error.value)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "P", "RGBA", "LA", "CMYK", "1", "I;16"])
+@pytest.mark.parametrize("wanted", ["RGB", "L"])
+def test_every_colour_mode_becomes_the_one_asked_for(mode: str, wanted: str) -> None:
+    if mode == "I;16":
+        image = Image.fromarray((np.arange(256 * 4, dtype=np.uint16) * 64).reshape(32, 32))
+    else:
+        image = noise(32, 32).convert(mode)
+    kind = "JPEG" if mode == "CMYK" else "PNG"
+    channels = 3 if wanted == "RGB" else 1
+    settings = ImageSettings(width=16, height=16, mode=wanted, mean=(0.5,) * channels, std=(0.5,) * channels)
+    pixels = ImageDecoder(settings).decode(encoded(image, kind))
+    assert pixels.shape == (channels, 16, 16)
+    assert pixels.dtype == np.float32
+    assert -1 <= pixels.min() < pixels.max() <= 1
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_a_colour_that_stands_for_transparency_is_white(mode: str) -> None:
+    channels = len(mode) if mode == "RGB" else 1
+    settings = ImageSettings(width=8, height=8, mode=mode, mean=(0,) * channels, std=(1,) * channels)
+    image = Image.new(mode, (8, 8), "black")
+    hidden = encoded(image, transparency=(0, 0, 0) if mode == "RGB" else 0)
+    assert ImageDecoder(settings).decode(hidden).min() == 1
+    assert ImageDecoder(settings).decode(encoded(image)).max() == 0
+
+
+def test_sixteen_bit_grey_keeps_its_range() -> None:
+    image = Image.fromarray(np.full((16, 16), 32_768, dtype=np.uint16))
+    settings = ImageSettings(width=16, height=16, mode="L", mean=(0.0,), std=(1.0,))
+    assert ImageDecoder(settings).decode(encoded(image)).mean() == pytest.approx(0.5, abs=0.01)
+
+
+def test_exif_orientation_is_applied() -> None:
+    upright = noise(20, 30)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    turned = load(read_header(encoded(upright, "JPEG", exif=exif, quality=100)), 16)
+    assert turned.size == (30, 20)
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
+def test_exif_data_that_is_damaged_is_passed_over() -> None:
+    file = encoded(noise(20, 30), "JPEG", exif=b"Exif\0\0MM\0*\xff\xff\xff\xff", quality=100)
+    assert load(read_header(file), 16).size == (20, 30)
+
+
+def test_a_strip_is_refused_before_it_is_blown_up() -> None:
+    with pytest.raises(InvalidInputError, match=r"image: must .*50"):
+        ImageDecoder(SETTINGS).decode(encoded(noise(2, 150)))
+
+
+def test_pixels_and_file_give_the_same_array() -> None:
+    image = noise()
+    decoder = ImageDecoder(SETTINGS)
+    np.testing.assert_array_equal(decoder.decode(encoded(image)), decoder.from_pixels(np.asarray(image)))
+
+
+def waves(side: int) -> Image.Image:
+    across = np.sin(np.arange(side) * 8 * np.pi / side)
+    return Image.fromarray(((across[:, None, None] * across[None, :, None] + [1, 1.5, 2]) * 80).astype(np.uint8))
+
+
+@pytest.mark.parametrize(("side", "comes_out"), [(31, 31), (63, 63), (64, 32), (255, 64), (256, 32), (1000, 125)])
+def test_a_large_jpeg_is_decoded_no_larger_than_resizing_needs(side: int, comes_out: int) -> None:
+    image = load(read_header(encoded(waves(side), "JPEG")), 16)
+    assert image.size == (comes_out, comes_out)
+    assert comes_out >= min(side, REDUCING_GAP * 16)
+
+
+@pytest.mark.parametrize("crop", [None, 20])
+def test_what_is_decoded_small_is_what_is_decoded_whole(crop: int | None) -> None:
+    settings = SETTINGS.model_copy(update={"resize_short_side": crop})
+    decoder, file = ImageDecoder(settings), encoded(waves(600), "JPEG")
+    small, whole = decoder.decode(file), decoder.from_image(Image.open(io.BytesIO(file)))
+    assert np.abs(small - whole).mean() < 0.01 < whole.std(), "in a range of 2"
+
+
+def test_normalising_is_what_it_says() -> None:
+    settings = ImageSettings(width=2, height=2, mean=(0.1, 0.2, 0.3), std=(0.5, 0.25, 0.2))
+    pixels = ImageDecoder(settings).from_pixels(np.full((2, 2, 3), 51, dtype=np.uint8))
+    np.testing.assert_allclose(pixels[:, 0, 0], [(0.2 - 0.1) / 0.5, 0.0, (0.2 - 0.3) / 0.2], atol=1e-6)
+
+
+def test_short_side_and_centre_crop() -> None:
+    settings = ImageSettings(width=8, height=8, resize_short_side=8, mean=(0, 0, 0), std=(1, 1, 1))
+    striped = np.zeros((8, 24, 3), dtype=np.uint8)
+    striped[:, 8:16] = 255
+    assert ImageDecoder(settings).from_pixels(striped).min() == pytest.approx(1.0)
+
+
+def test_real_photographs_decode(shared_data: Path) -> None:
+    settings = ImageSettings(width=224, height=224, resize_short_side=256, mean=(0.5,) * 3, std=(0.5,) * 3)
+    decoder = ImageDecoder(settings)
+    with tarfile.open(shared_data / "image" / "photos_100_s256.tar") as photos:
+        files = [member for member in photos if member.name.lower().endswith((".jpg", ".jpeg"))][:10]
+        assert len(files) == 10
+        for member in files:
+            pixels = decoder.decode(photos.extractfile(member).read())
+            assert pixels.shape == (3, 224, 224)
+            assert pixels.std() > 0.05
