@@ -18,7 +18,7 @@ import bentoml
 from serving.arguments import Cascades, with_variables
 from serving.cascade.deferral import OperatingPoint
 from serving.cascade.drift import Drift
-from serving.cascade.modality import Modality, model_labels, open_modality, preprocessor, require_pair, warm_up
+from serving.cascade.modality import Modality, model_labels, open_modality, require_pair
 from serving.errors import SieveError
 from serving.expert.client import RemoteExpert
 from serving.garbage import settle
@@ -29,6 +29,7 @@ from serving.http.fast_path import shorten
 from serving.http.no_pickle import NoPickle
 from serving.load.budget import MAX_MS
 from serving.model.artifact import Artifact
+from serving.model.preprocess import preprocessor, warm_up
 from serving.model.session import Session
 from serving.settings import MAX_BATCH_SIZE, settings_of
 from serving.watch.metrics import ExpertMetrics, Metrics

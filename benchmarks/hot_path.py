@@ -37,8 +37,8 @@ from loadtest.traffic.wrk import closed_loop
 from loadtest.verdict.figures import percentile
 from optimize.progress import console
 from optimize.versions import processor, versions
-from serving.cascade.modality import preprocessor
 from serving.model.artifact import Artifact, write_json
+from serving.model.preprocess import preprocessor
 from serving.model.session import Session
 
 CASCADE = "demo-text"

@@ -90,3 +90,10 @@ class CallerGoneError(StageError):
     """The client closed its connection; what goes out as `degraded` reaches nobody, and is counted."""
 
     reason = "gone"
+
+
+def kind_of(value: object) -> str:
+    """The kind of a JSON value, in words; never the value itself."""
+    names = {type(None): "null", bool: "a boolean", int: "a number", float: "a number", str: "a string"}
+    names |= {list: "a list", dict: "an object"}
+    return names.get(type(value), f"a {type(value).__name__}")

@@ -20,8 +20,8 @@ from optimize.errors import GateError
 from optimize.judge.quality import compare, quality
 from optimize.progress import progress
 from optimize.recipe import Gates, QualityGate
-from serving.cascade.modality import preprocessor
 from serving.model.artifact import Artifact, VariantName, write_json
+from serving.model.preprocess import preprocessor
 from serving.model.session import Session
 from serving.model.text import TextEncoder
 

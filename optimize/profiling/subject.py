@@ -14,8 +14,8 @@ from PIL import Image
 from tokenizers import Tokenizer
 
 from optimize.errors import ProfileError
-from serving.cascade.modality import example_items, preprocessor
 from serving.model.artifact import Artifact, TextSettings, VariantName
+from serving.model.preprocess import example_items, preprocessor
 from serving.model.session import gpu_present, served_variant
 from serving.model.text import TextEncoder
 

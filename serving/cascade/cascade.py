@@ -9,11 +9,9 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
+from serving.arrays import Array, Logits
 from serving.cascade.deferral import OperatingPoint, should_defer
 from serving.errors import CallerGoneError, StageError, StageLateError
 from serving.expert.queue import Escalated
@@ -24,8 +22,6 @@ from serving.timings import Timings
 if TYPE_CHECKING:
     from serving.watch.tracing import Trace
 
-Array = NDArray[Any]
-Logits = NDArray[np.float32]
 
 # One screened text takes about half a millisecond, and handing it to a thread costs a tenth of that and a wait for the
 # interpreter lock. A large batch would hold up every other request, so it goes to a thread.
@@ -36,7 +32,7 @@ Gone = Callable[[], Awaitable[object]]
 """Ends when the caller has hung up."""
 
 
-class Expert(Protocol):
+class AskExpert(Protocol):
     """What answers for the expert, by a deadline. Raises a StageError when it cannot."""
 
     def __call__(self, items: Sequence[Array], deadline_s: float, trace: Trace | None) -> Awaitable[Escalated]:
@@ -47,7 +43,7 @@ class Expert(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class StageAnswer:
     """What the cascade says of one item. `escalated`: whether the expert was called. `degraded`: why the screen's
     answer stands although it deferred, or None.
     """
@@ -63,12 +59,12 @@ def _nothing(_confidence: float, _deferred: bool) -> None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cascade:
+class ModelCascade:
     """A screen in this process (`screen`: prepared items -> logits) and an expert in another."""
 
     labels: tuple[str, ...]
     screen: Callable[[Sequence[Array]], Logits]
-    expert: Expert
+    expert: AskExpert
     point: OperatingPoint
     observe: Callable[[float, bool], None] = _nothing
     """Told the screen's confidence and whether it deferred, once for each item."""
@@ -82,7 +78,7 @@ class Cascade:
         gone: Gone | None = None,
         *,
         trace: Trace | None = None,
-    ) -> list[Outcome]:
+    ) -> list[StageAnswer]:
         """One outcome an item, in order. `expert_items` are the same items as the expert wants them prepared.
 
         All items that defer go to the expert together; when it is late, refuses or is down, the screen's answers
@@ -95,7 +91,7 @@ class Cascade:
             logits = await asyncio.to_thread(self.screen, items)
         answers = answers_from_logits(logits, self.labels, self.point.screen_temperature)
         timings.end("screen")
-        outcomes = [Outcome(answer=a, stage="screen", escalated=False, degraded=None) for a in answers]
+        outcomes = [StageAnswer(answer=a, stage="screen", escalated=False, degraded=None) for a in answers]
         defers = [should_defer(answer, self.point) for answer in answers]
         for answer, defer in zip(answers, defers, strict=True):
             self.observe(answer.confidence, defer)
@@ -105,7 +101,7 @@ class Cascade:
         left_s = budget.left_ms(time.monotonic()) / 1e3
         if left_s <= 0:
             for i in deferred:
-                outcomes[i] = Outcome(
+                outcomes[i] = StageAnswer(
                     answer=answers[i], stage="screen", escalated=False, degraded=StageLateError.reason
                 )
             return outcomes
@@ -115,12 +111,12 @@ class Cascade:
         except StageError as error:
             timings.end("queue")
             for i in deferred:
-                outcomes[i] = Outcome(answer=answers[i], stage="screen", escalated=True, degraded=error.reason)
+                outcomes[i] = StageAnswer(answer=answers[i], stage="screen", escalated=True, degraded=error.reason)
             return outcomes
         timings.split("hop", {"queue": escalated.queue_ms, "expert": escalated.expert_ms})
         expert_answers = answers_from_logits(escalated.logits, self.labels, self.point.expert_temperature)
         for i, answer in zip(deferred, expert_answers, strict=True):
-            outcomes[i] = Outcome(answer=answer, stage="expert", escalated=True, degraded=None)
+            outcomes[i] = StageAnswer(answer=answer, stage="expert", escalated=True, degraded=None)
         return outcomes
 
 

@@ -11,23 +11,27 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from serving.cascade.cascade import Cascade
+from serving.arrays import Array, Logits
+from serving.cascade.cascade import ModelCascade
 from serving.cascade.deferral import OperatingPoint
 from serving.cascade.drift import Drift, DriftMonitor
 from serving.errors import ArtifactError, StageError
-from serving.expert.queue import CALL_LIMIT_S, Call, Escalations
-from serving.model.artifact import Artifact, ImageSettings, TextSettings
-from serving.model.image import ImageDecoder, load
+from serving.expert.queue import CALL_LIMIT_S, Escalations, ExpertCall
+from serving.model.artifact import Artifact
+from serving.model.preprocess import (
+    WARM_UP_BATCH_SIZES,
+    Preprocessor,
+    example_items,
+    items_of,
+    preprocessor,
+    same_preprocessing,
+    warm_up,
+)
 from serving.model.session import Session
 from serving.model.text import TextEncoder
 from serving.settings import Settings
 
-Array = NDArray[Any]
-Logits = NDArray[np.float32]
-Preprocessor = TextEncoder | ImageDecoder
-WARM_UP_BATCH_SIZES = (1, 2, 4, 8, 16, 32)
 WARM_UP_LIMIT_S = 30.0
 
 
@@ -40,7 +44,7 @@ class Modality:
 
     name: str
     """text or image"""
-    cascade: Cascade
+    cascade: ModelCascade
     prepare: Callable[[Any], tuple[Array, Array]]
     screen_tag: str
     screen_info: Mapping[str, str]
@@ -52,28 +56,6 @@ class Modality:
     """Ask the expert every batch size and length once, which also teaches how long it takes; False when it does not
     answer yet.
     """
-
-
-def preprocessor(artifact: Artifact) -> Preprocessor:
-    """The artifact's own way from a request to an array."""
-    settings = artifact.manifest.settings
-    if isinstance(settings, TextSettings):
-        return TextEncoder(settings, artifact.folder)
-    return ImageDecoder(settings)
-
-
-def warm_up(session: Session, artifact: Artifact, preprocess: Preprocessor) -> None:
-    """Run every batch size and length once before the service says that it is ready."""
-    for item in example_items(artifact.manifest.settings):
-        session.warm_up(*(preprocess.collate([item] * size) for size in WARM_UP_BATCH_SIZES))
-
-
-def example_items(settings: TextSettings | ImageSettings) -> list[Array]:
-    """An item of every shape that takes its own time: texts of 8, 16, 32, … padding tokens, or a black image."""
-    if isinstance(settings, ImageSettings):
-        return [np.zeros((len(settings.mean), settings.height, settings.width), dtype=np.float32)]
-    lengths = [length for length in (8, 16, 32, 64, 128, 256) if length < settings.max_tokens]
-    return [np.full(length, settings.pad_token_id, dtype=np.int64) for length in (*lengths, settings.max_tokens)]
 
 
 def model_labels(artifact: Artifact, session: Session) -> dict[str, str]:
@@ -99,7 +81,7 @@ def open_modality(
     expert_tag: str,
     point: OperatingPoint,
     point_tag: str,
-    call: Call,
+    call: ExpertCall,
     ask_providers: Callable[[], Awaitable[Mapping[str, str]]],
     tell_drift: Callable[[Drift], None],
     settings: Settings,
@@ -111,7 +93,7 @@ def open_modality(
     require_pair(screen, expert, point)
     session = Session(screen, point.screen_variant, threads=settings.screen_threads)
     ours = preprocessor(screen)
-    theirs = ours if _same_preprocessing(screen, expert) else preprocessor(expert)
+    theirs = ours if same_preprocessing(screen, expert) else preprocessor(expert)
     warm_up(session, screen, ours)
     monitor = DriftMonitor(point, tell_drift)
     escalations = Escalations(
@@ -147,7 +129,7 @@ def open_modality(
             return False
         return True
 
-    cascade = Cascade(
+    cascade = ModelCascade(
         labels=screen.manifest.labels,
         screen=_screen(session, ours),
         expert=escalations.submit,
@@ -176,27 +158,6 @@ def _screen(session: Session, preprocess: Preprocessor) -> Callable[[Sequence[Ar
     if isinstance(preprocess, TextEncoder):
         return lambda items: np.concatenate([session.run(preprocess.collate([item])) for item in items])
     return lambda items: session.run(preprocess.collate(items))
-
-
-def items_of(ours: Preprocessor, theirs: Preprocessor, content: Any) -> tuple[Array, Array]:
-    """The screen's and the expert's item: one, where both have the same preprocessing. An image is decoded once."""
-    if isinstance(ours, ImageDecoder):
-        assert isinstance(theirs, ImageDecoder), "both stages of a cascade are asked the same"
-        image = load(content, max(ours.least_side, theirs.least_side))
-        pixels = ours.from_image(image)
-        return pixels, pixels if theirs is ours else theirs.from_image(image)
-    assert isinstance(theirs, TextEncoder), "both stages of a cascade are asked the same"
-    tokens = ours.encode(content)
-    return tokens, tokens if theirs is ours else theirs.encode(content)
-
-
-def _same_preprocessing(one: Artifact, other: Artifact) -> bool:
-    if one.manifest.settings != other.manifest.settings:
-        return False
-    settings = one.manifest.settings
-    if isinstance(settings, TextSettings):
-        return one.manifest.files[settings.tokenizer] == other.manifest.files[settings.tokenizer]
-    return True
 
 
 def _without_reference(point: OperatingPoint) -> dict[str, Any]:

@@ -17,16 +17,12 @@ from typing import Any
 from urllib.parse import unquote, urlparse
 
 import httptools
-import numpy as np
 import orjson
-from numpy.typing import NDArray
 
+from serving.arrays import Array, Logits
 from serving.errors import MalformedError, StageDownError, StageError, StageRefusedError
-from serving.expert.wire import pack, unpack
-from serving.http.expert_app import TOOK_HEADER
+from serving.expert.wire import TOOK_HEADER, pack, unpack
 
-Array = NDArray[Any]
-Logits = NDArray[np.float32]
 # Shorter than the server's 5 seconds, so that the two do not meet when a connection is given up.
 KEEP_ALIVE_S = 4.0
 # Behind one name are many machines: in this time those that came lately get their share, at random from half of it on.

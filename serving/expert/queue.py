@@ -8,25 +8,22 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
+from serving.arrays import Array, Logits
 from serving.errors import StageDownError, StageError, StageLateError, StageRefusedError
 from serving.load.breaker import CircuitBreaker
 from serving.load.forecast import CallTimes
 from serving.settings import MAX_BATCH_SIZE
 from serving.watch.tracing import Trace, call_of
 
-Array = NDArray[Any]
-Logits = NDArray[np.float32]
-
 # No budget is longer: an expert that takes more is as good as down.
 CALL_LIMIT_S = 1.0
 
 
-class Call(Protocol):
+class ExpertCall(Protocol):
     """One call to the expert's process. Raises a StageError when it gives no answer."""
 
     async def __call__(self, items: Sequence[Array], traceparent: str | None) -> tuple[Logits, float]:
@@ -69,7 +66,7 @@ class Escalations:
 
     def __init__(
         self,
-        call: Call,
+        call: ExpertCall,
         *,
         max_batch_size: int = MAX_BATCH_SIZE,
         batch_window_ms: float = 0.0,

@@ -6,16 +6,16 @@ A message: one line of JSON with the type and the shape of each array, then thei
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import orjson
-from numpy.typing import NDArray
 
+from serving.arrays import Array
 from serving.errors import MalformedError
 
-Array = NDArray[Any]
 TYPES = ("int64", "float32")
+TOOK_HEADER = "x-expert-ms"
+"""Header of a reply: milliseconds of the expert's own session."""
 MAX_ARRAYS = 64
 
 

@@ -15,18 +15,18 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from serving.cascade.cascade import Gone, Outcome
+from serving.cascade.cascade import Gone, StageAnswer
 from serving.cascade.modality import Modality
-from serving.errors import InvalidInputError, NotServedError
+from serving.errors import InvalidInputError, NotServedError, kind_of
 from serving.http.body import MAX_TEXTS, as_number, image_and_budget, json_object, wanted
 from serving.http.guard import Guard, described, not_there, to_json
 from serving.http.openapi import openapi
 from serving.load.admission import Admission
 from serving.load.budget import Budget, check_budget_ms
 from serving.model.image import read_header
-from serving.model.text import check_text, kind_of
+from serving.model.text import check_text
 from serving.watch.observer import Observer
-from serving.watch.record import Journey
+from serving.watch.record import RequestRecord
 
 # Work beyond this would hold up the requests beside it for milliseconds; two at once, since a large image takes
 # hundreds of megabytes while it is decoded.
@@ -72,18 +72,18 @@ class Api:
         app.router.redirect_slashes = False
         return app
 
-    async def classify_text(self, request: Request, journey: Journey) -> dict[str, Any]:
+    async def classify_text(self, request: Request, record: RequestRecord) -> dict[str, Any]:
         modality = self._modality("text")
         body = await json_object(request, {"text", "budget_ms"})
         text = check_text(wanted(body, "text"))
-        budget = _budget(request, journey, body.get("budget_ms"))
-        journey.end("read")
+        budget = _budget(request, record, body.get("budget_ms"))
+        record.end("read")
         ((item, expert_item),) = await self._prepared(modality, [text], len(text))
-        journey.end("tokenise")
-        (outcome,) = await _classified(modality, [item], [expert_item], budget, journey, request)
+        record.end("tokenise")
+        (outcome,) = await _classified(modality, [item], [expert_item], budget, record, request)
         return _answer(modality, outcome)
 
-    async def classify_texts(self, request: Request, journey: Journey) -> dict[str, Any]:
+    async def classify_texts(self, request: Request, record: RequestRecord) -> dict[str, Any]:
         modality = self._modality("text")
         body = await json_object(request, {"texts", "budget_ms"})
         texts = wanted(body, "texts")
@@ -92,7 +92,7 @@ class Api:
             raise InvalidInputError(
                 "texts", f"must be a list of 1 to {MAX_TEXTS} strings, got {got}; send fewer or more"
             )
-        budget = _budget(request, journey, body.get("budget_ms"))
+        budget = _budget(request, record, body.get("budget_ms"))
         answers: list[dict[str, Any]] = [{} for _ in texts]
         good: dict[int, str] = {}
         for place, text in enumerate(texts):
@@ -100,28 +100,28 @@ class Api:
                 good[place] = check_text(text, f"texts[{place}]")
             except InvalidInputError as error:
                 answers[place] = {"error": described(error)}
-        journey.end("read")
+        record.end("read")
         if good:
             prepared = await self._prepared(modality, list(good.values()), sum(map(len, good.values())))
-            journey.end("tokenise")
+            record.end("tokenise")
             items, expert_items = zip(*prepared, strict=True)
-            outcomes = await _classified(modality, items, expert_items, budget, journey, request)
+            outcomes = await _classified(modality, items, expert_items, budget, record, request)
             for place, outcome in zip(good, outcomes, strict=True):
                 answers[place] = _answer(modality, outcome)
         return {"answers": answers}
 
-    async def classify_image(self, request: Request, journey: Journey) -> dict[str, Any]:
+    async def classify_image(self, request: Request, record: RequestRecord) -> dict[str, Any]:
         modality = self._modality("image")
         data, stated = await image_and_budget(request)
-        budget = _budget(request, journey, stated)
-        journey.end("read")
+        budget = _budget(request, record, stated)
+        record.end("read")
         image = read_header(data)
         ((item, expert_item),) = await self._prepared(modality, [image], image.width * image.height // 100)
-        journey.end("decode")
-        (outcome,) = await _classified(modality, [item], [expert_item], budget, journey, request)
+        record.end("decode")
+        (outcome,) = await _classified(modality, [item], [expert_item], budget, record, request)
         return _answer(modality, outcome)
 
-    async def models(self, _request: Request, _journey: Journey) -> dict[str, Any]:
+    async def models(self, _request: Request, _record: RequestRecord) -> dict[str, Any]:
         return {name: await modality.describe() for name, modality in self._served().modalities.items()}
 
     async def metrics(self, request: Request) -> Response:
@@ -154,17 +154,17 @@ async def _classified(
     items: Sequence[Any],
     expert_items: Sequence[Any],
     budget: Budget,
-    journey: Journey,
+    record: RequestRecord,
     request: Request,
-) -> list[Outcome]:
+) -> list[StageAnswer]:
     outcomes = await modality.cascade.classify(
-        items, expert_items, budget, journey, _hung_up(request), trace=journey.trace
+        items, expert_items, budget, record, _hung_up(request), trace=record.trace
     )
-    journey.answered(modality, outcomes)
+    record.answered(modality, outcomes)
     return outcomes
 
 
-def _answer(modality: Modality, outcome: Outcome) -> dict[str, Any]:
+def _answer(modality: Modality, outcome: StageAnswer) -> dict[str, Any]:
     answer = outcome.answer
     return {
         "label": answer.label,
@@ -177,15 +177,15 @@ def _answer(modality: Modality, outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def _budget(request: Request, journey: Journey, stated: Any) -> Budget:
+def _budget(request: Request, record: RequestRecord, stated: Any) -> Budget:
     """The budget of the body or of the header X-Budget-Ms, whichever is smaller; from the arrival on."""
     budget_ms = check_budget_ms(stated)
     header = request.headers.get("x-budget-ms")
     if header is not None:
         from_header = check_budget_ms(as_number(header, "X-Budget-Ms"), "X-Budget-Ms")
         budget_ms = from_header if stated is None else min(budget_ms, from_header)
-    journey.budget = Budget(journey.start_s, budget_ms)
-    return journey.budget
+    record.budget = Budget(record.start_s, budget_ms)
+    return record.budget
 
 
 def _hung_up(request: Request) -> Gone:

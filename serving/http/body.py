@@ -13,9 +13,8 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
-from serving.errors import InvalidInputError, MalformedError, TooSlowError
+from serving.errors import InvalidInputError, MalformedError, TooSlowError, kind_of
 from serving.model.image import MAX_BYTES
-from serving.model.text import kind_of
 
 MAX_TEXTS = 64
 # 64 texts of 20,000 characters, each up to 4 bytes in UTF-8.

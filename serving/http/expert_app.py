@@ -10,26 +10,23 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Protocol
+from typing import Protocol
 
-import numpy as np
 import orjson
-from numpy.typing import NDArray
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from serving.arrays import Array, Logits
 from serving.errors import MalformedError
-from serving.expert.wire import pack, unpack
+from serving.expert.wire import TOOK_HEADER, pack, unpack
 from serving.http.no_pickle import REFUSED, brings_pickle
 from serving.model.session import Session
 from serving.watch.metrics import ExpertMetrics
 from serving.watch.tracing import Tracer
 
-Array = NDArray[Any]
 Endpoint = Callable[[Request], Awaitable[Response]]
-TOOK_HEADER = "x-expert-ms"
 
 
 class ServedExpert(Protocol):
@@ -41,7 +38,7 @@ class ServedExpert(Protocol):
 
 
 def infer_endpoint(
-    run: Callable[[Sequence[Array]], NDArray[np.float32]], tracer: Callable[[], Tracer | None] = lambda: None
+    run: Callable[[Sequence[Array]], Logits], tracer: Callable[[], Tracer | None] = lambda: None
 ) -> Endpoint:
     """An endpoint around `run`: prepared items -> logits [items, labels]. One call at a time runs.
 
@@ -51,7 +48,7 @@ def infer_endpoint(
     # One thread: two calls that share a core end no sooner, and the first would end later.
     pool = ThreadPoolExecutor(max_workers=1)
 
-    def timed(items: Sequence[Array], traceparent: str | None) -> tuple[NDArray[np.float32], float]:
+    def timed(items: Sequence[Array], traceparent: str | None) -> tuple[Logits, float]:
         begin = time.monotonic()
         logits = run(items)
         end = time.monotonic()

@@ -28,14 +28,14 @@ from serving.errors import (
 from serving.load.admission import PRIORITIES, AdaptiveLimit, Admission, Priority
 from serving.watch.metrics import Metrics
 from serving.watch.observer import Observer
-from serving.watch.record import Journey
+from serving.watch.record import RequestRecord
 
 REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
 RETRY_AFTER_S = 1
 
 logger = logging.getLogger("sieve")
 
-Endpoint = Callable[[Request, Journey], Awaitable[dict[str, Any]]]
+Endpoint = Callable[[Request, RequestRecord], Awaitable[dict[str, Any]]]
 
 
 class Guard:
@@ -50,73 +50,75 @@ class Guard:
 
         async def guarded(request: Request) -> Response:
             observer = self._observer()
-            journey = observer.begin(address, request)
-            journey.request_id = _request_id(request)
-            response = await self._admitted(endpoint, request, journey, observer.metrics)
-            observer.ended(journey, response.status_code)
+            record = observer.begin(address, request)
+            record.request_id = _request_id(request)
+            response = await self._admitted(endpoint, request, record, observer.metrics)
+            observer.ended(record, response.status_code)
             return response
 
         return guarded
 
-    async def _admitted(self, endpoint: Endpoint, request: Request, journey: Journey, metrics: Metrics) -> Response:
+    async def _admitted(
+        self, endpoint: Endpoint, request: Request, record: RequestRecord, metrics: Metrics
+    ) -> Response:
         try:
             priority = _priority(request)
             if not self.admission.enter(priority):
                 metrics.shed(priority, self.admission.reason())
                 raise OverloadedError("too many requests are in flight; come back after a while")
         except SieveError as error:
-            journey.end("admission")
-            return _refused(error, journey)
+            record.end("admission")
+            return _refused(error, record)
         metrics.soon()
         answered = False
         try:
             # What has arrived meanwhile is counted before any of it is worked on.
             await asyncio.sleep(0)
-            journey.end("admission")
-            body = await _guarded(endpoint, request, journey)
+            record.end("admission")
+            body = await _guarded(endpoint, request, record)
             answered = isinstance(body, dict)
         finally:
             # The expert's time says nothing of the load on this process.
-            own_ms = journey.total_ms - journey.spent_ms("queue", "hop", "expert")
+            own_ms = record.total_ms - record.spent_ms("queue", "hop", "expert")
             self.admission.leave(own_ms if answered else None)
         if isinstance(body, Response):
             return body
-        data = orjson.dumps({**body, "request_id": journey.request_id})
-        journey.end("encode")
+        data = orjson.dumps({**body, "request_id": record.request_id})
+        record.end("encode")
         # Known only now, and still a part of the answer.
-        took = journey.as_dict()
+        took = record.as_dict()
         data = data[:-1] + b',"timings_ms":' + orjson.dumps(took) + b"}"
-        headers = {"X-Request-Id": journey.request_id, "Server-Timing": journey.header(took)}
+        headers = {"X-Request-Id": record.request_id, "Server-Timing": record.header(took)}
         return Response(data, 200, headers, media_type="application/json")
 
     def free(self, endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]:
         """An endpoint that tells something and is never refused."""
 
         async def guarded(request: Request) -> Response:
-            journey = Journey(request.url.path)
-            journey.request_id = _request_id(request)
-            body = await _guarded(endpoint, request, journey)
+            record = RequestRecord(request.url.path)
+            record.request_id = _request_id(request)
+            body = await _guarded(endpoint, request, record)
             if isinstance(body, Response):
                 return body
-            headers = {"X-Request-Id": journey.request_id}
-            return to_json({**body, "request_id": journey.request_id}, headers=headers)
+            headers = {"X-Request-Id": record.request_id}
+            return to_json({**body, "request_id": record.request_id}, headers=headers)
 
         return guarded
 
 
-async def _guarded(endpoint: Endpoint, request: Request, journey: Journey) -> dict[str, Any] | Response:
+async def _guarded(endpoint: Endpoint, request: Request, record: RequestRecord) -> dict[str, Any] | Response:
     try:
-        return await endpoint(request, journey)
+        return await endpoint(request, record)
     except SieveError as error:
-        return _refused(error, journey)
+        return _refused(error, record)
     except ClientDisconnect:
-        journey.hung_up = True
-        logger.info("request %s: the client hung up", journey.request_id)
+        record.hung_up = True
+        logger.info("request %s: the client hung up", record.request_id)
         return Response(status_code=400)
     except Exception:
-        logger.exception("request %s failed", journey.request_id)
+        logger.exception("request %s failed", record.request_id)
         message = "the service failed on this request; its log has the cause under the request id"
-        return _error_response({"field": None, "message": message}, 500, journey)
+        return _error_response({"field": None, "message": message}, 500, record)
 
 
 def described(error: SieveError) -> dict[str, Any]:
@@ -140,15 +142,15 @@ async def not_there(request: Request, error: Exception) -> Response:
     return to_json(body, error.status_code, {**(error.headers or {}), "X-Request-Id": request_id})
 
 
-def _refused(error: SieveError, journey: Journey) -> Response:
-    return _error_response(described(error), _status(error), journey)
+def _refused(error: SieveError, record: RequestRecord) -> Response:
+    return _error_response(described(error), _status(error), record)
 
 
-def _error_response(error: Mapping[str, Any], status: int, journey: Journey) -> Response:
-    headers = {"X-Request-Id": journey.request_id, "Server-Timing": journey.header()}
+def _error_response(error: Mapping[str, Any], status: int, record: RequestRecord) -> Response:
+    headers = {"X-Request-Id": record.request_id, "Server-Timing": record.header()}
     if status == 503:
         headers["Retry-After"] = str(RETRY_AFTER_S)
-    return to_json({"error": error, "request_id": journey.request_id}, status, headers)
+    return to_json({"error": error, "request_id": record.request_id}, status, headers)
 
 
 def _request_id(request: Request) -> str:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from serving.errors import InvalidInputError
-from serving.model.text import kind_of
+from serving.errors import InvalidInputError, kind_of
 
 DEFAULT_MS = 50.0
 MAX_MS = 1_000.0

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from serving.arrays import Logits
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
@@ -19,14 +21,14 @@ class Answer:
     scores: tuple[float, ...]
 
 
-def softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
+def softmax(logits: Logits) -> NDArray[np.float64]:
     """Softmax over the last axis in float64; float32 or float16 [batch, labels] in, [batch, labels] out."""
     shifted = logits.astype(np.float64) - logits.max(axis=-1, keepdims=True)
     exponentials = np.exp(shifted)
     return np.asarray(exponentials / exponentials.sum(axis=-1, keepdims=True))
 
 
-def answers_from_logits(logits: NDArray[np.float32], labels: Sequence[str], temperature: float = 1.0) -> list[Answer]:
+def answers_from_logits(logits: Logits, labels: Sequence[str], temperature: float = 1.0) -> list[Answer]:
     """One Answer for each row of `logits` [batch, labels], which are divided by `temperature` first."""
     answers = []
     for row in softmax(logits / np.float32(temperature)).tolist():

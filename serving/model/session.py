@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnxruntime
-from numpy.typing import NDArray
 
+from serving.arrays import Array, Logits
 from serving.errors import ProviderError
 from serving.model.artifact import Artifact, Provider, VariantName
 
@@ -45,11 +44,11 @@ class Session:
         self._session = open_session(path, chosen.provider, threads)
         self.provider_got: str = self._session.get_providers()[0]
 
-    def run(self, inputs: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
+    def run(self, inputs: Mapping[str, Array]) -> Logits:
         """Arrays named as the graph's inputs -> logits float32 [batch, labels]."""
         return np.asarray(self._session.run(["logits"], dict(inputs))[0], dtype=np.float32)
 
-    def warm_up(self, *batches: Mapping[str, NDArray[Any]]) -> None:
+    def warm_up(self, *batches: Mapping[str, Array]) -> None:
         """Run each batch twice: the first run of a shape allocates, the second finds the memory there."""
         for batch in batches:
             for _ in range(2):

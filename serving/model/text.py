@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from serving.errors import ArtifactError, InvalidInputError
+from serving.errors import ArtifactError, InvalidInputError, kind_of
 from serving.model.artifact import TextSettings
 
 MAX_CHARACTERS = 20_000
@@ -37,13 +37,6 @@ def check_text(value: object, field: str = "text") -> str:
             field, "must be valid Unicode, got a string with a lone surrogate; send text encoded as UTF-8"
         ) from None
     return value
-
-
-def kind_of(value: object) -> str:
-    """The kind of a JSON value, in words; never the value itself."""
-    names = {type(None): "null", bool: "a boolean", int: "a number", float: "a number", str: "a string"}
-    names |= {list: "a list", dict: "an object"}
-    return names.get(type(value), f"a {type(value).__name__}")
 
 
 class TextEncoder:

@@ -21,7 +21,7 @@ from serving.cascade.modality import Modality
 from serving.expert.queue import Escalations
 from serving.load.admission import Admission, Priority
 from serving.load.breaker import State
-from serving.watch.record import Journey, RequestOutcome
+from serving.watch.record import RequestOutcome, RequestRecord
 from serving.watch.tally import Counts, Tallies
 
 # Around the default budget of 50 ms, where it matters most.
@@ -185,19 +185,19 @@ class Metrics:
         self._serves(modality=modality.name, role="screen", model=modality.screen_tag, **modality.screen_info)
         self.carry_over()
 
-    def ended(self, journey: Journey, outcome: RequestOutcome) -> None:
+    def ended(self, record: RequestRecord, outcome: RequestOutcome) -> None:
         """A request has its answer."""
-        self._requests.add(journey.endpoint, outcome, journey.stage, journey.model)
+        self._requests.add(record.endpoint, outcome, record.stage, record.model)
         if outcome in ("ok", "degraded"):
-            self._latency.observe(journey.total_ms / 1e3, journey.endpoint)
-            for part, took_ms in journey.parts():
+            self._latency.observe(record.total_ms / 1e3, record.endpoint)
+            for part, took_ms in record.parts():
                 self._parts.observe(took_ms / 1e3, part)
-            if journey.budget is not None:
-                left_ms = max(0.0, journey.budget.budget_ms - journey.total_ms)
-                self._budget_left.observe(left_ms / 1e3, journey.endpoint)
-        if journey.modality is not None:
-            for item in journey.outcomes:
-                self._answers.add(journey.modality.name, item.stage, item.degraded or "no")
+            if record.budget is not None:
+                left_ms = max(0.0, record.budget.budget_ms - record.total_ms)
+                self._budget_left.observe(left_ms / 1e3, record.endpoint)
+        if record.modality is not None:
+            for item in record.outcomes:
+                self._answers.add(record.modality.name, item.stage, item.degraded or "no")
         self.soon()
 
     def shed(self, priority: Priority, reason: str) -> None:

@@ -10,7 +10,7 @@ import orjson
 from starlette.requests import Request
 
 from serving.watch.metrics import Metrics
-from serving.watch.record import Journey, RequestOutcome
+from serving.watch.record import RequestOutcome, RequestRecord
 from serving.watch.tracing import Tracer, begin
 
 
@@ -20,23 +20,23 @@ class Observer:
     def __init__(self, metrics: Metrics, tracer: Tracer | None = None, log: TextIO | None = None) -> None:
         self.metrics, self._tracer, self._log = metrics, tracer, log
 
-    def begin(self, endpoint: str, request: Request) -> Journey:
+    def begin(self, endpoint: str, request: Request) -> RequestRecord:
         """A request has come."""
-        journey = Journey(endpoint)
+        record = RequestRecord(endpoint)
         if self._tracer is not None:
-            journey.trace = self._tracer.begin(request.headers.get("traceparent"))
+            record.trace = self._tracer.begin(request.headers.get("traceparent"))
         elif self._log is not None and "traceparent" in request.headers:
-            journey.trace = begin(request.headers["traceparent"], None)
-        return journey
+            record.trace = begin(request.headers["traceparent"], None)
+        return record
 
-    def ended(self, journey: Journey, status: int) -> None:
+    def ended(self, record: RequestRecord, status: int) -> None:
         """It has its answer."""
-        outcome = journey.outcome(status)
-        self.metrics.ended(journey, outcome)
+        outcome = record.outcome(status)
+        self.metrics.ended(record, outcome)
         if self._tracer is not None:
-            self._tracer.ended(journey, outcome, status)
+            self._tracer.ended(record, outcome, status)
         if self._log is not None:
-            self._log.write(orjson.dumps(line(journey, outcome, status)).decode() + "\n")
+            self._log.write(orjson.dumps(line(record, outcome, status)).decode() + "\n")
 
 
 def stdout() -> TextIO:
@@ -45,21 +45,21 @@ def stdout() -> TextIO:
     return sys.stdout
 
 
-def line(journey: Journey, outcome: RequestOutcome, status: int) -> dict[str, Any]:
+def line(record: RequestRecord, outcome: RequestOutcome, status: int) -> dict[str, Any]:
     """What the log says of a request; never what was in it."""
-    trace = journey.trace
+    trace = record.trace
     return {
         "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
-        "request_id": journey.request_id,
+        "request_id": record.request_id,
         "trace_id": f"{trace.trace_id:032x}" if trace else None,
-        "endpoint": journey.endpoint,
+        "endpoint": record.endpoint,
         "status": status,
         "outcome": outcome,
-        "stage": journey.stage,
-        "model": journey.model,
-        "items": len(journey.outcomes),
-        "escalated": sum(item.escalated for item in journey.outcomes),
-        "degraded": journey.degraded,
-        "budget_ms": journey.budget.budget_ms if journey.budget else None,
-        "timings_ms": journey.as_dict(),
+        "stage": record.stage,
+        "model": record.model,
+        "items": len(record.outcomes),
+        "escalated": sum(item.escalated for item in record.outcomes),
+        "degraded": record.degraded,
+        "budget_ms": record.budget.budget_ms if record.budget else None,
+        "timings_ms": record.as_dict(),
     }

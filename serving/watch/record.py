@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Literal
 
 from serving.timings import Timings
 
-if TYPE_CHECKING:  # a cascade is timed, and knows nothing of journeys
-    from serving.cascade.cascade import Outcome
+if TYPE_CHECKING:  # a cascade is timed, and knows nothing of request records
+    from serving.cascade.cascade import StageAnswer
     from serving.cascade.modality import Modality
     from serving.load.budget import Budget
     from serving.watch.tracing import Trace
@@ -19,7 +19,7 @@ NONE = "none"
 UNAVAILABLE, FAILED = 503, 500
 
 
-class Journey(Timings):
+class RequestRecord(Timings):
     """One request to `endpoint`, an address of the API; filled in on its way, read at its end."""
 
     def __init__(self, endpoint: str) -> None:
@@ -29,10 +29,10 @@ class Journey(Timings):
         self.trace: Trace | None = None
         self.modality: Modality | None = None
         self.budget: Budget | None = None
-        self.outcomes: Sequence[Outcome] = ()
+        self.outcomes: Sequence[StageAnswer] = ()
         self.hung_up = False
 
-    def answered(self, modality: Modality, outcomes: Sequence[Outcome]) -> None:
+    def answered(self, modality: Modality, outcomes: Sequence[StageAnswer]) -> None:
         """The cascade of `modality` said this of the request's items."""
         self.modality, self.outcomes = modality, outcomes
 

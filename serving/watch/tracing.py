@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from serving.errors import SieveError
-from serving.watch.record import Journey, RequestOutcome
+from serving.watch.record import RequestOutcome, RequestRecord
 
 TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?")
 ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
@@ -70,12 +70,12 @@ class Trace:
     parent_id: int | None
     sampled: bool
     tracer: Tracer | None
-    calls: list[Call] = field(default_factory=list)
+    calls: list[CallSpan] = field(default_factory=list)
     """Calls to an expert that took items of this request."""
 
 
 @dataclass(slots=True, eq=False)
-class Call:
+class CallSpan:
     """One call to an expert, for the items of several requests. It lies in the trace of the first that is exported,
     and is linked to all of them.
     """
@@ -107,13 +107,13 @@ class Call:
                 by.tracer.export_call(self, by)
 
 
-def call_of(traces: Sequence[Trace | None], size: int, start_s: float) -> Call | None:
+def call_of(traces: Sequence[Trace | None], size: int, start_s: float) -> CallSpan | None:
     """A call for requests with these traces, where any of them may be exported."""
     there = [trace for trace in traces if trace is not None and trace.tracer is not None]
     if not there:
         return None
     home = next((trace for trace in there if trace.sampled), None)
-    call = Call(there, size, start_s, _new_id(64), home)
+    call = CallSpan(there, size, start_s, _new_id(64), home)
     for trace in there:
         trace.calls.append(call)
     return call
@@ -154,40 +154,40 @@ class Tracer:
         """A request that came with this `traceparent` begins."""
         return begin(header, self, self.share)
 
-    def ended(self, journey: Journey, outcome: RequestOutcome, status: int) -> None:
+    def ended(self, record: RequestRecord, outcome: RequestOutcome, status: int) -> None:
         """A request has its answer: export its trace where it is wanted."""
-        trace = journey.trace
-        if trace is None or not (trace.sampled or outcome in ("degraded", "failed") or _slow(journey)):
+        trace = record.trace
+        if trace is None or not (trace.sampled or outcome in ("degraded", "failed") or _slow(record)):
             return
         for call in trace.calls:
             call.wanted(by=trace)
         attributes: dict[str, Any] = {
             "http.request.method": "POST",
-            "http.route": journey.endpoint,
+            "http.route": record.endpoint,
             "http.response.status_code": status,
-            "sieve.request_id": journey.request_id,
+            "sieve.request_id": record.request_id,
             "sieve.outcome": outcome,
-            "sieve.stage": journey.stage,
-            "sieve.model": journey.model,
-            "sieve.items": len(journey.outcomes),
-            "sieve.escalated": sum(item.escalated for item in journey.outcomes),
+            "sieve.stage": record.stage,
+            "sieve.model": record.model,
+            "sieve.items": len(record.outcomes),
+            "sieve.escalated": sum(item.escalated for item in record.outcomes),
         }
-        if journey.degraded is not None:
-            attributes["sieve.degraded"] = journey.degraded
-        if journey.budget is not None:
-            attributes["sieve.budget_ms"] = journey.budget.budget_ms
-        begin_s, end_s = journey.start_s, journey.start_s + journey.total_ms / 1e3
+        if record.degraded is not None:
+            attributes["sieve.degraded"] = record.degraded
+        if record.budget is not None:
+            attributes["sieve.budget_ms"] = record.budget.budget_ms
+        begin_s, end_s = record.start_s, record.start_s + record.total_ms / 1e3
         failed = "the service failed on this request" if outcome == "failed" else None
-        name = f"POST {journey.endpoint}"
+        name = f"POST {record.endpoint}"
         ids = (trace.trace_id, trace.span_id, trace.parent_id)
         self._export(name, *ids, begin_s, end_s, attributes, kind="SERVER", error=failed)
-        self._parts(journey, trace)
+        self._parts(record, trace)
 
-    def _parts(self, journey: Journey, trace: Trace) -> None:
+    def _parts(self, record: RequestRecord, trace: Trace) -> None:
         """A span for each part; the way to the expert and its own time are one, since only the call knows more."""
-        took = dict(journey.parts())
+        took = dict(record.parts())
         asked_ms = took.pop("expert", 0.0)
-        begin_s = journey.start_s
+        begin_s = record.start_s
         for part, took_ms in took.items():
             hop = part == "hop"
             end_s = begin_s + (took_ms + (asked_ms if hop else 0.0)) / 1e3
@@ -197,7 +197,7 @@ class Tracer:
             self._export("expert" if hop else part, *ids, begin_s, end_s, named, links)
             begin_s = end_s
 
-    def export_call(self, call: Call, home: Trace) -> None:
+    def export_call(self, call: CallSpan, home: Trace) -> None:
         """A call has ended that is part of an exported trace."""
         assert call.end_s is not None
         links = [(trace.trace_id, trace.span_id) for trace in call.traces]
@@ -219,5 +219,5 @@ def open_tracer(service: str, settings: TracingSettings | None) -> Tracer | None
     return Tracer(settings, service) if settings else None
 
 
-def _slow(journey: Journey) -> bool:
-    return journey.budget is not None and journey.total_ms > journey.budget.budget_ms
+def _slow(record: RequestRecord) -> bool:
+    return record.budget is not None and record.total_ms > record.budget.budget_ms

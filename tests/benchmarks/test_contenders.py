@@ -12,8 +12,8 @@ from benchmarks.contenders import Published, ladder, plain_bentoml
 from loadtest.baselines.model import Model
 from loadtest.traffic.process import Running, running
 from loadtest.verdict.contender import Contender
-from serving.cascade.modality import preprocessor
 from serving.model.artifact import Artifact
+from serving.model.preprocess import preprocessor
 from serving.model.session import Session
 from tests.conftest import TinyCascades, messages
 from tests.service.test_api import digit

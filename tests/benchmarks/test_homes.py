@@ -10,8 +10,9 @@ import pytest
 from benchmarks.homes import ALWAYS, NEVER, make_home
 from benchmarks.hot_path import text_of
 from serving.cascade.deferral import OperatingPoint
-from serving.cascade.modality import example_items, preprocessor, require_pair
+from serving.cascade.modality import require_pair
 from serving.model.artifact import Artifact
+from serving.model.preprocess import example_items, preprocessor
 from serving.model.session import Session
 from tests.conftest import ROOT, TinyCascades
 from tests.server import serve

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from serving.cascade.modality import example_items, preprocessor
 from serving.model.artifact import Artifact
+from serving.model.preprocess import example_items, preprocessor
 from serving.model.session import Session, gpu_present
 from tests.conftest import optimize
 

@@ -17,9 +17,9 @@ from sklearn.datasets import load_digits
 
 from optimize.data.payments import generate
 from serving.cascade.deferral import OperatingPoint
-from serving.cascade.modality import preprocessor
 from serving.model.answer import answers_from_logits
 from serving.model.artifact import Artifact
+from serving.model.preprocess import preprocessor
 from serving.model.session import Session
 from tests.conftest import TinyCascades, messages
 from tests.server import Server

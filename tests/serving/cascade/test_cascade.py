@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from serving.cascade.cascade import Cascade, Outcome
+from serving.cascade.cascade import ModelCascade, StageAnswer
 from serving.errors import StageDownError, StageRefusedError
 from serving.expert.queue import Escalated
 from serving.load.budget import Budget
@@ -40,8 +40,10 @@ def screen(items: Sequence[Any]) -> Any:
     return np.array([[float(item[0]), 0.0] for item in items], dtype=np.float32)
 
 
-def classify(expert: Expert, numbers: list[int], *, budget_ms: float = 500, threshold: float = 0.9) -> list[Outcome]:
-    cascade = Cascade(
+def classify(
+    expert: Expert, numbers: list[int], *, budget_ms: float = 500, threshold: float = 0.9
+) -> list[StageAnswer]:
+    cascade = ModelCascade(
         labels=("a", "b"),
         screen=screen,
         expert=expert,
@@ -90,7 +92,7 @@ def test_the_screens_answer_goes_out_degraded(expert: Expert, reason: str) -> No
 
 def test_a_caller_that_hung_up_is_not_waited_for() -> None:
     expert = Expert(delay_s=5)
-    cascade = Cascade(labels=("a", "b"), screen=screen, expert=expert, point=make_point(threshold=0.9))
+    cascade = ModelCascade(labels=("a", "b"), screen=screen, expert=expert, point=make_point(threshold=0.9))
     item = np.array([0])
 
     async def hung_up() -> None:
@@ -110,7 +112,7 @@ class Queue:
         return self.answer
 
     def ask(self, budget_ms: float, gone: Any = None) -> Any:
-        cascade = Cascade(labels=("a", "b"), screen=screen, expert=self, point=make_point(threshold=0.9))
+        cascade = ModelCascade(labels=("a", "b"), screen=screen, expert=self, point=make_point(threshold=0.9))
         item = np.array([0])
         return cascade.classify([item], [item], Budget(time.monotonic(), budget_ms), Timings(), gone)
 

@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from serving.cascade.modality import example_items, preprocessor
 from serving.errors import ProviderError
 from serving.model.artifact import Artifact
+from serving.model.preprocess import example_items, preprocessor
 from serving.model.session import Session, check_pair, gpu_present
 from tests.conftest import TinyCascades
 

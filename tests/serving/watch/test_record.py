@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from serving.cascade.cascade import Outcome
+from serving.cascade.cascade import StageAnswer
 from serving.model.answer import Answer
-from serving.watch.record import Journey
+from serving.watch.record import RequestRecord
 
 ANSWER = Answer(label="a", confidence=0.9, margin=0.8, scores=(0.9, 0.1))
 
 
-def item(stage: str = "screen", degraded: str | None = None) -> Outcome:
-    return Outcome(answer=ANSWER, stage=stage, escalated=stage == "expert", degraded=degraded)  # type: ignore[arg-type]
+def item(stage: str = "screen", degraded: str | None = None) -> StageAnswer:
+    return StageAnswer(answer=ANSWER, stage=stage, escalated=stage == "expert", degraded=degraded)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -33,8 +33,8 @@ def item(stage: str = "screen", degraded: str | None = None) -> Outcome:
     ],
 )
 def test_a_request_has_one_outcome_and_one_stage(
-    status: int, items: list[Outcome], hung_up: bool, outcome: str, stage: str
+    status: int, items: list[StageAnswer], hung_up: bool, outcome: str, stage: str
 ) -> None:
-    journey = Journey("/classify_texts")
-    journey.outcomes, journey.hung_up = items, hung_up
-    assert (journey.outcome(status), journey.stage) == (outcome, stage)
+    record = RequestRecord("/classify_texts")
+    record.outcomes, record.hung_up = items, hung_up
+    assert (record.outcome(status), record.stage) == (outcome, stage)

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from serving.cascade.modality import items_of
 from serving.model.artifact import ImageSettings
 from serving.model.image import ImageDecoder, read_header
+from serving.model.preprocess import items_of
 from tests.serving.model.test_image import encoded, waves
 
 
