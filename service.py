@@ -32,6 +32,7 @@ from serving.model.artifact import Artifact
 from serving.model.preprocess import preprocessor, warm_up
 from serving.model.session import Session
 from serving.settings import MAX_BATCH_SIZE, settings_of
+from serving.trace import CallSpan
 from serving.watch.metrics import ExpertMetrics, Metrics
 from serving.watch.observer import Observer, stdout
 from serving.watch.tracing import open_tracer, tracing_settings
@@ -197,11 +198,13 @@ class Cascade:
         self._warm = False
         metrics = Metrics(METRICS)
         metrics.watch(API.admission)
-        self.observer = Observer(metrics, open_tracer("sieve", TRACING), stdout() if NAMES.log_requests else None)
+        tracer = open_tracer("sieve", TRACING)
+        tell_call = tracer.call_ended if tracer else None
+        self.observer = Observer(metrics, tracer, stdout() if NAMES.log_requests else None)
         for kind in NAMES.served:
             models = (getattr(self, f"{kind}_{role}") for role in ("screen", "expert_model", "point"))
             url = NAMES.expert_url(kind) or str(getattr(self, f"{kind}_expert").to_async.url)
-            self.modalities[kind] = modality(*models, url, metrics.drift_of(kind))
+            self.modalities[kind] = modality(*models, url, metrics.drift_of(kind), tell_call)
             metrics.watch_modality(self.modalities[kind])
         settle()
 
@@ -250,6 +253,7 @@ def modality(
     point: bentoml.Model,
     url: str,
     tell_drift: t.Callable[[Drift], None],
+    tell_call: t.Callable[[CallSpan], None] | None,
 ) -> Modality:
     """Open a screen and its operating point and tie them to the expert at `url`."""
     opened_expert = opened(expert)
@@ -264,6 +268,7 @@ def modality(
         call=call,
         ask_providers=call.describe,
         tell_drift=tell_drift,
+        tell_call=tell_call,
         settings=SETTINGS,
     )
 

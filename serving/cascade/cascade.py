@@ -9,7 +9,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import Literal, Protocol
 
 from serving.arrays import Array, Logits
 from serving.cascade.deferral import OperatingPoint, should_defer
@@ -18,10 +18,7 @@ from serving.expert.queue import Escalated
 from serving.load.budget import Budget
 from serving.model.answer import Answer, answers_from_logits
 from serving.timings import Timings
-
-if TYPE_CHECKING:
-    from serving.watch.tracing import Trace
-
+from serving.trace import Trace
 
 # One screened text takes about half a millisecond, and handing it to a thread costs a tenth of that and a wait for the
 # interpreter lock. A large batch would hold up every other request, so it goes to a thread.

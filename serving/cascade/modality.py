@@ -31,6 +31,7 @@ from serving.model.preprocess import (
 from serving.model.session import Session
 from serving.model.text import TextEncoder
 from serving.settings import Settings
+from serving.trace import CallSpan
 
 WARM_UP_LIMIT_S = 30.0
 
@@ -84,6 +85,7 @@ def open_modality(
     call: ExpertCall,
     ask_providers: Callable[[], Awaitable[Mapping[str, str]]],
     tell_drift: Callable[[Drift], None],
+    tell_call: Callable[[CallSpan], None] | None,
     settings: Settings,
 ) -> Modality:
     """Open a screen for this process, next to the manifest of the expert that `call` reaches.
@@ -101,6 +103,7 @@ def open_modality(
         max_batch_size=settings.max_batch_size,
         batch_window_ms=settings.batch_window_ms,
         calls_in_flight=settings.calls_in_flight,
+        tell=tell_call,
     )
 
     async def describe() -> dict[str, Any]:

@@ -17,7 +17,7 @@ from serving.errors import StageDownError, StageError, StageLateError, StageRefu
 from serving.load.breaker import CircuitBreaker
 from serving.load.forecast import CallTimes
 from serving.settings import MAX_BATCH_SIZE
-from serving.watch.tracing import Trace, call_of
+from serving.trace import CallSpan, Trace, begin_call
 
 # No budget is longer: an expert that takes more is as good as down.
 CALL_LIMIT_S = 1.0
@@ -73,7 +73,9 @@ class Escalations:
         calls_in_flight: int = 2,
         breaker: CircuitBreaker | None = None,
         clock: Callable[[], float] = time.monotonic,
+        tell: Callable[[CallSpan], None] | None = None,
     ) -> None:
+        self._tell = tell
         self._call, self._most, self._clock = call, max_batch_size, clock
         self._window_s, self._calls = batch_window_ms / 1e3, calls_in_flight
         self.breaker = breaker or CircuitBreaker()
@@ -197,7 +199,7 @@ class Escalations:
         if not self.breaker.begin(begin):
             return _fail(batch, StageDownError("the expert failed and is not asked for a while"))
         said, fault = False, "given up"
-        traced = call_of([w.trace for w in batch], size, begin)
+        traced = begin_call([w.trace for w in batch], size, begin) if self._tell else None
         try:
             async with asyncio.timeout(CALL_LIMIT_S):
                 items = [item for w in batch for item in w.items]
@@ -217,8 +219,9 @@ class Escalations:
             if not said:
                 self.breaker.abandoned()
                 _fail(batch, StageDownError("the call to the expert was given up"))
-            if traced:
-                traced.ended(self._clock(), fault or None)
+            if traced and self._tell:
+                traced.end_s, traced.error = self._clock(), fault or None
+                self._tell(traced)
         took_ms = (self._clock() - begin) * 1e3
         self.times.observe(size, length, took_ms)
         start = 0

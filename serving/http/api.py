@@ -22,7 +22,7 @@ from serving.http.body import MAX_TEXTS, as_number, image_and_budget, json_objec
 from serving.http.guard import Guard, described, not_there, to_json
 from serving.http.openapi import openapi
 from serving.load.admission import Admission
-from serving.load.budget import Budget, check_budget_ms
+from serving.load.budget import check_budget_ms
 from serving.model.image import read_header
 from serving.model.text import check_text
 from serving.watch.observer import Observer
@@ -76,11 +76,10 @@ class Api:
         modality = self._modality("text")
         body = await json_object(request, {"text", "budget_ms"})
         text = check_text(wanted(body, "text"))
-        budget = _budget(request, record, body.get("budget_ms"))
-        record.end("read")
+        record.was_read(_budget_ms(request, body.get("budget_ms")))
         ((item, expert_item),) = await self._prepared(modality, [text], len(text))
-        record.end("tokenise")
-        (outcome,) = await _classified(modality, [item], [expert_item], budget, record, request)
+        record.timings.end("tokenise")
+        (outcome,) = await _classified(modality, [item], [expert_item], record, request)
         return _answer(modality, outcome)
 
     async def classify_texts(self, request: Request, record: RequestRecord) -> dict[str, Any]:
@@ -92,7 +91,7 @@ class Api:
             raise InvalidInputError(
                 "texts", f"must be a list of 1 to {MAX_TEXTS} strings, got {got}; send fewer or more"
             )
-        budget = _budget(request, record, body.get("budget_ms"))
+        budget_ms = _budget_ms(request, body.get("budget_ms"))
         answers: list[dict[str, Any]] = [{} for _ in texts]
         good: dict[int, str] = {}
         for place, text in enumerate(texts):
@@ -100,12 +99,12 @@ class Api:
                 good[place] = check_text(text, f"texts[{place}]")
             except InvalidInputError as error:
                 answers[place] = {"error": described(error)}
-        record.end("read")
+        record.was_read(budget_ms)
         if good:
             prepared = await self._prepared(modality, list(good.values()), sum(map(len, good.values())))
-            record.end("tokenise")
+            record.timings.end("tokenise")
             items, expert_items = zip(*prepared, strict=True)
-            outcomes = await _classified(modality, items, expert_items, budget, record, request)
+            outcomes = await _classified(modality, items, expert_items, record, request)
             for place, outcome in zip(good, outcomes, strict=True):
                 answers[place] = _answer(modality, outcome)
         return {"answers": answers}
@@ -113,12 +112,11 @@ class Api:
     async def classify_image(self, request: Request, record: RequestRecord) -> dict[str, Any]:
         modality = self._modality("image")
         data, stated = await image_and_budget(request)
-        budget = _budget(request, record, stated)
-        record.end("read")
+        record.was_read(_budget_ms(request, stated))
         image = read_header(data)
         ((item, expert_item),) = await self._prepared(modality, [image], image.width * image.height // 100)
-        record.end("decode")
-        (outcome,) = await _classified(modality, [item], [expert_item], budget, record, request)
+        record.timings.end("decode")
+        (outcome,) = await _classified(modality, [item], [expert_item], record, request)
         return _answer(modality, outcome)
 
     async def models(self, _request: Request, _record: RequestRecord) -> dict[str, Any]:
@@ -153,12 +151,12 @@ async def _classified(
     modality: Modality,
     items: Sequence[Any],
     expert_items: Sequence[Any],
-    budget: Budget,
     record: RequestRecord,
     request: Request,
 ) -> list[StageAnswer]:
+    assert record.budget is not None, "an endpoint reads the budget before it classifies"
     outcomes = await modality.cascade.classify(
-        items, expert_items, budget, record, _hung_up(request), trace=record.trace
+        items, expert_items, record.budget, record.timings, _hung_up(request), trace=record.trace
     )
     record.answered(modality, outcomes)
     return outcomes
@@ -177,15 +175,14 @@ def _answer(modality: Modality, outcome: StageAnswer) -> dict[str, Any]:
     }
 
 
-def _budget(request: Request, record: RequestRecord, stated: Any) -> Budget:
-    """The budget of the body or of the header X-Budget-Ms, whichever is smaller; from the arrival on."""
+def _budget_ms(request: Request, stated: Any) -> float:
+    """The budget that the body states or the one in the header X-Budget-Ms, whichever is smaller."""
     budget_ms = check_budget_ms(stated)
     header = request.headers.get("x-budget-ms")
     if header is not None:
         from_header = check_budget_ms(as_number(header, "X-Budget-Ms"), "X-Budget-Ms")
         budget_ms = from_header if stated is None else min(budget_ms, from_header)
-    record.budget = Budget(record.start_s, budget_ms)
-    return record.budget
+    return budget_ms
 
 
 def _hung_up(request: Request) -> Gone:

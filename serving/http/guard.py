@@ -50,8 +50,7 @@ class Guard:
 
         async def guarded(request: Request) -> Response:
             observer = self._observer()
-            record = observer.begin(address, request)
-            record.request_id = _request_id(request)
+            record = observer.begin(address, request, _request_id(request))
             response = await self._admitted(endpoint, request, record, observer.metrics)
             observer.ended(record, response.status_code)
             return response
@@ -67,36 +66,35 @@ class Guard:
                 metrics.shed(priority, self.admission.reason())
                 raise OverloadedError("too many requests are in flight; come back after a while")
         except SieveError as error:
-            record.end("admission")
+            record.timings.end("admission")
             return _refused(error, record)
         metrics.soon()
         answered = False
         try:
             # What has arrived meanwhile is counted before any of it is worked on.
             await asyncio.sleep(0)
-            record.end("admission")
+            record.timings.end("admission")
             body = await _guarded(endpoint, request, record)
             answered = isinstance(body, dict)
         finally:
             # The expert's time says nothing of the load on this process.
-            own_ms = record.total_ms - record.spent_ms("queue", "hop", "expert")
+            own_ms = record.timings.total_ms - record.timings.spent_ms("queue", "hop", "expert")
             self.admission.leave(own_ms if answered else None)
         if isinstance(body, Response):
             return body
         data = orjson.dumps({**body, "request_id": record.request_id})
-        record.end("encode")
+        record.timings.end("encode")
         # Known only now, and still a part of the answer.
-        took = record.as_dict()
+        took = record.timings.as_dict()
         data = data[:-1] + b',"timings_ms":' + orjson.dumps(took) + b"}"
-        headers = {"X-Request-Id": record.request_id, "Server-Timing": record.header(took)}
+        headers = {"X-Request-Id": record.request_id, "Server-Timing": record.timings.header(took)}
         return Response(data, 200, headers, media_type="application/json")
 
     def free(self, endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]:
         """An endpoint that tells something and is never refused."""
 
         async def guarded(request: Request) -> Response:
-            record = RequestRecord(request.url.path)
-            record.request_id = _request_id(request)
+            record = RequestRecord(request.url.path, _request_id(request))
             body = await _guarded(endpoint, request, record)
             if isinstance(body, Response):
                 return body
@@ -112,7 +110,7 @@ async def _guarded(endpoint: Endpoint, request: Request, record: RequestRecord) 
     except SieveError as error:
         return _refused(error, record)
     except ClientDisconnect:
-        record.hung_up = True
+        record.client_hung_up()
         logger.info("request %s: the client hung up", record.request_id)
         return Response(status_code=400)
     except Exception:
@@ -147,7 +145,7 @@ def _refused(error: SieveError, record: RequestRecord) -> Response:
 
 
 def _error_response(error: Mapping[str, Any], status: int, record: RequestRecord) -> Response:
-    headers = {"X-Request-Id": record.request_id, "Server-Timing": record.header()}
+    headers = {"X-Request-Id": record.request_id, "Server-Timing": record.timings.header()}
     if status == 503:
         headers["Retry-After"] = str(RETRY_AFTER_S)
     return to_json({"error": error, "request_id": record.request_id}, status, headers)

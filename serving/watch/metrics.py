@@ -189,14 +189,14 @@ class Metrics:
         """A request has its answer."""
         self._requests.add(record.endpoint, outcome, record.stage, record.model)
         if outcome in ("ok", "degraded"):
-            self._latency.observe(record.total_ms / 1e3, record.endpoint)
-            for part, took_ms in record.parts():
+            self._latency.observe(record.timings.total_ms / 1e3, record.endpoint)
+            for part, took_ms in record.timings.parts():
                 self._parts.observe(took_ms / 1e3, part)
             if record.budget is not None:
-                left_ms = max(0.0, record.budget.budget_ms - record.total_ms)
+                left_ms = max(0.0, record.budget.budget_ms - record.timings.total_ms)
                 self._budget_left.observe(left_ms / 1e3, record.endpoint)
         if record.modality is not None:
-            for item in record.outcomes:
+            for item in record.answers:
                 self._answers.add(record.modality.name, item.stage, item.degraded or "no")
         self.soon()
 

@@ -9,9 +9,10 @@ from typing import Any, TextIO
 import orjson
 from starlette.requests import Request
 
+from serving.trace import begin_trace
 from serving.watch.metrics import Metrics
 from serving.watch.record import RequestOutcome, RequestRecord
-from serving.watch.tracing import Tracer, begin
+from serving.watch.tracing import Tracer
 
 
 class Observer:
@@ -20,14 +21,14 @@ class Observer:
     def __init__(self, metrics: Metrics, tracer: Tracer | None = None, log: TextIO | None = None) -> None:
         self.metrics, self._tracer, self._log = metrics, tracer, log
 
-    def begin(self, endpoint: str, request: Request) -> RequestRecord:
+    def begin(self, endpoint: str, request: Request, request_id: str) -> RequestRecord:
         """A request has come."""
-        record = RequestRecord(endpoint)
+        trace = None
         if self._tracer is not None:
-            record.trace = self._tracer.begin(request.headers.get("traceparent"))
+            trace = self._tracer.begin(request.headers.get("traceparent"))
         elif self._log is not None and "traceparent" in request.headers:
-            record.trace = begin(request.headers["traceparent"], None)
-        return record
+            trace = begin_trace(request.headers["traceparent"])
+        return RequestRecord(endpoint, request_id, trace)
 
     def ended(self, record: RequestRecord, status: int) -> None:
         """It has its answer."""
@@ -57,9 +58,9 @@ def line(record: RequestRecord, outcome: RequestOutcome, status: int) -> dict[st
         "outcome": outcome,
         "stage": record.stage,
         "model": record.model,
-        "items": len(record.outcomes),
-        "escalated": sum(item.escalated for item in record.outcomes),
+        "items": len(record.answers),
+        "escalated": sum(item.escalated for item in record.answers),
         "degraded": record.degraded,
         "budget_ms": record.budget.budget_ms if record.budget else None,
-        "timings_ms": record.as_dict(),
+        "timings_ms": record.timings.as_dict(),
     }

@@ -1,17 +1,15 @@
-"""What is known of one request: where its time went, and what became of it. Metrics, traces and logs are made of it."""
+"""What is known of one request. Metrics, traces and the log of requests are made of it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
+from serving.cascade.cascade import StageAnswer
+from serving.cascade.modality import Modality
+from serving.load.budget import Budget
 from serving.timings import Timings
-
-if TYPE_CHECKING:  # a cascade is timed, and knows nothing of request records
-    from serving.cascade.cascade import StageAnswer
-    from serving.cascade.modality import Modality
-    from serving.load.budget import Budget
-    from serving.watch.tracing import Trace
+from serving.trace import Trace
 
 RequestOutcome = Literal["ok", "degraded", "shed", "invalid", "failed", "gone"]
 NONE = "none"
@@ -19,48 +17,58 @@ NONE = "none"
 UNAVAILABLE, FAILED = 503, 500
 
 
-class RequestRecord(Timings):
-    """One request to `endpoint`, an address of the API; filled in on its way, read at its end."""
+class RequestRecord:
+    """One request to `endpoint`, an address of the API.
 
-    def __init__(self, endpoint: str) -> None:
-        super().__init__()
-        self.endpoint = endpoint
-        self.request_id = ""
-        self.trace: Trace | None = None
-        self.modality: Modality | None = None
+    The endpoint calls `was_read` and `answered`, the guard around it `client_hung_up`; nothing else writes to it.
+    """
+
+    def __init__(self, endpoint: str, request_id: str, trace: Trace | None = None) -> None:
+        self.endpoint, self.request_id, self.trace = endpoint, request_id, trace
+        self.timings = Timings()
         self.budget: Budget | None = None
-        self.outcomes: Sequence[StageAnswer] = ()
+        self.modality: Modality | None = None
+        self.answers: Sequence[StageAnswer] = ()
         self.hung_up = False
 
-    def answered(self, modality: Modality, outcomes: Sequence[StageAnswer]) -> None:
-        """The cascade of `modality` said this of the request's items."""
-        self.modality, self.outcomes = modality, outcomes
+    def was_read(self, budget_ms: float) -> None:
+        """The body was read and grants this budget, which runs from the request's arrival. Ends the part `read`."""
+        self.budget = Budget(self.timings.start_s, budget_ms)
+        self.timings.end("read")
+
+    def answered(self, modality: Modality, answers: Sequence[StageAnswer]) -> None:
+        """The cascade of `modality` gave these answers, one an item."""
+        self.modality, self.answers = modality, answers
+
+    def client_hung_up(self) -> None:
+        """The client closed its connection before it had sent the whole request."""
+        self.hung_up = True
 
     @property
     def degraded(self) -> str | None:
-        """Why a screen's answer stands for an item that deferred; the first of the reasons."""
-        for outcome in self.outcomes:
-            if outcome.degraded is not None:
-                return outcome.degraded
+        """Why a screen's answer stands for an item that deferred; the first reason if there are several."""
+        for answer in self.answers:
+            if answer.degraded is not None:
+                return answer.degraded
         return None
 
     @property
     def stage(self) -> str:
-        """The last stage that answered an item."""
-        for outcome in self.outcomes:
-            if outcome.stage == "expert":
+        """`expert` if it answered an item, else `screen`; `none` when no item was answered."""
+        for answer in self.answers:
+            if answer.stage == "expert":
                 return "expert"
-        return "screen" if self.outcomes else NONE
+        return "screen" if self.answers else NONE
 
     @property
     def model(self) -> str:
-        """Tag of the model that is that stage."""
-        if self.modality is None or not self.outcomes:
+        """Tag of that stage's model."""
+        if self.modality is None or not self.answers:
             return NONE
         return self.modality.expert_tag if self.stage == "expert" else self.modality.screen_tag
 
     def outcome(self, status: int) -> RequestOutcome:
-        """What became of it, in one word; `status` is the answer's."""
+        """What became of the request, in one word; `status` is the HTTP status of its response."""
         if self.hung_up or (status < UNAVAILABLE and self.degraded == "gone"):
             return "gone"
         if status == UNAVAILABLE:

@@ -15,6 +15,7 @@ from serving.expert.queue import Escalated, Escalations
 from serving.load.breaker import CircuitBreaker
 from serving.load.forecast import CallTimes
 from serving.settings import MAX_BATCH_SIZE, Settings
+from serving.trace import CallSpan, begin_trace
 
 CALLS_IN_FLIGHT = Settings().calls_in_flight
 
@@ -286,3 +287,32 @@ def test_less_work_is_expected_to_take_no_longer() -> None:
     times.observe(4, 8, 3.0)
     assert times.expected_ms(1, 8) == 3
     assert times.expected_ms(1, 16) == 5, "longer than the call that was fast"
+
+
+def test_calls_are_not_traced_where_nobody_is_told() -> None:
+    async def main() -> list[Any]:
+        trace = begin_trace(None, share=1.0)
+        await Escalations(Expert()).ask([item(1)], later(), trace)
+        return trace.calls
+
+    assert asyncio.run(main()) == []
+
+
+@pytest.mark.parametrize(("error", "said"), [(None, None), (StageDownError("gone"), "down")])
+def test_a_call_is_told_once_with_its_times_and_its_fault(error: Exception | None, said: str | None) -> None:
+    async def main() -> list[CallSpan]:
+        expert, told = Expert(), list[CallSpan]()
+        expert.error = error
+        escalations = Escalations(expert, tell=told.append)
+        traces = [begin_trace(None, share=1.0), None, begin_trace(None, share=0.0)]
+        asked = [escalations.ask([item(n)], later(), trace) for n, trace in enumerate(traces)]
+        await asyncio.gather(*asked, return_exceptions=True)
+        assert traces[0] is not None
+        assert told == traces[0].calls
+        assert told[0].home is traces[0]
+        return told
+
+    (span,) = asyncio.run(main())
+    assert (span.size, len(span.traces), span.error) == (3, 2, said)
+    assert span.end_s is not None
+    assert span.end_s >= span.start_s

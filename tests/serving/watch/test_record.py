@@ -35,6 +35,6 @@ def item(stage: str = "screen", degraded: str | None = None) -> StageAnswer:
 def test_a_request_has_one_outcome_and_one_stage(
     status: int, items: list[StageAnswer], hung_up: bool, outcome: str, stage: str
 ) -> None:
-    record = RequestRecord("/classify_texts")
-    record.outcomes, record.hung_up = items, hung_up
+    record = RequestRecord("/classify_texts", "an-id")
+    record.answers, record.hung_up = items, hung_up
     assert (record.outcome(status), record.stage) == (outcome, stage)
