@@ -24,7 +24,7 @@ from optimize.errors import StepError
 from optimize.models.checkpoint import CifarCheckpoint, fetch_model, load_model, local_source, save_model
 from optimize.models.distillation import DistillationConfig, TeacherOutputs, distillation_loss
 from optimize.models.training import train
-from optimize.progress import console
+from optimize.progress import console, running
 from optimize.recipe import Recipe, StepConfig, digest_below, digest_of, steps_up_to
 from optimize.results import ROLES, Precision, Result, Role
 from optimize.steps.distill import DistillConfig, distill, make_student, require_fitting
@@ -291,6 +291,7 @@ class Build:
             return result
         result.path.parent.mkdir(parents=True, exist_ok=True)
         begin = time.perf_counter()
-        make()
+        with running(result.name):
+            make()
         console.print(f"{result.name}: made in {time.perf_counter() - begin:.0f} s, {result.size_bytes:,} bytes")
         return result

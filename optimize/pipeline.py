@@ -21,7 +21,7 @@ from optimize.judge.gates import accuracy, judge, logits_of, measure
 from optimize.judge.operating_point import Stages, cascade_labels, choose
 from optimize.judge.search import search
 from optimize.judge.verify import References, quality_evidence, require, served_logits, verify, write_evidence
-from optimize.progress import console
+from optimize.progress import console, running
 from optimize.publish.assemble import assemble, state_quality, write_operating_point
 from optimize.recipe import OperatingPointRecipe, digest_of, read_steps
 from optimize.report.page import Facts, write_report
@@ -46,7 +46,8 @@ def evaluate(build: Build, command: str) -> dict[str, Any]:
     _tidy(build)
     selection = build.prepared("selection")
     latency = measure(build, results, selection, ROUNDS)
-    on_selection = {result.name: logits_of(build, result, selection) for result in results}
+    with running("predictions on the selection set"):
+        on_selection = {result.name: logits_of(build, result, selection) for result in results}
     verdicts = {role: judge(build, role, on_selection, selection.targets, latency) for role in ROLES}
     artifacts = {role: assemble(build, role, verdicts[role], latency) for role in ROLES}
     point, certification = choose_point(build, artifacts, build.recipe.operating_point)
@@ -146,7 +147,8 @@ def verify_all(
     """
     split = build.read_holdout()
     recipe, prepared = build.recipe, build.preparer.prepare(split)
-    known = {result.name: logits_of(build, result, prepared) for result in build.results}
+    with running("predictions on the holdout"):
+        known = {result.name: logits_of(build, result, prepared) for result in build.results}
     failed: list[str] = []
     served = served_variants(artifacts)
     for role in ROLES:
