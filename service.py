@@ -1,7 +1,7 @@
-"""The BentoML services, wiring only: two experts, and the Cascade, the API in front of them.
+"""The BentoML services, wiring only: two experts, and the Cascade, which is the API in front of them.
 
-Which cascades are served is an argument of BentoML: `bentoml serve --arg text=sms-risk --arg image=`. `bentoml build`
-keeps the arguments in the Bento. An empty name leaves a modality out.
+BentoML's arguments choose the cascades: `bentoml serve --arg text=sms-risk --arg image=`. An empty name leaves that
+kind of input out. `bentoml build` keeps the arguments in the Bento.
 """
 
 import asyncio
@@ -14,19 +14,22 @@ import typing as t
 from pathlib import Path
 
 import bentoml
+from starlette.exceptions import HTTPException
 
-from serving.arguments import Cascades, with_variables
+from serving.arguments import Arguments, with_variables
+from serving.arrays import Array, Logits
 from serving.cascade.deferral import OperatingPoint
 from serving.cascade.drift import Drift
 from serving.cascade.modality import Modality, model_labels, open_modality, require_pair
 from serving.errors import SieveError
 from serving.expert.client import RemoteExpert
-from serving.garbage import settle
-from serving.http.api import Api
+from serving.garbage import freeze_garbage
+from serving.http import api, expert_app
 from serving.http.draining import Draining
-from serving.http.expert_app import expert_app, infer_endpoint, only_for
-from serving.http.fast_path import shorten
+from serving.http.guard import Guard, not_there
+from serving.http.mount import mounted_app
 from serving.http.no_pickle import NoPickle
+from serving.load.admission import AdaptiveLimit, Admission
 from serving.load.budget import MAX_MS
 from serving.model.artifact import Artifact
 from serving.model.preprocess import preprocessor, warm_up
@@ -35,45 +38,48 @@ from serving.settings import MAX_BATCH_SIZE, settings_of
 from serving.trace import CallSpan
 from serving.watch.metrics import ExpertMetrics, Metrics
 from serving.watch.observer import Observer, stdout
-from serving.watch.tracing import open_tracer, tracing_settings
+from serving.watch.tracing import Tracer, open_tracer, tracing_settings
 
-# BentoML makes three spans a request even where nobody collects them; ours are made without its tracer.
-# The first process knows whether the user has switched all off, and the workers inherit what it says.
-OFF = os.environ.setdefault("SIEVE_TRACING_OFF", os.environ.get("OTEL_SDK_DISABLED", "false").lower()) == "true"
+# BentoML makes three spans for each request even when nobody collects them. Ours do not use its tracer, so it is off.
+# This sets a variable for the workers too, so the user's own choice is saved in another one first.
+TRACING_OFF = os.environ.setdefault("SIEVE_TRACING_OFF", os.environ.get("OTEL_SDK_DISABLED", "false").lower()) == "true"
 os.environ["OTEL_SDK_DISABLED"] = "true"
-METRICS = Path(shared) if (shared := os.environ.get("PROMETHEUS_MULTIPROC_DIR")) else None
+METRICS_FOLDER = Path(shared) if (shared := os.environ.get("PROMETHEUS_MULTIPROC_DIR")) else None
 try:
-    NAMES = with_variables(bentoml.use_arguments(Cascades), os.environ)
-    SETTINGS = settings_of(NAMES.settings, Path(__file__).parent)
-    TRACING = None if OFF else tracing_settings(os.environ)
+    ARGUMENTS = with_variables(bentoml.use_arguments(Arguments), os.environ)
+    SETTINGS = settings_of(ARGUMENTS.settings, Path(__file__).parent)
+    TRACING = None if TRACING_OFF else tracing_settings(os.environ)
 except SieveError as error:
     raise SystemExit(str(error)) from None
+DRAINING = Draining(os.environ.get("SIEVE_DRAIN_FILE"))
 
-# BentoML keeps a timer and the request's context alive for this long. Slow uploads need more than any budget.
+# BentoML 1.4.40 still keeps a timer and the context of each request alive for this many seconds, answered or not
+# (TimeoutMiddleware). The API allows more than its longest budget, because uploads may be slow.
 API_TRAFFIC = {"timeout": 10}
-TRAFFIC = {"timeout": 2}
-RETRY_S = 0.2
-# An API that finds its experts on other machines down answers without them rather than not at all, after this long.
-PATIENCE_S = 60.0
-QUIET = {"access": {"enabled": False}}
-# Its metrics have the address that was asked for as a label, which whoever asks makes up; ours have all it counts.
-UNCOUNTED = {"enabled": False}
-EXPERT = {
-    "traffic": TRAFFIC,
-    "logging": QUIET,
-    "metrics": UNCOUNTED,
+EXPERT_TRAFFIC = {"timeout": 2}
+NO_ACCESS_LOG = {"access": {"enabled": False}}
+# A label of BentoML's own metrics is the requested address, which a client can make up. Ours count the same and more.
+NO_METRICS = {"enabled": False}
+EXPERT_CONFIG = {
+    "traffic": EXPERT_TRAFFIC,
+    "logging": NO_ACCESS_LOG,
+    "metrics": NO_METRICS,
     "workers": 1,
-    # The client of a service closes its session after 100 requests, with others in flight; these end that.
+    # By default BentoML's client of a service closes its session after 100 requests, with others in flight (1.4.40).
     "runner_connection": {"max_requests": 10**12, "max_age": 1e9},
 }
+WARM_UP_RETRY_S = 0.2
+# An API whose experts are on other machines and do not answer becomes ready without them after this long.
+WARM_UP_PATIENCE_S = 60.0
 
 
-class StoredArtifact(bentoml.models.BentoModel):
-    """A model of the store, whose absence is explained with the command that makes it."""
+class StoredArtifact(bentoml.models.BentoModel):  # type: ignore[misc]  # BentoML has no types for it
+    """A model of the store. If it is missing, the error names the command that makes it."""
 
     def resolve(self, *args: t.Any, **kwargs: t.Any) -> bentoml.Model:
         self._require()
-        return super().resolve(*args, **kwargs)
+        resolved: bentoml.Model = super().resolve(*args, **kwargs)
+        return resolved
 
     def to_info(self, *args: t.Any, **kwargs: t.Any) -> t.Any:
         self._require()
@@ -91,158 +97,155 @@ class StoredArtifact(bentoml.models.BentoModel):
             )
 
 
-def stored(name: str, role: str) -> StoredArtifact:
-    """The latest artifact of a cascade, pinned when a Bento is built; `role`: screen, expert or operating-point."""
+def latest(name: str, role: str) -> StoredArtifact:
+    """The latest artifact of the cascade `name`; `bentoml build` pins it. `role`: screen, expert or operating-point."""
     return StoredArtifact(f"{name}-{role}:latest")
 
 
-DRAINING = Draining(os.environ.get("SIEVE_DRAIN_FILE"))
+class ExpertService:
+    """One expert. POST /infer takes batches of arrays from the API; the batchable API is for other callers.
 
-
-class Expert:
-    """One expert: the model behind POST /infer, which takes whole batches of raw arrays from the API's process, and
-    behind a batchable API for other callers. `bentoml serve service:TextExpert` serves it on a machine of its own.
+    `bentoml serve service:TextExpert` serves it on a machine of its own.
     """
 
-    model: t.Any
+    model: bentoml.Model
 
     def __init__(self) -> None:
-        artifact = opened(self.model)
-        self.digest = artifact.digest
+        artifact = open_artifact(self.model)
         self.preprocess = preprocessor(artifact)
         self.session = Session(artifact, threads=SETTINGS.expert_threads)
         warm_up(self.session, artifact, self.preprocess)
         info = model_labels(artifact, self.session)
-        self.metrics = ExpertMetrics(artifact.manifest.settings.kind, METRICS, model=str(self.model.tag), **info)
-        self.tracer = open_tracer("sieve-expert", TRACING)
-        self._shortened = False
+        self.metrics = ExpertMetrics(artifact.manifest.settings.kind, METRICS_FOLDER, model=str(self.model.tag), **info)
+        tracer = open_tracer("sieve-expert", TRACING)
+        self.endpoints = expert_app.expert_endpoints(artifact.digest, self.session, self.run, self.metrics, tracer)
         logging.getLogger("bentoml._internal.server.http_app").addFilter(_not_shed)
-        settle()
+        freeze_garbage()
 
-    def run(self, items: t.Sequence[t.Any]) -> t.Any:
-        """Prepared items -> logits float32 [items, labels]."""
+    def run(self, items: t.Sequence[Array]) -> Logits:
+        """Prepared items -> logits [items, labels]."""
         begin = time.monotonic()
         logits = self.session.run(self.preprocess.collate(items))
         self.metrics.ran(len(items), time.monotonic() - begin)
         return logits
 
-    # max_latency_ms is not a batch window: beyond it the batcher sheds, and the caller degrades. No budget is longer.
-    @bentoml.api(batchable=True, max_batch_size=MAX_BATCH_SIZE, max_latency_ms=int(MAX_MS))
+    # max_latency_ms is no batch window: BentoML's batcher refuses items that would take longer. No budget is longer.
+    @bentoml.api(  # type: ignore[untyped-decorator]  # BentoML has no types for it
+        batchable=True, max_batch_size=MAX_BATCH_SIZE, max_latency_ms=int(MAX_MS)
+    )
     def classify(self, items: list[t.Any]) -> list[t.Any]:
         """Prepared items -> logits float32 [labels] of each."""
         return list(self.run(items))
 
     async def __is_ready__(self) -> bool:
-        """The model was loaded and warmed before it could be asked; the first to ask opens the short way to /infer."""
-        if not self._shortened:
-            shorten(self, {"/infer": infer}, DRAINING)
-            self._shortened = True
+        """Whether the process takes calls. The model was loaded and warmed up before the server started to listen."""
         return not DRAINING()
 
 
-current: t.Callable[[], t.Any] = bentoml.get_current_service
-infer = only_for(current, infer_endpoint(lambda items: current().run(items), lambda: current().tracer))
-INFER = expert_app(current, infer)
+EXPERT_APP = mounted_app(expert_app.METHODS, bentoml.get_current_service, DRAINING)
 
 
-@bentoml.service(**EXPERT)
-@bentoml.asgi_app(INFER, path="/")
-class TextExpert(Expert):
+@bentoml.service(**EXPERT_CONFIG)
+@bentoml.asgi_app(EXPERT_APP, path="/")
+class TextExpert(ExpertService):
     """The expert for texts."""
 
-    if NAMES.text:
-        model = stored(NAMES.text, "expert")
+    if ARGUMENTS.text:
+        model = latest(ARGUMENTS.text, "expert")
 
 
-@bentoml.service(**EXPERT)
-@bentoml.asgi_app(INFER, path="/")
-class ImageExpert(Expert):
+@bentoml.service(**EXPERT_CONFIG)
+@bentoml.asgi_app(EXPERT_APP, path="/")
+class ImageExpert(ExpertService):
     """The expert for images."""
 
-    if NAMES.image:
-        model = stored(NAMES.image, "expert")
+    if ARGUMENTS.image:
+        model = latest(ARGUMENTS.image, "expert")
 
 
 for _service in (TextExpert, ImageExpert):
-    _service.add_asgi_middleware(NoPickle)
+    _service.add_asgi_middleware(NoPickle)  # type: ignore[union-attr]  # the decorator returns a bentoml.Service
 
 
 def _not_shed(record: logging.LogRecord) -> bool:
-    """Leave out the stack trace that BentoML logs for each item that its batcher sheds; the caller counts them."""
+    """Drop the stack trace that BentoML logs for each item its batcher refuses; the caller counts these."""
     return record.exc_info is None or not isinstance(record.exc_info[1], bentoml.exceptions.ServiceUnavailable)
 
 
-API = Api(current, SETTINGS.max_in_flight)
+API_APP = mounted_app(api.METHODS, bentoml.get_current_service, DRAINING, {HTTPException: not_there})
 
 
-@bentoml.service(name="sieve", traffic=API_TRAFFIC, logging=QUIET, metrics=UNCOUNTED, workers=SETTINGS.workers)
-@bentoml.asgi_app(API.app(), path="/")
+@bentoml.service(name="sieve", traffic=API_TRAFFIC, logging=NO_ACCESS_LOG, metrics=NO_METRICS, workers=SETTINGS.workers)
+@bentoml.asgi_app(API_APP, path="/")
 class Cascade:
     """Sieve: a screen answers what it is sure of, an expert is asked for the rest, inside a latency budget."""
 
-    if NAMES.text:
-        text_screen = stored(NAMES.text, "screen")
-        text_expert_model = stored(NAMES.text, "expert")
-        text_point = stored(NAMES.text, "operating-point")
-        if not NAMES.text_expert_url:
+    if ARGUMENTS.text:
+        text_screen = latest(ARGUMENTS.text, "screen")
+        text_expert_model = latest(ARGUMENTS.text, "expert")
+        text_point = latest(ARGUMENTS.text, "operating-point")
+        if not ARGUMENTS.text_expert_url:
             text_expert = bentoml.depends(TextExpert)
-    if NAMES.image:
-        image_screen = stored(NAMES.image, "screen")
-        image_expert_model = stored(NAMES.image, "expert")
-        image_point = stored(NAMES.image, "operating-point")
-        if not NAMES.image_expert_url:
+    if ARGUMENTS.image:
+        image_screen = latest(ARGUMENTS.image, "screen")
+        image_expert_model = latest(ARGUMENTS.image, "expert")
+        image_point = latest(ARGUMENTS.image, "operating-point")
+        if not ARGUMENTS.image_expert_url:
             image_expert = bentoml.depends(ImageExpert)
 
     def __init__(self) -> None:
-        self.modalities: dict[str, Modality] = {}
         self._warm = False
-        metrics = Metrics(METRICS)
-        metrics.watch(API.admission)
         tracer = open_tracer("sieve", TRACING)
+        metrics = Metrics(METRICS_FOLDER)
+        self.modalities = {kind: self._modality(kind, metrics, tracer) for kind in ARGUMENTS.served}
+        for opened in self.modalities.values():
+            metrics.watch_modality(opened)
+        admission = Admission(AdaptiveLimit(initial=SETTINGS.max_in_flight / 2, highest=SETTINGS.max_in_flight))
+        metrics.watch_admission(admission)
+        observer = Observer(metrics, tracer, stdout() if ARGUMENTS.log_requests else None)
+        self.endpoints = api.api_endpoints(self.modalities, Guard(observer, admission), metrics)
+        freeze_garbage()
+
+    def _modality(self, kind: str, metrics: Metrics, tracer: Tracer | None) -> Modality:
+        screen, expert, point = (getattr(self, f"{kind}_{role}") for role in ("screen", "expert_model", "point"))
+        url = ARGUMENTS.expert_url(kind) or str(getattr(self, f"{kind}_expert").to_async.url)
         tell_call = tracer.call_ended if tracer else None
-        self.observer = Observer(metrics, tracer, stdout() if NAMES.log_requests else None)
-        for kind in NAMES.served:
-            models = (getattr(self, f"{kind}_{role}") for role in ("screen", "expert_model", "point"))
-            url = NAMES.expert_url(kind) or str(getattr(self, f"{kind}_expert").to_async.url)
-            self.modalities[kind] = modality(*models, url, metrics.drift_of(kind), tell_call)
-            metrics.watch_modality(self.modalities[kind])
-        settle()
+        return modality(screen, expert, point, url, metrics.drift_reporter(kind), tell_call)
 
-    @bentoml.on_startup
-    async def begin(self) -> None:
-        """In every process of the API, whichever of them is asked whether it is ready."""
-        self._getting_ready = asyncio.create_task(self._get_ready())
+    @bentoml.on_startup  # type: ignore[untyped-decorator]  # BentoML has no types for it
+    async def start_warm_up(self) -> None:
+        """Start to warm up the experts. Each process of the API does this, also those that no probe reaches."""
+        self._warming_up = asyncio.create_task(self._warm_up())
 
-    async def _get_ready(self) -> None:
-        """Until every expert has answered every shape of call, which teaches how long each takes."""
-        until_s = time.monotonic() + (PATIENCE_S if NAMES.any_remote else math.inf)
+    async def _warm_up(self) -> None:
+        """Call each expert with every batch size and length, which also measures how long they take."""
+        until_s = time.monotonic() + (WARM_UP_PATIENCE_S if ARGUMENTS.any_remote else math.inf)
         while not all(await asyncio.gather(*(m.warm_up_expert() for m in self.modalities.values()))):
             if time.monotonic() > until_s:
                 logging.getLogger("sieve").warning("an expert does not answer; its screen answers alone until it does")
                 break
-            await asyncio.sleep(RETRY_S)
-        shorten(self, API.posts, DRAINING)
-        settle()
+            await asyncio.sleep(WARM_UP_RETRY_S)
+        freeze_garbage()
         self._warm = True
 
     async def __is_ready__(self) -> bool:
         return self._warm and not DRAINING()
 
-    @bentoml.on_deployment
+    @bentoml.on_deployment  # type: ignore[untyped-decorator]  # BentoML has no types for it
     @staticmethod
     def check() -> None:
-        """Before any worker starts: what cannot be served ends `bentoml serve` with one sentence."""
-        if not NAMES.served:
+        """End `bentoml serve` with one sentence, before any worker starts, if the arguments cannot be served."""
+        if not ARGUMENTS.served:
             raise SystemExit("nothing to serve: give a name with --arg text=NAME, --arg image=NAME, or both")
-        for kind, name in NAMES.served.items():
-            screen, expert = (opened(stored(name, role).resolve()) for role in ("screen", "expert"))
+        for kind, name in ARGUMENTS.served.items():
+            screen, expert = (open_artifact(latest(name, role).resolve()) for role in ("screen", "expert"))
             got = screen.manifest.settings.kind
             if got != kind:
                 raise SystemExit(
                     f"{name}: --arg {kind}= takes a cascade for {kind}s, got one for {got}s; mend the --arg"
                 )
             try:
-                require_pair(screen, expert, point_of(stored(name, "operating-point").resolve()))
+                require_pair(screen, expert, read_point(latest(name, "operating-point").resolve()))
             except SieveError as error:
                 raise SystemExit(f"{name}: {error}") from None
 
@@ -256,14 +259,14 @@ def modality(
     tell_call: t.Callable[[CallSpan], None] | None,
 ) -> Modality:
     """Open a screen and its operating point and tie them to the expert at `url`."""
-    opened_expert = opened(expert)
+    opened_expert = open_artifact(expert)
     call = RemoteExpert(url, str(expert.tag), opened_expert.digest)
     return open_modality(
-        screen=opened(screen),
+        screen=open_artifact(screen),
         screen_tag=str(screen.tag),
         expert=opened_expert,
         expert_tag=str(expert.tag),
-        point=point_of(point),
+        point=read_point(point),
         point_tag=str(point.tag),
         call=call,
         ask_providers=call.describe,
@@ -273,13 +276,13 @@ def modality(
     )
 
 
-def point_of(model: bentoml.Model) -> OperatingPoint:
-    """An operating point of the store."""
+def read_point(model: bentoml.Model) -> OperatingPoint:
+    """The operating point in a model of the store."""
     return OperatingPoint.read(Path(model.path))
 
 
-def opened(model: bentoml.Model) -> Artifact:
-    """An artifact of the store; what is wrong with it ends the service with its sentence."""
+def open_artifact(model: bentoml.Model) -> Artifact:
+    """The artifact in a model of the store. An error in it ends the service with its message."""
     try:
         return Artifact.open(Path(model.path))
     except SieveError as error:

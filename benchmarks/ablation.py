@@ -30,12 +30,10 @@ OUTPUT = Path("build") / "ablation.json"
 # What is taken out: (file, line as it is, line as it would be).
 CHANGES = {
     "the short way past BentoML's middleware": [
-        ("service.py", "shorten(self, API.posts, DRAINING)", "pass"),
-        ("service.py", 'shorten(self, {"/infer": infer}, DRAINING)', "pass"),
+        ("serving/http/mount.py", "install_fast_path(running.to_async.app, posts, draining)", "pass"),
     ],
     "that, and BentoML's tracing switched off": [
-        ("service.py", "shorten(self, API.posts, DRAINING)", "pass"),
-        ("service.py", 'shorten(self, {"/infer": infer}, DRAINING)', "pass"),
+        ("serving/http/mount.py", "install_fast_path(running.to_async.app, posts, draining)", "pass"),
         ("service.py", 'os.environ["OTEL_SDK_DISABLED"] = "true"', "pass"),
     ],
     "a lone item run without a thread": [("serving/http/expert_app.py", "if len(items) == 1:", "if not items:")],

@@ -5,8 +5,11 @@ from __future__ import annotations
 import gc
 
 
-def settle() -> None:
-    """Keep full garbage collections away from requests: what exists now stays, and young objects die young."""
+def freeze_garbage() -> None:
+    """Keep full garbage collections out of requests.
+
+    Collect once, leave all objects that exist now out of later collections, and collect the oldest generation rarely.
+    """
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)

@@ -1,76 +1,69 @@
-"""The HTTP API: reads requests, checks them, asks the cascades, writes answers. Knows nothing of BentoML.
+"""The endpoints of the API: they read requests, ask the cascades and write answers.
 
-What is the same for all of them (request ids, admission, errors) is in `serving.http.guard`.
+`serving.http.guard` adds what all of them share: request ids, admission, timings and errors.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
+from serving.arrays import Array
 from serving.cascade.cascade import Gone, StageAnswer
 from serving.cascade.modality import Modality
 from serving.errors import InvalidInputError, NotServedError, kind_of
 from serving.http.body import MAX_TEXTS, as_number, image_and_budget, json_object, wanted
-from serving.http.guard import Guard, described, not_there, to_json
+from serving.http.fast_path import Endpoint
+from serving.http.guard import Guard, described, to_json
+from serving.http.mount import Methods
 from serving.http.openapi import openapi
-from serving.load.admission import Admission
+from serving.http.scrape import Exposed, metrics_endpoint
 from serving.load.budget import check_budget_ms
 from serving.model.image import read_header
 from serving.model.text import check_text
-from serving.watch.observer import Observer
 from serving.watch.record import RequestRecord
 
-# Work beyond this would hold up the requests beside it for milliseconds; two at once, since a large image takes
-# hundreds of megabytes while it is decoded.
+METHODS: Methods = {
+    "/classify_text": "POST",
+    "/classify_texts": "POST",
+    "/classify_image": "POST",
+    "/models": "GET",
+    "/metrics": "GET",
+    "/docs.json": "GET",
+}
+# More work than this, in units of `Api._prepared`, would delay other requests by milliseconds.
 DIRECT_WORK = 2_500
+# A large image takes hundreds of megabytes while it is decoded.
 HEAVY_AT_ONCE = 2
 
 
-class Served(Protocol):
-    """What there is to answer with."""
+def api_endpoints(modalities: Mapping[str, Modality], guard: Guard, metrics: Exposed) -> dict[str, Endpoint]:
+    """The endpoint for each address of METHODS, over the cascades in `modalities`, keyed by `text` and `image`."""
+    api = Api(modalities)
 
-    modalities: Mapping[str, Modality]
-    observer: Observer
+    async def docs(_request: Request) -> Response:
+        return to_json(openapi())
+
+    return {
+        "/classify_text": guard.limited("/classify_text", api.classify_text),
+        "/classify_texts": guard.limited("/classify_texts", api.classify_texts),
+        "/classify_image": guard.limited("/classify_image", api.classify_image),
+        "/models": guard.free(api.models),
+        "/metrics": metrics_endpoint(metrics),
+        "/docs.json": docs,
+    }
 
 
 class Api:
-    """The endpoints over what is served, which is asked for once a request, so it may come late."""
+    """One handler for each address, for a `Guard` to surround."""
 
-    def __init__(self, served: Callable[[], Served], max_in_flight: int) -> None:
-        self._served = served
-        self._guard = Guard(lambda: served().observer, max_in_flight)
-        self._heavy: asyncio.Semaphore | None = None
-        endpoints = (self.classify_text, self.classify_texts, self.classify_image)
-        addresses = {f"/{endpoint.__name__}": endpoint for endpoint in endpoints}
-        self.posts = {address: self._guard.limited(address, endpoint) for address, endpoint in addresses.items()}
-        """What is POSTed where; see `serving.http.fast_path`."""
-
-    @property
-    def admission(self) -> Admission:
-        """What is in flight."""
-        return self._guard.admission
-
-    def app(self) -> Starlette:
-        """The ASGI application."""
-        app = Starlette(
-            exception_handlers={HTTPException: not_there},
-            routes=[
-                *(Route(path, handler, methods=["POST"]) for path, handler in self.posts.items()),
-                Route("/models", self._guard.free(self.models), methods=["GET"]),
-                Route("/metrics", self.metrics, methods=["GET"]),
-                Route("/docs.json", lambda _: to_json(openapi()), methods=["GET"]),
-            ],
-        )
-        app.router.redirect_slashes = False
-        return app
+    def __init__(self, modalities: Mapping[str, Modality]) -> None:
+        self._modalities = modalities
+        self._heavy = asyncio.Semaphore(HEAVY_AT_ONCE)
 
     async def classify_text(self, request: Request, record: RequestRecord) -> dict[str, Any]:
         modality = self._modality("text")
@@ -120,25 +113,20 @@ class Api:
         return _answer(modality, outcome)
 
     async def models(self, _request: Request, _record: RequestRecord) -> dict[str, Any]:
-        return {name: await modality.describe() for name, modality in self._served().modalities.items()}
+        return {name: await modality.describe() for name, modality in self._modalities.items()}
 
-    async def metrics(self, request: Request) -> Response:
-        return await self._served().observer.metrics.scraped(request)
+    async def _prepared(self, modality: Modality, contents: Sequence[Any], work: int) -> list[tuple[Array, Array]]:
+        """The screen's and the expert's item of each content, prepared in a thread where that takes long.
 
-    async def _prepared(self, modality: Modality, contents: Sequence[Any], work: int) -> list[tuple[Any, Any]]:
-        """Items of both stages. What takes long enough to hold others up goes to a thread, a few at a time.
-
-        `work` is in characters of text, or hundreds of pixels: a microsecond each, roughly.
+        `work` is in characters of text or hundreds of pixels, each about a microsecond.
         """
         if work <= DIRECT_WORK:
             return [modality.prepare(content) for content in contents]
-        if self._heavy is None:
-            self._heavy = asyncio.Semaphore(HEAVY_AT_ONCE)
         async with self._heavy:
             return await asyncio.to_thread(lambda: [modality.prepare(content) for content in contents])
 
     def _modality(self, name: str) -> Modality:
-        modality = self._served().modalities.get(name)
+        modality = self._modalities.get(name)
         if modality is None:
             article = "an" if name == "image" else "a"
             raise NotServedError(
@@ -149,8 +137,8 @@ class Api:
 
 async def _classified(
     modality: Modality,
-    items: Sequence[Any],
-    expert_items: Sequence[Any],
+    items: Sequence[Array],
+    expert_items: Sequence[Array],
     record: RequestRecord,
     request: Request,
 ) -> list[StageAnswer]:
@@ -176,7 +164,7 @@ def _answer(modality: Modality, outcome: StageAnswer) -> dict[str, Any]:
 
 
 def _budget_ms(request: Request, stated: Any) -> float:
-    """The budget that the body states or the one in the header X-Budget-Ms, whichever is smaller."""
+    """The smaller of the body's budget and the one in X-Budget-Ms."""
     budget_ms = check_budget_ms(stated)
     header = request.headers.get("x-budget-ms")
     if header is not None:
@@ -186,7 +174,7 @@ def _budget_ms(request: Request, stated: Any) -> float:
 
 
 def _hung_up(request: Request) -> Gone:
-    """Ends when the client closes its connection; the body has been read, so nothing else can come."""
+    """A function that returns when the client closes its connection. Call it after the body was read."""
 
     async def gone() -> None:
         while (await request.receive())["type"] != "http.disconnect":

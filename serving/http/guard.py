@@ -1,6 +1,6 @@
-"""What surrounds every endpoint: the request id, admission, the timings, who is told, and the errors a client may see.
+"""Surrounds every endpoint: request id, admission, timings, the report to the observer, and the errors a client sees.
 
-Every error leaves as {"error": {"field", "message"}, "request_id"}; no stack trace ever reaches a client.
+Every error has the body {"error": {"field", "message"}, "request_id"}. No stack trace reaches a client.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from serving.errors import (
     SieveError,
     TooSlowError,
 )
-from serving.load.admission import PRIORITIES, AdaptiveLimit, Admission, Priority
-from serving.watch.metrics import Metrics
+from serving.http.fast_path import Endpoint
+from serving.load.admission import PRIORITIES, Admission, Priority
 from serving.watch.observer import Observer
 from serving.watch.record import RequestRecord
 
@@ -35,67 +35,65 @@ RETRY_AFTER_S = 1
 
 logger = logging.getLogger("sieve")
 
-Endpoint = Callable[[Request, RequestRecord], Awaitable[dict[str, Any]]]
+Handler = Callable[[Request, RequestRecord], Awaitable[dict[str, Any]]]
+"""Returns the body of an answer, or raises. It writes into the record what it learns of the request."""
 
 
 class Guard:
-    """Wraps endpoints. `observer` is asked once a request, so it may come late; `max_in_flight`: requests, at most."""
+    """Turns handlers into endpoints. It admits requests through `admission` and reports them to `observer`."""
 
-    def __init__(self, observer: Callable[[], Observer], max_in_flight: int) -> None:
-        self.admission = Admission(AdaptiveLimit(initial=max_in_flight / 2, highest=max_in_flight))
-        self._observer = observer
+    def __init__(self, observer: Observer, admission: Admission) -> None:
+        self._observer, self._admission = observer, admission
 
-    def limited(self, address: str, endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]:
-        """An endpoint that is work: it is admitted or refused, and its answer says where the time went."""
+    def limited(self, address: str, handler: Handler) -> Endpoint:
+        """An endpoint for work: it admits or refuses the request, and its answer holds `timings_ms`."""
 
         async def guarded(request: Request) -> Response:
-            observer = self._observer()
-            record = observer.begin(address, request, _request_id(request))
-            response = await self._admitted(endpoint, request, record, observer.metrics)
-            observer.ended(record, response.status_code)
+            record = self._observer.begin(address, request.headers, _request_id(request))
+            response = await self._admitted(handler, request, record)
+            self._observer.ended(record, response.status_code)
             return response
 
         return guarded
 
-    async def _admitted(
-        self, endpoint: Endpoint, request: Request, record: RequestRecord, metrics: Metrics
-    ) -> Response:
+    async def _admitted(self, handler: Handler, request: Request, record: RequestRecord) -> Response:
+        metrics = self._observer.metrics
         try:
             priority = _priority(request)
-            if not self.admission.enter(priority):
-                metrics.shed(priority, self.admission.reason())
+            if not self._admission.enter(priority):
+                metrics.shed(priority, self._admission.reason())
                 raise OverloadedError("too many requests are in flight; come back after a while")
         except SieveError as error:
             record.timings.end("admission")
             return _refused(error, record)
-        metrics.soon()
+        metrics.flush_soon()
         answered = False
         try:
-            # What has arrived meanwhile is counted before any of it is worked on.
+            # One turn of the event loop: requests that have arrived are counted before work on this one starts.
             await asyncio.sleep(0)
             record.timings.end("admission")
-            body = await _guarded(endpoint, request, record)
+            body = await _guarded(handler, request, record)
             answered = isinstance(body, dict)
         finally:
             # The expert's time says nothing of the load on this process.
             own_ms = record.timings.total_ms - record.timings.spent_ms("queue", "hop", "expert")
-            self.admission.leave(own_ms if answered else None)
+            self._admission.leave(own_ms if answered else None)
         if isinstance(body, Response):
             return body
         data = orjson.dumps({**body, "request_id": record.request_id})
         record.timings.end("encode")
-        # Known only now, and still a part of the answer.
+        # The timings include the encoding above, so they are appended to the encoded object.
         took = record.timings.as_dict()
         data = data[:-1] + b',"timings_ms":' + orjson.dumps(took) + b"}"
         headers = {"X-Request-Id": record.request_id, "Server-Timing": record.timings.header(took)}
         return Response(data, 200, headers, media_type="application/json")
 
-    def free(self, endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]:
-        """An endpoint that tells something and is never refused."""
+    def free(self, handler: Handler) -> Endpoint:
+        """An endpoint for information: it is never refused and is not reported."""
 
         async def guarded(request: Request) -> Response:
             record = RequestRecord(request.url.path, _request_id(request))
-            body = await _guarded(endpoint, request, record)
+            body = await _guarded(handler, request, record)
             if isinstance(body, Response):
                 return body
             headers = {"X-Request-Id": record.request_id}
@@ -104,9 +102,9 @@ class Guard:
         return guarded
 
 
-async def _guarded(endpoint: Endpoint, request: Request, record: RequestRecord) -> dict[str, Any] | Response:
+async def _guarded(handler: Handler, request: Request, record: RequestRecord) -> dict[str, Any] | Response:
     try:
-        return await endpoint(request, record)
+        return await handler(request, record)
     except SieveError as error:
         return _refused(error, record)
     except ClientDisconnect:
@@ -120,7 +118,7 @@ async def _guarded(endpoint: Endpoint, request: Request, record: RequestRecord) 
 
 
 def described(error: SieveError) -> dict[str, Any]:
-    """An error as a client reads it."""
+    """The `error` object of an answer."""
     field = error.field if isinstance(error, InvalidInputError) else None
     reason = {"reason": "overloaded"} if isinstance(error, OverloadedError) else {}
     return {"field": field, "message": str(error), **reason}
@@ -132,7 +130,7 @@ def to_json(body: Any, status: int = 200, headers: Mapping[str, str] | None = No
 
 
 async def not_there(request: Request, error: Exception) -> Response:
-    """Answer for what the router refuses: an address or a method that is not there."""
+    """The answer where the router finds no such address, or no such method at an address."""
     assert isinstance(error, HTTPException)
     request_id = _request_id(request)
     message = f"{request.method} {request.url.path}: {error.detail.lower()}; the addresses are listed at /docs.json"

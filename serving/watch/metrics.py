@@ -1,8 +1,9 @@
-"""What Prometheus reads at /metrics, and all that it reads there: every label has few values, known beforehand.
+"""Declares every metric that Prometheus reads at /metrics. Each label has few values, all known beforehand.
 
-Made once in a process, inside the service: prometheus_client decides when it is first imported whether several
-processes share their metrics, and BentoML tells it so only in the worker. Gauges say how several processes become one
-value: what is there now is added up over those alive, and of a state the worst counts.
+Make these classes once in a process, inside the service. prometheus_client decides at its first import whether several
+processes share their metrics, and BentoML sets the variable for it in the workers only, so the import is not at the
+top of this file. Each gauge has a mode for several processes: counts are added up over the processes that are alive,
+and of a state the worst applies.
 """
 
 from __future__ import annotations
@@ -12,9 +13,7 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-
-from starlette.requests import Request
-from starlette.responses import Response
+from typing import Literal
 
 from serving.cascade.drift import Drift
 from serving.cascade.modality import Modality
@@ -24,7 +23,7 @@ from serving.load.breaker import State
 from serving.watch.record import RequestOutcome, RequestRecord
 from serving.watch.tally import Counts, Tallies
 
-# Around the default budget of 50 ms, where it matters most.
+# Finest around the default budget of 50 ms.
 LATENCY_BUCKETS_S = (
     0.001,
     0.002,
@@ -43,25 +42,28 @@ LATENCY_BUCKETS_S = (
     0.5,
     1.0,
 )
-# A part may be far shorter than the whole.
+# A part may be far shorter than the whole request.
 PART_BUCKETS_S = (0.0001, 0.00025, 0.0005, *LATENCY_BUCKETS_S)
-# At 0 nothing was left; the default budget is 0.05.
+# The default budget is 0.05; the bucket 0 counts requests that had nothing left.
 BUDGET_LEFT_BUCKETS_S = (0.0, 0.005, 0.01, 0.02, 0.03, 0.04, 0.045, 0.05, 0.1, 0.5, 1.0)
 BATCH_SIZE_BUCKETS = (1, 2, 4, 8, 16, 32)
 BREAKER_STATES: dict[State, int] = {"closed": 0, "half-open": 1, "open": 2}
-CARRY_OVER_S = 0.5
+FLUSH_S = 0.5
 INFO_LABELS = ("modality", "role", "model", "digest", "variant", "provider")
+
+GaugeMode = Literal["livesum", "livemax", "livemostrecent"]
+"""How the values of several processes become one."""
 
 
 def forget_the_dead(folder: Path | None) -> None:
-    """Take the live gauges of processes that ended out of the folder that prometheus_client shares."""
+    """Remove the live gauges of processes that have ended from the folder that prometheus_client shares."""
     from prometheus_client import multiprocess
 
     if folder is None:
         return
     for pid in {path.stem.rpartition("_")[2] for path in folder.glob("gauge_live*.db")}:
         if not _alive(int(pid)):
-            multiprocess.mark_process_dead(int(pid))  # type: ignore[no-untyped-call]
+            multiprocess.mark_process_dead(int(pid))  # type: ignore[no-untyped-call]  # no types in prometheus_client
 
 
 def _alive(pid: int) -> bool:
@@ -74,20 +76,23 @@ def _alive(pid: int) -> bool:
     return True
 
 
-def latest(folder: Path | None) -> Response:
-    """What all processes that share `folder` have counted, as Prometheus reads it."""
+def exposition(folder: Path | None) -> tuple[bytes, str]:
+    """What all processes that share `folder` have counted, in Prometheus's text format, and its content type."""
     from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest, multiprocess
 
     registry = REGISTRY
     forget_the_dead(folder)
     if folder is not None:
         registry = CollectorRegistry()
-        multiprocess.MultiProcessCollector(registry, str(folder))  # type: ignore[no-untyped-call]
-    return Response(generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+        multiprocess.MultiProcessCollector(registry, str(folder))  # type: ignore[no-untyped-call]  # no types there
+    return generate_latest(registry), CONTENT_TYPE_LATEST
 
 
 class ExpertMetrics:
-    """What the process of the expert for `modality` counts; `info` has values for the other labels of a model."""
+    """The metrics of an expert's process. `folder` is the one that the processes share, None for one process alone.
+
+    `info` holds values for INFO_LABELS, without modality and role.
+    """
 
     def __init__(self, modality: str, folder: Path | None, **info: str) -> None:
         from prometheus_client import Histogram
@@ -103,17 +108,17 @@ class ExpertMetrics:
         model_info()(modality=modality, role="expert", **info)
 
     def ran(self, size: int, took_s: float) -> None:
-        """A run of `size` items ended."""
+        """Count a run of `size` items."""
         self._size.observe(size)
         self._seconds.observe(took_s)
 
-    async def scraped(self, _request: Request) -> Response:
-        """GET /metrics."""
-        return latest(self._folder)
+    def exposition(self) -> tuple[bytes, str]:
+        """What was counted, in Prometheus's text format, and its content type."""
+        return exposition(self._folder)
 
 
 def model_info() -> Callable[..., None]:
-    """A function that says which model this process runs."""
+    """A function that declares a served model; its keyword arguments are INFO_LABELS."""
     from prometheus_client import Gauge
 
     info = Gauge("sieve_model_info", "A model that is served; always 1", INFO_LABELS, multiprocess_mode="livemax")
@@ -121,13 +126,13 @@ def model_info() -> Callable[..., None]:
 
 
 class Metrics:
-    """What the API's process counts. `folder` is the one that the processes share, None for one process alone."""
+    """The metrics of the API's process. `folder` is the one that the processes share, None for one process alone."""
 
     def __init__(self, folder: Path | None = None) -> None:
         from prometheus_client import Counter, Gauge, Histogram
 
-        def gauge(name: str, text: str, mode: str, labels: tuple[str, ...] = ("modality",)) -> Gauge:
-            return Gauge(f"sieve_{name}", text, labels, multiprocess_mode=mode)  # type: ignore[arg-type]
+        def gauge(name: str, text: str, mode: GaugeMode, labels: tuple[str, ...] = ("modality",)) -> Gauge:
+            return Gauge(f"sieve_{name}", text, labels, multiprocess_mode=mode)
 
         def histogram(name: str, text: str, labels: tuple[str, ...], buckets: tuple[float, ...]) -> Tallies:
             return Tallies(Histogram(f"sieve_{name}", text, labels, buckets=buckets))
@@ -148,7 +153,7 @@ class Metrics:
         self._budget_left = histogram(
             "budget_left_seconds", "What was left of the budget", ("endpoint",), BUDGET_LEFT_BUCKETS_S
         )
-        self._carried = (
+        self._tallied = (
             self._requests,
             self._answers,
             self._shed,
@@ -175,18 +180,18 @@ class Metrics:
         self._experts: dict[str, Escalations] = {}
         self._due = False
 
-    def watch(self, admission: Admission) -> None:
-        """Say from now on what is in flight."""
+    def watch_admission(self, admission: Admission) -> None:
+        """Report from now on how many requests are in flight, and their limit."""
         self._admission = admission
 
     def watch_modality(self, modality: Modality) -> None:
-        """Say from now on which screen answers, and what stands before the expert."""
+        """Report from now on which screen answers, the expert's breaker and how many escalations wait."""
         self._experts[modality.name] = modality.escalations
         self._serves(modality=modality.name, role="screen", model=modality.screen_tag, **modality.screen_info)
-        self.carry_over()
+        self.flush()
 
     def ended(self, record: RequestRecord, outcome: RequestOutcome) -> None:
-        """A request has its answer."""
+        """Count a request that was answered."""
         self._requests.add(record.endpoint, outcome, record.stage, record.model)
         if outcome in ("ok", "degraded"):
             self._latency.observe(record.timings.total_ms / 1e3, record.endpoint)
@@ -198,22 +203,22 @@ class Metrics:
         if record.modality is not None:
             for item in record.answers:
                 self._answers.add(record.modality.name, item.stage, item.degraded or "no")
-        self.soon()
+        self.flush_soon()
 
     def shed(self, priority: Priority, reason: str) -> None:
-        """A request was refused."""
+        """Count a request that was refused because of load."""
         self._shed.add(priority, reason)
 
-    def soon(self) -> None:
-        """Something changes: carry it over a little later, with all that comes meanwhile."""
+    def flush_soon(self) -> None:
+        """Schedule a flush, unless one is due; it takes along what is counted until then."""
         if not self._due:
             self._due = True
-            asyncio.get_running_loop().call_later(CARRY_OVER_S, self._carry_over_and_on)
+            asyncio.get_running_loop().call_later(FLUSH_S, self._flush_and_reschedule)
 
-    def carry_over(self) -> None:
-        """Make /metrics say what was counted up to now."""
-        for carried in self._carried:
-            carried.carry_over()
+    def flush(self) -> None:
+        """Hand what was counted to prometheus_client, and set the gauges of this moment."""
+        for tallied in self._tallied:
+            tallied.flush()
         if self._admission is not None:
             self._in_flight.set(self._admission.in_flight)
             self._limit.set(self._admission.limit.value)
@@ -222,13 +227,16 @@ class Metrics:
             self._breaker.labels(modality).set(BREAKER_STATES[escalations.breaker.state(now)])
             self._waiting.labels(modality).set(escalations.waiting)
 
-    async def scraped(self, _request: Request) -> Response:
-        """GET /metrics. Of the other processes it may say what was half a second ago."""
-        self.carry_over()
-        return latest(self._folder)
+    def exposition(self) -> tuple[bytes, str]:
+        """What was counted, in Prometheus's text format, and its content type.
 
-    def drift_of(self, modality: str) -> Callable[[Drift], None]:
-        """A function that sets the drift gauges of `modality`."""
+        The counts of other processes may be half a second old.
+        """
+        self.flush()
+        return exposition(self._folder)
+
+    def drift_reporter(self, modality: str) -> Callable[[Drift], None]:
+        """A function that sets the drift gauges of `modality`, text or image."""
 
         def tell(drift: Drift) -> None:
             self._psi.labels(modality).set(drift.psi)
@@ -238,11 +246,11 @@ class Metrics:
 
         return tell
 
-    def _carry_over_and_on(self) -> None:
-        self.carry_over()
+    def _flush_and_reschedule(self) -> None:
+        self.flush()
         now = time.monotonic()
         busy = self._admission is not None and self._admission.in_flight > 0
         self._due = False
-        # A breaker half-opens by itself, with the clock.
+        # An open breaker becomes half-open as time passes, without any request.
         if busy or any(escalations.breaker.state(now) == "open" for escalations in self._experts.values()):
-            self.soon()
+            self.flush_soon()

@@ -1,13 +1,14 @@
-"""Who is told of every request: metrics always, traces and the log of requests when they are asked for."""
+"""Reports finished requests to metrics, traces and the request log."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, TextIO
+from io import TextIOWrapper
+from typing import TextIO
 
 import orjson
-from starlette.requests import Request
 
 from serving.trace import begin_trace
 from serving.watch.metrics import Metrics
@@ -16,22 +17,25 @@ from serving.watch.tracing import Tracer
 
 
 class Observer:
-    """`tracer`: None when nobody collects traces. `log`: where a line of JSON goes for each request, or None."""
+    """Begins the record of each request, and reports it at its end.
+
+    `tracer` is None when nobody collects traces. `log` gets one line of JSON for each request, unless it is None.
+    """
 
     def __init__(self, metrics: Metrics, tracer: Tracer | None = None, log: TextIO | None = None) -> None:
         self.metrics, self._tracer, self._log = metrics, tracer, log
 
-    def begin(self, endpoint: str, request: Request, request_id: str) -> RequestRecord:
-        """A request has come."""
+    def begin(self, endpoint: str, headers: Mapping[str, str], request_id: str) -> RequestRecord:
+        """A record for a request to `endpoint` that has just arrived."""
         trace = None
         if self._tracer is not None:
-            trace = self._tracer.begin(request.headers.get("traceparent"))
-        elif self._log is not None and "traceparent" in request.headers:
-            trace = begin_trace(request.headers["traceparent"])
+            trace = self._tracer.begin(headers.get("traceparent"))
+        elif self._log is not None and "traceparent" in headers:
+            trace = begin_trace(headers["traceparent"])
         return RequestRecord(endpoint, request_id, trace)
 
     def ended(self, record: RequestRecord, status: int) -> None:
-        """It has its answer."""
+        """Report a request that was answered with `status`."""
         outcome = record.outcome(status)
         self.metrics.ended(record, outcome)
         if self._tracer is not None:
@@ -41,13 +45,14 @@ class Observer:
 
 
 def stdout() -> TextIO:
-    """Whole lines to the process's standard output, where a container's log comes from."""
-    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    """Standard output, flushed at the end of each line: what a container writes there is its log."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)
     return sys.stdout
 
 
-def line(record: RequestRecord, outcome: RequestOutcome, status: int) -> dict[str, Any]:
-    """What the log says of a request; never what was in it."""
+def line(record: RequestRecord, outcome: RequestOutcome, status: int) -> dict[str, object]:
+    """What the log says of a request. It never holds the request's content."""
     trace = record.trace
     return {
         "time": datetime.now(UTC).isoformat(timespec="milliseconds"),

@@ -25,7 +25,7 @@ from loadtest.traffic.process import free_port
 from serving.errors import MalformedError, StageDownError
 from serving.expert.client import RemoteExpert
 from serving.expert.wire import pack, unpack
-from serving.http.expert_app import expert_app, infer_endpoint, only_for
+from serving.http.expert_app import METHODS, expert_endpoints, infer_endpoint
 
 
 @given(st.lists(arrays(np.int64, st.integers(0, 9)), min_size=1, max_size=8))
@@ -65,10 +65,8 @@ async def served(
 ) -> AsyncIterator[uvicorn.Server]:
     """A real server at `where` (uds, or host and port) that serves the artifact of `digest`."""
 
-    def there() -> Any:
-        return SimpleNamespace(digest=digest, session=SESSION)
-
-    app = expert_app(there, only_for(there, infer_endpoint(run)))
+    endpoints = expert_endpoints(digest, SESSION, run, SimpleNamespace(), None)
+    app = Starlette(routes=[Route(path, endpoints[path], methods=[method]) for path, method in METHODS.items()])
     server = uvicorn.Server(uvicorn.Config(app, log_level="critical", timeout_keep_alive=1, **where))
     task = asyncio.create_task(server.serve())
     while not server.started:

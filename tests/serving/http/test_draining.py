@@ -10,7 +10,7 @@ import httpx
 import pytest
 from starlette.responses import PlainTextResponse
 
-from serving.arguments import Cascades, with_variables
+from serving.arguments import Arguments, with_variables
 from serving.errors import SettingsError
 from serving.http.draining import LOOK_S, Draining, LastAnswers
 
@@ -42,15 +42,15 @@ def test_a_file_that_an_earlier_container_left_says_nothing(tmp_path: Path) -> N
 
 def test_an_argument_counts_before_a_variable() -> None:
     variables = {"SIEVE_TEXT_EXPERT_URL": "http://text-expert:3000", "SIEVE_IMAGE_EXPERT_URL": ""}
-    assert with_variables(Cascades(), variables).text_expert_url == "http://text-expert:3000"
-    given = with_variables(Cascades(text_expert_url="http://10.0.0.1"), variables)
+    assert with_variables(Arguments(), variables).text_expert_url == "http://text-expert:3000"
+    given = with_variables(Arguments(text_expert_url="http://10.0.0.1"), variables)
     assert (given.text_expert_url, given.any_remote) == ("http://10.0.0.1", True)
-    assert not with_variables(Cascades(text=""), variables).any_remote, "none is served, so none is asked"
+    assert not with_variables(Arguments(text=""), variables).any_remote, "none is served, so none is asked"
     with pytest.raises(SettingsError, match="SIEVE_IMAGE_EXPERT_URL: must be http://HOST"):
-        with_variables(Cascades(), {"SIEVE_IMAGE_EXPERT_URL": "https://expert"})
+        with_variables(Arguments(), {"SIEVE_IMAGE_EXPERT_URL": "https://expert"})
 
 
 def test_what_is_no_address_is_refused() -> None:
     for url in ("http://h:1/path", "ftp://h", "http://user@h", "h:3000"):
         with pytest.raises(ValueError, match="text_expert_url"):
-            Cascades(text_expert_url=url)
+            Arguments(text_expert_url=url)

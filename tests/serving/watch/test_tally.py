@@ -25,8 +25,8 @@ def test_a_tally_says_what_the_histogram_itself_would(values: list[float]) -> No
         tallies.observe(value, "a")
         theirs.labels("a").observe(value)
         if place % 3 == 0:
-            tallies.carry_over()
-    tallies.carry_over()
+            tallies.flush()
+    tallies.flush()
     for suffix, extra in (("count", {}), *(("bucket", {"le": le}) for le in ("0.1", "0.5", "1.0", "+Inf"))):
         got = [registry.get_sample_value(f"{name}_{suffix}", {"part": "a", **extra}) for name in ("ours", "theirs")]
         assert (got[0] or 0) == (got[1] or 0)
@@ -37,8 +37,8 @@ def test_counts_are_carried_over_once() -> None:
     counts = Counts(Counter("told", "x", ["outcome"], registry=registry))
     for _ in range(3):
         counts.add("ok")
-        counts.carry_over()
-        counts.carry_over()
+        counts.flush()
+        counts.flush()
     assert registry.get_sample_value("told_total", {"outcome": "ok"}) == 3
 
 
@@ -52,12 +52,12 @@ from serving.watch.metrics import Metrics
 metrics = Metrics(folder)
 admission = Admission()
 admission.enter("high")
-metrics.watch(admission)
+metrics.watch_admission(admission)
 metrics.shed("normal", "limit")
-metrics.drift_of("text")(Drift(n=10, psi=float(sys.argv[2]), escalation_share=0.1, drifted=True, reasons=()))
-metrics.carry_over()
-from serving.watch.metrics import latest
-print(latest(folder).body.decode(), flush=True)
+metrics.drift_reporter("text")(Drift(n=10, psi=float(sys.argv[2]), escalation_share=0.1, drifted=True, reasons=()))
+metrics.flush()
+from serving.watch.metrics import exposition
+print(exposition(folder)[0].decode(), flush=True)
 sys.stdin.read()
 """
 

@@ -1,0 +1,62 @@
+"""Ties the endpoints of a service to the application that BentoML serves it with."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, Literal, Protocol
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ExceptionHandler
+
+from serving.http.draining import Draining
+from serving.http.fast_path import Endpoint, install_fast_path
+
+Methods = Mapping[str, Literal["GET", "POST"]]
+"""The HTTP method of each address."""
+
+
+class ClientOfItself(Protocol):
+    """The client that BentoML gives each service for calls to itself; `app` is the service's whole application."""
+
+    app: Starlette
+
+
+class MountedService(Protocol):
+    """A running service: its endpoints by address, and what BentoML added."""
+
+    endpoints: Mapping[str, Endpoint]
+    to_async: ClientOfItself
+
+
+def mounted_app(
+    methods: Methods,
+    service: Callable[[], MountedService],
+    draining: Draining,
+    exception_handlers: Mapping[Any, ExceptionHandler] | None = None,
+) -> Starlette:
+    """An application for `bentoml.asgi_app` with one route for each address.
+
+    `service` is a callable because BentoML takes the application when it decorates the class, before the service
+    exists. It is called once at start-up, to put the POSTs on the fast path, and for each request that a route answers.
+    """
+
+    def looked_up(address: str) -> Endpoint:
+        async def endpoint(request: Request) -> Response:
+            return await service().endpoints[address](request)
+
+        return endpoint
+
+    @asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncGenerator[None, None]:
+        # BentoML starts mounted applications after it has made the service and before it takes requests.
+        running = service()
+        posts = {address: running.endpoints[address] for address, method in methods.items() if method == "POST"}
+        install_fast_path(running.to_async.app, posts, draining)
+        yield
+
+    routes = [Route(address, looked_up(address), methods=[method]) for address, method in methods.items()]
+    return Starlette(routes=routes, exception_handlers=exception_handlers, lifespan=lifespan)
