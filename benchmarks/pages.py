@@ -1,0 +1,234 @@
+"""Writes the measured figures and recorded answers into README.md and the pages of docs; tests hold the pages to them.
+
+make tables      build/RECIPE/summary.json -> docs/measured/RECIPE.json
+make profile     build/profile/MODEL -> docs/measured/profile
+make figures     what compare, tune, capacity, loadtest and decoding left in build -> docs/measured/figures
+make examples    every curl line of README.md and docs/api.md, sent to a served demo -> the JSON that follows it
+
+The first three then rewrite every block between `<!-- NAME: begin -->` and `<!-- NAME: end -->` from docs/measured.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from benchmarks import decoding
+from benchmarks.recipe_tables import tables
+from loadtest import capacity, compare
+from loadtest.pages import report
+from optimize.profiling.report import markdown
+
+ROOT = Path(__file__).parent.parent
+MEASURED = ROOT / "docs" / "measured"
+README = ROOT / "README.md"
+API = ROOT / "docs" / "api.md"
+PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
+FIGURES = {
+    "run": "loadtest/sms-risk/run.json",
+    "compare-sms-risk": "compare/sms-risk/compare.json",
+    "tune-cascade": "tune/sms-risk-cascade/tune.json",
+    "tune-bert": "tune/sms-risk-bert/tune.json",
+    "capacity": "capacity/sms-risk/capacity.json",
+    "decoding": "decoding.json",
+}
+"""Files of docs/measured/figures, and where the make targets leave them below build."""
+CONSOLE_WIDTH = 80
+JSON_WIDTH = 240
+"""Columns of a line of JSON: enough for the scores of the demo's six labels, so that an answer has 12 lines."""
+EXAMPLE = re.compile(r"```sh\n(curl [^`]*)```\n```json\n([^`]*)```")
+
+
+def main(verb: str, *names: str) -> int:
+    if verb == "examples":
+        from demo import served
+
+        with served(port=3000):
+            for page in (README, API):
+                page.write_text(with_answers(page.read_text(encoding="utf-8"), run), encoding="utf-8")
+        return 0
+    {"tables": keep_recipes, "profile": keep_profiles, "figures": keep_figures}[verb](names)
+    for page in PAGES:
+        page.write_text(with_blocks(page.read_text(encoding="utf-8")), encoding="utf-8")
+    return 0
+
+
+def keep_recipes(recipes: Sequence[str]) -> None:
+    """Copy the summaries of finished runs to docs/measured."""
+    for recipe in recipes:
+        _keep(ROOT / "build" / recipe / "summary.json", MEASURED / f"{recipe}.json", f"make {recipe}")
+
+
+def keep_profiles(models: Sequence[str]) -> None:
+    """Copy what `python -m optimize profile` measured of `models` to docs/measured/profile."""
+    for model in models:
+        for file in ("profile.json", "batch-curve.svg"):
+            kept = MEASURED / "profile" / f"{model}{Path(file).suffix}"
+            _keep(ROOT / "build" / "profile" / model / file, kept, f"python -m optimize profile {model}")
+
+
+def keep_figures(_: Sequence[str]) -> None:
+    """Copy what was measured last in build to docs/measured/figures, where it is there."""
+    for name, made in FIGURES.items():
+        if (ROOT / "build" / made).is_file():
+            shutil.copy(ROOT / "build" / made, MEASURED / "figures" / f"{name}.json")
+
+
+def _keep(made: Path, kept: Path, command: str) -> None:
+    if not made.is_file():
+        raise SystemExit(f"{made} is not there; make it with `{command}`")
+    kept.parent.mkdir(exist_ok=True)
+    shutil.copy(made, kept)
+
+
+def with_blocks(text: str) -> str:
+    """A page with every block between two markers made anew from docs/measured."""
+    for name, content in blocks().items():
+        if f"<!-- {name}: begin -->" in text:
+            text = with_block(text, name, content())
+    return text
+
+
+def blocks() -> dict[str, Callable[[], str]]:
+    """What stands between the markers of each name."""
+    return {
+        "headline": headline,
+        "recipes": lambda: "\n".join(tables(_read(path)) for path in sorted(MEASURED.glob("*.json"))),
+        "profile": profiles,
+        **{name: partial(figures_block, name) for name in FIGURES},
+    }
+
+
+def with_block(text: str, name: str, content: str) -> str:
+    """The text with what lies between the two markers of that name replaced."""
+    begin, end = f"<!-- {name}: begin -->\n", f"<!-- {name}: end -->\n"
+    before, _, rest = text.partition(begin)
+    _, _, after = rest.partition(end)
+    return before + begin + content + end + after
+
+
+def headline() -> str:
+    """README's three figures, each with its conditions."""
+    recipe, load, compared = (
+        _read(MEASURED / name) for name in ("sms-risk.json", "figures/run.json", "figures/compare-sms-risk.json")
+    )
+    teacher, cascade = recipe["models"]["teacher"], recipe["models"]["cascade"]
+    faster = teacher["latency_ms"]["median_ms"] / cascade["latency_ms"]["median_ms"]
+    p99, plan = load["figures"]["latency_ms"]["p99"]["ms"], load["plan"]
+    first, last = compared["rows"][0], compared["rows"][-1]
+    times = last["times_the_first"]
+    per_s = [row["goodput_per_s"]["median"] for row in (last, first)]
+    rows = [
+        (
+            f"**{faster:.1f} times** as fast as its teacher in PyTorch, at {cascade['accuracy']:.2%} accuracy "
+            f"(teacher: {teacher['accuracy']:.2%})",
+            f"the cascade's expected time for one message, {recipe['data']['splits']['holdout']['size']} held-out "
+            f"messages, one thread of {recipe['machine']['cpu']} (`make sms-risk`)",
+        ),
+        (
+            f"**{p99:.1f} ms** p99 at {load['figures']['goodput_per_s']:.0f} requests/s, "
+            f"{load['figures']['degraded_share']:.1%} degraded",
+            f"{plan['seconds']:.0f} s of Poisson arrivals, {plan['mix']['image_share']:.0%} of them photographs, "
+            f"{_machine(load)} (`make loadtest`)",
+        ),
+        (
+            f"**{times['median']:.0f} times** ({times['low']:.0f} to {times['high']:.0f}) the goodput of PyTorch "
+            f"behind FastAPI: {per_s[0]:,.0f} against {per_s[1]:.0f} answers/s",
+            f"p99 below {compared['objective']['limits_ms']['p99']:.0f} ms, {len(last['rounds'])} rounds in turn, "
+            f"{_machine(compared)} (`make compare`)",
+        ),
+    ]
+    return "| measured on `sms-risk` | conditions |\n| --- | --- |\n" + "".join(f"| {a} | {b} |\n" for a, b in rows)
+
+
+def profiles() -> str:
+    """The tables and pictures of every profiled model."""
+    parts = []
+    for path in sorted((MEASURED / "profile").glob("*.json")):
+        facts = _read(path)
+        picture = f"![batch size against latency and throughput of {path.stem}](measured/profile/{path.stem}.svg)"
+        machine = f"{facts['machine']['cpu']}, {facts['machine']['cores']} cores"
+        load = f"load average before it {facts['load_average_before']:g}"
+        parts.append(f"### {path.stem}\n\n{machine}, {load}. `{facts['command']}`\n\n{markdown(facts)}\n{picture}\n")
+    return "\n".join(parts)
+
+
+def figures_block(name: str) -> str:
+    """Markdown of one file of docs/measured/figures, as the commands themselves print it."""
+    result = _read(MEASURED / "figures" / f"{name}.json")
+    if name == "decoding":
+        return f"{result['machine']['processor']}:\n\n{decoding.table(result)}\n"
+    on = _machine(result)
+    if name == "run":
+        plan = result["plan"]
+        asked = f"{plan['arrivals']}, {plan['seconds']:g} s after {plan['warm_up_s']:g} s of warm-up"
+        files = f"{plan['texts'] or 'a few texts'}, {plan['images'] or 'generated images'}"
+        asked += f", {plan['mix']['image_share']:.0%} images; {files}"
+        return f"{on}; {asked}:\n\n```\n{_printed(report.say_run, result)}```\n"
+    if name == "capacity":
+        return f"{on}:\n\n{capacity.table(result)}\n"
+    compared = result.get("comparison", result)
+    rounds = f"{len(compared['rows'][0]['rounds'])} rounds: medians, lowest to highest; ratios with intervals of 95 %"
+    lines = [f"{on}; {rounds}.", "", compare.table(compared), ""]
+    if "settings" in result:
+        settings = ", ".join(f"`{key}` {value:g}" for key, value in result["settings"].items())
+        found = f"Found in {len(result['trials'])} trials: {settings}."
+        none = f"What was best in {len(result['trials'])} trials was no better when it took turns: the defaults stay."
+        lines += [none if result["settings"] == result["defaults"] else found, ""]
+    return "\n".join(lines)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return value
+
+
+def _machine(result: Mapping[str, Any]) -> str:
+    return f"{result['machine']['processor']}, {result['machine']['cores']} cores that the generator shared"
+
+
+def _printed(say: Callable[..., None], result: Mapping[str, Any]) -> str:
+    # Into a file: a terminal would have colours.
+    file = io.StringIO()
+    say(result, Console(file=file, width=CONSOLE_WIDTH, color_system=None, legacy_windows=False))
+    return "".join(f"{line.rstrip()}\n" for line in file.getvalue().splitlines())
+
+
+def with_answers(text: str, ask: Callable[[str], str]) -> str:
+    """A page with the JSON after each curl line made anew from what `ask` gets for it."""
+
+    def answered(match: re.Match[str]) -> str:
+        return f"```sh\n{match[1]}```\n```json\n{as_json(json.loads(ask(match[1])))}\n```"
+
+    return EXAMPLE.sub(answered, text)
+
+
+def as_json(value: Any, indent: str = "") -> str:
+    """JSON in which a field that fits into JSON_WIDTH columns takes one line; the outermost fields have one each."""
+    line = json.dumps(value, ensure_ascii=False)
+    if not isinstance(value, dict | list) or not value or (indent and len(indent + line) <= JSON_WIDTH):
+        return line
+    deeper = indent + "  "
+    if isinstance(value, dict):
+        parts = [f"{deeper}{json.dumps(key)}: {as_json(part, deeper)}" for key, part in value.items()]
+        return "{\n" + ",\n".join(parts) + f"\n{indent}}}"
+    return "[\n" + ",\n".join(deeper + as_json(part, deeper) for part in value) + f"\n{indent}]"
+
+
+def run(command: str, folder: Path = ROOT) -> str:
+    """What a shell line prints."""
+    return subprocess.run(["bash", "-c", command], cwd=folder, capture_output=True, text=True, check=True).stdout
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
