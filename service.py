@@ -53,8 +53,8 @@ except SieveError as error:
     raise SystemExit(str(error)) from None
 DRAINING = Draining(os.environ.get("SIEVE_DRAIN_FILE"))
 
-# BentoML 1.4.40 still keeps a timer and the context of each request alive for this many seconds, answered or not
-# (TimeoutMiddleware). The API allows more than its longest budget, because uploads may be slow.
+# BentoML 1.4.40 keeps a timer and the context of each request alive for this many seconds, even after its answer
+# (TimeoutMiddleware). Only requests that are not on the fast path go through it.
 API_TRAFFIC = {"timeout": 10}
 EXPERT_TRAFFIC = {"timeout": 2}
 NO_ACCESS_LOG = {"access": {"enabled": False}}

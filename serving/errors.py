@@ -1,32 +1,32 @@
 """The error tree. Everything that `serving` and `optimize` raise on purpose is one of these.
 
-SieveError                  what the user can put right; its text names the rule, the value's kind and the remedy
+SieveError                  the user can correct it; the text names the rule, the kind of the value and the remedy
 ├── InvalidInputError       a request breaks a rule of the API (HTTP 422)
-│   └── MalformedError      a request that cannot be read at all (HTTP 400)
-│       └── TooSlowError    a request whose body did not arrive in time (HTTP 408)
-├── OverloadedError         a request more than can be in flight (HTTP 503)
-├── NotServedError          a request for something that this service was started without (HTTP 404)
-├── ArtifactError           an artifact folder is missing, damaged or does not fit its manifest
-├── SettingsError           a settings file that cannot be read or breaks a rule
-├── ProviderError           a variant and an execution provider that do not go together
-└── StageError              a stage gave no answer; its `reason` goes out as `degraded`
-    ├── StageLateError      the deadline came first
+│   └── MalformedError      a request cannot be read at all (HTTP 400)
+│       └── TooSlowError    the body of a request did not arrive in time (HTTP 408)
+├── OverloadedError         too many requests are in flight (HTTP 503)
+├── NotServedError          the service was started without the modality that a request needs (HTTP 404)
+├── ArtifactError           an artifact folder is missing, damaged or does not match its manifest
+├── SettingsError           a settings file or variable cannot be read or breaks a rule
+├── ProviderError           a variant does not run on an execution provider
+└── StageError              a stage gave no answer; its `reason` is the answer's `degraded`
+    ├── StageLateError      the deadline passed first
     ├── StageRefusedError   the stage refused the call because of load
-    ├── StageDownError      the stage is not there, or failed
-    └── CallerGoneError     nobody waits for the answer any more
+    ├── StageDownError      the stage cannot be reached, or failed
+    └── CallerGoneError     the client closed its connection
 """
 
 from __future__ import annotations
 
 
 class SieveError(Exception):
-    """Base of all errors that are raised on purpose; the text is meant for a user's eyes."""
+    """Base of all errors that are raised on purpose. Users read the text."""
 
 
 class InvalidInputError(SieveError):
     """A request breaks a rule of the API.
 
-    `field` is the name of the request's field; the text names the rule and the kind of the value received.
+    `field` is the name of the request's field. The text never holds the value, only its kind.
     """
 
     def __init__(self, field: str, message: str) -> None:
@@ -43,33 +43,33 @@ class TooSlowError(MalformedError):
 
 
 class OverloadedError(SieveError):
-    """A request beyond what can be in flight now; the client should come back after a while."""
+    """Too many requests are in flight. The client should try again later."""
 
 
 class NotServedError(SieveError):
-    """A request for a modality that this service was started without."""
+    """The service was started without the modality that a request needs."""
 
 
 class ArtifactError(SieveError):
-    """An artifact folder is missing, damaged, or is not what its manifest says."""
+    """An artifact folder is missing, damaged, or does not match its manifest."""
 
 
 class SettingsError(SieveError):
-    """A settings file cannot be read, or a value in it breaks a rule."""
+    """A settings file cannot be read, or a value in it or in a variable breaks a rule."""
 
 
 class ProviderError(SieveError):
-    """A precision was asked for on an execution provider where it is wrong (INT8 on CUDA, fp16 on the CPU)."""
+    """A variant does not run on an execution provider (INT8 on CUDA, fp16 on the CPU, CUDA without a GPU)."""
 
 
 class StageError(SieveError):
-    """A stage gave no answer. `reason` is the word that the client reads in `degraded`."""
+    """A stage gave no answer. `reason` is the value of `degraded` in the client's answer."""
 
     reason = "failed"
 
 
 class StageLateError(StageError):
-    """The deadline came before the stage's answer."""
+    """The deadline passed before the stage answered."""
 
     reason = "deadline"
 
@@ -87,7 +87,7 @@ class StageDownError(StageError):
 
 
 class CallerGoneError(StageError):
-    """The client closed its connection; what goes out as `degraded` reaches nobody, and is counted."""
+    """The client closed its connection. Nobody reads its `degraded`, but it is counted."""
 
     reason = "gone"
 

@@ -1,4 +1,4 @@
-"""How the service uses a machine: processes, threads, batches, admission. `loadtest tune` writes such a TOML file."""
+"""How the service uses a machine: processes, threads, batches, admission. `loadtest tune` writes these as TOML."""
 
 from __future__ import annotations
 
@@ -13,10 +13,13 @@ MAX_BATCH_SIZE = 32
 
 
 class Settings(BaseModel):
-    """`workers`: processes of the API, each with screens of its own. `screen_threads`, `expert_threads`: ONNX Runtime
-    threads of one session. `max_batch_size`: items of one call to an expert. `batch_window_ms`: how long an escalation
-    waits for company. `calls_in_flight`: calls to an expert that one API process has on their way.
-    `max_in_flight`: requests that one API process admits at most; the adaptive limit moves below it.
+    """The values of a settings file.
+
+    `workers` is the number of API processes, each with its own screens. `screen_threads` and `expert_threads` are ONNX
+    Runtime threads for each session. `max_batch_size` limits the items of one call to an expert, `batch_window_ms` is
+    how long an escalation waits for others to share its call, and `calls_in_flight` limits the simultaneous calls of
+    one API process to one expert. `max_in_flight` is the most requests that one API process admits; its adaptive
+    limit stays below that.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
@@ -31,13 +34,19 @@ class Settings(BaseModel):
 
 
 def settings_of(stated: str, folder: Path) -> Settings:
-    """The settings of the file that is `stated`, relative to `folder`; else of its settings.toml; else the defaults."""
+    """The settings of the file `stated`, relative to `folder`.
+
+    If `stated` is empty: those of settings.toml in `folder` if it exists, else the defaults.
+    """
     path = folder / (stated or "settings.toml")
     return read_settings(path) if stated or path.exists() else Settings()
 
 
 def read_settings(path: Path) -> Settings:
-    """The settings of a TOML file; what it leaves out keeps its default. SettingsError says what is wrong with it."""
+    """The settings of a TOML file, with defaults for what it leaves out.
+
+    Raises SettingsError if it cannot be read or breaks a rule.
+    """
     try:
         return Settings.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
     except OSError as error:

@@ -21,6 +21,7 @@ from serving.expert.queue import CALL_LIMIT_S, Escalations, ExpertCall
 from serving.model.artifact import Artifact
 from serving.model.preprocess import (
     WARM_UP_BATCH_SIZES,
+    Content,
     Preprocessor,
     example_items,
     items_of,
@@ -46,7 +47,7 @@ class Modality:
     name: str
     """text or image"""
     cascade: ModelCascade
-    prepare: Callable[[Any], tuple[Array, Array]]
+    prepare: Callable[[Content], tuple[Array, Array]]
     screen_tag: str
     screen_info: Mapping[str, str]
     """digest, variant and provider of the screen, as a metric says it"""

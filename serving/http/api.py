@@ -16,7 +16,7 @@ from serving.arrays import Array
 from serving.cascade.cascade import Gone, StageAnswer
 from serving.cascade.modality import Modality
 from serving.errors import InvalidInputError, NotServedError, kind_of
-from serving.http.body import MAX_TEXTS, as_number, image_and_budget, json_object, wanted
+from serving.http.body import MAX_TEXTS, as_number, image_and_budget, json_object, required
 from serving.http.fast_path import Endpoint
 from serving.http.guard import Guard, described, to_json
 from serving.http.mount import Methods
@@ -24,6 +24,7 @@ from serving.http.openapi import openapi
 from serving.http.scrape import Exposed, metrics_endpoint
 from serving.load.budget import check_budget_ms
 from serving.model.image import read_header
+from serving.model.preprocess import Content
 from serving.model.text import check_text
 from serving.watch.record import RequestRecord
 
@@ -68,7 +69,7 @@ class Api:
     async def classify_text(self, request: Request, record: RequestRecord) -> dict[str, Any]:
         modality = self._modality("text")
         body = await json_object(request, {"text", "budget_ms"})
-        text = check_text(wanted(body, "text"))
+        text = check_text(required(body, "text"))
         record.was_read(_budget_ms(request, body.get("budget_ms")))
         ((item, expert_item),) = await self._prepared(modality, [text], len(text))
         record.timings.end("tokenise")
@@ -78,7 +79,7 @@ class Api:
     async def classify_texts(self, request: Request, record: RequestRecord) -> dict[str, Any]:
         modality = self._modality("text")
         body = await json_object(request, {"texts", "budget_ms"})
-        texts = wanted(body, "texts")
+        texts = required(body, "texts")
         if not isinstance(texts, list) or not 1 <= len(texts) <= MAX_TEXTS:
             got = f"a list of {len(texts)}" if isinstance(texts, list) else kind_of(texts)
             raise InvalidInputError(
@@ -115,7 +116,7 @@ class Api:
     async def models(self, _request: Request, _record: RequestRecord) -> dict[str, Any]:
         return {name: await modality.describe() for name, modality in self._modalities.items()}
 
-    async def _prepared(self, modality: Modality, contents: Sequence[Any], work: int) -> list[tuple[Array, Array]]:
+    async def _prepared(self, modality: Modality, contents: Sequence[Content], work: int) -> list[tuple[Array, Array]]:
         """The screen's and the expert's item of each content, prepared in a thread where that takes long.
 
         `work` is in characters of text or hundreds of pixels, each about a microsecond.

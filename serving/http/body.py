@@ -1,4 +1,4 @@
-"""Requests to values: bodies with a limit in bytes and seconds, JSON objects, forms, images. Says what is wrong."""
+"""Reads request bodies, within a limit of bytes and seconds: JSON objects, forms and images."""
 
 from __future__ import annotations
 
@@ -17,16 +17,19 @@ from serving.errors import InvalidInputError, MalformedError, TooSlowError, kind
 from serving.model.image import MAX_BYTES
 
 MAX_TEXTS = 64
-# 64 texts of 20,000 characters, each up to 4 bytes in UTF-8.
+# MAX_TEXTS texts of 20,000 characters of up to 4 bytes each, and room for the JSON around them.
 MAX_JSON_BYTES = MAX_TEXTS * 20_000 * 4 + 65_536
 MAX_UPLOAD_BYTES = MAX_BYTES + 65_536
 MAX_BASE64 = (MAX_BYTES + 2) // 3 * 4
-# Below the server's own limit on a request, so that it is we who answer.
+# The only limit on the time of an upload: the fast path passes BentoML's timeout by.
 READ_LIMIT_S = 8.0
 
 
 async def json_object(request: Request, allowed: set[str], limit: int = MAX_JSON_BYTES) -> dict[str, Any]:
-    """The body as a JSON object with no keys but `allowed`; MalformedError or InvalidInputError says why not."""
+    """The body as a JSON object with no keys but those `allowed`, of at most `limit` bytes.
+
+    Raises MalformedError if it is no such object, InvalidInputError if it has other keys or is too long.
+    """
     data = await _body(request, limit, "body")
     try:
         data.decode()
@@ -42,15 +45,19 @@ async def json_object(request: Request, allowed: set[str], limit: int = MAX_JSON
     return value
 
 
-def wanted(body: Mapping[str, Any], field: str) -> Any:
-    """A field that must be there."""
+def required(body: Mapping[str, Any], field: str) -> Any:
+    """The value of `field`. Raises InvalidInputError if the body does not have it."""
     if field not in body:
         raise InvalidInputError(field, f"must be there, got an object without it; send {field}")
     return body[field]
 
 
 async def image_and_budget(request: Request) -> tuple[bytes, float | None]:
-    """The image file of a form or of the body itself, and the budget of the form or the query, in milliseconds."""
+    """The bytes of an image file, and the budget in milliseconds if the request has one outside its headers.
+
+    The image is a file of a form, the whole body, or base64 in a JSON object. The budget is a field of the form or of
+    the object, or a query parameter.
+    """
     _no_others(set(request.query_params), {"budget_ms"}, "query")
     stated: Any = request.query_params.get("budget_ms")
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -65,7 +72,7 @@ async def image_and_budget(request: Request) -> tuple[bytes, float | None]:
         return await _body(request, MAX_BYTES, "image"), as_number(stated)
     if kind == "application/json":
         body = await json_object(request, {"image", "budget_ms"}, MAX_BASE64 + 65_536)
-        return _from_base64(wanted(body, "image")), body.get("budget_ms", as_number(stated))
+        return _from_base64(required(body, "image")), body.get("budget_ms", as_number(stated))
     raise MalformedError(
         "image",
         "must come as multipart/form-data with a file named image, as a body of type image/jpeg or image/png, or in "
@@ -91,7 +98,7 @@ async def _form(request: Request) -> FormData:
 
 
 async def _limited(request: Request, limit: int, rule: int, field: str) -> AsyncGenerator[bytes, None]:
-    """The body, piece by piece, given up as soon as it is known to be over `limit` bytes; the client is told `rule`."""
+    """The body, piece by piece, until it is known to exceed `limit` bytes. The error then names `rule` bytes."""
     stated = request.headers.get("content-length", "")
     seen = int(stated) if stated.isdigit() else 0
     if seen <= limit:
@@ -117,7 +124,6 @@ async def _in_time(field: str) -> AsyncGenerator[None, None]:
 
 
 def _from_base64(value: Any) -> bytes:
-    """The bytes of an image in JSON, which are a third more on the way and cost the most to read."""
     if not isinstance(value, str):
         raise InvalidInputError("image", f"must be a string of base64, got {kind_of(value)}; send the file's bytes so")
     if len(value) > MAX_BASE64:
@@ -146,7 +152,7 @@ def _no_others(got: set[str], allowed: set[str], where: str) -> None:
 
 
 def as_number(stated: Any, field: str = "budget_ms") -> float | None:
-    """A number that came as text; InvalidInputError when it is none."""
+    """The number in a text, None for None. Raises InvalidInputError if the text is no number."""
     if stated is None:
         return None
     try:

@@ -1,8 +1,8 @@
-"""Leaving without losing a request: a server that will be stopped says so first, and its clients go elsewhere.
+"""Stops a server without losing requests: it sends its clients away before it ends.
 
-Kubernetes takes a pod out of its Service and stops it at the same time, and a client that keeps its connection open may
-send a request into the moment in which the server closes it. So a hook makes a file some seconds before the stop; from
-then on the server is not ready, and each answer closes its connection.
+Kubernetes removes a pod from its Service and stops it at the same time, so a client with an open connection may send a
+request just when the server closes it. Therefore a hook creates a file some seconds before the stop. From then on the
+server is not ready, and each answer closes its connection.
 """
 
 from __future__ import annotations
@@ -13,24 +13,26 @@ from pathlib import Path
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-LOOK_S = 0.1
-# A file system's clock is read in steps.
-CLOCK_S = 0.02
+CHECK_INTERVAL_S = 0.1
+# File systems take the time of a file from a clock with coarse steps, which may lag behind time.time().
+CLOCK_STEP_S = 0.02
 
 
 class Draining:
-    """Whether `file` was made since this process began; it is looked for ten times a second at most. Without a file:
-    never. An older one was left by a container that was started again in its place.
+    """Whether `file` was created after this object; always False without a file.
+
+    It looks for the file ten times a second at most. An older file is ignored: a container that restarted in place
+    left it.
     """
 
     def __init__(self, file: str | None) -> None:
         self._file = Path(file) if file else None
-        self._since_s = time.time() - CLOCK_S
+        self._since_s = time.time() - CLOCK_STEP_S
         self._began, self._next_look_s = False, 0.0
 
     def __call__(self) -> bool:
         if self._file is not None and (now := time.monotonic()) >= self._next_look_s:
-            self._began, self._next_look_s = self._is_new(self._file), now + LOOK_S
+            self._began, self._next_look_s = self._is_new(self._file), now + CHECK_INTERVAL_S
         return self._began
 
     def _is_new(self, file: Path) -> bool:
@@ -41,7 +43,7 @@ class Draining:
 
 
 class LastAnswers:
-    """While `draining`, every answer of `app` is the last one on its connection."""
+    """ASGI middleware that closes the connection after each answer while `draining`."""
 
     def __init__(self, app: ASGIApp, draining: Draining) -> None:
         self._app, self._draining = app, draining

@@ -1,8 +1,9 @@
-"""No pickle: loading one runs whatever its sender wants.
+"""Refuses pickle: loading one runs whatever code its sender put in.
 
-BentoML's inner services load `application/vnd.bentoml+pickle` for whoever reaches their port; only its entry service
-refuses it. It is the one way in (`_bentoml_impl/serde.py`): the parts of a multipart form are read as JSON, and the
-`Payload-Container` headers belong to runners, which a service has none of. They are refused all the same.
+BentoML's entry service refuses `application/vnd.bentoml+pickle`, but its inner services load it from anybody who
+reaches their port (1.4.40, `_bentoml_impl/server/app.py`). No other content type leads to pickle
+(`_bentoml_impl/serde.py`): the parts of a multipart form are read as JSON. The `Payload-Container` headers belong to
+runners, which our services do not have; they are refused all the same.
 """
 
 from __future__ import annotations
@@ -16,14 +17,14 @@ REFUSED = "pickle is never loaded here: send raw arrays to /infer, or JSON"
 
 
 def brings_pickle(headers: Headers) -> bool:
-    """Whether a request says of its body, in any of its headers of the kind, that it is a pickle."""
+    """Whether any header of a request says that its body is a pickle."""
     return any("pickle" in kind.lower() for kind in headers.getlist("content-type")) or any(
         name in headers for name in RUNNER_HEADERS
     )
 
 
 class NoPickle:
-    """Answers a request that brings a pickle with 415, before anybody reads its body."""
+    """ASGI middleware that answers a request with a pickle with 415, before its body is read."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

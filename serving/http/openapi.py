@@ -20,14 +20,14 @@ class ClassifyText(BaseModel):
 
 
 class ClassifyTexts(BaseModel):
-    """Up to 64 texts; a bad one spoils only its own place."""
+    """Up to 64 texts. An invalid text gets an error in its place; the others are answered."""
 
     texts: list[str] = Field(min_length=1, max_length=64)
     budget_ms: float | None = Field(default=None, gt=0)
 
 
 class ErrorDetail(BaseModel):
-    """The field, and a sentence with the rule, the kind of the value and the remedy."""
+    """The field, and a sentence with the rule, the kind of the value received and the remedy."""
 
     field: str | None
     message: str
@@ -35,7 +35,7 @@ class ErrorDetail(BaseModel):
 
 
 class Classification(BaseModel):
-    """What the cascade says of one item."""
+    """The cascade's answer for one item."""
 
     label: str
     confidence: float = Field(ge=0, le=1)
@@ -47,20 +47,20 @@ class Classification(BaseModel):
 
 
 class ClassificationAnswer(Classification):
-    """One classification, with where the time went."""
+    """The answer to a request with one item, with the milliseconds of each part."""
 
     timings_ms: dict[str, float]
     request_id: str
 
 
 class FailedItem(BaseModel):
-    """What stands in the place of a bad text."""
+    """An entry in the place of an invalid text."""
 
     error: ErrorDetail
 
 
 class ClassificationAnswers(BaseModel):
-    """One entry a text, in order."""
+    """One entry for each text, in order."""
 
     answers: list[Classification | FailedItem]
     timings_ms: dict[str, float]
@@ -68,7 +68,7 @@ class ClassificationAnswers(BaseModel):
 
 
 class Problem(BaseModel):
-    """Any error."""
+    """The body of every error."""
 
     error: ErrorDetail
     request_id: str

@@ -1,4 +1,4 @@
-"""Logits to answers: label, confidence (the largest softmax share) and margin (to the second largest)."""
+"""Turns logits into answers: label, confidence (the largest softmax share) and margin (to the second largest)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from serving.arrays import Logits
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What a stage says of one item. `scores` are the softmax shares, in the order of the artifact's labels."""
+    """A stage's answer for one item. `scores` are the softmax shares, in the order of the artifact's labels."""
 
     label: str
     confidence: float

@@ -1,14 +1,14 @@
-"""Open an artifact folder: the manifest, the digests of its files, and its variants.
+"""Opens an artifact folder: the manifest, the digests of its files, and its variants.
 
 An artifact is a folder that holds everything needed to serve one model:
 
-    manifest.json           what it is (`Manifest`)
+    manifest.json           describes the artifact (`Manifest`)
     tokenizer.json          text only: the tokeniser, in the format of the `tokenizers` library
-    VARIANT/model.onnx      one folder a variant: cpu-fp32, cpu-int8, gpu-fp16
+    VARIANT/model.onnx      one folder for each variant: cpu-fp32, cpu-int8, gpu-fp16
     evidence/*.json         what the gates measured; not part of the digest
 
 An operating point has a folder of its own, with operating-point.json and its evidence. `optimize` writes these
-folders, through the same classes.
+folders with the same classes.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class _Frozen(BaseModel):
 
 
 class TextSettings(_Frozen):
-    """How a text becomes arrays: `tokenizer` is a file of the artifact, longer texts are cut at `max_tokens`."""
+    """How a text becomes arrays. `tokenizer` is a file of the artifact. Longer texts are cut at `max_tokens`."""
 
     kind: Literal["text"] = "text"
     tokenizer: str = "tokenizer.json"
@@ -48,9 +48,9 @@ class TextSettings(_Frozen):
 class ImageSettings(_Frozen):
     """How an image becomes an array of float32 [channels, height, width].
 
-    The picture is converted to `mode`, resized so that its short side is `resize_short_side` (or straight to
-    `width` x `height` when that is None), cropped at the centre to `width` x `height`, divided by 255,
-    then `(x - mean) / std` for each channel. `resample` is Pillow's name of the filter.
+    The image is converted to `mode`, resized until its short side is `resize_short_side`, and cropped at the centre to
+    `width` x `height`; if `resize_short_side` is None, it is resized to `width` x `height` and not cropped. Then it is
+    divided by 255 and normalised, `(x - mean) / std` for each channel. `resample` is Pillow's name of the filter.
     """
 
     kind: Literal["image"] = "image"
@@ -73,7 +73,7 @@ class ImageSettings(_Frozen):
 
 
 class Variant(_Frozen):
-    """One ONNX graph: `logits` float32 [batch, labels] out; `sha256` and `size_bytes` are those of `file`."""
+    """One ONNX graph, with the output `logits` float32 [batch, labels]. `sha256` and `size_bytes` describe `file`."""
 
     file: str
     precision: Literal["fp32", "int8", "fp16"]
@@ -83,10 +83,10 @@ class Variant(_Frozen):
 
 
 class Manifest(_Frozen):
-    """What an artifact is.
+    """The description of an artifact.
 
-    Same recipe, seed and machine give the same manifest, but for `times`; and where two variants are about equally
-    fast, measuring decides which of them is published and which is the default.
+    The same recipe, seed and machine give the same manifest, except for `times`. If two variants are about equally
+    fast, the published and default variants may differ too, because measurements decide them.
     """
 
     format: Literal[1] = 1
@@ -96,7 +96,7 @@ class Manifest(_Frozen):
     settings: Annotated[TextSettings | ImageSettings, Field(discriminator="kind")]
     variants: dict[VariantName, Variant] = Field(min_length=1)
     default_cpu: VariantName
-    """The fastest variant for the CPU that held its gates; published because it was measured, not assumed."""
+    """The variant for the CPU that was measured as the fastest of those that passed their gates."""
     default_gpu: VariantName | None = None
     files: dict[str, str]
     """sha256 of every file that serving reads, by its path inside the artifact."""
@@ -104,18 +104,18 @@ class Manifest(_Frozen):
     versions: dict[str, str] = Field(default_factory=dict)
     seed: int
     quality: dict[str, Any] = Field(default_factory=dict)
-    """Accuracy on the holdout, by variant; the figures behind it lie in evidence/."""
+    """Accuracy on the holdout, by variant. The figures behind it are in evidence/."""
     times: dict[str, Any] = Field(default_factory=dict)
-    """All that differs from run to run: when it was made, and what was measured in milliseconds."""
+    """What differs between runs: when the artifact was made, and measurements in milliseconds."""
 
     @property
     def synthetic(self) -> bool:
-        """Whether the data it was trained and measured on was generated, so that its figures say little."""
+        """Whether the model was trained and measured on generated data, so that its figures say little."""
         return bool(self.provenance.get("data", {}).get("synthetic", False))
 
     @property
     def digest(self) -> str:
-        """sha256 over the served files and what decides how they are used; survives copying and renaming."""
+        """sha256 over the served files and the settings they are used with. Copying or renaming does not change it."""
         served = {
             "labels": self.labels,
             "settings": self.settings.model_dump(),
@@ -126,10 +126,7 @@ class Manifest(_Frozen):
 
 
 class Artifact:
-    """An artifact folder, opened: every file that serving reads is there and has the digest that the manifest states.
-
-    Raises ArtifactError when the folder, the manifest or a file is missing, or a digest differs.
-    """
+    """An artifact folder whose manifest was read. Make one with `open`, which checks the files."""
 
     def __init__(self, folder: Path, manifest: Manifest) -> None:
         self.folder = folder
@@ -138,6 +135,7 @@ class Artifact:
 
     @classmethod
     def open(cls, folder: str | os.PathLike[str], *, check_digests: bool = True) -> Artifact:
+        """Open an artifact. Raises ArtifactError if the manifest or a file is missing, broken or has another digest."""
         root = Path(folder)
         manifest = read_manifest(root)
         for name, expected in manifest.files.items():
@@ -154,7 +152,7 @@ class Artifact:
         return cls(root, manifest)
 
     def variant_path(self, name: VariantName) -> Path:
-        """Path of a variant's ONNX file; ArtifactError when the artifact has no such variant."""
+        """The path of a variant's ONNX file. Raises ArtifactError if the artifact has no such variant."""
         variant = self.manifest.variants.get(name)
         if variant is None:
             there = ", ".join(self.manifest.variants)
@@ -163,7 +161,7 @@ class Artifact:
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """Read and check manifest.json alone; ArtifactError says what is wrong with it."""
+    """Read manifest.json alone. Raises ArtifactError if it is missing or breaks a rule."""
     path = folder / MANIFEST
     try:
         return Manifest.model_validate_json(path.read_bytes())
@@ -181,13 +179,13 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def sha256_of(path: Path) -> str:
-    """sha256 of a file as hex digits, read in pieces."""
+    """The sha256 of a file, as hex digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON beside, then rename: a full disk or a signal leaves the old file whole."""
+    """Write JSON to a file beside `path`, then rename it: a full disk or a signal leaves the old file whole."""
     beside = path.with_name(f".{path.name}.partial")
     beside.write_text(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
     os.replace(beside, path)

@@ -1,4 +1,4 @@
-"""Images to arrays: checked, decoded, resized, normalised. All that can fail for one image fails here."""
+"""Checks image files, decodes them, and resizes and normalises them to arrays. A bad image fails here, alone."""
 
 from __future__ import annotations
 
@@ -16,35 +16,35 @@ from serving.model.artifact import ImageSettings
 
 MAX_BYTES = 10_000_000
 MAX_PIXELS = 40_000_000
-# A strip of one pixel by millions passes the limit on pixels, and resizing its short side makes it larger still.
+# A strip of one pixel by millions is within MAX_PIXELS, but grows when its short side is resized.
 MAX_ASPECT = 50
 FORMATS = ("JPEG", "PNG")
-# A JPEG decodes at a half, a quarter or an eighth of its size for a part of the time. What is left stays this many
-# times as large as what is wanted, so that the resizing still smooths; Pillow's own thumbnails do the same.
+# A JPEG decodes faster at a half, a quarter or an eighth of its size. The decoded image stays at least this many times
+# as large as the model needs, so that resizing still smooths it. Pillow's own thumbnails do the same.
 REDUCING_GAP = 2
-# What Pillow raises for files that are not what they claim to be.
+# What Pillow raises for damaged files.
 DAMAGE = (OSError, SyntaxError, ValueError, TypeError, KeyError, EOFError, struct.error, OverflowError)
-# Our own limit on pixels is applied to the header, before anything is decoded.
+# `read_header` checks MAX_PIXELS before anything is decoded, so Pillow need not warn.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 Pixels = NDArray[np.float32]
 
 
 class ImageDecoder:
-    """Turns image files and raw pixels into float32 [channels, height, width], as `settings` say."""
+    """Turns image files and raw pixels into arrays float32 [channels, height, width], as `settings` say."""
 
     def __init__(self, settings: ImageSettings) -> None:
         self._settings = settings
         self._resample = Image.Resampling[settings.resample.upper()]
         self.least_side = max(settings.width, settings.height, settings.resize_short_side or 0)
-        """The pixels that both sides of a decoded file need for this model."""
-        # Of shape [channels, 1, 1], and with the division by 255 folded in.
+        """The pixels that each side of a decoded image needs for this model."""
+        # [channels, 1, 1], with the division by 255 folded in.
         std = np.asarray(settings.std, dtype=np.float32)[:, None, None]
         self._scale = (1 / (255 * std)).astype(np.float32)
         self._shift = (np.asarray(settings.mean, dtype=np.float32)[:, None, None] / std).astype(np.float32)
 
     def decode(self, data: bytes, field: str = "image") -> Pixels:
-        """A JPEG or PNG file -> float32 [channels, height, width]; InvalidInputError says why not."""
+        """A JPEG or PNG file -> float32 [channels, height, width]. Raises InvalidInputError, naming `field`."""
         return self.from_image(load(read_header(data, field), self.least_side, field))
 
     def from_image(self, image: Image.Image) -> Pixels:
@@ -74,7 +74,7 @@ class ImageDecoder:
 
 
 def read_header(data: bytes, field: str = "image") -> Image.Image:
-    """A file, not decoded yet, whose size, format and header break no rule; InvalidInputError says which one does."""
+    """An image file that is not decoded yet. Raises InvalidInputError if its size, format or header breaks a rule."""
     if not data:
         raise InvalidInputError(field, "must not be empty, got 0 bytes; send a JPEG or PNG file")
     if len(data) > MAX_BYTES:
@@ -106,9 +106,10 @@ def read_header(data: bytes, field: str = "image") -> Image.Image:
 
 
 def load(image: Image.Image, least_side: int, field: str = "image") -> Image.Image:
-    """Decode what `read_header` gave, upright by its EXIF orientation; InvalidInputError when it is damaged after all.
+    """Decode an image from `read_header` and turn it upright by its EXIF orientation.
 
-    A JPEG whose sides are many times `least_side` pixels comes out smaller, but not below `REDUCING_GAP` times it.
+    A JPEG whose sides are many times `least_side` pixels is decoded smaller, but never below `REDUCING_GAP` times
+    `least_side`. Raises InvalidInputError if the file is damaged.
     """
     try:
         image.draft(None, (REDUCING_GAP * least_side, REDUCING_GAP * least_side))
@@ -118,18 +119,18 @@ def load(image: Image.Image, least_side: int, field: str = "image") -> Image.Ima
     try:
         return ImageOps.exif_transpose(image)
     except DAMAGE:
-        return image  # whole, with an orientation that nobody can read
+        return image  # the image is whole, only its orientation cannot be read
 
 
 def to_mode(image: Image.Image, mode: str) -> Image.Image:
-    """An image of any mode as RGB or L, as people see it."""
+    """An image of any mode converted to `mode`, RGB or L, as a viewer would show it on white."""
     if image.mode == mode and "transparency" not in image.info:
         return image
     if image.mode.startswith("I"):
         # 16-bit grey: Pillow's own conversion clips instead of scaling.
         image = Image.fromarray((np.asarray(image, dtype=np.uint32) >> 8).clip(0, 255).astype(np.uint8))
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-        # Transparent pixels have a colour of their own that nobody sees; on white is how people see them.
+        # Transparent pixels have a colour that no viewer shows.
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     return image.convert(mode)

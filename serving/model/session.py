@@ -1,4 +1,4 @@
-"""One ONNX Runtime session: the execution provider asked for and got, threads, warm-up, run."""
+"""Runs a variant in an ONNX Runtime session, on the right execution provider and with its own threads."""
 
 from __future__ import annotations
 
@@ -21,10 +21,9 @@ _ERRORS_ONLY = 3
 
 
 class Session:
-    """A variant of an artifact, ready to run.
+    """An open session for one variant of an artifact, by default `served_variant`.
 
-    Without `variant`: the artifact's default for a GPU when it has one and a GPU is there, else its default for the
-    CPU. Raises ProviderError when the variant's precision is wrong for its provider.
+    Raises ProviderError if the variant's precision is wrong for its provider, or if it needs a GPU and there is none.
     """
 
     def __init__(self, artifact: Artifact, variant: VariantName | None = None, *, threads: int = 1) -> None:
@@ -49,14 +48,14 @@ class Session:
         return np.asarray(self._session.run(["logits"], dict(inputs))[0], dtype=np.float32)
 
     def warm_up(self, *batches: Mapping[str, Array]) -> None:
-        """Run each batch twice: the first run of a shape allocates, the second finds the memory there."""
+        """Run each batch twice: the first run of a shape allocates memory, the second uses it."""
         for batch in batches:
             for _ in range(2):
                 self.run(batch)
 
 
 def served_variant(artifact: Artifact) -> VariantName:
-    """The variant that an expert is served with on this machine: the default for a GPU where there is one of both."""
+    """The variant to serve on this machine: the default for a GPU if there are both, else the one for the CPU."""
     manifest = artifact.manifest
     return manifest.default_gpu if manifest.default_gpu and gpu_present() else manifest.default_cpu
 
@@ -64,9 +63,10 @@ def served_variant(artifact: Artifact) -> VariantName:
 def open_session(
     path: Path, provider: Provider, threads: int, *, trace_prefix: Path | None = None
 ) -> onnxruntime.InferenceSession:
-    """A session with `threads` of its own that do not spin while they wait, and quiet logs.
+    """A session with its own `threads`, which do not spin while they wait, and without warnings in its log.
 
-    With `trace_prefix`, ONNX Runtime's profiler writes a trace whose file name begins so, until `end_profiling`.
+    With `trace_prefix`, ONNX Runtime's profiler writes a trace to a file whose name starts with it, until
+    `end_profiling` is called.
     """
     options = onnxruntime.SessionOptions()
     if trace_prefix is not None:
@@ -75,17 +75,17 @@ def open_session(
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = _ERRORS_ONLY
-    # Spinning threads take the core that another session, or the event loop, could use.
+    # Spinning threads would take a core from another session or the event loop.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     providers = [provider] if provider == "CPUExecutionProvider" else [provider, "CPUExecutionProvider"]
     if provider == "CUDAExecutionProvider":
-        # CUDA's libraries may lie among Python's packages, as in the image, where the loader does not look.
+        # In the image CUDA's libraries are Python packages, where the dynamic loader does not look for them.
         onnxruntime.preload_dlls()
     return onnxruntime.InferenceSession(str(path), options, providers=providers)
 
 
 def check_pair(precision: str, provider: Provider) -> None:
-    """ProviderError when `precision` is wrong for `provider`."""
+    """Raises ProviderError if `precision` is wrong for `provider`."""
     allowed = _PRECISIONS[provider]
     if precision not in allowed:
         raise ProviderError(
@@ -94,8 +94,8 @@ def check_pair(precision: str, provider: Provider) -> None:
 
 
 def gpu_present() -> bool:
-    """Whether an NVIDIA GPU is on this machine.
+    """Whether this machine has an NVIDIA GPU.
 
-    ONNX Runtime's GPU build lists CUDA as available everywhere and prints a red error when it then fails.
+    ONNX Runtime cannot say: its GPU build lists CUDA as available everywhere, and prints an error when it fails.
     """
     return any(Path("/dev").glob("nvidia[0-9]*")) or Path("/dev/dxg").exists()

@@ -1,4 +1,4 @@
-"""Texts to arrays: checked, tokenised, padded. All that can fail for one text fails here, before any batch."""
+"""Checks texts, tokenises them and pads them to arrays. A bad text fails here, before it is in a batch with others."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from serving.errors import ArtifactError, InvalidInputError, kind_of
 from serving.model.artifact import TextSettings
 
 MAX_CHARACTERS = 20_000
-# Far more than the average of any language, so that nothing which would become a token is cut off.
+# Far more than the average in any language, so that a cut text still fills its tokens.
 CHARACTERS_PER_TOKEN = 40
 
 Ids = NDArray[np.int64]
 
 
 def check_text(value: object, field: str = "text") -> str:
-    """Return `value` when it is a text that can be classified; otherwise raise InvalidInputError."""
+    """Return `value` if it is a text that can be classified. Raises InvalidInputError otherwise."""
     if not isinstance(value, str):
         raise InvalidInputError(field, f"must be a string, got {kind_of(value)}; send a JSON string")
     if len(value) > MAX_CHARACTERS:
@@ -40,9 +40,9 @@ def check_text(value: object, field: str = "text") -> str:
 
 
 class TextEncoder:
-    """Tokenises texts as the artifact's own tokeniser does; `folder` is where `settings.tokenizer` lies.
+    """Tokenises texts with the artifact's own tokeniser, the file `settings.tokenizer` in `folder`.
 
-    Raises ArtifactError when the tokeniser file cannot be read.
+    Raises ArtifactError if the tokeniser file cannot be read.
     """
 
     def __init__(self, settings: TextSettings, folder: Path) -> None:
@@ -56,21 +56,21 @@ class TextEncoder:
         self._tokenizer.enable_truncation(settings.max_tokens)
 
     def encode(self, text: str) -> Ids:
-        """Token ids int64 [tokens], cut at `max_tokens`."""
+        """The token ids of a text, int64 [tokens], at most `max_tokens`."""
         return np.array(self._tokenizer.encode(self._cut(text)).ids, dtype=np.int64)
 
     def encode_batch(self, texts: Sequence[str]) -> list[Ids]:
-        """Token ids of each text, int64 [tokens]."""
+        """The token ids of each text, int64 [tokens], at most `max_tokens`."""
         encodings = self._tokenizer.encode_batch([self._cut(text) for text in texts])
         return [np.array(encoding.ids, dtype=np.int64) for encoding in encodings]
 
     def _cut(self, text: str) -> str:
-        """The part that can end up in the first `max_tokens`: the tokeniser would go through all of the rest first."""
+        """The start of a text that can fill `max_tokens`. The tokeniser would process the rest and then drop it."""
         most = self._settings.max_tokens * CHARACTERS_PER_TOKEN
         return text if len(text) <= most else " ".join(text.split())[:most]
 
     def collate(self, items: Sequence[Ids]) -> dict[str, Ids]:
-        """Pad to the longest: each input of the graph, int64 [batch, tokens]."""
+        """The inputs of the graph, each int64 [batch, tokens], padded to the longest of `items`."""
         longest = max(len(ids) for ids in items)
         input_ids = np.full((len(items), longest), self._settings.pad_token_id, dtype=np.int64)
         mask = np.zeros_like(input_ids)

@@ -12,7 +12,7 @@ from starlette.responses import PlainTextResponse
 
 from serving.arguments import Arguments, with_variables
 from serving.errors import SettingsError
-from serving.http.draining import LOOK_S, Draining, LastAnswers
+from serving.http.draining import CHECK_INTERVAL_S, Draining, LastAnswers
 
 
 def test_every_answer_is_the_last_once_the_file_is_there(tmp_path: Path) -> None:
@@ -26,7 +26,7 @@ def test_every_answer_is_the_last_once_the_file_is_there(tmp_path: Path) -> None
     async def main() -> None:
         assert await connection() is None
         (tmp_path / "draining").touch()
-        await asyncio.sleep(2 * LOOK_S)
+        await asyncio.sleep(2 * CHECK_INTERVAL_S)
         assert draining()
         assert await connection() == "close"
 
