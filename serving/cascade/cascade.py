@@ -14,7 +14,7 @@ from typing import Literal, Protocol
 from serving.arrays import Array, Logits
 from serving.cascade.deferral import OperatingPoint, should_defer
 from serving.errors import CallerGoneError, StageError, StageLateError
-from serving.expert.queue import Escalated
+from serving.expert.call import Escalated
 from serving.load.budget import Budget
 from serving.model.answer import Answer, answers_from_logits
 from serving.timings import Timings

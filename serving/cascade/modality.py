@@ -17,7 +17,8 @@ from serving.cascade.cascade import ModelCascade
 from serving.cascade.deferral import OperatingPoint
 from serving.cascade.drift import Drift, DriftMonitor
 from serving.errors import ArtifactError, StageError
-from serving.expert.queue import CALL_LIMIT_S, Escalations, ExpertCall
+from serving.expert.call import CALL_LIMIT_S, ExpertCall
+from serving.expert.queue import Escalations
 from serving.model.artifact import Artifact
 from serving.model.preprocess import (
     WARM_UP_BATCH_SIZES,
@@ -126,7 +127,7 @@ def open_modality(
                 for item in example_items(expert.manifest.settings):
                     for size in (size for size in WARM_UP_BATCH_SIZES if size <= settings.max_batch_size):
                         # Twice the size takes about twice as long: what would break the limit is of no use anyway.
-                        if size > 1 and 4 * escalations.times.expected_ms(size // 2, len(item)) > 1e3 * CALL_LIMIT_S:
+                        if size > 1 and 4 * escalations.forecast.expected_ms(size // 2, len(item)) > 1e3 * CALL_LIMIT_S:
                             break
                         await escalations.ask([item] * size, math.inf)
         except (StageError, TimeoutError):

@@ -1,47 +1,84 @@
-"""How long a call to the expert takes, learned from the calls themselves."""
+"""When a call to the expert would end: learned from the calls before it and from what waits.
+
+Pure: the caller passes the time, in seconds of one monotonic clock, and the state of its queue.
+"""
 
 from __future__ import annotations
 
-# The share that a new call has in what is expected: about the last ten count.
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+
+# Weight of a new call in the mean of its shape: about the last ten calls matter.
 WEIGHT = 0.1
-# What is never tried is never learned: each time the expert is not asked, it is thought a little faster.
+# A shape that is refused as too slow is never measured again. So each refusal makes its estimate a little smaller,
+# until a call is tried.
 FORGIVENESS = 0.98
 
 
-class CallTimes:
-    """Expected milliseconds of a call, by batch size and length of the longest item; both in steps of doubling.
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """An escalation in the queue: its number of items, the length of the longest, and its deadline."""
 
-    Exponentially weighted means of live calls. A shape that was never called is expected to take what the nearest
-    smaller one does, or nothing: the first call teaches.
+    size: int
+    length: int
+    deadline_s: float
+
+
+class Forecast:
+    """Expected times of calls to one expert that takes `max_batch_size` items and `calls_in_flight` calls at once.
+
+    The shape of a call is its number of items and the length of the longest (tokens of a text). Shapes are rounded up
+    to powers of two, and each has an exponentially weighted mean. `window_s`: how long a new escalation waits for
+    others before it is sent.
     """
 
-    def __init__(self) -> None:
-        self._means: dict[tuple[int, int], float] = {}
+    def __init__(self, *, max_batch_size: int, calls_in_flight: int, window_s: float = 0.0) -> None:
+        self.max_batch_size = max_batch_size
+        self._calls_in_flight, self._window_s = calls_in_flight, window_s
+        self._means_ms: dict[tuple[int, int], float] = {}
 
-    def observe(self, batch_size: int, length: int, took_ms: float) -> None:
-        """Take one call into account."""
-        key = _key(batch_size, length)
-        before = self._means.get(key)
+    def observe(self, size: int, length: int, took_ms: float) -> None:
+        """Learn from a call that ended well."""
+        shape = _shape(size, length)
+        before = self._means_ms.get(shape)
         mean = took_ms if before is None else before + WEIGHT * (took_ms - before)
-        self._means[key] = mean
-        # Less work takes no longer: what one slow call, the very first say, has taught of smaller shapes is put right.
-        for smaller, ms in self._means.items():
-            if ms > mean and smaller[0] <= key[0] and smaller[1] <= key[1]:
-                self._means[smaller] = mean
+        self._means_ms[shape] = mean
+        # Smaller shapes cannot be slower, so clamp their estimates.
+        for smaller, ms in self._means_ms.items():
+            if ms > mean and smaller[0] <= shape[0] and smaller[1] <= shape[1]:
+                self._means_ms[smaller] = mean
 
-    def expected_ms(self, batch_size: int, length: int) -> float:
-        """What a call of this shape is expected to take; 0 where nothing like it was ever called."""
-        size, longest = _key(batch_size, length)
-        known = self._means.get((size, longest))
+    def refused(self, size: int, length: int) -> None:
+        """Forgive a shape whose call was refused as too slow."""
+        self._means_ms[_shape(size, length)] = self.expected_ms(size, length) * FORGIVENESS
+
+    def expected_ms(self, size: int, length: int) -> float:
+        """What a call takes, from its start to its answer.
+
+        A shape without calls of its own takes as long as the slowest smaller one; 0 where that has none either.
+        """
+        shape = _shape(size, length)
+        known = self._means_ms.get(shape)
         if known is not None:
             return known
-        return max((ms for key, ms in self._means.items() if key[0] <= size and key[1] <= longest), default=0.0)
+        smaller = (ms for key, ms in self._means_ms.items() if key[0] <= shape[0] and key[1] <= shape[1])
+        return max(smaller, default=0.0)
 
-    def not_asked(self, batch_size: int, length: int) -> None:
-        """The expert was not asked, since this shape is thought to be too slow."""
-        self._means[_key(batch_size, length)] = self.expected_ms(batch_size, length) * FORGIVENESS
+    def expected_end_s(
+        self, now_s: float, size: int, length: int, waiting: Iterable[Waiting], ends_s: Collection[float]
+    ) -> float:
+        """When a new escalation would have its answer: a running call ends, those ahead go, then it goes itself.
+
+        `waiting`: the escalations ahead of it. `ends_s`: when each running call is expected to end.
+        """
+        free_s = now_s if len(ends_s) < self._calls_in_flight else max(now_s, min(ends_s))
+        ahead = sum(other.size for other in waiting)
+        calls_ahead, beside = divmod(ahead, self.max_batch_size)
+        ahead_ms = calls_ahead * self.expected_ms(self.max_batch_size, length)
+        own_ms = self.expected_ms(min(self.max_batch_size, beside + size), length)
+        return free_s + self._window_s + (ahead_ms + own_ms) / 1e3
 
 
-def _key(batch_size: int, length: int) -> tuple[int, int]:
+def _shape(size: int, length: int) -> tuple[int, int]:
     """Both rounded up to a power of two, as exponents."""
-    return (batch_size - 1).bit_length(), (length - 1).bit_length()
+    return (size - 1).bit_length(), (length - 1).bit_length()

@@ -12,7 +12,7 @@ import pytest
 
 from serving.cascade.cascade import ModelCascade, StageAnswer
 from serving.errors import StageDownError, StageRefusedError
-from serving.expert.queue import Escalated
+from serving.expert.call import Escalated
 from serving.load.budget import Budget
 from serving.timings import Timings
 from tests.points import make_point

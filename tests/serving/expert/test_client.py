@@ -15,43 +15,13 @@ import httpx
 import numpy as np
 import pytest
 import uvicorn
-from hypothesis import given
-from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
 from starlette.applications import Starlette
 from starlette.routing import Route
 
 from loadtest.traffic.process import free_port
-from serving.errors import MalformedError, StageDownError
+from serving.errors import StageDownError
 from serving.expert.client import RemoteExpert
-from serving.expert.wire import pack, unpack
 from serving.http.expert_app import METHODS, expert_endpoints, infer_endpoint
-
-
-@given(st.lists(arrays(np.int64, st.integers(0, 9)), min_size=1, max_size=8))
-def test_what_is_packed_comes_back(items: list[Any]) -> None:
-    got = unpack(pack(items))
-    assert all(np.array_equal(one, other) for one, other in zip(items, got, strict=True))
-    image = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
-    (same,) = unpack(pack([image]))
-    assert np.array_equal(same, image)
-
-
-@pytest.mark.parametrize(
-    "message",
-    [
-        b"",
-        b"{}",
-        b"nonsense\nx",
-        pack([np.arange(3)])[:-1],
-        b'{"type":"object","shapes":[[1]]}\n12345678',
-        b"\x80\x04K\x01.",
-    ],
-)
-def test_what_is_no_message_is_refused(message: bytes) -> None:
-    with pytest.raises(MalformedError, match="body: must be a message"):
-        unpack(message)
-
 
 DIGEST = "1" * 64
 SESSION = SimpleNamespace(

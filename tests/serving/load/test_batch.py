@@ -1,0 +1,93 @@
+"""Which of the waiting escalations make up the next call. In virtual time."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from serving.load.batch import next_batch
+from serving.load.forecast import Forecast, Waiting
+
+NOW_S = 100.0
+
+
+def forecast(took_ms: float = 10.0) -> Forecast:
+    """Of an expert that takes 8 items, and for each 1 ms more than for the one before."""
+    made = Forecast(max_batch_size=8, calls_in_flight=2)
+    for size in (1, 2, 4, 8):
+        made.observe(size, 1, took_ms + size)
+    return made
+
+
+def escalation(size: int = 1, length: int = 16, left_ms: float = 1000.0) -> Waiting:
+    return Waiting(size, length, NOW_S + left_ms / 1e3)
+
+
+def test_an_empty_queue_gives_an_empty_batch() -> None:
+    assert next_batch([], NOW_S, forecast()).batch == []
+
+
+def test_the_oldest_goes_first_with_all_that_fit() -> None:
+    waiting = [escalation(size) for size in (3, 4, 2, 1, 1)]
+    formed = next_batch(waiting, NOW_S, forecast())
+    assert formed.batch == [waiting[0], waiting[1], waiting[3]]
+    assert formed.rest == [waiting[2], waiting[4]]
+    assert (formed.size, formed.length) == (8, 16)
+
+
+def test_only_items_of_like_length_go_along() -> None:
+    waiting = [escalation(length=length) for length in (9, 17, 16, 8, 12)]
+    formed = next_batch(waiting, NOW_S, forecast())
+    assert [entry.length for entry in formed.batch] == [9, 16, 12]
+    assert [entry.length for entry in formed.rest] == [17, 8]
+    assert formed.length == 16
+
+
+def test_an_escalation_that_can_no_longer_be_in_time_is_late() -> None:
+    waiting = [escalation(left_ms=5), escalation(left_ms=500), escalation(left_ms=10.9)]
+    formed = next_batch(waiting, NOW_S, forecast())
+    assert formed.late == [waiting[0], waiting[2]]
+    assert formed.batch == [waiting[1]]
+
+
+def test_a_batch_grows_only_while_every_deadline_in_it_can_be_kept() -> None:
+    urgent = escalation(left_ms=12.5)
+    waiting = [urgent, escalation(), escalation()]
+    formed = next_batch(waiting, NOW_S, forecast())
+    assert formed.batch == waiting[:2], "three items would take 14 ms"
+    assert formed.rest == waiting[2:]
+
+
+def test_an_urgent_escalation_does_not_join_a_batch_that_is_too_slow_for_it() -> None:
+    waiting = [escalation(size=4), escalation(left_ms=12), escalation(size=2)]
+    formed = next_batch(waiting, NOW_S, forecast())
+    assert formed.batch == [waiting[0], waiting[2]]
+    assert formed.rest == [waiting[1]]
+
+
+entries = st.lists(st.builds(escalation, st.integers(1, 8), st.integers(1, 64), st.floats(1, 100)), max_size=20)
+
+
+@given(entries, st.floats(0.1, 50))
+def test_nothing_is_lost_and_a_batch_keeps_its_limits(waiting: list[Waiting], took_ms: float) -> None:
+    known = forecast(took_ms)
+    formed = next_batch(waiting, NOW_S, known)
+    assert sorted(map(id, [*formed.batch, *formed.late, *formed.rest])) == sorted(map(id, waiting))
+    assert formed.size == sum(entry.size for entry in formed.batch) <= 8
+    if formed.batch:
+        expected_s = known.expected_ms(formed.size, formed.length) / 1e3
+        assert NOW_S + expected_s <= min(entry.deadline_s for entry in formed.batch)
+        assert formed.length == max(entry.length for entry in formed.batch)
+    else:
+        assert formed.rest == []
+
+
+def test_a_queue_is_worked_off_in_turns() -> None:
+    waiting = [escalation(1 + place % 8, 1 + 7 * place % 90) for place in range(30)]
+    sent = 0
+    while waiting:
+        formed = next_batch(waiting, NOW_S, forecast())
+        assert formed.batch
+        sent += len(formed.batch)
+        waiting = formed.rest
+    assert sent == 30
