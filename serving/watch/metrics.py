@@ -63,7 +63,7 @@ def forget_the_dead(folder: Path | None) -> None:
         return
     for pid in {path.stem.rpartition("_")[2] for path in folder.glob("gauge_live*.db")}:
         if not _alive(int(pid)):
-            multiprocess.mark_process_dead(int(pid))  # type: ignore[no-untyped-call]  # no types in prometheus_client
+            multiprocess.mark_process_dead(int(pid), str(folder))  # type: ignore[no-untyped-call]  # no types in prometheus_client
 
 
 def _alive(pid: int) -> bool:

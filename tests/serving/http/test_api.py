@@ -1,0 +1,228 @@
+"""The handlers: what they ask the cascades, and what they answer."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from serving.arrays import Array, Logits
+from serving.cascade.cascade import ModelCascade, StageAnswer
+from serving.errors import StageDownError
+from serving.http.api import DIRECT_WORK, HEAVY_AT_ONCE, METHODS, Api, api_endpoints
+from serving.http.guard import Guard
+from serving.http.openapi import ClassificationAnswer, ClassificationAnswers
+from serving.load.admission import Admission
+from serving.load.budget import DEFAULT_MS, Budget
+from serving.watch.metrics import Metrics
+from serving.watch.observer import Observer
+from serving.watch.record import RequestRecord
+from tests.points import make_point
+from tests.serving.asgi import asked, get, piece, post, request_of, routed
+from tests.serving.model.test_image import encoded, noise
+
+SURE, UNSURE = "sure", "unsure"
+PNG = {"content-type": "image/png"}
+
+
+def screen(items: Sequence[Array]) -> Logits:
+    """Sure of the label a where an item is 1, undecided where it is 0."""
+    return np.array([[9.0 * item[0], 0.0] for item in items], dtype=np.float32)
+
+
+async def nobody(_items: Sequence[Array], _deadline_s: float, _trace: object) -> Any:
+    raise StageDownError("no expert in this test")
+
+
+def modality(kind: str = "text", prepare: Callable[[Any], Any] | None = None, **cascade: Any) -> Any:
+    """A modality whose cascade is real, and whose models are functions of this file."""
+
+    def prepared(content: Any) -> tuple[Array, Array]:
+        item = np.array([0.0 if content == UNSURE else 1.0])
+        return item, item
+
+    async def describe() -> dict[str, Any]:
+        return {"screen": {"tag": f"{kind}-screen:1"}}
+
+    parts: dict[str, Any] = {"labels": ("a", "b"), "screen": screen, "expert": nobody, "point": make_point()}
+    return SimpleNamespace(
+        cascade=ModelCascade(**{**parts, **cascade}),
+        prepare=prepare or prepared,
+        screen_tag=f"{kind}-screen:1",
+        expert_tag=f"{kind}-expert:1",
+        name=kind,
+        describe=describe,
+    )
+
+
+class Spy:
+    """Stands in for a cascade: keeps what it is asked."""
+
+    labels = ("a", "b")
+
+    def __init__(self) -> None:
+        self.budgets: list[Budget] = []
+        self.counts: list[int] = []
+
+    async def classify(
+        self, items: Sequence[Array], expert_items: Sequence[Array], budget: Budget, *_: object, **__: object
+    ) -> list[StageAnswer]:
+        assert len(items) == len(expert_items)
+        self.budgets.append(budget)
+        self.counts.append(len(items))
+        answer: Any = SimpleNamespace(label="a", confidence=1.0, scores=(1.0, 0.0))
+        return [StageAnswer(answer=answer, stage="screen", escalated=False, degraded=None) for _ in items]
+
+
+@pytest.fixture
+def serve(metrics: Metrics) -> Callable[..., Any]:
+    """Makes an application that serves these modalities."""
+
+    def app(**modalities: Any) -> Any:
+        guard = Guard(Observer(metrics), Admission())
+        return routed(METHODS, api_endpoints(modalities, guard, metrics))
+
+    return app
+
+
+def test_every_address_has_an_endpoint(metrics: Metrics) -> None:
+    assert set(api_endpoints({}, Guard(Observer(metrics), Admission()), metrics)) == set(METHODS)
+
+
+def test_a_trusted_text_has_the_screens_answer(serve: Callable[..., Any]) -> None:
+    body = post(serve(text=modality()), "/classify_text", json={"text": SURE}).json()
+    ClassificationAnswer.model_validate(body)
+    assert (body["label"], body["stage"], body["escalated"], body["degraded"]) == ("a", "screen", False, None)
+    assert body["scores"] == {"a": body["confidence"], "b": pytest.approx(1 - body["confidence"])}
+    assert body["models"] == {"screen": "text-screen:1", "expert": "text-expert:1"}
+    assert list(body["timings_ms"]) == ["admission", "read", "tokenise", "screen", "encode", "total"]
+
+
+def test_an_answer_says_why_the_expert_is_not_in_it(serve: Callable[..., Any]) -> None:
+    body = post(serve(text=modality()), "/classify_text", json={"text": UNSURE}).json()
+    assert (body["stage"], body["escalated"], body["degraded"]) == ("screen", True, "down")
+
+
+def test_a_bad_text_has_its_error_in_its_place_and_the_cascade_does_not_see_it(serve: Callable[..., Any]) -> None:
+    kind, spy = modality(), Spy()
+    kind.cascade = spy
+    body = post(serve(text=kind), "/classify_texts", json={"texts": ["x", "", "y", 5]}).json()
+    ClassificationAnswers.model_validate(body)
+    fields = [answer.get("error", {}).get("field") for answer in body["answers"]]
+    assert fields == [None, "texts[1]", None, "texts[3]"]
+    assert spy.counts == [2]
+
+
+def test_a_list_of_bad_texts_is_answered_without_the_cascade(serve: Callable[..., Any]) -> None:
+    kind, spy = modality(), Spy()
+    kind.cascade = spy
+    reply = post(serve(text=kind), "/classify_texts", json={"texts": ["", " "]})
+    assert reply.status_code == 200
+    assert all("error" in answer for answer in reply.json()["answers"])
+    assert spy.counts == []
+
+
+@pytest.mark.parametrize(
+    ("in_body", "in_header", "applies"),
+    [(None, None, DEFAULT_MS), (30, None, 30), (None, "20", 20), (30, "20", 20), (10, "20", 10), (None, "900", 900)],
+)
+def test_the_smaller_of_two_budgets_applies(
+    serve: Callable[..., Any], in_body: float | None, in_header: str | None, applies: float
+) -> None:
+    kind, spy = modality(), Spy()
+    kind.cascade = spy
+    headers = {"X-Budget-Ms": in_header} if in_header else {}
+    reply = post(serve(text=kind), "/classify_text", json={"text": SURE, "budget_ms": in_body}, headers=headers)
+    assert reply.status_code == 200
+    assert spy.budgets[0].budget_ms == applies
+
+
+@pytest.mark.parametrize("sent", ["soon", "0", "-1", "nan"])
+def test_a_budget_in_a_header_is_checked_too(serve: Callable[..., Any], sent: str) -> None:
+    reply = post(serve(text=modality()), "/classify_text", json={"text": SURE}, headers={"X-Budget-Ms": sent})
+    assert (reply.status_code, reply.json()["error"]["field"]) == (422, "X-Budget-Ms")
+
+
+def test_an_image_is_prepared_from_its_header_and_answered(serve: Callable[..., Any]) -> None:
+    seen = []
+
+    def prepare(image: Any) -> tuple[Array, Array]:
+        seen.append((image.format, image.size))
+        return np.array([1.0]), np.array([1.0])
+
+    app = serve(image=modality("image", prepare))
+    body = post(app, "/classify_image", content=encoded(noise(8, 6)), headers=PNG).json()
+    ClassificationAnswer.model_validate(body)
+    assert seen == [("PNG", (8, 6))]
+    assert list(body["timings_ms"]) == ["admission", "read", "decode", "screen", "encode", "total"]
+
+
+def test_a_kind_of_input_that_is_not_served_is_told_with_the_argument(serve: Callable[..., Any]) -> None:
+    app = serve(text=modality())
+    reply = post(app, "/classify_image", content=encoded(noise(8, 8)), headers=PNG)
+    assert reply.status_code == 404
+    assert "without an image cascade; start it with --arg image=NAME" in reply.json()["error"]["message"]
+    reply = post(serve(), "/classify_text", json={"text": SURE})
+    assert "without a text cascade; start it with --arg text=NAME" in reply.json()["error"]["message"]
+
+
+def test_long_work_goes_to_threads_and_only_so_much_of_it_at_once(serve: Callable[..., Any]) -> None:
+    lock, threads, at_once, most = threading.Lock(), [], 0, 0
+
+    def prepare(text: str) -> tuple[Array, Array]:
+        nonlocal at_once, most
+        with lock:
+            at_once += 1
+            most = max(most, at_once)
+            threads.append((len(text) <= DIRECT_WORK, threading.current_thread() is threading.main_thread()))
+        time.sleep(0.01)
+        with lock:
+            at_once -= 1
+        return np.array([1.0]), np.array([1.0])
+
+    app = serve(text=modality(prepare=prepare))
+    sizes = [DIRECT_WORK, *[DIRECT_WORK + 1] * 8]
+    asked(app, *(("POST", "/classify_text", {"json": {"text": "x" * size}}) for size in sizes))
+    assert sorted(threads) == [(False, False)] * 8 + [(True, True)]
+    assert most <= HEAVY_AT_ONCE + 1, "with the short one beside them"
+
+
+def test_a_cascade_is_told_when_the_client_has_gone() -> None:
+    told = []
+
+    class Waiting(Spy):
+        async def classify(self, *positional: Any, **named: object) -> list[StageAnswer]:
+            await positional[4]()
+            told.append("gone")
+            return await super().classify(*positional, **named)
+
+    kind = modality()
+    kind.cascade = Waiting()
+    request = request_of(piece(b'{"text": "x"}'), {"type": "http.disconnect"})
+
+    async def ask() -> None:
+        async with asyncio.timeout(5):
+            await Api({"text": kind}).classify_text(request, RequestRecord("/classify_text", "one"))
+
+    asyncio.run(ask())
+    assert told == ["gone"]
+
+
+def test_models_are_described_by_kind(serve: Callable[..., Any]) -> None:
+    body = get(serve(text=modality(), image=modality("image")), "/models").json()
+    assert body.pop("request_id")
+    assert body == {"text": {"screen": {"tag": "text-screen:1"}}, "image": {"screen": {"tag": "image-screen:1"}}}
+
+
+def test_requests_are_counted_by_address(serve: Callable[..., Any]) -> None:
+    app = serve(text=modality())
+    post(app, "/classify_text", json={})
+    text = get(app, "/metrics").text
+    assert 'sieve_requests_total{endpoint="/classify_text",model="none",outcome="invalid",stage="none"} 1.0' in text
+    assert set(get(app, "/docs.json").json()["paths"]) == set(METHODS) - {"/metrics", "/docs.json"}

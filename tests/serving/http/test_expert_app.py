@@ -1,0 +1,152 @@
+"""The endpoints of an expert: raw arrays in, logits out, for callers that want the artifact that is served."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+
+from serving.arrays import Array, Logits
+from serving.expert.wire import TOOK_HEADER, pack, unpack
+from serving.http.expert_app import METHODS, expert_endpoints, infer_endpoint
+from tests.serving.asgi import asked, get, post, posting, routed
+
+DIGEST = "1" * 64
+ETAG = f'"{DIGEST}"'
+ONE = pack([np.array([1, 2])])
+TWO = pack([np.array([1, 2]), np.array([3])])
+SESSION: Any = SimpleNamespace(
+    provider_asked="CUDAExecutionProvider", provider_got="CPUExecutionProvider", variant="cpu-int8"
+)
+
+
+class Running:
+    """An expert that notes its runs: their sizes, and the threads that they were in."""
+
+    def __init__(self) -> None:
+        self.sizes: list[int] = []
+        self.threads: list[int] = []
+        self.at_once = self.most_at_once = 0
+
+    def __call__(self, items: Sequence[Array]) -> Logits:
+        self.at_once += 1
+        self.most_at_once = max(self.most_at_once, self.at_once)
+        self.sizes.append(len(items))
+        self.threads.append(threading.get_ident())
+        time.sleep(0.002)
+        logits = np.array([[item.sum(), 0.0] for item in items], dtype=np.float32)
+        self.at_once -= 1
+        return logits
+
+    def exposition(self) -> tuple[bytes, str]:
+        return f"runs {len(self.sizes)}\n".encode(), "text/plain"
+
+
+class Traced:
+    """Stands in for a tracer: notes the calls that it is told of."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, int]] = []
+
+    def ran(self, header: str, begin_s: float, end_s: float, size: int) -> None:
+        assert begin_s <= end_s
+        self.calls.append((header, size))
+
+
+@pytest.fixture
+def run() -> Running:
+    return Running()
+
+
+@pytest.fixture
+def app(run: Running) -> Any:
+    return routed(METHODS, expert_endpoints(DIGEST, SESSION, run, run, None))
+
+
+def test_every_address_has_an_endpoint(run: Running) -> None:
+    assert set(expert_endpoints(DIGEST, SESSION, run, run, None)) == set(METHODS)
+
+
+def test_arrays_get_their_logits_and_the_time_they_took(app: Any) -> None:
+    reply = post(app, "/infer", content=TWO)
+    (logits,) = unpack(reply.content)
+    assert logits.tolist() == [[3.0, 0.0], [3.0, 0.0]]
+    assert float(reply.headers[TOOK_HEADER]) >= 0
+    assert reply.headers["etag"] == ETAG
+
+
+def test_a_lone_item_runs_at_once_and_several_in_a_thread(run: Running) -> None:
+    endpoint = posting(infer_endpoint(run))
+    post(endpoint, content=ONE)
+    post(endpoint, content=TWO)
+    assert run.sizes == [1, 2]
+    assert run.threads[0] == threading.get_ident() != run.threads[1]
+
+
+def test_calls_with_several_items_run_one_after_the_other(app: Any, run: Running) -> None:
+    asked(app, *[("POST", "/infer", {"content": TWO})] * 8)
+    assert run.sizes == [2] * 8
+    assert run.most_at_once == 1
+    assert len(set(run.threads)) == 1
+
+
+def test_what_is_no_message_is_refused_and_not_run(app: Any, run: Running) -> None:
+    reply = post(app, "/infer", content=b"nonsense")
+    assert (reply.status_code, run.sizes) == (400, [])
+    assert "must be a message" in reply.text
+
+
+@pytest.mark.parametrize("address", ["/infer", "/model"])
+def test_a_caller_of_another_artifact_gets_no_answer(app: Any, run: Running, address: str) -> None:
+    content = {"content": ONE} if METHODS[address] == "POST" else {}
+    for wanted, status in ((ETAG, 200), ('"another"', 412), (None, 200)):
+        headers = {"If-Match": wanted} if wanted else {}
+        (reply,) = asked(app, (METHODS[address], address, {"headers": headers, **content}))
+        assert (reply.status_code, reply.headers["etag"]) == (status, ETAG)
+    assert len(run.sizes) == (2 if address == "/infer" else 0)
+
+
+@pytest.mark.parametrize("address", ["/infer", "/model"])
+def test_a_pickle_is_refused(app: Any, run: Running, address: str) -> None:
+    headers = {"content-type": "application/vnd.bentoml+pickle"}
+    (reply,) = asked(app, (METHODS[address], address, {"headers": headers}))
+    assert (reply.status_code, run.sizes) == (415, [])
+
+
+def test_the_model_is_named_with_its_provider_asked_and_got(app: Any) -> None:
+    said = get(app, "/model").json()
+    assert said == {"asked": "CUDAExecutionProvider", "got": "CPUExecutionProvider", "variant": "cpu-int8"}
+
+
+def test_the_metrics_of_the_expert_are_there(app: Any) -> None:
+    post(app, "/infer", content=ONE)
+    assert get(app, "/metrics").text == "runs 1\n"
+
+
+def test_a_call_with_a_traceparent_is_told_to_the_tracer(run: Running) -> None:
+    tracer: Any = Traced()
+    endpoint = posting(infer_endpoint(run, tracer))
+    parent = f"00-{'1' * 32}-{'2' * 16}-01"
+    for content in (ONE, TWO):
+        post(endpoint, content=content, headers={"traceparent": parent})
+        post(endpoint, content=content)
+    assert tracer.calls == [(parent, 1), (parent, 2)]
+
+
+def test_an_expert_that_fails_says_so_to_the_server() -> None:
+    def broken(_: Sequence[Array]) -> Logits:
+        raise RuntimeError("out of memory")
+
+    async def ask() -> int:
+        transport = httpx.ASGITransport(posting(infer_endpoint(broken)), raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="http://expert") as client:
+            return (await client.post("/", content=ONE)).status_code
+
+    assert asyncio.run(ask()) == 500

@@ -1,0 +1,91 @@
+"""The mounted application finds its service late, and puts its POSTs on the fast path when the server starts."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+
+import bentoml
+import httpx
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.types import Receive, Scope, Send
+
+from serving.http.draining import Draining
+from serving.http.mount import Methods, MountedService, mounted_app
+from tests.serving.asgi import asked
+
+METHODS: Methods = {"/work": "POST", "/state": "GET"}
+NEVER = Draining(None)
+
+
+async def work(_request: Request) -> Response:
+    return PlainTextResponse("worked")
+
+
+async def state(_request: Request) -> Response:
+    return PlainTextResponse("fine")
+
+
+def test_the_service_is_looked_up_only_once_there_are_requests() -> None:
+    made: list[MountedService] = []
+    app = mounted_app(METHODS, lambda: made[0], NEVER)
+    assert {route.path for route in app.routes} == set(METHODS)  # type: ignore[attr-defined]  # all are Routes
+    made.append(SimpleNamespace(endpoints={"/work": work, "/state": state}, to_async=SimpleNamespace(app=app)))
+    replies = asked(app, ("POST", "/work", {}), ("GET", "/state", {}), ("GET", "/work", {}), ("GET", "/other", {}))
+    assert [(r.status_code, r.text) for r in replies[:2]] == [(200, "worked"), (200, "fine")]
+    assert [r.status_code for r in replies[2:]] == [405, 404]
+
+
+def test_at_start_up_the_posts_are_put_on_the_fast_path() -> None:
+    whole = Starlette()
+    whole.middleware_stack = whole.build_middleware_stack()
+    service = SimpleNamespace(endpoints={"/work": work, "/state": state}, to_async=SimpleNamespace(app=whole))
+    app = mounted_app(METHODS, lambda: service, NEVER)
+
+    async def start() -> None:
+        async with app.router.lifespan_context(app):
+            pass
+
+    assert [r.status_code for r in asked(whole, ("POST", "/work", {}), ("GET", "/state", {}))] == [404, 404]
+    asyncio.run(start())
+    assert [r.status_code for r in asked(whole, ("POST", "/work", {}), ("GET", "/state", {}))] == [200, 404]
+
+
+def test_bentoml_starts_a_mounted_application_after_the_service_and_before_the_first_request(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("BENTOML_DO_NOT_TRACK", "True")
+    passed: list[str] = []
+
+    class Noting:
+        """Middleware of the service, which a request on the fast path does not meet."""
+
+        def __init__(self, app: Starlette) -> None:
+            self._app = app
+
+        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+            passed.append(scope.get("path", ""))
+            await self._app(scope, receive, send)
+
+    @bentoml.service(name="mounted", metrics={"enabled": False})
+    @bentoml.asgi_app(mounted_app(METHODS, bentoml.get_current_service, NEVER), path="/")
+    class Service:
+        def __init__(self) -> None:
+            self.endpoints = {"/work": work, "/state": state}
+
+    Service.add_asgi_middleware(Noting)
+    whole = Service.to_asgi()
+
+    async def play() -> list[httpx.Response]:
+        async with whole.router.lifespan_context(whole):
+            transport = httpx.ASGITransport(whole)
+            async with httpx.AsyncClient(transport=transport, base_url="http://sieve") as client:
+                return [await client.post("/work"), await client.get("/state"), await client.get("/livez")]
+
+    # A server sends the lifespan's messages through the middleware, which makes the stack.
+    whole.middleware_stack = whole.build_middleware_stack()
+    assert [(r.status_code, r.text.strip()) for r in asyncio.run(play())] == [(200, "worked"), (200, "fine"), (200, "")]
+    assert passed == ["/state", "/livez"]

@@ -1,0 +1,55 @@
+"""The OpenAPI document agrees with what the API does."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from serving.http.api import METHODS
+from serving.http.body import MAX_TEXTS
+from serving.http.openapi import openapi
+from serving.load.admission import PRIORITIES
+from serving.model.text import MAX_CHARACTERS
+
+# Prometheus reads the one, and the other is the document itself.
+UNDOCUMENTED = {"/metrics", "/docs.json"}
+
+
+def found(document: Any, key: str) -> list[Any]:
+    """The values of `key` anywhere in a JSON document."""
+    if isinstance(document, dict):
+        inner = [value for child in document.values() for value in found(child, key)]
+        return inner + ([document[key]] if key in document else [])
+    return [value for child in document for value in found(child, key)] if isinstance(document, list) else []
+
+
+def test_every_address_is_there_with_its_method() -> None:
+    paths = openapi()["paths"]
+    assert {(path, *methods) for path, methods in paths.items()} == {
+        (path, method.lower()) for path, method in METHODS.items() if path not in UNDOCUMENTED
+    }
+
+
+def test_every_reference_leads_to_a_schema() -> None:
+    document = openapi()
+    schemas = {f"#/components/schemas/{name}" for name in document["components"]["schemas"]}
+    assert set(found(document, "$ref")) <= schemas
+    assert len(schemas) >= 5
+
+
+def test_its_limits_are_the_ones_that_are_checked() -> None:
+    schemas = openapi()["components"]["schemas"]
+    assert schemas["ClassifyText"]["properties"]["text"]["maxLength"] == MAX_CHARACTERS
+    assert schemas["ClassifyTexts"]["properties"]["texts"]["maxItems"] == MAX_TEXTS
+
+
+def test_every_post_takes_the_headers_of_the_guard() -> None:
+    for path, methods in openapi()["paths"].items():
+        if "post" in methods:
+            headers = {p["name"]: p["schema"] for p in methods["post"]["parameters"] if p["in"] == "header"}
+            assert set(headers) == {"X-Budget-Ms", "X-Priority", "X-Request-Id"}, path
+            assert headers["X-Priority"]["enum"] == list(PRIORITIES)
+
+
+def test_an_image_comes_in_four_ways() -> None:
+    content = openapi()["paths"]["/classify_image"]["post"]["requestBody"]["content"]
+    assert set(content) == {"multipart/form-data", "image/jpeg", "image/png", "application/json"}
