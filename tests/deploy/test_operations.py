@@ -20,7 +20,7 @@ COMMANDS = [line for block in re.findall(r"```sh\n(.*?)```", GUIDE, re.DOTALL) f
 # Each has a test of its own, or needs an engine that is not here.
 ELSEWHERE = (
     "OTEL_EXPORTER_OTLP_ENDPOINT",  # tests/service/test_tracing.py
-    "python -m optimize run",  # tests/test_readme.py
+    "python -m optimize run",  # tests/examples/test_own_bert.py
     "bentoml serve sieve:latest",  # tests/service/test_bento.py
     "make image",  # tests/container
     "docker compose",
