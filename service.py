@@ -19,8 +19,7 @@ from starlette.exceptions import HTTPException
 from serving.arguments import Arguments, with_variables
 from serving.arrays import Array, Logits
 from serving.cascade.deferral import OperatingPoint
-from serving.cascade.drift import Drift
-from serving.cascade.modality import Modality, model_labels, open_modality, require_pair
+from serving.cascade.modality import Modality, StoredCascade, StoredModel, StoredPoint, require_pair
 from serving.errors import SieveError
 from serving.expert.client import RemoteExpert
 from serving.garbage import freeze_garbage
@@ -33,9 +32,8 @@ from serving.load.admission import AdaptiveLimit, Admission
 from serving.load.budget import MAX_MS
 from serving.model.artifact import Artifact
 from serving.model.preprocess import preprocessor, warm_up
-from serving.model.session import Session
+from serving.model.session import Session, model_labels
 from serving.settings import MAX_BATCH_SIZE, settings_of
-from serving.trace import CallSpan
 from serving.watch.metrics import ExpertMetrics, Metrics
 from serving.watch.observer import Observer, stdout
 from serving.watch.tracing import Tracer, open_tracer, tracing_settings
@@ -208,9 +206,15 @@ class Cascade:
 
     def _modality(self, kind: str, metrics: Metrics, tracer: Tracer | None) -> Modality:
         screen, expert, point = (getattr(self, f"{kind}_{role}") for role in ("screen", "expert_model", "point"))
+        stored = StoredCascade(
+            screen=StoredModel(open_artifact(screen), str(screen.tag)),
+            expert=StoredModel(open_artifact(expert), str(expert.tag)),
+            point=StoredPoint(read_point(point), str(point.tag)),
+        )
         url = ARGUMENTS.expert_url(kind) or str(getattr(self, f"{kind}_expert").to_async.url)
-        tell_call = tracer.call_ended if tracer else None
-        return modality(screen, expert, point, url, metrics.drift_reporter(kind), tell_call)
+        client = RemoteExpert(url, stored.expert.tag, stored.expert.artifact.digest)
+        tell_drift, tell_call = metrics.drift_reporter(kind), tracer.call_ended if tracer else None
+        return Modality(stored, client, SETTINGS, tell_drift=tell_drift, tell_call=tell_call)
 
     @bentoml.on_startup  # type: ignore[untyped-decorator]  # BentoML has no types for it
     async def start_warm_up(self) -> None:
@@ -248,32 +252,6 @@ class Cascade:
                 require_pair(screen, expert, read_point(latest(name, "operating-point").resolve()))
             except SieveError as error:
                 raise SystemExit(f"{name}: {error}") from None
-
-
-def modality(
-    screen: bentoml.Model,
-    expert: bentoml.Model,
-    point: bentoml.Model,
-    url: str,
-    tell_drift: t.Callable[[Drift], None],
-    tell_call: t.Callable[[CallSpan], None] | None,
-) -> Modality:
-    """Open a screen and its operating point and tie them to the expert at `url`."""
-    opened_expert = open_artifact(expert)
-    call = RemoteExpert(url, str(expert.tag), opened_expert.digest)
-    return open_modality(
-        screen=open_artifact(screen),
-        screen_tag=str(screen.tag),
-        expert=opened_expert,
-        expert_tag=str(expert.tag),
-        point=read_point(point),
-        point_tag=str(point.tag),
-        call=call,
-        ask_providers=call.describe,
-        tell_drift=tell_drift,
-        tell_call=tell_call,
-        settings=SETTINGS,
-    )
 
 
 def read_point(model: bentoml.Model) -> OperatingPoint:

@@ -20,29 +20,31 @@ from serving.model.answer import Answer, answers_from_logits
 from serving.timings import Timings
 from serving.trace import Trace
 
-# One screened text takes about half a millisecond, and handing it to a thread costs a tenth of that and a wait for the
-# interpreter lock. A large batch would hold up every other request, so it goes to a thread.
+# One screened text takes about half a millisecond, and a thread costs a tenth of that and a wait for the interpreter
+# lock. Larger batches would delay every other request, so they go to a thread.
 DIRECT_BATCH_SIZE = 8
 
 
 Gone = Callable[[], Awaitable[object]]
-"""Ends when the caller has hung up."""
+"""Returns when the client has closed its connection."""
 
 
 class AskExpert(Protocol):
-    """What answers for the expert, by a deadline. Raises a StageError when it cannot."""
+    """Asks the expert, in this process's queue or elsewhere."""
 
     def __call__(self, items: Sequence[Array], deadline_s: float, trace: Trace | None) -> Awaitable[Escalated]:
-        """Prepared items (token ids [tokens], or pixels [channels, height, width]) -> logits [items, labels].
+        """Prepared items of one request -> the expert's answer, with logits [items, labels].
 
-        `trace`: where their request stands in a trace.
+        The answer is of no use after `deadline_s` of the monotonic clock. `trace` is the request's. Raises a
+        StageError when the expert gives none.
         """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageAnswer:
-    """What the cascade says of one item. `escalated`: whether the expert was called. `degraded`: why the screen's
-    answer stands although it deferred, or None.
+    """The cascade's answer to one item, and the stage that gave it.
+
+    `escalated`: whether the expert was called. `degraded`: why the screen's answer stands although it deferred.
     """
 
     answer: Answer
@@ -51,8 +53,8 @@ class StageAnswer:
     degraded: str | None
 
 
-def _nothing(_confidence: float, _deferred: bool) -> None:
-    """Nobody watches."""
+def _unobserved(_confidence: float, _deferred: bool) -> None:
+    """Ignore an observation."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,8 +65,8 @@ class ModelCascade:
     screen: Callable[[Sequence[Array]], Logits]
     expert: AskExpert
     point: OperatingPoint
-    observe: Callable[[float, bool], None] = _nothing
-    """Told the screen's confidence and whether it deferred, once for each item."""
+    observe: Callable[[float, bool], None] = _unobserved
+    """Takes the screen's confidence and whether it deferred, once for each item."""
 
     async def classify(
         self,
@@ -76,51 +78,63 @@ class ModelCascade:
         *,
         trace: Trace | None = None,
     ) -> list[StageAnswer]:
-        """One outcome an item, in order. `expert_items` are the same items as the expert wants them prepared.
+        """One answer an item, in order. `expert_items` are the same items, prepared for the expert.
 
-        All items that defer go to the expert together; when it is late, refuses or is down, the screen's answers
-        stand, and when the caller is `gone`, nobody waits for it. Times the parts `screen`, `queue` (for a place in
-        a call to the expert), `hop` (to its process and back) and `expert`.
+        All items that defer go to the expert together. When it is late, refuses, is down, or the client is `gone`, the
+        screen's answers stand. Times the parts `screen`, `queue` (for a place in a call to the expert), `hop` (to its
+        process and back) and `expert`.
         """
+        screened = await self._screened(items)
+        timings.end("screen")
+        answers = [StageAnswer(answer=a, stage="screen", escalated=False, degraded=None) for a in screened]
+        deferred = self._deferred(screened)
+        if not deferred:
+            return answers
+        left_s = budget.left_ms(time.monotonic()) / 1e3
+        if left_s <= 0:
+            for place in deferred:
+                answers[place] = _degraded(screened[place], StageLateError.reason, escalated=False)
+            return answers
+        try:
+            asked = self.expert([expert_items[place] for place in deferred], budget.deadline_s, trace)
+            escalated = await _in_time(asked, left_s, gone)
+        except StageError as error:
+            timings.end("queue")
+            for place in deferred:
+                answers[place] = _degraded(screened[place], error.reason, escalated=True)
+            return answers
+        timings.split("hop", {"queue": escalated.queue_ms, "expert": escalated.expert_ms})
+        expert_answers = answers_from_logits(escalated.logits, self.labels, self.point.expert_temperature)
+        for place, answer in zip(deferred, expert_answers, strict=True):
+            answers[place] = StageAnswer(answer=answer, stage="expert", escalated=True, degraded=None)
+        return answers
+
+    async def _screened(self, items: Sequence[Array]) -> list[Answer]:
         if len(items) <= DIRECT_BATCH_SIZE:
             logits = self.screen(items)
         else:
             logits = await asyncio.to_thread(self.screen, items)
-        answers = answers_from_logits(logits, self.labels, self.point.screen_temperature)
-        timings.end("screen")
-        outcomes = [StageAnswer(answer=a, stage="screen", escalated=False, degraded=None) for a in answers]
-        defers = [should_defer(answer, self.point) for answer in answers]
-        for answer, defer in zip(answers, defers, strict=True):
-            self.observe(answer.confidence, defer)
-        deferred = [i for i, defer in enumerate(defers) if defer]
-        if not deferred:
-            return outcomes
-        left_s = budget.left_ms(time.monotonic()) / 1e3
-        if left_s <= 0:
-            for i in deferred:
-                outcomes[i] = StageAnswer(
-                    answer=answers[i], stage="screen", escalated=False, degraded=StageLateError.reason
-                )
-            return outcomes
-        try:
-            asked = self.expert([expert_items[i] for i in deferred], budget.deadline_s, trace)
-            escalated = await _in_time(asked, left_s, gone)
-        except StageError as error:
-            timings.end("queue")
-            for i in deferred:
-                outcomes[i] = StageAnswer(answer=answers[i], stage="screen", escalated=True, degraded=error.reason)
-            return outcomes
-        timings.split("hop", {"queue": escalated.queue_ms, "expert": escalated.expert_ms})
-        expert_answers = answers_from_logits(escalated.logits, self.labels, self.point.expert_temperature)
-        for i, answer in zip(deferred, expert_answers, strict=True):
-            outcomes[i] = StageAnswer(answer=answer, stage="expert", escalated=True, degraded=None)
-        return outcomes
+        return answers_from_logits(logits, self.labels, self.point.screen_temperature)
+
+    def _deferred(self, screened: Sequence[Answer]) -> list[int]:
+        """The places of the answers that defer."""
+        deferred = []
+        for place, answer in enumerate(screened):
+            defers = should_defer(answer, self.point)
+            self.observe(answer.confidence, defers)
+            if defers:
+                deferred.append(place)
+        return deferred
+
+
+def _degraded(answer: Answer, reason: str, *, escalated: bool) -> StageAnswer:
+    return StageAnswer(answer=answer, stage="screen", escalated=escalated, degraded=reason)
 
 
 async def _in_time(answer: Awaitable[Escalated], left_s: float, gone: Gone | None) -> Escalated:
-    """The answer, or a StageError when time is up or the caller is `gone` before it; then it is cancelled.
+    """Wait for the answer. When time is up or the client is `gone`, cancel it and raise a StageError.
 
-    By callbacks on the answer itself: asyncio.wait and asyncio.timeout would cost a turn of the event loop, or a task.
+    Callbacks cancel the answer itself: asyncio.wait and asyncio.timeout would cost a turn of the event loop or a task.
     """
     asked = asyncio.ensure_future(answer)
     given_up: list[StageError] = []

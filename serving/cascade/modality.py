@@ -1,13 +1,12 @@
-"""What one kind of input needs in the API process: preprocessing, the screen, and what is said of both models."""
+"""One kind of input in the API process: its screen, its queue to the expert, and what /models says of both."""
 
 from __future__ import annotations
 
 import asyncio
 import math
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,12 +16,11 @@ from serving.cascade.cascade import ModelCascade
 from serving.cascade.deferral import OperatingPoint
 from serving.cascade.drift import Drift, DriftMonitor
 from serving.errors import ArtifactError, StageError
-from serving.expert.call import CALL_LIMIT_S, ExpertCall
+from serving.expert.call import CALL_LIMIT_S, ExpertClient
 from serving.expert.queue import Escalations
 from serving.model.artifact import Artifact
 from serving.model.preprocess import (
     WARM_UP_BATCH_SIZES,
-    Content,
     Preprocessor,
     example_items,
     items_of,
@@ -30,7 +28,7 @@ from serving.model.preprocess import (
     same_preprocessing,
     warm_up,
 )
-from serving.model.session import Session
+from serving.model.session import Session, model_labels
 from serving.model.text import TextEncoder
 from serving.settings import Settings
 from serving.trace import CallSpan
@@ -38,36 +36,126 @@ from serving.trace import CallSpan
 WARM_UP_LIMIT_S = 30.0
 
 
+@dataclass(frozen=True, slots=True)
+class StoredModel:
+    """An artifact and its tag in the model store."""
+
+    artifact: Artifact
+    tag: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPoint:
+    """An operating point and its tag in the model store."""
+
+    point: OperatingPoint
+    tag: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StoredCascade:
+    """A screen, an expert and the operating point that was chosen for the two.
+
+    Raises ArtifactError when they do not belong together.
+    """
+
+    screen: StoredModel
+    expert: StoredModel
+    point: StoredPoint
+
+    def __post_init__(self) -> None:
+        require_pair(self.screen.artifact, self.expert.artifact, self.point.point)
+
+
 class Modality:
-    """A cascade and what surrounds it.
+    """A cascade for `text` or `image`, opened for this process.
 
-    `prepare`: a text, or an image whose header was read, -> (screen's item, expert's item).
+    The screen runs here; `expert` asks the process that runs the expert, whose manifest alone is needed here.
+    `tell_drift` is given the state of the drift monitor now and then, `tell_call` the span of each call to the expert.
     """
 
-    name: str
-    """text or image"""
-    cascade: ModelCascade
-    prepare: Callable[[Content], tuple[Array, Array]]
-    screen_tag: str
-    screen_info: Mapping[str, str]
-    """digest, variant and provider of the screen, as a metric says it"""
-    expert_tag: str
-    describe: Callable[[], Awaitable[dict[str, Any]]]
-    escalations: Escalations
-    warm_up_expert: Callable[[], Awaitable[bool]]
-    """Ask the expert every batch size and length once, which also teaches how long it takes; False when it does not
-    answer yet.
-    """
+    def __init__(
+        self,
+        stored: StoredCascade,
+        expert: ExpertClient,
+        settings: Settings,
+        *,
+        tell_drift: Callable[[Drift], None],
+        tell_call: Callable[[CallSpan], None] | None = None,
+    ) -> None:
+        screen, point = stored.screen.artifact, stored.point.point
+        self._stored, self._expert, self._max_batch_size = stored, expert, settings.max_batch_size
+        self._session = Session(screen, point.screen_variant, threads=settings.screen_threads)
+        self._ours = preprocessor(screen)
+        same = same_preprocessing(screen, stored.expert.artifact)
+        self._theirs = self._ours if same else preprocessor(stored.expert.artifact)
+        warm_up(self._session, screen, self._ours)
+        self._monitor = DriftMonitor(point, tell_drift)
+        self.escalations = Escalations(
+            expert,
+            max_batch_size=settings.max_batch_size,
+            batch_window_ms=settings.batch_window_ms,
+            calls_in_flight=settings.calls_in_flight,
+            tell=tell_call,
+        )
+        self.cascade = ModelCascade(
+            labels=screen.manifest.labels,
+            screen=_screen(self._session, self._ours),
+            expert=self.escalations.submit,
+            point=point,
+            observe=self._monitor.observe,
+        )
+        self.name = screen.manifest.settings.kind
+        self.screen_tag, self.expert_tag = stored.screen.tag, stored.expert.tag
+        self.screen_info = model_labels(screen, self._session)
 
+    def prepare(self, content: Any) -> tuple[Array, Array]:
+        """A text, or an image whose header was read -> the screen's item and the expert's item.
 
-def model_labels(artifact: Artifact, session: Session) -> dict[str, str]:
-    """What tells one served model from another, beside its tag."""
-    return {"digest": artifact.digest, "variant": session.variant, "provider": session.provider_got}
+        Raises InvalidInputError for an image that cannot be decoded.
+        """
+        return items_of(self._ours, self._theirs, content)
+
+    async def describe(self) -> dict[str, Any]:
+        """What /models says of this cascade. Asks the expert what it runs."""
+        stored, session = self._stored, self._session
+        screen_runs = {"asked": session.provider_asked, "got": session.provider_got, "variant": session.variant}
+        expert_runs = await self._expert.describe()
+        # The promise holds for one variant of the expert; a GPU runs another one.
+        applies = expert_runs.get("variant") == stored.point.point.expert_variant
+        return {
+            "screen": _described(stored.screen, screen_runs),
+            "expert": _described(stored.expert, expert_runs),
+            "operating_point": {"tag": stored.point.tag, "applies": applies, **_promised(stored.point.point)},
+            "drift": asdict(self._monitor.state()),
+            "breaker": self.escalations.breaker.state(time.monotonic()),
+        }
+
+    async def warm_up_expert(self) -> bool:
+        """Call the expert once with every batch size and length, which also measures how long they take.
+
+        False when it does not answer yet.
+        """
+        try:
+            async with asyncio.timeout(WARM_UP_LIMIT_S):
+                for item in example_items(self._stored.expert.artifact.manifest.settings):
+                    await self._warm_up_sizes(item)
+        except (StageError, TimeoutError):
+            return False
+        return True
+
+    async def _warm_up_sizes(self, item: Array) -> None:
+        for size in WARM_UP_BATCH_SIZES:
+            if size > self._max_batch_size:
+                return
+            # Twice the size takes about twice as long, and no call may take longer than the limit.
+            if size > 1 and 4 * self.escalations.forecast.expected_ms(size // 2, len(item)) > 1e3 * CALL_LIMIT_S:
+                return
+            await self.escalations.ask([item] * size, math.inf)
 
 
 def require_pair(screen: Artifact, expert: Artifact, point: OperatingPoint) -> None:
-    """ArtifactError when a screen, an expert and an operating point do not belong together."""
+    """Raise ArtifactError when a screen, an expert and an operating point do not belong together."""
     point.require_pair(screen.digest, expert.digest)
     if screen.manifest.labels != expert.manifest.labels:
         theirs = [", ".join(artifact.manifest.labels) for artifact in (screen, expert)]
@@ -76,107 +164,30 @@ def require_pair(screen: Artifact, expert: Artifact, point: OperatingPoint) -> N
         )
 
 
-def open_modality(
-    *,
-    screen: Artifact,
-    screen_tag: str,
-    expert: Artifact,
-    expert_tag: str,
-    point: OperatingPoint,
-    point_tag: str,
-    call: ExpertCall,
-    ask_providers: Callable[[], Awaitable[Mapping[str, str]]],
-    tell_drift: Callable[[Drift], None],
-    tell_call: Callable[[CallSpan], None] | None,
-    settings: Settings,
-) -> Modality:
-    """Open a screen for this process, next to the manifest of the expert that `call` reaches.
-
-    Raises ArtifactError when the two were not published together.
-    """
-    require_pair(screen, expert, point)
-    session = Session(screen, point.screen_variant, threads=settings.screen_threads)
-    ours = preprocessor(screen)
-    theirs = ours if same_preprocessing(screen, expert) else preprocessor(expert)
-    warm_up(session, screen, ours)
-    monitor = DriftMonitor(point, tell_drift)
-    escalations = Escalations(
-        call,
-        max_batch_size=settings.max_batch_size,
-        batch_window_ms=settings.batch_window_ms,
-        calls_in_flight=settings.calls_in_flight,
-        tell=tell_call,
-    )
-
-    async def describe() -> dict[str, Any]:
-        providers = {"asked": session.provider_asked, "got": session.provider_got, "variant": session.variant}
-        expert_providers = await ask_providers()
-        # A promise made with one variant of the expert says nothing of another one (fp16 on a GPU, say).
-        applies = expert_providers.get("variant") == point.expert_variant
-        return {
-            "screen": _described(screen, screen_tag, providers),
-            "expert": _described(expert, expert_tag, expert_providers),
-            "operating_point": {"tag": point_tag, "applies": applies, **_without_reference(point)},
-            "drift": asdict(monitor.state()),
-            "breaker": escalations.breaker.state(time.monotonic()),
-        }
-
-    async def warm_up_expert() -> bool:
-        try:
-            async with asyncio.timeout(WARM_UP_LIMIT_S):
-                for item in example_items(expert.manifest.settings):
-                    for size in (size for size in WARM_UP_BATCH_SIZES if size <= settings.max_batch_size):
-                        # Twice the size takes about twice as long: what would break the limit is of no use anyway.
-                        if size > 1 and 4 * escalations.forecast.expected_ms(size // 2, len(item)) > 1e3 * CALL_LIMIT_S:
-                            break
-                        await escalations.ask([item] * size, math.inf)
-        except (StageError, TimeoutError):
-            return False
-        return True
-
-    cascade = ModelCascade(
-        labels=screen.manifest.labels,
-        screen=_screen(session, ours),
-        expert=escalations.submit,
-        point=point,
-        observe=monitor.observe,
-    )
-    return Modality(
-        name=screen.manifest.settings.kind,
-        cascade=cascade,
-        prepare=partial(items_of, ours, theirs),
-        screen_tag=screen_tag,
-        screen_info=model_labels(screen, session),
-        expert_tag=expert_tag,
-        describe=describe,
-        escalations=escalations,
-        warm_up_expert=warm_up_expert,
-    )
-
-
 def _screen(session: Session, preprocess: Preprocessor) -> Callable[[Sequence[Array]], Logits]:
-    """Items -> logits [items, labels], as they were when the operating point was chosen.
+    """Items -> logits [items, labels], computed as they were when the operating point was chosen.
 
-    Texts go one by one: dynamic INT8 takes its ranges from a whole batch, so in company a text could get another
-    answer than the promise was made for; and on a core a batch of texts is hardly faster than one after the other.
+    Texts run one by one. Dynamic INT8 takes its ranges from the whole batch, so in company a text could get another
+    answer than the promise was made for. On one core a batch of texts is hardly faster than one after the other.
     """
     if isinstance(preprocess, TextEncoder):
         return lambda items: np.concatenate([session.run(preprocess.collate([item])) for item in items])
     return lambda items: session.run(preprocess.collate(items))
 
 
-def _without_reference(point: OperatingPoint) -> dict[str, Any]:
+def _promised(point: OperatingPoint) -> dict[str, Any]:
     described = point.model_dump(exclude={"reference"})
     described["promise"] = {"statement": point.promise.statement, **described["promise"]}
     return described
 
 
-def _described(artifact: Artifact, tag: str, providers: Mapping[str, str]) -> dict[str, Any]:
+def _described(stored: StoredModel, runs: Mapping[str, str]) -> dict[str, Any]:
+    manifest = stored.artifact.manifest
     return {
-        "tag": tag,
-        "digest": artifact.digest,
-        "labels": artifact.manifest.labels,
-        "quality": artifact.manifest.quality,
-        "data": "synthetic" if artifact.manifest.synthetic else "real",
-        "execution_provider": dict(providers),
+        "tag": stored.tag,
+        "digest": stored.artifact.digest,
+        "labels": manifest.labels,
+        "quality": manifest.quality,
+        "data": "synthetic" if manifest.synthetic else "real",
+        "execution_provider": dict(runs),
     }

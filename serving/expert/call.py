@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
@@ -26,6 +26,13 @@ class ExpertCall(Protocol):
         `traceparent`: the call's place in a trace (W3C), for the expert's own spans. Raises a StageError when the
         expert gives no answer.
         """
+
+
+class ExpertClient(ExpertCall, Protocol):
+    """Reaches the expert's process."""
+
+    async def describe(self) -> Mapping[str, str]:
+        """The variant that the expert runs and its execution provider, `asked` and `got`; else `error` says why not."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,6 +54,11 @@ class Session:
                 self.run(batch)
 
 
+def model_labels(artifact: Artifact, session: Session) -> dict[str, str]:
+    """What a metric says of a served model beside its tag: digest, variant and execution provider."""
+    return {"digest": artifact.digest, "variant": session.variant, "provider": session.provider_got}
+
+
 def served_variant(artifact: Artifact) -> VariantName:
     """The variant to serve on this machine: the default for a GPU if there are both, else the one for the CPU."""
     manifest = artifact.manifest

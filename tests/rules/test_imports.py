@@ -4,18 +4,28 @@ from __future__ import annotations
 
 import ast
 import re
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
+PARTS = ("serving", "optimize", "loadtest", "benchmarks", "tests", "docs", "examples")
 SOURCES = [
     ROOT / "service.py",
     *sorted((ROOT / "serving").rglob("*.py")),
     *sorted((ROOT / "optimize").rglob("*.py")),
     *(sorted((ROOT / "loadtest").rglob("*.py"))),
 ]
+WRITTEN = [
+    path
+    for path in (*ROOT.glob("*.py"), *ROOT.glob("*.md"), *ROOT.glob("*/**/*.py"), *ROOT.glob("*/**/*.md"))
+    if path.relative_to(ROOT).parts[0] in {*PARTS, path.name}
+]
 MAX_LINES = 300
+# Where a file of serving may import from: its own room and those before it.
+ROOMS = ("bottom", "model", "load", "expert", "cascade", "watch", "http")
+BOTTOM = {"errors", "settings", "arguments", "timings", "trace", "arrays", "garbage"}
 FORBIDDEN = {
     "serving": {"bentoml", "torch", "transformers", "optimize", "service"},
     "optimize": {"service", "loadtest"},
@@ -49,7 +59,41 @@ def test_a_file_keeps_the_rules(path: Path) -> None:
         assert not any(name.startswith("optimize.steps") for name in imported(path)), "a step imports another step"
     if path.name not in ("service.py", "__main__.py") and "baselines" not in relative.parts:
         assert not re.search(r"\b(environb?|getenvb?)\b", path.read_text()), "reads the environment"
-    assert len(path.read_text().splitlines()) <= MAX_LINES
+
+
+@pytest.mark.parametrize("path", WRITTEN, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_a_file_is_short_and_has_no_imports_for_types_alone(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= MAX_LINES
+    if path.suffix == ".py":
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.If):
+                assert "TYPE_CHECKING" not in ast.dump(node.test), "an import for types alone hides a circle"
+
+
+def room(module: str) -> str:
+    """The room of a module of serving; the name of a file that is in none."""
+    name = module.split(".")[1]
+    return "bottom" if name in BOTTOM else name
+
+
+SERVING = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts): path
+    for path in sorted((ROOT / "serving").rglob("*.py"))
+    if path.name != "__init__.py"
+}
+
+
+@pytest.mark.parametrize("module", SERVING)
+def test_a_room_of_serving_imports_only_rooms_before_it(module: str) -> None:
+    place = ROOMS.index(room(module))
+    for name in imported(SERVING[module]) & set(SERVING):
+        assert ROOMS.index(room(name)) <= place, f"{module} imports {name}"
+
+
+def test_no_modules_of_serving_import_each_other() -> None:
+    """TopologicalSorter raises CycleError with the modules of a circle."""
+    TopologicalSorter({module: imported(path) & set(SERVING) for module, path in SERVING.items()}).prepare()
 
 
 def test_steps_are_imported_by_the_build_and_recipe_alone() -> None:
