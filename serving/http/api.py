@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -18,7 +17,7 @@ from serving.cascade.modality import Modality
 from serving.errors import InvalidInputError, NotServedError, kind_of
 from serving.http.body import MAX_TEXTS, as_number, image_and_budget, json_object, required
 from serving.http.fast_path import Endpoint
-from serving.http.guard import Guard, described, to_json
+from serving.http.guard import Guard, JsonObject, described, to_json
 from serving.http.mount import Methods
 from serving.http.openapi import openapi
 from serving.http.scrape import Exposed, metrics_endpoint
@@ -66,7 +65,7 @@ class Api:
         self._modalities = modalities
         self._heavy = asyncio.Semaphore(HEAVY_AT_ONCE)
 
-    async def classify_text(self, request: Request, record: RequestRecord) -> dict[str, Any]:
+    async def classify_text(self, request: Request, record: RequestRecord) -> JsonObject:
         modality = self._modality("text")
         body = await json_object(request, {"text", "budget_ms"})
         text = check_text(required(body, "text"))
@@ -76,7 +75,7 @@ class Api:
         (outcome,) = await _classified(modality, [item], [expert_item], record, request)
         return _answer(modality, outcome)
 
-    async def classify_texts(self, request: Request, record: RequestRecord) -> dict[str, Any]:
+    async def classify_texts(self, request: Request, record: RequestRecord) -> JsonObject:
         modality = self._modality("text")
         body = await json_object(request, {"texts", "budget_ms"})
         texts = required(body, "texts")
@@ -86,7 +85,7 @@ class Api:
                 "texts", f"must be a list of 1 to {MAX_TEXTS} strings, got {got}; send fewer or more"
             )
         budget_ms = _budget_ms(request, body.get("budget_ms"))
-        answers: list[dict[str, Any]] = [{} for _ in texts]
+        answers: list[JsonObject] = [{} for _ in texts]
         good: dict[int, str] = {}
         for place, text in enumerate(texts):
             try:
@@ -103,7 +102,7 @@ class Api:
                 answers[place] = _answer(modality, outcome)
         return {"answers": answers}
 
-    async def classify_image(self, request: Request, record: RequestRecord) -> dict[str, Any]:
+    async def classify_image(self, request: Request, record: RequestRecord) -> JsonObject:
         modality = self._modality("image")
         data, stated = await image_and_budget(request)
         record.was_read(_budget_ms(request, stated))
@@ -113,7 +112,7 @@ class Api:
         (outcome,) = await _classified(modality, [item], [expert_item], record, request)
         return _answer(modality, outcome)
 
-    async def models(self, _request: Request, _record: RequestRecord) -> dict[str, Any]:
+    async def models(self, _request: Request, _record: RequestRecord) -> JsonObject:
         return {name: await modality.describe() for name, modality in self._modalities.items()}
 
     async def _prepared(self, modality: Modality, contents: Sequence[Content], work: int) -> list[tuple[Array, Array]]:
@@ -151,7 +150,7 @@ async def _classified(
     return outcomes
 
 
-def _answer(modality: Modality, outcome: StageAnswer) -> dict[str, Any]:
+def _answer(modality: Modality, outcome: StageAnswer) -> JsonObject:
     answer = outcome.answer
     return {
         "label": answer.label,
@@ -164,7 +163,7 @@ def _answer(modality: Modality, outcome: StageAnswer) -> dict[str, Any]:
     }
 
 
-def _budget_ms(request: Request, stated: Any) -> float:
+def _budget_ms(request: Request, stated: object) -> float:
     """The smaller of the body's budget and the one in X-Budget-Ms."""
     budget_ms = check_budget_ms(stated)
     header = request.headers.get("x-budget-ms")

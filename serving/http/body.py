@@ -6,7 +6,6 @@ import asyncio
 import base64
 import contextlib
 from collections.abc import AsyncGenerator, Mapping
-from typing import Any
 
 import orjson
 from starlette.datastructures import FormData, UploadFile
@@ -25,7 +24,7 @@ MAX_BASE64 = (MAX_BYTES + 2) // 3 * 4
 READ_LIMIT_S = 8.0
 
 
-async def json_object(request: Request, allowed: set[str], limit: int = MAX_JSON_BYTES) -> dict[str, Any]:
+async def json_object(request: Request, allowed: set[str], limit: int = MAX_JSON_BYTES) -> dict[str, object]:
     """The body as a JSON object with no keys but those `allowed`, of at most `limit` bytes.
 
     Raises MalformedError if it is no such object, InvalidInputError if it has other keys or is too long.
@@ -45,21 +44,21 @@ async def json_object(request: Request, allowed: set[str], limit: int = MAX_JSON
     return value
 
 
-def required(body: Mapping[str, Any], field: str) -> Any:
+def required(body: Mapping[str, object], field: str) -> object:
     """The value of `field`. Raises InvalidInputError if the body does not have it."""
     if field not in body:
         raise InvalidInputError(field, f"must be there, got an object without it; send {field}")
     return body[field]
 
 
-async def image_and_budget(request: Request) -> tuple[bytes, float | None]:
-    """The bytes of an image file, and the budget in milliseconds if the request has one outside its headers.
+async def image_and_budget(request: Request) -> tuple[bytes, object]:
+    """The bytes of an image file, and the unchecked budget if the request has one outside its headers, else None.
 
     The image is a file of a form, the whole body, or base64 in a JSON object. The budget is a field of the form or of
     the object, or a query parameter.
     """
     _no_others(set(request.query_params), {"budget_ms"}, "query")
-    stated: Any = request.query_params.get("budget_ms")
+    stated = request.query_params.get("budget_ms")
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == "multipart/form-data":
         form = await _form(request)
@@ -123,7 +122,7 @@ async def _in_time(field: str) -> AsyncGenerator[None, None]:
         ) from None
 
 
-def _from_base64(value: Any) -> bytes:
+def _from_base64(value: object) -> bytes:
     if not isinstance(value, str):
         raise InvalidInputError("image", f"must be a string of base64, got {kind_of(value)}; send the file's bytes so")
     if len(value) > MAX_BASE64:
@@ -151,13 +150,11 @@ def _no_others(got: set[str], allowed: set[str], where: str) -> None:
         )
 
 
-def as_number(stated: Any, field: str = "budget_ms") -> float | None:
-    """The number in a text, None for None. Raises InvalidInputError if the text is no number."""
+def as_number(stated: str | UploadFile | None, field: str = "budget_ms") -> float | None:
+    """The number in a text or form field, None for None. Raises InvalidInputError if it is no number."""
     if stated is None:
         return None
-    try:
-        return float(stated)
-    except (TypeError, ValueError):
-        raise InvalidInputError(
-            field, "must be a positive number of milliseconds, got text that is no number; send digits"
-        ) from None
+    if isinstance(stated, str):
+        with contextlib.suppress(ValueError):
+            return float(stated)
+    raise InvalidInputError(field, "must be a positive number of milliseconds, got text that is no number; send digits")

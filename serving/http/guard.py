@@ -10,7 +10,6 @@ import logging
 import re
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
 
 import orjson
 from starlette.exceptions import HTTPException
@@ -35,7 +34,8 @@ RETRY_AFTER_S = 1
 
 logger = logging.getLogger("sieve")
 
-Handler = Callable[[Request, RequestRecord], Awaitable[dict[str, Any]]]
+JsonObject = dict[str, object]
+Handler = Callable[[Request, RequestRecord], Awaitable[JsonObject]]
 """Returns the body of an answer, or raises. It writes into the record what it learns of the request."""
 
 
@@ -102,7 +102,7 @@ class Guard:
         return guarded
 
 
-async def _guarded(handler: Handler, request: Request, record: RequestRecord) -> dict[str, Any] | Response:
+async def _guarded(handler: Handler, request: Request, record: RequestRecord) -> JsonObject | Response:
     try:
         return await handler(request, record)
     except SieveError as error:
@@ -117,14 +117,14 @@ async def _guarded(handler: Handler, request: Request, record: RequestRecord) ->
         return _error_response({"field": None, "message": message}, 500, record)
 
 
-def described(error: SieveError) -> dict[str, Any]:
+def described(error: SieveError) -> JsonObject:
     """The `error` object of an answer."""
     field = error.field if isinstance(error, InvalidInputError) else None
     reason = {"reason": "overloaded"} if isinstance(error, OverloadedError) else {}
     return {"field": field, "message": str(error), **reason}
 
 
-def to_json(body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+def to_json(body: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """A response with a JSON body."""
     return Response(orjson.dumps(body), status, headers, media_type="application/json")
 
@@ -142,7 +142,7 @@ def _refused(error: SieveError, record: RequestRecord) -> Response:
     return _error_response(described(error), _status(error), record)
 
 
-def _error_response(error: Mapping[str, Any], status: int, record: RequestRecord) -> Response:
+def _error_response(error: Mapping[str, object], status: int, record: RequestRecord) -> Response:
     headers = {"X-Request-Id": record.request_id, "Server-Timing": record.timings.header()}
     if status == 503:
         headers["Retry-After"] = str(RETRY_AFTER_S)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -36,7 +36,7 @@ def mounted_app(
     methods: Methods,
     service: Callable[[], MountedService],
     draining: Draining,
-    exception_handlers: Mapping[Any, ExceptionHandler] | None = None,
+    exception_handlers: Mapping[type[Exception], ExceptionHandler] | None = None,
 ) -> Starlette:
     """An application for `bentoml.asgi_app` with one route for each address.
 

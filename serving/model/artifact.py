@@ -184,7 +184,7 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: object) -> None:
     """Write JSON to a file beside `path`, then rename it: a full disk or a signal leaves the old file whole."""
     beside = path.with_name(f".{path.name}.partial")
     beside.write_text(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")

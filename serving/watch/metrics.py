@@ -63,7 +63,7 @@ def forget_the_dead(folder: Path | None) -> None:
         return
     for pid in {path.stem.rpartition("_")[2] for path in folder.glob("gauge_live*.db")}:
         if not _alive(int(pid)):
-            multiprocess.mark_process_dead(int(pid), str(folder))  # type: ignore[no-untyped-call]  # no types in prometheus_client
+            multiprocess.mark_process_dead(int(pid), str(folder))  # type: ignore[no-untyped-call]  # no types
 
 
 def _alive(pid: int) -> bool:
@@ -84,7 +84,7 @@ def exposition(folder: Path | None) -> tuple[bytes, str]:
     forget_the_dead(folder)
     if folder is not None:
         registry = CollectorRegistry()
-        multiprocess.MultiProcessCollector(registry, str(folder))  # type: ignore[no-untyped-call]  # no types there
+        multiprocess.MultiProcessCollector(registry, str(folder))  # type: ignore[no-untyped-call]  # no types
     return generate_latest(registry), CONTENT_TYPE_LATEST
 
 

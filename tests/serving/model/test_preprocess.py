@@ -1,10 +1,24 @@
+"""From the content of a request to the items of both stages, and the shapes to warm up with."""
+
 from __future__ import annotations
 
-import numpy as np
+from typing import Any
 
-from serving.model.artifact import ImageSettings
+import numpy as np
+import pytest
+
+from serving.model.artifact import Artifact, ImageSettings, TextSettings
 from serving.model.image import ImageDecoder, read_header
-from serving.model.preprocess import items_of
+from serving.model.preprocess import (
+    WARM_UP_BATCH_SIZES,
+    example_items,
+    items_of,
+    preprocessor,
+    same_preprocessing,
+    warm_up,
+)
+from serving.model.session import Session
+from tests.conftest import TinyCascades
 from tests.serving.model.test_image import encoded, waves
 
 
@@ -23,3 +37,56 @@ def test_stages_of_the_same_preprocessing_share_one_item() -> None:
     decoder = ImageDecoder(ImageSettings(width=16, height=16, mean=(0, 0, 0), std=(1, 1, 1)))
     item, expert_item = items_of(decoder, decoder, read_header(encoded(waves(64), "JPEG")))
     assert item is expert_item
+
+
+def test_texts_are_warmed_up_at_every_length_that_is_timed_and_at_the_longest() -> None:
+    settings = TextSettings(max_tokens=48, pad_token_id=7, inputs=("input_ids",))
+    items = example_items(settings)
+    assert [len(item) for item in items] == [8, 16, 32, 48]
+    assert {int(token) for item in items for token in item} == {7}
+    assert [len(item) for item in example_items(settings.model_copy(update={"max_tokens": 32}))] == [8, 16, 32]
+
+
+def test_an_image_is_warmed_up_in_its_one_shape() -> None:
+    settings = ImageSettings(width=5, height=4, mode="L", mean=(0.5,), std=(0.5,))
+    (item,) = example_items(settings)
+    assert (item.shape, item.dtype) == ((1, 4, 5), np.float32)
+
+
+@pytest.mark.parametrize("kind", ["text", "image"])
+def test_stages_share_preprocessing_where_settings_and_files_are_the_same(
+    tiny_cascades: TinyCascades, kind: str
+) -> None:
+    screen, expert = (Artifact.open(tiny_cascades.artifact(f"tiny-{kind}", role)) for role in ("screen", "expert"))
+    assert same_preprocessing(screen, expert)
+    changed = expert.manifest.settings.model_copy(
+        update={"max_tokens": 3} if kind == "text" else {"resample": "nearest"}
+    )
+    other = Artifact(expert.folder, expert.manifest.model_copy(update={"settings": changed}))
+    assert not same_preprocessing(screen, other)
+
+
+def test_texts_of_another_tokeniser_are_prepared_twice(tiny_cascades: TinyCascades) -> None:
+    artifact = Artifact.open(tiny_cascades.artifact("tiny-text", "screen"))
+    files = {**artifact.manifest.files, "tokenizer.json": "0" * 64}
+    other = Artifact(artifact.folder, artifact.manifest.model_copy(update={"files": files}))
+    assert not same_preprocessing(artifact, other)
+    ours, theirs = preprocessor(artifact), preprocessor(other)
+    item, expert_item = items_of(ours, theirs, "where is my card")
+    assert item is not expert_item
+    np.testing.assert_array_equal(item, expert_item)
+    item, expert_item = items_of(ours, ours, "where is my card")
+    assert item is expert_item
+
+
+def test_warming_up_runs_every_shape(tiny_cascades: TinyCascades) -> None:
+    artifact = Artifact.open(tiny_cascades.artifact("tiny-text", "screen"))
+    ran: list[tuple[int, ...]] = []
+
+    class Noting(Session):
+        def run(self, inputs: Any) -> Any:
+            ran.append(inputs["input_ids"].shape)
+            return super().run(inputs)
+
+    warm_up(Noting(artifact), artifact, preprocessor(artifact))
+    assert set(ran) == {(size, length) for size in WARM_UP_BATCH_SIZES for length in (8, 16, 32, 48)}
