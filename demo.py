@@ -50,7 +50,7 @@ def main() -> int:
     write_json(FOLDER / "summary.json", summary)
     console.print(f"[bold]{FOLDER / 'summary.json'}[/bold] has all figures; took {summary['seconds']:.0f} s.")
     console.print("The text demo is trained and measured on synthetic, generated messages.")
-    console.print("Go on with [bold]make serve[/bold], then the curl lines of README.md.")
+    console.print("Go on with [bold]make serve[/bold], then the curl lines of README.md and docs/api.md.")
     return 0
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import re
 import shutil
 import subprocess
@@ -46,6 +47,9 @@ FIGURES = {
 CONSOLE_WIDTH = 80
 JSON_WIDTH = 240
 """Columns of a line of JSON: enough for the scores of the demo's six labels, so that an answer has 12 lines."""
+SIZED_PER_S = 2_000
+ROAD_MS, FULL_SHARE = 0.35, 0.7
+"""What a request costs beside the screen, and how full a core may be: as in docs/operations.md."""
 EXAMPLE = re.compile(r"```sh\n(curl [^`]*)```\n```json\n([^`]*)```")
 
 
@@ -105,6 +109,7 @@ def blocks() -> dict[str, Callable[[], str]]:
         "headline": headline,
         "recipes": lambda: "\n".join(tables(_read(path)) for path in sorted(MEASURED.glob("*.json"))),
         "profile": profiles,
+        "sizing": sizing,
         **{name: partial(figures_block, name) for name in FIGURES},
     }
 
@@ -149,6 +154,20 @@ def headline() -> str:
         ),
     ]
     return "| measured on `sms-risk` | conditions |\n| --- | --- |\n" + "".join(f"| {a} | {b} |\n" for a, b in rows)
+
+
+def sizing() -> str:
+    """How many processes the formulas of docs/operations.md give for sms-risk."""
+    models = _read(MEASURED / "sms-risk.json")["models"]
+    screen_ms, expert_ms = (models[role]["latency_ms"]["median_ms"] for role in ("screen", "expert"))
+    share = models["cascade"]["escalation_share"]
+    apis = math.ceil(SIZED_PER_S * (ROAD_MS + screen_ms) / 1000 / FULL_SHARE)
+    experts = math.ceil(SIZED_PER_S * share * expert_ms / 1000 / FULL_SHARE)
+    return (
+        f"{SIZED_PER_S:,} requests/s with `sms-risk` (screen {screen_ms:.2f} ms, {share:.1%} escalate, expert "
+        f"{expert_ms:.1f} ms alone) take {apis} API process{'es' * (apis > 1)} and {experts} "
+        f"expert{'s' * (experts > 1)}.\n"
+    )
 
 
 def profiles() -> str:
