@@ -21,6 +21,7 @@ from typing import Any
 import httpx
 from rich.table import Table
 
+from loadtest.errors import NotStartedError
 from loadtest.traffic.process import Running, running
 from optimize.data.payments import generate
 from optimize.models.graphs import quiet
@@ -107,6 +108,8 @@ def show(answers: list[dict[str, Any]]) -> None:
 if __name__ == "__main__":
     try:
         sys.exit(main())
+    except NotStartedError as error:
+        sys.exit(str(error))
     except KeyboardInterrupt:
         print("interrupted; run `make demo` again to go on from here", file=sys.stderr)
         sys.exit(130)

@@ -1,1 +1,1 @@
-"""What the service costs and keeps, measured: `make bench`."""
+"""What the service costs, measured by commands; each writes its figures into build."""

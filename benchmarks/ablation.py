@@ -1,8 +1,8 @@
-"""make ablation: what each part of the hot path gives, by taking it out.
+"""make ablation: what each part of the hot path gains, by removing it.
 
-The service is copied, one line of the copy is changed, and the copy is measured in turn with the service as it is.
-Everything escalates. `empty`: models that do next to nothing, so that what is seen is the service; `expert`: the demo's
-own expert behind an empty screen, so that what is seen is batching. Writes build/ablation.json and prints a table.
+Copies the service, changes lines of the copy, and measures the copy and the service in turn. Everything escalates.
+`empty` has models that do almost no work, so its figures are those of the service. `expert` has the demo's expert
+behind an empty screen, so its figures show the batching. Writes build/ablation.json and prints a table.
 """
 
 from __future__ import annotations
@@ -10,25 +10,28 @@ from __future__ import annotations
 import contextlib
 import shutil
 import statistics
-import sys
 import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TypedDict
 
-import bentoml
-
+from benchmarks.command import end_with
 from benchmarks.homes import ALWAYS, make_home
-from benchmarks.hot_path import CASCADE, TOKENS, text_of
+from benchmarks.hot_path import CASCADE
+from benchmarks.published import Published
 from benchmarks.servers import ROOT, sieve
+from benchmarks.texts import TOKENS, text_of
 from loadtest.traffic.process import Running
 from loadtest.traffic.wrk import closed_loop
 from optimize.progress import console
 from optimize.versions import processor
-from serving.model.artifact import Artifact, write_json
+from serving.model.artifact import write_json
 
 ROUNDS, SECONDS = 3, 2.0
 OUTPUT = Path("build") / "ablation.json"
-# What is taken out: (file, line as it is, line as it would be).
-CHANGES = {
+Change = tuple[str, str, str]
+"""A file of the service, a line of it, and what replaces the line."""
+CHANGES: dict[str, list[Change]] = {
     "the short way past BentoML's middleware": [
         ("serving/http/mount.py", "install_fast_path(running.to_async.app, posts, draining)", "pass"),
     ],
@@ -44,23 +47,27 @@ CHANGES = {
 }
 
 
+Pair = TypedDict("Pair", {"with": float, "without": float})  # a class cannot have a field named `with`
+
+
 def main() -> int:
-    stored = [Path(bentoml.models.get(f"{CASCADE}-{role}:latest").path) for role in ("expert", "screen")]
-    body = {"text": text_of(TOKENS, Artifact.open(stored[0])), "budget_ms": 1000}
-    rows = []
+    published = Published(CASCADE)
+    body = {"text": text_of(TOKENS, published.expert), "budget_ms": 1000}
+    rows: dict[str, dict[str, Pair]] = {}
     with tempfile.TemporaryDirectory(prefix="sieve-ablation-") as name:
         for number, (what, changes) in enumerate(CHANGES.items()):
             console.print(f"{number + 1} of {len(CHANGES)}: without {what}")
             folder = Path(name) / str(number)
-            rows.append({"without": what, **measured(changed(folder / "code", changes), folder, stored[0], body)})
+            rows[what] = measured(changed(folder / "code", changes), folder, published, body)
             OUTPUT.parent.mkdir(exist_ok=True)
-            write_json(OUTPUT, {"machine": processor(), "tokens": TOKENS, "rows": rows})
+            listed = [{"without": name, **figures} for name, figures in rows.items()]
+            write_json(OUTPUT, {"machine": processor(), "tokens": TOKENS, "rows": listed})
     print(table(rows))
     return 0
 
 
-def changed(folder: Path, changes: list[tuple[str, str, str]]) -> Path:
-    """A copy of the service with these lines changed."""
+def changed(folder: Path, changes: Sequence[Change]) -> Path:
+    """Copy the service into `folder` and change these lines; SystemExit where one of them is not there."""
     shutil.copytree(ROOT / "serving", folder / "serving", ignore=shutil.ignore_patterns("__pycache__"))
     for file in ("service.py", "bentofile.yaml"):
         shutil.copy(ROOT / file, folder)
@@ -72,12 +79,12 @@ def changed(folder: Path, changes: list[tuple[str, str, str]]) -> Path:
     return folder
 
 
-def measured(code: Path, folder: Path, stored: Path, body: dict[str, object]) -> dict[str, dict[str, float]]:
-    """Medians of the rounds, with and without, in turn."""
+def measured(code: Path, folder: Path, published: Published, body: Mapping[str, object]) -> dict[str, Pair]:
+    """Medians of rounds in which the service and its copy take turns. `code`: the copy; `folder`: for model stores."""
     with contextlib.ExitStack() as stack:
 
         def served(place: Path, label: str, *empty: str) -> Running:
-            home = make_home(folder / label, stored.parent.parent, CASCADE, threshold=ALWAYS, empty=empty)
+            home = make_home(folder / label, published.store, CASCADE, threshold=ALWAYS, empty=empty)
             return stack.enter_context(sieve(home, CASCADE, place))
 
         servers = {
@@ -101,20 +108,20 @@ def measured(code: Path, folder: Path, stored: Path, body: dict[str, object]) ->
     }
 
 
-def table(rows: list[dict[str, object]]) -> str:
-    """Markdown."""
+def table(rows: Mapping[str, Mapping[str, Pair]]) -> str:
+    """The rows in Markdown."""
     lines = [
         "| without | p50 ms, empty, 1 connection | requests/s, empty, 32 | requests/s, expert, 32 |",
         "| --- | ---: | ---: | ---: |",
     ]
-    for row in rows:
+    for what, row in rows.items():
         cells = [
-            f"{row[key]['without']:.{digits}f} (with: {row[key]['with']:.{digits}f})"  # type: ignore[index]
+            f"{row[key]['without']:.{digits}f} (with: {row[key]['with']:.{digits}f})"
             for key, digits in (("empty_1_p50_ms", 2), ("empty_32_per_s", 0), ("expert_32_per_s", 0))
         ]
-        lines.append(f"| {row['without']} | {' | '.join(cells)} |")
+        lines.append(f"| {what} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    end_with(main)

@@ -1,4 +1,4 @@
-"""make capacity: measure one replica of a published cascade, answer how many are needed, and check the simulation.
+"""make capacity: measure one replica of a published cascade, say how many are needed, and check the simulation.
 
 python -m benchmarks.capacity CASCADE --rate RATE [--texts FILE] [--limit-ms 50] [--check-s 15]
 """
@@ -6,14 +6,15 @@ python -m benchmarks.capacity CASCADE --rate RATE [--texts FILE] [--limit-ms 50]
 from __future__ import annotations
 
 import argparse
-import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks.contenders import Published, sieve
+from benchmarks.command import end_with
+from benchmarks.contenders import sieve
 from benchmarks.homes import make_home
+from benchmarks.published import Published
 from loadtest.capacity import answer, say
-from loadtest.run import Plan
+from loadtest.traffic.plan import Plan
 from loadtest.verdict.objective import Objective
 
 
@@ -45,4 +46,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    end_with(main)

@@ -1,23 +1,25 @@
-"""make compare: what each step bought, from PyTorch behind FastAPI to the cascade, all served at once, in turn.
+"""make compare: what each step gained, from PyTorch behind FastAPI to the cascade; all served at once, used in turn.
 
     python -m benchmarks.compare CASCADE [--texts FILE | --images FILE] [--rounds 3] [--litserve]
 
 Needs the cascade in the model store and its build folder, whose teacher is the first contender. Writes
-build/compare/CASCADE/compare.json and compare.html, and prints the table. `--litserve` (texts, where it is installed)
-adds LitServe's batching; its worker looks for work a thousand times a second, which costs all others a little.
+build/compare/CASCADE/compare.json and compare.html, and prints the table. `--litserve` adds LitServe's batching (for
+texts, where it is installed); its worker polls a thousand times a second, which slows all others a little.
 """
 
 from __future__ import annotations
 
 import argparse
-import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks.contenders import Published, ladder
-from loadtest.compare import compare, table
-from loadtest.run import Plan
+from benchmarks.command import end_with
+from benchmarks.contenders import ladder
+from benchmarks.published import Published
+from loadtest.compare import compare
+from loadtest.traffic.plan import Plan
 from loadtest.traffic.workload import Mix
+from loadtest.verdict.comparison import table
 from loadtest.verdict.objective import Objective
 
 
@@ -47,4 +49,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    end_with(main)

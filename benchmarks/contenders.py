@@ -3,42 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-import bentoml
-
-from benchmarks.homes import ALWAYS, ROLES, latest, make_home
+from benchmarks.homes import ALWAYS, make_home
+from benchmarks.published import Published
 from benchmarks.servers import ROOT, baseline_variables, fastapi_line, litserve_line, serve_line
-from loadtest.verdict.contender import Contender
-from serving.cascade.deferral import OperatingPoint
+from loadtest.baselines.model import Baseline
+from loadtest.measuring.contender import Contender
 from serving.model.artifact import Artifact, ImageSettings
 
 
-class Published:
-    """A cascade of a model store, BentoML's own where none is named: its artifacts and its operating point."""
-
-    def __init__(self, cascade: str, store: Path | None = None) -> None:
-        self.store = store or Path(bentoml.models.get(f"{cascade}-screen:latest").path).parent.parent
-        folders = {role: latest(self.store, f"{cascade}-{role}") for role in ROLES}
-        self.name = cascade
-        self.screen, self.expert = (Artifact.open(folders[role]) for role in ("screen", "expert"))
-        self.point = OperatingPoint.read(folders["operating-point"])
-        self.kind = self.expert.manifest.settings.kind
-
-    def baseline(self, artifact: Artifact, runtime: str, model: Path) -> dict[str, Any]:
-        """What `loadtest.baselines.model` needs to know."""
-        settings = artifact.manifest.settings
-        said = {"kind": settings.kind, "runtime": runtime, "model": str(model), "labels": artifact.manifest.labels}
-        if isinstance(settings, ImageSettings):
-            return {**said, **settings.model_dump(exclude={"kind", "input"})}
-        return {**said, "tokenizer": str(artifact.folder / settings.tokenizer), "max_tokens": settings.max_tokens}
-
-
 def ladder(published: Published, build: Path, folder: Path, *, with_litserve: bool = False) -> list[Contender]:
-    """PyTorch -> ONNX -> INT8 -> batching -> screen -> cascade. `build`: the folder that keeps the PyTorch teacher;
-    `folder`: for copies of the store. `with_litserve`: its batching, too, before Sieve's.
+    """PyTorch -> ONNX -> INT8 -> batching -> screen -> cascade.
+
+    `build`: the build folder, which holds the PyTorch teacher. `folder`: for copies of the model store.
+    `with_litserve`: LitServe's batching too, before Sieve's.
     """
     from optimize.profiling.pytorch import checkpoints
 
@@ -60,13 +39,13 @@ def ladder(published: Published, build: Path, folder: Path, *, with_litserve: bo
     ]
 
 
-def fastapi(name: str, baseline: Mapping[str, Any]) -> Contender:
+def fastapi(name: str, baseline: Baseline) -> Contender:
     """The FastAPI baseline around one model."""
     variables = baseline_variables(baseline)
     return Contender(name=name, line=fastapi_line(), ready="/openapi.json", variables=variables, folder=ROOT)
 
 
-def litserve(baseline: Mapping[str, Any]) -> Contender:
+def litserve(baseline: Baseline) -> Contender:
     """LitServe around one model, with its batching."""
     variables = baseline_variables(baseline)
     name = "LitServe, ONNX INT8, batching"
@@ -74,7 +53,7 @@ def litserve(baseline: Mapping[str, Any]) -> Contender:
 
 
 def plain_bentoml(published: Published, home: Path) -> Contender:
-    """A cascade of the same models with every default of BentoML; `home`: a BentoML home of its own."""
+    """A cascade of the same models with all of BentoML's defaults. `home`: a BentoML home of its own."""
     screen, expert = published.screen, published.expert
     said = {
         "BASELINE_SCREEN": published.baseline(screen, "onnx", screen.variant_path(published.point.screen_variant)),
@@ -90,7 +69,7 @@ def plain_bentoml(published: Published, home: Path) -> Contender:
 
 
 def sieve_line(published: Published, *more: str) -> tuple[str, ...]:
-    """The command that serves the cascade and nothing else."""
+    """The command that serves this cascade only."""
     names = {"text": "", "image": ""} | {published.kind: published.name}
     return serve_line(*(f"{kind}={name}" for kind, name in names.items()), *more)
 
@@ -101,7 +80,7 @@ def sieve(name: str, home: Path, published: Published) -> Contender:
 
 
 def exported(teacher: Path, target: Path, artifact: Artifact) -> Path:
-    """The teacher as a program that PyTorch loads without the project's own classes; its eager operators."""
+    """The teacher of images as a program that PyTorch loads without the project's classes, written to `target`."""
     import torch
 
     from optimize.models.checkpoint import load_model

@@ -1,4 +1,4 @@
-"""Model stores for measuring: copies of a published cascade whose operating point, or whose graphs, are others."""
+"""Model stores for measuring: copies of a published cascade with another operating point, or with empty graphs."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ ALWAYS, NEVER = 1.1, 0.0
 
 
 def make_home(home: Path, models: Path, cascade: str, *, threshold: float, empty: tuple[str, ...] = ()) -> Path:
-    """A BentoML home with a copy of `cascade` from the model store `models`, and with this threshold.
+    """A new BentoML home with a copy of `cascade` from the model store `models`, and with this threshold.
 
-    The roles in `empty` have a graph that does next to nothing.
+    The roles in `empty` get a graph that does almost no work.
     """
     folders = {}
     for role in ROLES:
@@ -53,7 +53,7 @@ def _empty(folder: Path) -> None:
 
 
 def _nothing(model: onnx.ModelProto, labels: int) -> onnx.ModelProto:
-    """A graph with the inputs and the output of `model` that adds up the first input and spreads it over the labels."""
+    """A graph with the inputs and the output of `model`; its logits are the sum of the first input times constants."""
     first = model.graph.input[0].name
     weights = helper.make_tensor("weights", TensorProto.FLOAT, [1, labels], [1e-6 * place for place in range(labels)])
     axes = helper.make_tensor("axes", TensorProto.INT64, [1], [1])

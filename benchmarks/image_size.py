@@ -1,8 +1,8 @@
-"""make image-sizes: what an image holds beyond its base, by part (needs buildah, and root or a user namespace).
+"""make image-sizes: the size of an image by part (needs buildah, and root or a user namespace).
 
-In: names of images that lie in buildah's storage, and of the base image that they are made from. Every file is counted
-once with its size, hard links too; so it is what the image takes when unpacked, not what travels compressed.
-Out: docs/measured/container/sizes.json, each figure beside its bound, and the table of docs/container.md.
+In: names of images in buildah's storage, and of the base image that they are made from. Each file counts once, hard
+links too, so the size is that of the unpacked image, not of the compressed download.
+Out: docs/measured/container/sizes.json, with each bound, and the table of docs/container.md.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import subprocess
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 from serving.model.artifact import write_json
 
@@ -55,9 +54,11 @@ def table(said: Mapping[str, Mapping[str, int]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def measured(image: str, base: str, provider: str, variables: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """Bytes of an image by part. Bounded is what lies beyond the base image and the models, and on a GPU beyond
-    onnxruntime-gpu and CUDA's libraries.
+def measured(image: str, base: str, provider: str, variables: Mapping[str, str] | None = None) -> dict[str, int]:
+    """Bytes of an image by part.
+
+    The bound applies to what is left without the base image and the models, and on a GPU without onnxruntime-gpu and
+    CUDA's libraries.
     """
     with_base, base_bytes = parts(image, variables), parts(base, variables)["all_bytes"]
     on_top = with_base["all_bytes"] - base_bytes
@@ -74,7 +75,7 @@ def measured(image: str, base: str, provider: str, variables: Mapping[str, str] 
 
 
 def parts(image: str, variables: Mapping[str, str] | None = None) -> dict[str, int]:
-    """Bytes in an image: all of it, and those of the models, onnxruntime and CUDA's libraries."""
+    """Bytes of an image: the whole, the models, onnxruntime, and CUDA's libraries."""
     container = buildah("from", "--pull-never", image, variables=variables)
     try:
         root = Path(buildah("mount", container, variables=variables))
@@ -90,13 +91,13 @@ def parts(image: str, variables: Mapping[str, str] | None = None) -> dict[str, i
 
 
 def size_of(folders: Iterable[Path]) -> int:
-    """Bytes of the files below `folders`, each counted once."""
+    """Bytes of the files below `folders`; a file with several names counts once."""
     files = (path.lstat() for folder in folders for path in folder.rglob("*") if path.is_file() or path.is_symlink())
     return sum({(file.st_dev, file.st_ino): file.st_size for file in files}.values())
 
 
 def buildah(*arguments: str, variables: Mapping[str, str] | None = None) -> str:
-    """What `buildah ARGUMENTS` prints; its own error when it fails."""
+    """The output of `buildah ARGUMENTS`; SystemExit with buildah's error when it fails."""
     done = subprocess.run(["buildah", *arguments], capture_output=True, text=True, env=variables, check=False)
     if done.returncode:
         raise SystemExit(f"buildah {arguments[0]}: {done.stderr.strip()}")

@@ -2,8 +2,8 @@
 
     python -m benchmarks.served [--text demo-text] [--image demo-image] [ARGUMENTS OF `python -m loadtest run`]
 
-Ends with the exit status of `python -m loadtest run`, whose results lie in build/loadtest/demo-text. Without --texts
-the demo's cascade is asked about messages of the kind that it was made for, whose labels are known.
+Ends with the exit status of `python -m loadtest run`, which writes its results into build/loadtest/demo-text. Without
+--texts, the demo's cascade gets generated payment messages with labels.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from __future__ import annotations
 import argparse
 import csv
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
+from benchmarks.command import end_with
 from benchmarks.servers import PYTHON, ROOT, serve_line
 from loadtest.traffic.process import running
 
@@ -45,7 +45,7 @@ def main() -> int:
 
 
 def payment_messages(path: Path) -> Path:
-    """A CSV of messages and their labels that the demo's models were not trained on."""
+    """Write a CSV of labelled messages that the demo's models were not trained on."""
     from optimize.data.payments import generate
 
     with path.open("w", newline="", encoding="utf-8") as file:
@@ -54,4 +54,4 @@ def payment_messages(path: Path) -> Path:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    end_with(main)

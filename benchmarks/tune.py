@@ -2,23 +2,24 @@
 
     python -m benchmarks.tune CASCADE [--texts FILE] [--preset cascade | bert] [--minutes 10] [--rounds 5]
 
-`loadtest tune` around a published cascade; the first of the three is a cascade of the same models as BentoML's own
-documentation would have it written, with every default of BentoML. Writes build/tune/CASCADE-PRESET.
+Runs `loadtest tune` on a published cascade. The final comparison starts with a cascade of the same models written as in
+BentoML's documentation, with all of BentoML's defaults. Writes build/tune/CASCADE-PRESET.
 """
 
 from __future__ import annotations
 
 import argparse
-import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks.contenders import Published, plain_bentoml, sieve_line
+from benchmarks.command import end_with
+from benchmarks.contenders import plain_bentoml, sieve_line
 from benchmarks.homes import make_home
-from loadtest.compare import table
-from loadtest.run import Plan
+from benchmarks.published import Published
+from loadtest.traffic.plan import Plan
 from loadtest.traffic.workload import Mix
 from loadtest.tune import PRESETS, Tuning, tune, with_preset
+from loadtest.verdict.comparison import table
 
 
 def main() -> int:
@@ -35,7 +36,7 @@ def main() -> int:
     plan, objective = with_preset(options.preset, Plan(url="", texts=options.texts, images=options.images, mix=mix))
     folder = Path("build") / "tune" / f"{options.cascade}-{options.preset}"
     with tempfile.TemporaryDirectory(prefix="sieve-tune-") as name:
-        # Two servers with one home would empty each other's metrics.
+        # Two servers that share a home would delete each other's metrics.
         homes = {
             who: make_home(Path(name) / who, published.store, published.name, threshold=published.point.threshold)
             for who in ("plain", "trial", "defaults", "tuned")
@@ -57,4 +58,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    end_with(main)

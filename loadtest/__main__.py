@@ -7,42 +7,36 @@ import logging
 import os
 import shlex
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Protocol
 
+from loadtest.errors import LoadTestError, OptionError
 from loadtest.options import add_workload, count, not_negative, plan_of, positive, share
-from loadtest.traffic.arrivals import KINDS, ArrivalsError
-from loadtest.traffic.workload import WorkloadError
-from loadtest.verdict.objective import ObjectiveError
+from loadtest.traffic.arrivals import KINDS
+from loadtest.verdict.objective import Objective, read_limits
 
 EXIT_PASSED, EXIT_FAILED, EXIT_WRONG, EXIT_INVALID, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
 
+Verb = Callable[[argparse.Namespace], int]
 
-class WrongError(ValueError):
-    """An option whose value cannot be used; the text names the rule and the remedy."""
+
+class AddsVerb(Protocol):
+    """What argparse's `add_subparsers` gives."""
+
+    def add_parser(self, name: str, *, help: str) -> argparse.ArgumentParser: ...
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Exit status: 0 passed, 1 the objective was not kept, 2 asked wrongly, 3 an invalid run, 130 interrupted."""
+    """The exit status: 0 passed, 1 objective missed, 2 a LoadTestError, 3 an invalid run, 130 interrupted."""
     options = _parser().parse_args(arguments)
     os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
     logging.getLogger("asyncio").setLevel(logging.ERROR)
-    from loadtest.run import UnreachableError
-    from loadtest.traffic.process import NotStartedError
-    from loadtest.verdict.contender import ContenderError
-
-    wrong = (
-        ArrivalsError,
-        ObjectiveError,
-        WorkloadError,
-        UnreachableError,
-        ContenderError,
-        NotStartedError,
-        WrongError,
-    )
+    call: Verb = options.call
     try:
-        return int(options.call(options))
-    except wrong as error:
+        return call(options)
+    except LoadTestError as error:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_WRONG
     except KeyboardInterrupt:
@@ -53,6 +47,15 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m loadtest", description="Does a service meet its objective?")
     verbs = parser.add_subparsers(required=True, metavar="VERB")
+    _add_run(verbs)
+    _add_tune(verbs)
+    _add_compare(verbs)
+    _add_capacity(verbs)
+    _add_check(verbs)
+    return parser
+
+
+def _add_run(verbs: AddsVerb) -> None:
     run = verbs.add_parser("run", help="drive a service and judge it: JSON, a page, an exit status")
     run.add_argument("url", help="where the service listens, like http://127.0.0.1:3000")
     run.add_argument("--arrivals", default="poisson:100", help=f"{KINDS} (default: poisson:100)")
@@ -64,6 +67,9 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--max-lag-ms", type=positive, default=5.0, help="p99 of the generator's own lateness (5)")
     run.add_argument("--payloads", action="store_true", help="also send one image as JSON, form and raw body")
     run.set_defaults(call=_run)
+
+
+def _add_tune(verbs: AddsVerb) -> None:
     tune = verbs.add_parser("tune", help="find the settings with the most goodput within the objective, by restarting")
     tune.add_argument("command", help="starts the service; {port} and {settings} (a TOML file) stand in it")
     tune.add_argument("--preset", choices=("bert", "cascade"), help="a classical objective instead of --slo")
@@ -72,12 +78,18 @@ def _parser() -> argparse.ArgumentParser:
     _add_plan(tune)
     _add_objective(tune)
     tune.set_defaults(call=_tune)
+
+
+def _add_compare(verbs: AddsVerb) -> None:
     compare = verbs.add_parser("compare", help="the highest goodput of several services, in turn")
     compare.add_argument("contenders", type=Path, help="TOML with [[contender]] tables: name, command with {port}, …")
     compare.add_argument("--rounds", type=count, default=3)
     _add_plan(compare)
     _add_objective(compare)
     compare.set_defaults(call=_compare)
+
+
+def _add_capacity(verbs: AddsVerb) -> None:
     capacity = verbs.add_parser("capacity", help="how many replicas for so many requests a second")
     capacity.add_argument("url", help="a replica to measure, with nothing else to do")
     capacity.add_argument("--rate", type=positive, required=True, help="requests/s in all")
@@ -87,36 +99,36 @@ def _parser() -> argparse.ArgumentParser:
     _add_plan(capacity)
     _add_objective(capacity)
     capacity.set_defaults(call=_capacity)
+
+
+def _add_check(verbs: AddsVerb) -> None:
     check = verbs.add_parser("check", help="what the generator itself can send, to a server that does nothing")
     check.add_argument("--rate", type=positive, default=3_000.0, help="requests/s (default: 3000)")
     check.add_argument("--seconds", type=positive, default=10.0)
     check.add_argument("--out", type=Path, default=Path("build/loadtest"))
     check.set_defaults(call=_check)
-    return parser
 
 
 def _add_plan(parser: argparse.ArgumentParser) -> None:
-    """What is asked, and where the results go."""
+    """Add the options of the workload and of the results' folder."""
     add_workload(parser)
     parser.add_argument("--out", type=Path, default=Path("build/loadtest"), help="folder of the results")
 
 
 def _add_objective(parser: argparse.ArgumentParser) -> None:
-    """What is asked of the service."""
+    """Add the options of the objective, which `_objective` reads."""
     parser.add_argument("--slo", action="append", help="like p99=50ms, of all that was asked; may come twice")
     parser.add_argument("--goodput", type=positive, help="answers in time a second, at least")
     parser.add_argument("--max-degraded", type=share, default=0.01, help="share of degraded answers, at most (0.01)")
 
 
-def _objective(options: argparse.Namespace):  # type: ignore[no-untyped-def]
-    from loadtest.verdict.objective import Objective, read_limits
-
+def _objective(options: argparse.Namespace) -> Objective:
     limits = read_limits(options.slo or ["p99=50ms"])
     return Objective(limits_ms=limits, goodput_per_s=options.goodput, max_degraded_share=options.max_degraded)
 
 
 def _run(options: argparse.Namespace) -> int:
-    from loadtest.pages.report import machine, say_run, write_run
+    from loadtest.pages.report import say_run, write_run
     from loadtest.run import run
 
     objective = _objective(options)
@@ -130,9 +142,8 @@ def _run(options: argparse.Namespace) -> int:
         payloads=options.payloads,
         max_lag_ms=options.max_lag_ms,
     )
-    result, outcomes = run(plan, objective)
-    result["machine"] = machine()
-    write_run(options.out, result, outcomes, objective.deadline_ms)
+    result, replies = run(plan, objective)
+    write_run(options.out, result, replies, objective.deadline_ms)
     say_run(result)
     print(f"{options.out / 'run.json'} has the figures, {options.out / 'run.html'} the pictures")
     if not result["valid"]:
@@ -141,14 +152,14 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _tune(options: argparse.Namespace) -> int:
-    from loadtest.compare import table
     from loadtest.tune import Tuning, tune, with_preset
+    from loadtest.verdict.comparison import table
 
     plan, objective = plan_of(options), _objective(options)
     _make_folder(options.out)
     if options.preset:
         if options.slo or options.goodput is not None:
-            raise WrongError(
+            raise OptionError(
                 "--preset: must stand without --slo and --goodput, since it states them, got one of them; leave it out"
             )
         plan, objective = with_preset(options.preset, plan)
@@ -167,8 +178,9 @@ def _tune(options: argparse.Namespace) -> int:
 
 
 def _compare(options: argparse.Namespace) -> int:
-    from loadtest.compare import compare, table
-    from loadtest.verdict.contender import read_contenders
+    from loadtest.compare import compare
+    from loadtest.measuring.contender import read_contenders
+    from loadtest.verdict.comparison import table
 
     contenders, objective = read_contenders(options.contenders), _objective(options)
     _make_folder(options.out)
@@ -182,11 +194,11 @@ def _capacity(options: argparse.Namespace) -> int:
 
     limits = _objective(options).limits_ms
     if [*limits] != ["p99"]:
-        raise WrongError(f"--slo: must state a p99 alone, since that is what is simulated, got {', '.join(limits)}")
+        raise OptionError(f"--slo: must state a p99 alone, since that is what is simulated, got {', '.join(limits)}")
     if options.goodput is not None:
-        raise WrongError("--goodput: must be left out, since --rate says how many are to be answered, got a number")
+        raise OptionError("--goodput: must be left out, since --rate says how many are to be answered, got a number")
     if 0 < options.image_share < 1:
-        raise WrongError("--image-share: must be 0 or 1, since one expert is simulated, got a mix; ask for one by one")
+        raise OptionError("--image-share: must be 0 or 1, since one expert is simulated, got a mix; ask for one by one")
     _make_folder(options.out)
     result = answer(
         plan_of(options, options.url),
@@ -203,12 +215,12 @@ def _capacity(options: argparse.Namespace) -> int:
 
 
 def _make_folder(folder: Path) -> None:
-    """Before minutes are spent, not after."""
+    """Make the folder of the results before anything is measured; OptionError where it cannot be written."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         got = error.strerror or type(error).__name__
-        raise WrongError(f"--out {folder}: must be a folder that can be written, got {got}; name another") from None
+        raise OptionError(f"--out {folder}: must be a folder that can be written, got {got}; name another") from None
 
 
 def _check(options: argparse.Namespace) -> int:

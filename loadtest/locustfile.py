@@ -1,17 +1,17 @@
 """The same workload for Locust: locust -f loadtest/locustfile.py --headless --host http://127.0.0.1:3000 -u 20 -t 60s
 
-Each shape of request is a name in Locust's tables, degraded answers beside it under a name of their own, and what was
-shed is a failure that says so. A pass line comes at the end, and the exit status follows it: 0 passed, 1 failed, 2
-asked wrongly. Users are a closed loop: one that waits asks nothing, so that a stall is charged less than by
-`python -m loadtest run`.
+Each shape of request is a name in Locust's tables, and its degraded answers have a name of their own. A shed request
+is a failure called `shed`. At the end a line says whether the run passed, and the exit status follows it: 0 passed,
+1 failed, 2 an option or the service is wrong. Locust's users are a closed loop: a user that waits sends nothing, so a
+stall is charged to fewer requests than by `python -m loadtest run`.
 """
 
 from __future__ import annotations
 
+import argparse
 import random
 import sys
 from collections.abc import Sequence
-from typing import Any
 
 import gevent
 from locust import FastHttpUser, LoadTestShape, constant_throughput, events, task
@@ -19,10 +19,11 @@ from locust.argument_parser import LocustArgumentParser
 from locust.env import Environment
 from locust.runners import MasterRunner, WorkerRunner
 
+from loadtest.errors import LoadTestError
+from loadtest.measuring.known import look
 from loadtest.options import add_workload, plan_of
-from loadtest.run import UnreachableError, look
-from loadtest.traffic.workload import Sample, WorkloadError, draw
-from loadtest.verdict.outcome import ANSWERED, read_answer, triage
+from loadtest.traffic.reply import ANSWERED, read_answer, triage
+from loadtest.traffic.workload import Sample, draw
 
 DRAWN = 10_000
 LEVELS = 4
@@ -31,7 +32,7 @@ DEGRADED = ", degraded"
 
 @events.init_command_line_parser.add_listener
 def add_arguments(parser: LocustArgumentParser) -> None:
-    """What is asked, and what is asked of the service."""
+    """Add the options of the workload and of the objective."""
     asked = parser.add_argument_group("workload", "what is asked")
     add_workload(asked)
     asked.add_argument("--user-rate", type=float, default=10.0, help="requests a second of each user, at most (10)")
@@ -43,57 +44,61 @@ def add_arguments(parser: LocustArgumentParser) -> None:
 
 
 @events.init.add_listener
-def make_samples(environment: Environment, **_: Any) -> None:
-    """Get to know the service, and draw what the users send, in every process that has users."""
+def make_samples(environment: Environment, **_: object) -> None:
+    """Get to know the service, and draw the requests, in every process that has users."""
     options = environment.parsed_options
     if options is None or isinstance(environment.runner, MasterRunner):
         return
     plan = plan_of(options, options.host or "http://127.0.0.1:3000")
     try:
         Client.samples = draw(look(plan).samples, plan.mix, DRAWN, plan.seed)
-    except (UnreachableError, WorkloadError) as error:
+    except LoadTestError as error:
         print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)  # what a listener raises otherwise, Locust logs and forgets
+        sys.exit(2)  # Locust logs any other exception of a listener and goes on
 
 
 class Client(FastHttpUser):
-    """Sends what was drawn, so many requests a second at most."""
+    """Sends drawn requests, at most `--user-rate` of them a second."""
 
     host = "http://127.0.0.1:3000"
     samples: Sequence[Sample] = ()
 
     def on_start(self) -> None:
-        """Not all users in step."""
-        gevent.sleep(random.random() / self.environment.parsed_options.user_rate)
+        """Wait a random part of a period, so that users do not send in step."""
+        gevent.sleep(random.random() / options_of(self.environment).user_rate)
 
     def wait_time(self) -> float:
-        return float(constant_throughput(self.environment.parsed_options.user_rate)(self))
+        return float(constant_throughput(options_of(self.environment).user_rate)(self))
 
     @task
     def ask(self) -> None:
         sample = random.choice(self.samples)
-        headers = {"Content-Type": sample.content_type}
         with self.client.post(
-            sample.path, data=sample.body, headers=headers, name=sample.shape, catch_response=True
-        ) as reply:
-            status = reply.status_code
-            answer = read_answer(reply.content or b"") if 200 <= status < 300 else {}
+            sample.path,
+            data=sample.body,  # type: ignore[arg-type]  # Locust sends bytes too, though it declares text and forms only
+            headers={"Content-Type": sample.content_type},
+            name=sample.shape,
+            catch_response=True,
+        ) as response:
+            status = response.status_code
+            answer = read_answer(response.content or b"") if 200 <= status < 300 else {}
             kind = "failed" if answer is None else triage(status, answer.get("degraded"))
             if kind == "degraded":
-                reply.request_meta["name"] += DEGRADED
+                response.request_meta["name"] += DEGRADED
             if kind in ANSWERED:
-                reply.success()
+                response.success()
             else:
-                reply.failure("shed" if kind == "shed" else f"failed, status {status}")
+                response.failure("shed" if kind == "shed" else f"failed, status {status}")
 
 
 class Climb(LoadTestShape):
-    """-u users for -t: at once, in four steps of the same length, or second by second."""
+    """-u users for -t: all at once, in four steps of equal length, or one after the other."""
 
     use_common_options = True
 
     def tick(self) -> tuple[int, float] | None:
-        options = self.runner.environment.parsed_options
+        assert self.runner is not None
+        options = options_of(self.runner.environment)
         share = self.get_run_time() / options.run_time if options.run_time else 0.0
         if share >= 1:
             return None
@@ -103,8 +108,8 @@ class Climb(LoadTestShape):
 
 
 @events.quitting.add_listener
-def judge(environment: Environment, **_: Any) -> None:
-    """The pass line, and with it the exit status: 0 or 1."""
+def judge(environment: Environment, **_: object) -> None:
+    """Print whether the run passed, and set the exit status to 0 or 1."""
     options, total = environment.parsed_options, environment.stats.total
     if options is None or not environment.runner or isinstance(environment.runner, WorkerRunner):
         return
@@ -119,3 +124,10 @@ def judge(environment: Environment, **_: Any) -> None:
     said = "; ".join(f"{name} {got:.4g}, at most {limit:g}" for name, got, limit in rows)
     print(f"{'PASSED' if passed else 'FAILED'}: {total.num_requests:,} requests; {said}")
     environment.process_exit_code = 0 if passed else 1
+
+
+def options_of(environment: Environment) -> argparse.Namespace:
+    """The options of a run that the command line started."""
+    options = environment.parsed_options
+    assert isinstance(options, argparse.Namespace)
+    return options

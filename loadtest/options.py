@@ -1,22 +1,32 @@
-"""Options that say what is asked, the same for `python -m loadtest` and for Locust."""
+"""Options of the workload, the same for `python -m loadtest` and for Locust."""
 
 from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
-from loadtest.run import Plan
+from loadtest.traffic.plan import Plan
 from loadtest.traffic.workload import ENCODINGS, Mix
 
-Adds = Any
-"""A parser, or a group of one: argparse's or Locust's."""
+
+class AddsArguments(Protocol):
+    """A parser or a group of one, of argparse or of Locust."""
+
+    def add_argument(
+        self,
+        *names: str,
+        type: Callable[[str], object] = ...,
+        default: object = ...,
+        choices: Iterable[str] = ...,
+        help: str = ...,
+    ) -> object: ...
 
 
-def add_workload(parser: Adds) -> None:
-    """What is asked."""
+def add_workload(parser: AddsArguments) -> None:
+    """Add the options of the workload, which `plan_of` reads."""
     parser.add_argument("--texts", type=Path, help="CSV or TSV (also .gz) with columns text and, if known, label")
     parser.add_argument("--images", type=Path, help="folder or tar of JPEG and PNG files (default: generated ones)")
     parser.add_argument("--image-share", type=share, default=0.0, help="share of the requests with an image (0)")
@@ -41,7 +51,7 @@ def plan_of(options: argparse.Namespace, url: str = "") -> Plan:
 
 
 def number(text: str, rule: str, fits: Callable[[float], bool]) -> float:
-    """A finite number that `fits`; ArgumentTypeError with the `rule` where it does not."""
+    """Read a finite number that `fits`; ArgumentTypeError states the `rule` where it does not."""
     try:
         value = float(text)
     except ValueError:

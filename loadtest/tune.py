@@ -1,10 +1,10 @@
-"""The settings with the most goodput within the objective, on the machine at hand, by restarting the real service.
+"""The verb `tune`: find the settings with the most goodput within the objective, by restarting the service.
 
-Optuna's TPE proposes settings, beginning with the service's defaults; each is served and driven at rising rates. One
-that twice cannot keep the objective a little below the best rate so far is given up, which is successive halving with
-two rungs (Jamieson and Talwalkar 2016). At last the winner and the defaults take turns: the best of many trials has had
-some luck too, and where that was all of it, the defaults stay.
-Every trial is in a journal as soon as it is over, so a run that was stopped goes on from there.
+Optuna's TPE proposes settings, the service's defaults first. Each is served and driven at rising rates. A setting that
+twice breaks the objective a little below the best rate so far is given up: successive halving with two rungs (Jamieson
+and Talwalkar 2016). The best of many trials is partly luck, so at the end the winner and the defaults are measured in
+turn, and the defaults stay unless the winner is better. A journal holds every finished trial, so a run that was stopped
+can go on.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import optuna
 from optuna.samplers import TPESampler
@@ -27,25 +27,31 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
 from loadtest.compare import compare
+from loadtest.errors import NotStartedError, UnreachableError
+from loadtest.machine import Machine, machine
+from loadtest.measuring.contender import Contender
+from loadtest.measuring.search import Found
+from loadtest.pages import pictures
+from loadtest.pages.files import page, write_json, write_text
 from loadtest.pages.live import console
-from loadtest.pages.report import machine, page, write_json, write_text
-from loadtest.run import Plan, UnreachableError
-from loadtest.traffic.process import NotStartedError
-from loadtest.verdict.contender import Contender
+from loadtest.traffic.plan import Plan
+from loadtest.verdict.comparison import Comparison
 from loadtest.verdict.objective import Objective
+from loadtest.verdict.trials import Trial
 
 RUNG_SHARE = 0.85
+"""The first rate of a trial, as a share of the best goodput so far."""
 MIN_TRIALS = 2
-"""The defaults, and something to hold against them, however short the time."""
+"""The defaults and one other setting, however short the time."""
 RUNS_A_TRIAL = 6
 CORES = os.cpu_count() or 1
 Settings = Mapping[str, float]
 
-# What may be tried, the service's own default first. Threads and processes beyond the cores would only wait.
+# The values to try, the service's default first. More threads than cores would only wait.
 SPACE: dict[str, list[float]] = {
-    "workers": sorted({1, *(n for n in (2, 3, 4, 8, 16) if n <= 2 * CORES)}),
-    "screen_threads": sorted({1, *(n for n in (2, 4, 8) if n <= CORES)}),
-    "expert_threads": sorted({1, *(n for n in (2, 4, 8) if n <= CORES)}),
+    "workers": [1, *(n for n in (2, 3, 4, 8, 16) if n <= 2 * CORES)],
+    "screen_threads": [1, *(n for n in (2, 4, 8) if n <= CORES)],
+    "expert_threads": [1, *(n for n in (2, 4, 8) if n <= CORES)],
     "max_batch_size": [32, 16, 8, 4, 1],
     "batch_window_ms": [0.0, 1.0, 2.0, 5.0],
     "calls_in_flight": [2, 1, 3, 4],
@@ -56,9 +62,12 @@ DEFAULTS: Settings = {name: values[0] for name, values in SPACE.items()}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tuning:
-    """`command`: starts the service, with {port} and {settings} in it. `minutes`: for the search in this call.
-    `homes`: BENTOML_HOME for each of trial, defaults and tuned, since two servers with one would empty each other's
-    metrics; without one the command's own serves them all.
+    """A search as it was ordered.
+
+    `command`: starts the service, with {port} and {settings} in it. `homes`: a BENTOML_HOME for each of trial, defaults
+    and tuned, because two servers that share one would delete each other's metrics; without it all use the inherited
+    one. `minutes`: length of the search in this call. `rounds`: of the final comparison. `folder`: of the results.
+    `against`: more contenders of the final comparison.
     """
 
     command: tuple[str, ...]
@@ -71,7 +80,7 @@ class Tuning:
     against: Sequence[Contender] = ()
 
     def contender(self, name: str, settings: Settings, folder: Path) -> Contender:
-        """The service with these settings, whose file is written into `folder`."""
+        """The service with these settings; writes their file into `folder`."""
         path = folder.resolve() / f"{name.replace(' ', '-')}.toml"
         write_text(path, as_toml(settings))
         line = tuple(part.replace("{settings}", str(path)) for part in self.command)
@@ -80,14 +89,27 @@ class Tuning:
 
     @property
     def key(self) -> str:
-        """What a journal's trials must have in common to be compared."""
+        """A hash of everything that trials must share to be comparable; it names the journal's study."""
         objective = [dict(self.objective.limits_ms), self.objective.max_degraded_share]
         said = json.dumps([self.command, self.plan.as_dict(), objective, SPACE, machine()], sort_keys=True)
         return hashlib.sha256(said.encode()).hexdigest()[:12]
 
 
-def tune(wanted: Tuning) -> dict[str, Any]:
-    """Search, then hold the winner against the defaults. Writes settings.toml, tune.json and tune.html."""
+class TuneResult(TypedDict):
+    """tune.json."""
+
+    settings: dict[str, float]
+    defaults: dict[str, float]
+    comparison: Comparison
+    trials: list[Trial]
+    machine: Machine
+
+
+def tune(wanted: Tuning) -> TuneResult:
+    """Search, then measure the winner and the defaults in turn. Writes settings.toml, tune.json and tune.html.
+
+    Raises LoadTestError where the defaults do not start or do not answer.
+    """
     wanted.folder.mkdir(parents=True, exist_ok=True)
     study = _study(wanted)
     limit = time.monotonic() + 60 * wanted.minutes
@@ -105,7 +127,7 @@ def tune(wanted: Tuning) -> dict[str, Any]:
         console.print("the winner and the defaults, in turn")
         comparison = compare(contenders, wanted.plan, wanted.objective, rounds=wanted.rounds, folder=wanted.folder)
     settings = better(best.params, comparison)
-    result = {
+    result: TuneResult = {
         "settings": settings,
         "defaults": dict(DEFAULTS),
         "comparison": comparison,
@@ -118,20 +140,17 @@ def tune(wanted: Tuning) -> dict[str, Any]:
     return result
 
 
-def better(found: Settings, comparison: Mapping[str, Any]) -> dict[str, float]:
-    """What was found, or the defaults where it had no more goodput in the rounds than they: the last row against the
-    one before.
-    """
+def better(found: Settings, comparison: Comparison) -> dict[str, float]:
+    """The settings found, or the defaults unless these lost; the comparison's last rows are the defaults and tuned."""
     tuned = comparison["rows"][-1]
-    # None where the defaults never kept the objective.
-    times = tuned["times_the_one_before"] or {"median": math.inf if any(tuned["rounds"]) else 0.0}
+    times = tuned["times_the_one_before"]
+    if times is None:  # the defaults did not keep the objective in some round
+        return dict(found if any(tuned["rounds"]) else DEFAULTS)
     return dict(found if times["median"] > 1 else DEFAULTS)
 
 
-def write_page(folder: Path, result: Mapping[str, Any]) -> None:
-    """tune.html: the Pareto picture, the comparison, the settings."""
-    from loadtest.pages import pictures
-
+def write_page(folder: Path, result: TuneResult) -> None:
+    """Write tune.html: the comparison, the settings, the Pareto picture."""
     limit_ms = max(result["comparison"]["objective"]["limits_ms"].values())
     drawn = {"pareto": pictures.pareto(result["trials"], limit_ms)}
     drawn["ladder"] = pictures.ladder(result["comparison"]["rows"])
@@ -144,7 +163,7 @@ def as_toml(settings: Settings, why: Sequence[str] = ()) -> str:
     return "\n".join([*lines, *(f"{name} = {value!r}" for name, value in settings.items())]) + "\n"
 
 
-def _why(settings: Settings, comparison: Mapping[str, Any]) -> list[str]:
+def _why(settings: Settings, comparison: Comparison) -> list[str]:
     times = comparison["rows"][-1].get("times_the_one_before")
     on = f"{comparison['machine']['cores']} cores of {comparison['machine']['processor']}"
     said = f"{times['median']} times the goodput of the defaults ({times['low']} to {times['high']})" if times else "?"
@@ -160,7 +179,7 @@ def _study(wanted: Tuning) -> optuna.Study:
     study = optuna.create_study(
         storage=JournalStorage(journal), study_name=wanted.key, direction="maximize", load_if_exists=True
     )
-    # A sampler that starts anew with the same seed would propose again what it has proposed.
+    # A new sampler with the same seed would repeat its proposals.
     study.sampler = TPESampler(seed=wanted.plan.seed + len(study.trials), n_startup_trials=6, multivariate=True)
     for trial in study.get_trials(states=(TrialState.RUNNING,)):
         study.tell(trial.number, state=TrialState.FAIL)
@@ -177,7 +196,7 @@ def _one_trial(study: optuna.Study, wanted: Tuning) -> None:
     settings = {name: trial.suggest_categorical(name, values) for name, values in SPACE.items()}
     if (known := done.get(_key(settings))) is not None:
         trial.set_user_attr("repeated", True)
-        study.tell(trial, known.value)  # what was measured is not measured again, and the sampler goes elsewhere
+        study.tell(trial, known.value)  # not measured twice; the sampler moves on
         return
     try:
         with tempfile.TemporaryDirectory() as name:
@@ -186,20 +205,25 @@ def _one_trial(study: optuna.Study, wanted: Tuning) -> None:
                 start = RUNG_SHARE * best or subject.start_per_s
                 found = subject.highest(start, seed=trial.number, most=RUNS_A_TRIAL, or_give_up=bool(best))
     except (NotStartedError, UnreachableError) as error:
-        if not done:  # the defaults: then it is not the settings' fault
+        if not done:  # the first trial has the defaults, so the settings are not to blame
             raise
         trial.set_user_attr("not_started", True)
         study.tell(trial, 0.0)
         console.print(f"trial {trial.number}: did not start ({str(error)[:200]}); {_listed(settings)}")
         return
     given_up = bool(best) and found.result is None
-    result = found.result or found.first
-    trial.set_user_attr("p99_ms", result["figures"]["asked_ms"]["p99"]["ms"])
-    trial.set_user_attr("reached_per_s", result["figures"]["goodput_per_s"])
-    trial.set_user_attr("given_up", given_up)
-    study.tell(trial, found.goodput_per_s)
+    _tell(study, trial, found, given_up=given_up)
     said = "given up" if given_up else f"{found.goodput_per_s:.0f}/s"
     console.print(f"trial {trial.number}: {said}; {_listed(settings)}")
+
+
+def _tell(study: optuna.Study, trial: optuna.Trial, found: Found, *, given_up: bool) -> None:
+    """Write a finished trial into the journal."""
+    figures = (found.result or found.first)["figures"]
+    trial.set_user_attr("p99_ms", figures["asked_ms"]["p99"]["ms"])
+    trial.set_user_attr("reached_per_s", figures["goodput_per_s"])
+    trial.set_user_attr("given_up", given_up)
+    study.tell(trial, found.goodput_per_s)
 
 
 def _listed(settings: Settings) -> str:
@@ -211,21 +235,21 @@ def _key(settings: Settings) -> tuple[float, ...]:
 
 
 def _finished(study: optuna.Study) -> list[FrozenTrial]:
-    """Trials that were measured."""
+    """Trials that were measured, without repetitions."""
     trials = study.get_trials(states=(TrialState.COMPLETE,))
     return [trial for trial in trials if "repeated" not in trial.user_attrs]
 
 
-def _row(trial: FrozenTrial, chosen: Settings) -> dict[str, Any]:
-    is_default = trial.params == dict(DEFAULTS)
-    kind = (
-        ("chosen: the default" if is_default else "chosen")
-        if trial.params == chosen
-        else ("default" if is_default else "trial")
-    )
+def _row(trial: FrozenTrial, chosen: Settings) -> Trial:
+    kinds = {
+        (True, True): "chosen: the default",
+        (True, False): "chosen",
+        (False, True): "default",
+        (False, False): "trial",
+    }
     return {
         "number": trial.number,
-        "kind": kind,
+        "kind": kinds[trial.params == chosen, trial.params == dict(DEFAULTS)],
         "settings": trial.params,
         "goodput_per_s": trial.user_attrs.get("reached_per_s", 0.0),
         "kept_objective": bool(trial.value),
@@ -235,16 +259,12 @@ def _row(trial: FrozenTrial, chosen: Settings) -> dict[str, Any]:
     }
 
 
-PRESETS: dict[str, dict[str, Any]] = {
-    # BERT with batches up to 32: everything goes to the expert, and may take 100 ms.
-    "bert": {"objective": Objective(limits_ms={"p99": 100.0}), "plan": {"budget_ms": 100.0}},
-    "cascade": {"objective": Objective(limits_ms={"p99": 50.0}), "plan": {"budget_ms": 50.0}},
-}
-"""The two classical objectives."""
+PRESETS: dict[str, float] = {"bert": 100.0, "cascade": 50.0}
+"""The two usual objectives: a p99 in milliseconds, which is the budget too."""
 
 
 def with_preset(name: str, plan: Plan) -> tuple[Plan, Objective]:
-    """The plan and the objective of a preset; for `bert`, only what the screen escalates is asked."""
-    preset = PRESETS[name]
-    hard = {"mix": replace(plan.mix, hard_share=1.0)} if name == "bert" else {}
-    return replace(plan, **preset["plan"], **hard), preset["objective"]
+    """The plan and the objective of a preset. `bert` sends only what the screen escalates."""
+    limit_ms = PRESETS[name]
+    mix = replace(plan.mix, hard_share=1.0) if name == "bert" else plan.mix
+    return replace(plan, budget_ms=limit_ms, mix=mix), Objective(limits_ms={"p99": limit_ms})

@@ -1,1 +1,1 @@
-"""Other servers around the same model, to compare with."""
+"""Baselines: other servers around the same model. They share no code with the load test."""

@@ -1,8 +1,8 @@
-"""A cascade as BentoML's own documentation would have it written, with every default of BentoML.
+"""A cascade written as in BentoML's documentation, with all of BentoML's defaults.
 
 `bentoml serve loadtest.baselines.bentoml_app:Plain`. The variables BASELINE_SCREEN and BASELINE_EXPERT hold a model
-each (see `model`), THRESHOLD the screen's confidence below which the expert is asked, TEMPERATURE what its logits are
-divided by first.
+each as JSON (see `model.Baseline`). The screen's logits are divided by TEMPERATURE; below a confidence of THRESHOLD
+the expert is asked.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ THRESHOLD, TEMPERATURE = float(os.environ["THRESHOLD"]), float(os.environ["TEMPE
 
 @bentoml.service
 class Expert:
-    """The expert, with BentoML's adaptive batching as it comes."""
+    """The expert behind BentoML's adaptive batching."""
 
     def __init__(self) -> None:
         self.model = Model(json.loads(os.environ["BASELINE_EXPERT"]))
@@ -32,7 +32,7 @@ class Expert:
 
 @bentoml.service
 class Plain:
-    """The API with the screen in its process."""
+    """The API, with the screen in its own process."""
 
     expert = bentoml.depends(Expert)
 

@@ -1,6 +1,7 @@
-"""FastAPI around one model, without batching: what a team would write first. Run it with uvicorn; see `model`.
+"""FastAPI around one model, without batching: what a team would write first. Run it with uvicorn.
 
-One request at a time runs, as one thread of the model allows.
+The variable BASELINE holds the model as JSON (see `model.Baseline`). The endpoints block the event loop, so one request
+runs at a time, on the model's one thread.
 """
 
 from __future__ import annotations
@@ -20,20 +21,20 @@ app = FastAPI()
 
 
 class Query(BaseModel):
-    """One text; whatever else comes along is left alone."""
+    """One text; other fields of the request are ignored."""
 
     text: str
 
 
-def answered(content: Any, response: Response) -> dict[str, Any]:
-    """The answer, and in a header the time that it took."""
+def answered(content: str | bytes, response: Response) -> dict[str, Any]:
+    """The answer; its times go into the header Server-Timing."""
     begin = time.perf_counter()
     item = model.prepare(content)
     prepared = time.perf_counter()
     answer = model.answer(model.logits([item])[0])
     parts = {"decode": prepared - begin, "model": time.perf_counter() - prepared, "total": time.perf_counter() - begin}
     response.headers["Server-Timing"] = ", ".join(f"{name};dur={1e3 * s:.3f}" for name, s in parts.items())
-    return answer
+    return dict(answer)
 
 
 @app.post("/classify_text")

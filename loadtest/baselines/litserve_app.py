@@ -1,8 +1,9 @@
-"""LitServe around one model, with its own dynamic batching. Runs where the package `litserve` is installed.
+"""LitServe around one model, with its own dynamic batching; needs the package `litserve`.
 
     python -m loadtest.baselines.litserve_app PORT
 
-The model comes in the variable BASELINE; see `model`. Texts only: LitServe hands over the JSON of a request.
+The variable BASELINE holds the model as JSON (see `model.Baseline`). Texts only, because LitServe reads requests as
+JSON.
 """
 
 import json
@@ -12,33 +13,34 @@ from typing import Any
 
 import litserve
 
-from loadtest.baselines.model import Array, Model
+from loadtest.baselines.model import Floats, Ids, Model
 
 MAX_BATCH_SIZE = 32
 BATCH_TIMEOUT_S = 0.002
-"""For how long a batch waits to be filled; with 0 its worker would ask an empty queue without a pause."""
+"""The batch window; with 0 the worker would poll an empty queue without a pause."""
 
 
-class Api(litserve.LitAPI):  # type: ignore[misc]
-    """What LitServe calls, in its worker's process."""
+class Api(litserve.LitAPI):  # type: ignore[misc]  # litserve has no type information
+    """The model in LitServe's worker process."""
 
     def setup(self, device: str) -> None:
         self.model = Model(json.loads(os.environ["BASELINE"]))
 
-    def decode_request(self, request: dict[str, Any]) -> Array:  # LitServe reads this annotation: no future import
+    # LitServe reads the annotations, so this file has no `from __future__ import annotations`.
+    def decode_request(self, request: dict[str, Any]) -> Ids | Floats:
         return self.model.prepare(request["text"])
 
-    def batch(self, inputs: list[Array]) -> list[Array]:
+    def batch(self, inputs: list[Ids | Floats]) -> list[Ids | Floats]:
         return inputs
 
-    def predict(self, x: list[Array]) -> Array:
+    def predict(self, x: list[Ids | Floats]) -> Floats:
         return self.model.logits(x)
 
-    def unbatch(self, output: Array) -> list[Array]:
+    def unbatch(self, output: Floats) -> list[Floats]:
         return list(output)
 
-    def encode_response(self, output: Array) -> dict[str, Any]:
-        return self.model.answer(output)
+    def encode_response(self, output: Floats) -> dict[str, Any]:
+        return dict(self.model.answer(output))
 
 
 if __name__ == "__main__":

@@ -1,28 +1,54 @@
-"""A model as a team would first put it behind an endpoint: the request's content in, label and shares out.
-
-What it is made of comes as one JSON object (the variable BASELINE): `kind` (text or image), `runtime` (torch or onnx),
-`model` (ONNX file, Hugging Face folder, or exported program of PyTorch), `labels`; for a text `tokenizer` and
-`max_tokens`, for an image `mode` (Pillow's, RGB or L), `width`, `height`, `mean`, `std`, `resample` and, where the
-middle is cut out, `resize_short_side`. One thread.
-"""
+"""A model behind an endpoint, as a team would write it first: content in, label and scores out, on one thread."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal, NotRequired, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[Any]
-Run = Callable[[dict[str, Array]], Array]
+Ids = NDArray[np.int64]
+Floats = NDArray[np.float32]
+Run = Callable[[Mapping[str, Ids | Floats]], Floats]
+
+
+class Baseline(TypedDict):
+    """What a model is made of; the baselines read it as JSON from the variable BASELINE.
+
+    `model`: an ONNX file, a Hugging Face folder, or an exported program of PyTorch. A text needs `tokenizer` (a file)
+    and `max_tokens`. An image needs the rest: `mode` is Pillow's, `resample` a filter's name, and `resize_short_side`
+    is the size of the short side from which the middle is cut out.
+    """
+
+    kind: Literal["text", "image"]
+    runtime: Literal["torch", "onnx"]
+    model: str
+    labels: Sequence[str]
+    tokenizer: NotRequired[str]
+    max_tokens: NotRequired[int]
+    mode: NotRequired[str]
+    width: NotRequired[int]
+    height: NotRequired[int]
+    mean: NotRequired[Sequence[float]]
+    std: NotRequired[Sequence[float]]
+    resample: NotRequired[str]
+    resize_short_side: NotRequired[int | None]
+
+
+class Answer(TypedDict):
+    """The label with the highest score, that score, and the scores of all labels."""
+
+    label: str
+    confidence: float
+    scores: dict[str, float]
 
 
 class Model:
     """One model; `classify` takes one text or the bytes of one image."""
 
-    def __init__(self, settings: Mapping[str, Any]) -> None:
+    def __init__(self, settings: Baseline) -> None:
         self.settings = settings
         self.labels = list(settings["labels"])
         self.run: Run = (_torch if settings["runtime"] == "torch" else _onnx)(settings)
@@ -33,10 +59,13 @@ class Model:
             self._tokenizer.no_padding()
             self._tokenizer.enable_truncation(settings["max_tokens"])
 
-    def prepare(self, content: Any) -> Array:
+    def prepare(self, content: str | bytes) -> Ids | Floats:
         """Token ids int64 [tokens], or pixels float32 [channels, height, width]."""
-        if self.settings["kind"] == "text":
-            return np.array(self._tokenizer.encode(content).ids)
+        if isinstance(content, str):
+            return np.array(self._tokenizer.encode(content).ids, dtype=np.int64)
+        return self._pixels(content)
+
+    def _pixels(self, content: bytes) -> Floats:
         from PIL import Image, ImageOps
 
         width, height = self.settings["width"], self.settings["height"]
@@ -51,42 +80,42 @@ class Model:
             image = image.resize((width, height), resample)
         pixels = np.asarray(image, dtype=np.float32) / 255
         pixels = pixels if pixels.ndim == 3 else pixels[..., None]
-        mean, std = (np.array(self.settings[name], dtype=np.float32) for name in ("mean", "std"))
+        mean, std = (np.array(moment, dtype=np.float32) for moment in (self.settings["mean"], self.settings["std"]))
         return np.ascontiguousarray(((pixels - mean) / std).transpose(2, 0, 1))
 
-    def logits(self, items: list[Array]) -> Array:
-        """Prepared items -> logits float32 [items, labels]; texts are padded to the longest."""
+    def logits(self, items: Sequence[Ids | Floats]) -> Floats:
+        """Logits float32 [items, labels] of prepared items; texts are padded to the longest."""
         if self.settings["kind"] == "image":
-            return self.run({"pixel_values": np.stack(items)})
+            return self.run({"pixel_values": np.stack(items, dtype=np.float32)})
         ids = np.zeros((len(items), max(map(len, items))), dtype=np.int64)
         mask = np.zeros_like(ids)
         for row, item in enumerate(items):
             ids[row, : len(item)], mask[row, : len(item)] = item, 1
         return self.run({"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)})
 
-    def answer(self, logits: Array, temperature: float = 1.0) -> dict[str, Any]:
-        """Logits float32 [labels] -> label, confidence and the shares of all labels."""
+    def answer(self, logits: Floats, temperature: float = 1.0) -> Answer:
+        """The answer of logits float32 [labels], divided by `temperature`."""
         shares = np.exp((logits - logits.max()) / temperature)
         shares /= shares.sum()
         scores = dict(zip(self.labels, shares.tolist(), strict=True))
         return {"label": self.labels[int(shares.argmax())], "confidence": float(shares.max()), "scores": scores}
 
-    def classify(self, content: Any) -> dict[str, Any]:
-        """One answer."""
+    def classify(self, content: str | bytes) -> Answer:
+        """Answer one request."""
         return self.answer(self.logits([self.prepare(content)])[0])
 
 
-def _onnx(settings: Mapping[str, Any]) -> Run:
+def _onnx(settings: Baseline) -> Run:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     session = onnxruntime.InferenceSession(settings["model"], options, providers=["CPUExecutionProvider"])
     names = [value.name for value in session.get_inputs()]
-    return lambda arrays: session.run(["logits"], {name: arrays[name] for name in names})[0]
+    return lambda arrays: np.asarray(session.run(["logits"], {name: arrays[name] for name in names})[0])
 
 
-def _torch(settings: Mapping[str, Any]) -> Run:
+def _torch(settings: Baseline) -> Run:
     import torch
 
     torch.set_num_threads(1)
@@ -97,7 +126,7 @@ def _torch(settings: Mapping[str, Any]) -> Run:
     else:
         model = torch.export.load(settings["model"]).module()
 
-    def run(arrays: dict[str, Array]) -> Array:
+    def run(arrays: Mapping[str, Ids | Floats]) -> Floats:
         with torch.inference_mode():
             tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
             if settings["kind"] == "image":

@@ -1,1 +1,1 @@
-"""What a person sees: pages, pictures, progress."""
+"""What a person sees: pages, pictures, the terminal."""

@@ -1,4 +1,4 @@
-"""Live progress of a run, where a person looks on; nothing in a log."""
+"""Live progress of a run on a terminal; it prints nothing where the output is a file."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from loadtest.verdict.figures import percentile
-from loadtest.verdict.outcome import Outcome
+from loadtest.traffic.reply import Reply
+from loadtest.verdict.percentiles import percentile
 
 console = Console()
 EVERY_S = 0.5
@@ -18,7 +18,7 @@ LATEST = 2_000
 
 
 class Live:
-    """A bar with what has come so far and the p99 of the latest answers. Drawn twice a second at most."""
+    """A bar with the replies so far and the p99 of the LATEST answers; drawn at most every EVERY_S seconds."""
 
     def __init__(self, title: str, total: int) -> None:
         columns = (
@@ -41,13 +41,13 @@ class Live:
         self._draw()
         self._progress.stop()
 
-    def observe(self, outcome: Outcome) -> None:
-        """A request has ended."""
+    def observe(self, reply: Reply) -> None:
+        """Count one reply."""
         if self._progress.disable:
             return
-        self._kinds[outcome.kind] += 1
-        if outcome.answered:
-            self._latest.append(outcome.latency_ms)
+        self._kinds[reply.kind] += 1
+        if reply.answered:
+            self._latest.append(reply.latency_ms)
         now = time.monotonic()
         if now - self._drawn_s > EVERY_S:
             self._drawn_s = now
@@ -55,5 +55,5 @@ class Live:
 
     def _draw(self) -> None:
         said = ", ".join(f"{count:,} {kind}" for kind, count in sorted(self._kinds.items()))
-        p99 = f"  p99 of the latest answers {percentile(self._latest, 0.99):.1f} ms" if self._latest else ""
+        p99 = f"  p99 of the latest answers {percentile([*self._latest], 0.99):.1f} ms" if self._latest else ""
         self._progress.update(self._task, completed=sum(self._kinds.values()), said=said + p99)

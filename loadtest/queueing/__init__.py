@@ -1,1 +1,1 @@
-"""How a service queues: its measured tables, and the simulation made of them."""
+"""Capacity: measured tables of a service, the queueing simulation that uses them, and the count of replicas."""

@@ -1,8 +1,8 @@
-"""A queueing simulation of one replica: processes that work in turns, an expert that batches, cores that all share.
+"""A queueing simulation of one replica: API processes, an expert that batches, and the cores that all of them share.
 
-What it knows comes from measured tables alone. The processes are event loops: what is ready runs in one turn, and what
-that makes ready in the next, behind all that came in the meantime. An answer of the screen takes one turn of the API's
-process; an escalation takes several on its way out and back, each of which waits for others' work.
+All times come from measured tables. Each process is an event loop: one turn runs all callbacks that are ready, and
+callbacks that become ready meanwhile run in the next turn. An answer of the screen takes one turn of the API process.
+An escalation takes several turns on its way out and back, and waits in each of them for other requests' work.
 """
 
 from __future__ import annotations
@@ -11,26 +11,26 @@ import functools
 import math
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import simpy
 from numpy.typing import NDArray
 
-Events = Generator[simpy.Event, Any, None]
+Events = Generator[simpy.Event, object, None]
 Then = Callable[[], object]
 
 TURNS_OUT, TURNS_BACK = 2, 2
-"""Turns of the API's process that an escalation takes besides its request's own, and in which it does next to nothing:
-out when the batch is made and when the call begins, back when the call ends and when the request goes on.
+"""Turns of the API process that an escalation takes beyond its request's own; each does almost no work.
+
+Out: the batch is made, the call begins. Back: the call ends, the request goes on.
 """
 SLICE_MS = 1.5
-"""How long a process keeps a core that others wait for, at most; about what Linux gives on few cores."""
+"""Longest time that a process keeps a core while others wait for it; about what Linux gives on few cores."""
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """Milliseconds that a request costs an API process, and the expert alone; None where the screen answers."""
+    """Milliseconds of one request in an API process and in the expert; None where the screen answers."""
 
     api_ms: float
     expert_ms: float | None
@@ -38,11 +38,12 @@ class Item:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tables:
-    """Milliseconds as measured where nothing queues. `items`: what comes, a sample of many. `network_ms`: outside the
-    service. `batch_ms`: of the expert by batch size, for one and the same item. `hop_ms`: what a call takes beyond it,
-    after a rest; simulated as the expert's process's. `wake_ms`: what the first request after a rest costs more.
-    `cores`: that all processes share; `generator_ms`: the load generator's own work on a request where it shares them
-    too, else 0.
+    """Milliseconds as measured when nothing queues.
+
+    `items`: a sample of the requests. `network_ms`: time outside the service. `batch_ms`: time of the expert by batch
+    size, for copies of one item. `hop_ms`: time of a call beyond that, after a rest; simulated as work of the expert's
+    process. `wake_ms`: extra time of the first request after a rest. `cores`: shared by all processes. `generator_ms`:
+    the load generator's work on a request where it shares the cores, else 0.
     """
 
     items: Sequence[Item]
@@ -56,7 +57,7 @@ class Tables:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
-    """What comes, and what answers: `rate_per_s` at one replica with so many API `workers`."""
+    """The load of one replica (`rate_per_s`, `budget_ms`, for `seconds`) and its settings."""
 
     rate_per_s: float
     budget_ms: float = 50.0
@@ -68,8 +69,10 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Simulated:
-    """Latencies in ms, infinite where the time was over before the answer; which of them the expert was asked for, and
-    which were degraded. In the order of the answers.
+    """One entry for each request, in the order of the answers [requests].
+
+    `latency_ms`: infinite where the simulation ended before the answer. `escalated`: whether the expert was asked.
+    `degraded`: whether the screen's answer was given because the expert was too late.
     """
 
     latency_ms: NDArray[np.float64]
@@ -78,10 +81,10 @@ class Simulated:
 
 
 class EventLoop:
-    """A process that runs what is ready in turns. `wake_ms`: as in Tables.
+    """A process that runs its ready callbacks in turns. `wake_ms`: as in Tables.
 
-    It gives its core back after each piece of work, and after a slice of a long one, so processes that all run share
-    the cores by turns too (round robin), as a kernel has them do.
+    It releases its core after each callback, and after each slice of a long one. So busy processes share the cores
+    round robin, as under a kernel's scheduler.
     """
 
     def __init__(self, env: simpy.Environment, cores: simpy.Resource, wake_ms: float = 0.0) -> None:
@@ -91,8 +94,9 @@ class EventLoop:
         env.process(self._run())
 
     def soon(self, work_ms: float, then: Then, *, turns: int = 1, wakes: bool = True) -> None:
-        """Work for so long in the next turn, or the one that `turns` says, and `then` go on. `wakes`: whether waking up
-        for it costs anything that was not measured with it.
+        """Work for `work_ms` in the next turn, or `turns` turns from now, then call `then`.
+
+        `wakes`: whether waking up for this work costs `wake_ms`; False where `work_ms` was measured with it.
         """
         if turns > 1:
             work_ms, then = 0.0, functools.partial(self.soon, work_ms, then, turns=turns - 1, wakes=wakes)
@@ -129,8 +133,9 @@ class _Request:
 
 
 class ApiProcess:
-    """One API process and its queue in front of the expert, which it calls with all that waits. `answer`: called with
-    each request when its answer leaves, and whether that is degraded.
+    """One API process and its queue of escalations; each call to the expert takes all that wait and fit.
+
+    `answer`: called for each request when its answer leaves, with whether that is degraded.
     """
 
     def __init__(
@@ -148,7 +153,7 @@ class ApiProcess:
         self._times = np.array([tables.batch_ms[size] / tables.batch_ms[self._sizes[0]] for size in self._sizes])
 
     def take(self, request: _Request) -> None:
-        """A request has come."""
+        """Handle a request that has arrived."""
 
         def screened() -> None:
             if request.item.expert_ms is None:
@@ -172,7 +177,7 @@ class ApiProcess:
         self._call()
 
     def _call(self) -> None:
-        """Call the expert with what waits and can still be answered in time; the rest is degraded at once."""
+        """Call the expert with the waiting requests; those that cannot be in time get a degraded answer at once."""
         now = self._loop.env.now
         for request in self._waiting:
             if now + self._call_ms([request]) > request.arrived_ms + self._load.budget_ms:
@@ -197,46 +202,57 @@ class ApiProcess:
         self._expert.soon(self._call_ms(batch), came_back)
 
     def _call_ms(self, batch: Sequence[_Request]) -> float:
-        """The expert and the hop; all items are padded to the longest."""
+        """Milliseconds of a call with this batch, hop included; all items are padded to the longest."""
         longest_ms = max(request.item.expert_ms or 0.0 for request in batch)
         return longest_ms * float(np.interp(len(batch), self._sizes, self._times)) + self._tables.hop_ms
 
 
 def simulate(tables: Tables, load: Load, seed: int = 1) -> Simulated:
-    """One replica under Poisson arrivals."""
-    rng = np.random.default_rng(seed)
-    env = simpy.Environment()
-    cores = simpy.Resource(env, tables.cores)
-    expert = EventLoop(env, cores)
-    generator = EventLoop(env, cores)
-    half_ms = tables.generator_ms / 2
-    latency_ms, escalated, degraded = [], [], []
-    unanswered: dict[int, _Request] = {}
+    """Simulate one replica under Poisson arrivals."""
+    replica = _Replica(tables, load, seed)
+    replica.env.process(replica.arrivals())
+    replica.env.run(until=load.seconds * 1e3 + 2 * load.budget_ms)
+    return replica.simulated()
 
-    def answer(request: _Request, was_degraded: bool) -> None:
-        def read() -> None:
-            del unanswered[id(request)]
-            latency_ms.append(env.now - request.arrived_ms + tables.network_ms)
-            escalated.append(request.item.expert_ms is not None)
-            degraded.append(was_degraded)
 
-        generator.soon(half_ms, read)
+class _Replica:
+    """API processes, an expert and a load generator on shared cores, and the answers so far."""
 
-    loops = [EventLoop(env, cores, tables.wake_ms) for _ in range(load.workers)]
-    apis = [ApiProcess(loop, expert, tables, load, answer) for loop in loops]
+    def __init__(self, tables: Tables, load: Load, seed: int) -> None:
+        self.env = simpy.Environment()
+        self._tables, self._load, self._rng = tables, load, np.random.default_rng(seed)
+        cores = simpy.Resource(self.env, tables.cores)
+        expert, self._generator = EventLoop(self.env, cores), EventLoop(self.env, cores)
+        loops = [EventLoop(self.env, cores, tables.wake_ms) for _ in range(load.workers)]
+        self._apis = [ApiProcess(loop, expert, tables, load, self._answer) for loop in loops]
+        self._unanswered: dict[int, _Request] = {}
+        self._answers: list[tuple[float, bool, bool]] = []
 
-    def arrivals() -> Events:
-        while env.now < load.seconds * 1e3:
-            yield env.timeout(rng.exponential(1e3 / load.rate_per_s))
-            request = _Request(tables.items[rng.integers(len(tables.items))], env.now)
-            unanswered[id(request)] = request
-            api = apis[rng.integers(len(apis))]
-            generator.soon(half_ms, functools.partial(api.take, request))
+    def arrivals(self) -> Events:
+        """Requests at random times; sending one is work of the generator."""
+        items = self._tables.items
+        while self.env.now < self._load.seconds * 1e3:
+            yield self.env.timeout(self._rng.exponential(1e3 / self._load.rate_per_s))
+            request = _Request(items[int(self._rng.integers(len(items)))], self.env.now)
+            self._unanswered[id(request)] = request
+            api = self._apis[int(self._rng.integers(len(self._apis)))]
+            self._generator.soon(self._tables.generator_ms / 2, functools.partial(api.take, request))
 
-    env.process(arrivals())
-    env.run(until=load.seconds * 1e3 + 2 * load.budget_ms)
-    for request in unanswered.values():
-        latency_ms.append(math.inf)
-        escalated.append(request.item.expert_ms is not None)
-        degraded.append(False)
-    return Simulated(np.array(latency_ms), np.array(escalated, dtype=bool), np.array(degraded, dtype=bool))
+    def _answer(self, request: _Request, degraded: bool) -> None:
+        """An answer has left; reading it is work of the generator."""
+        self._generator.soon(self._tables.generator_ms / 2, functools.partial(self._read, request, degraded))
+
+    def _read(self, request: _Request, degraded: bool) -> None:
+        del self._unanswered[id(request)]
+        latency_ms = self.env.now - request.arrived_ms + self._tables.network_ms
+        self._answers.append((latency_ms, request.item.expert_ms is not None, degraded))
+
+    def simulated(self) -> Simulated:
+        """The answers, and infinite latencies for the requests without one."""
+        missing = [(math.inf, request.item.expert_ms is not None, False) for request in self._unanswered.values()]
+        rows = [*self._answers, *missing]
+        return Simulated(
+            np.array([latency_ms for latency_ms, _, _ in rows]),
+            np.array([escalated for _, escalated, _ in rows], dtype=bool),
+            np.array([degraded for _, _, degraded in rows], dtype=bool),
+        )

@@ -1,1 +1,1 @@
-"""The requests: what is asked, when, and how it is sent; and the servers that are asked."""
+"""Requests: what is sent, when and how; and the processes of the servers that receive them."""

@@ -1,7 +1,7 @@
-"""When requests are due: seconds from the start, whatever becomes of the ones before (an open loop).
+"""When requests are due, in seconds from the start: an open loop, in which no request waits for an earlier one.
 
-An arrival process is written as one word: constant:200, poisson:200, step:100,200,400, ramp:50-400 (requests a second)
-or replay:FILE. Steps share the time evenly; steps and ramps are Poisson processes whose rate changes.
+An arrival process is one word: constant:200, poisson:200, step:100,200,400, ramp:50-400 (requests a second) or
+replay:FILE. Steps have equal lengths. Steps and ramps are Poisson processes with a changing rate.
 """
 
 from __future__ import annotations
@@ -12,16 +12,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from loadtest.errors import ArrivalsError
+
 Due = NDArray[np.float64]
+"""Due times in seconds, ascending."""
 KINDS = "constant:RATE, poisson:RATE, step:RATE,RATE,…, ramp:RATE-RATE or replay:FILE"
 
 
-class ArrivalsError(ValueError):
-    """An arrival process that cannot be read; the text names the rule and the remedy."""
-
-
 def arrivals(spec: str, seconds: float, seed: int) -> Due:
-    """Due times in seconds, ascending, within `seconds`, of an arrival process as it is written on the command line."""
+    """Due times below `seconds` of an arrival process, as written on the command line; ArrivalsError if it is none."""
     kind, _, rest = spec.partition(":")
     rng = np.random.default_rng(seed)
     match kind:
@@ -43,12 +42,12 @@ def arrivals(spec: str, seconds: float, seed: int) -> Due:
 
 
 def lasting_s(spec: str, due_s: Due, seconds: float) -> float:
-    """For how many of `seconds` there were arrivals to come: a replay ends with its file, all others go on."""
+    """How long the arrivals last, in seconds: a replay ends with its file, all other kinds fill `seconds`."""
     return min(seconds, float(due_s[-1])) if spec.startswith("replay:") and due_s[-1] > 0 else seconds
 
 
 def replay(path: Path, seconds: float) -> Due:
-    """Due times of a text file: a number of seconds in each line, in any order and from any origin."""
+    """Due times from a text file: one number of seconds a line, in any order and from any origin."""
     try:
         lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
@@ -59,20 +58,20 @@ def replay(path: Path, seconds: float) -> Due:
         raise ArrivalsError(f"{path}: must have one number of seconds in each line, got something else") from None
     if len(times) == 0 or not np.isfinite(times).all():
         raise ArrivalsError(f"{path}: must have at least one finite number of seconds, got none")
-    times = times - times[0]
-    return times[times < seconds]
+    from_start: Due = times - times[0]
+    return from_start[from_start < seconds]
 
 
 def _poisson(ends: list[float], seconds: float, rng: np.random.Generator) -> Due:
-    """A Poisson process whose rate goes from `ends[0]` to `ends[1]` in a straight line.
+    """A Poisson process whose rate changes linearly from `ends[0]` to `ends[1]`.
 
-    Given their count, the arrivals are independent draws from the density that the rate describes.
+    Given their count, the arrivals are independent draws from a density proportional to the rate.
     """
     first, last = ends
     count = rng.poisson((first + last) / 2 * seconds)
     uniform = np.sort(rng.random(count))
     slope = (last - first) / (first + last)
-    # Where the share `uniform` of all arrivals has come: (1 - slope) x + slope x² = uniform, for x in 0..1.
+    # Invert the distribution function: (1 - slope) x + slope x² = uniform, for x in 0..1.
     x = uniform if abs(slope) < 1e-9 else (slope - 1 + np.sqrt((1 - slope) ** 2 + 4 * slope * uniform)) / (2 * slope)
     return np.asarray(x * seconds)
 

@@ -1,4 +1,4 @@
-"""Servers under test: started, awaited and ended as a person would, each in a process group of its own."""
+"""Servers under test: start one in a process group of its own, wait until it is ready, and end it with ctrl-C."""
 
 from __future__ import annotations
 
@@ -16,39 +16,34 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-
-class NotStartedError(SystemExit):
-    """A server that ended, or was not ready in time; the text has the end of its log. Where nobody catches it, a
-    command ends with that text.
-    """
-
+from loadtest.errors import NotStartedError
 
 START_LIMIT_S = 120.0
 END_LIMIT_S = 30.0
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on now."""
+    """A port of 127.0.0.1 on which no process listens now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 def wait_until_ready(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
-    """Until `url` answers with 200; NotStartedError when the server ends, or takes too long."""
+    """Wait until `url` answers 200; NotStartedError when the server ends, or is not ready in START_LIMIT_S seconds."""
     limit = time.monotonic() + START_LIMIT_S
     while time.monotonic() < limit:
         if server.poll() is not None:
             raise NotStartedError(f"the server ended with status {server.returncode}: {_end_of(log)}")
-        with contextlib.suppress(OSError, urllib.error.HTTPError), urllib.request.urlopen(url, timeout=5) as reply:
-            if reply.status == 200:
+        with contextlib.suppress(OSError, urllib.error.HTTPError), urllib.request.urlopen(url, timeout=5) as response:
+            if response.status == 200:
                 return
         time.sleep(0.2)
     raise NotStartedError(f"the server was not ready after {START_LIMIT_S:.0f} s: {_end_of(log)}")
 
 
 def stop(server: subprocess.Popen[bytes]) -> None:
-    """End the server as a terminal's ctrl-C does, and in the end whatever is left of its process group."""
+    """Send SIGINT, as ctrl-C does; after END_LIMIT_S seconds, kill what is left of the server's process group."""
     try:
         if server.poll() is None:
             server.send_signal(signal.SIGINT)
@@ -78,12 +73,13 @@ def running(
     variables: Mapping[str, str] | None = None,
     port: int | None = None,
 ) -> Iterator[Running]:
-    """Start `line`, in which {port} stands for `port` or a free one, in `folder`; there once GET `ready` answers.
+    """Start the command `line` in `folder`, and give the server once GET `ready` answers 200.
 
-    It ends with the block, also when this process is told to terminate.
+    {port} in `line` becomes `port`, or a free one. `variables` are added to this process's environment. The server ends
+    with the block, also when this process receives SIGTERM. Raises NotStartedError.
     """
     port = port or free_port()
-    # By env(1), so that the server has these beside what this process has.
+    # env(1) adds the variables to the inherited environment; this file reads no environment itself.
     settings = [f"{name}={value}" for name, value in (variables or {}).items()]
     whole = ["env", *settings, *(part.replace("{port}", str(port)) for part in line)]
     url = f"http://127.0.0.1:{port}"
@@ -99,7 +95,10 @@ def running(
 
 @contextlib.contextmanager
 def _exit_when_terminated() -> Iterator[None]:
-    """SIGTERM unwinds the stack, as ctrl-C does; by default it would leave servers behind. Only a main thread can."""
+    """Let SIGTERM unwind the stack, as ctrl-C does; its default would leave servers running.
+
+    Only the main thread can set a handler, so in another thread this does nothing.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -1,7 +1,7 @@
-"""A timer for the event loop that is right to some ten microseconds.
+"""A timer for the event loop with a precision of about ten microseconds.
 
-The loop's own timers count in whole milliseconds, so requests that are due within one of them would leave together: a
-burst that no Poisson arrivals have, and a queue in the service that its users would not see.
+The loop's own timers count in whole milliseconds, so all requests due within one millisecond would leave together. Such
+bursts are not Poisson, and they would make queues in the service that real users do not cause.
 """
 
 from __future__ import annotations
@@ -27,8 +27,9 @@ class _Itimerspec(ctypes.Structure):
 
 
 class Timer:
-    """Waits for moments of `time.monotonic`, one at a time, by timerfd_create(2); elsewhere than on Linux by the loop's
-    own timers. Used inside a running event loop.
+    """Waits for one moment of `time.monotonic` at a time, inside a running event loop.
+
+    Uses timerfd_create(2) on Linux and the loop's own timers elsewhere.
     """
 
     def __enter__(self) -> Timer:
@@ -48,7 +49,7 @@ class Timer:
             os.close(self._fd)
 
     async def until(self, moment_s: float) -> None:
-        """Return at `moment_s`, never before it; at once when it is over."""
+        """Return at `moment_s`, never earlier; at once when it has passed."""
         while (left_s := moment_s - time.monotonic()) > 0:
             if self._fd < 0:
                 await asyncio.sleep(left_s)
@@ -63,7 +64,7 @@ class Timer:
     def _expired(self) -> None:
         try:
             os.read(self._fd, 8)
-        except BlockingIOError:  # set again since it expired
+        except BlockingIOError:  # the timer was set again after it expired
             return
         if self._due is not None and not self._due.done():
             self._due.set_result(None)

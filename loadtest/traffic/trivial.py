@@ -1,9 +1,10 @@
-"""A server that does nothing, to hold the generator against: python -m loadtest.traffic.trivial PORT."""
+"""A server that does no work, to test the generator against: python -m loadtest.traffic.trivial PORT."""
 
 from __future__ import annotations
 
 import asyncio
 import sys
+from typing import cast
 
 BODY = b'{"label":"ham","stage":"screen","degraded":null}'
 REPLY = (
@@ -17,7 +18,8 @@ class Trivial(asyncio.Protocol):
     """Reads requests by their Content-Length and answers each with the same bytes."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport, self._data = transport, b""
+        # uvloop's transports can write, but are no subclass of asyncio.Transport.
+        self._transport, self._data = cast(asyncio.Transport, transport), b""
 
     def data_received(self, data: bytes) -> None:
         self._data += data
@@ -28,11 +30,11 @@ class Trivial(asyncio.Protocol):
             if len(self._data) < end + len(END) + size:
                 return
             self._data = self._data[end + len(END) + size :]
-            self._transport.write(REPLY)  # type: ignore[attr-defined]
+            self._transport.write(REPLY)
 
 
 async def serve(port: int) -> None:
-    """Until it is ended."""
+    """Serve on 127.0.0.1 until the process ends."""
     server = await asyncio.get_running_loop().create_server(Trivial, "127.0.0.1", port)
     await server.serve_forever()
 

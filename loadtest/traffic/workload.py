@@ -1,7 +1,7 @@
-"""What is asked: labelled texts and real JPEGs, in a stated mix of short and long, easy and hard.
+"""What is sent: labelled texts and JPEG or PNG images, in a mix of short and long, easy and hard.
 
-Hard is what the service's own screen escalates, which a client learns by asking each candidate once, alone. A
-server without a cascade knows no hard ones.
+An item is hard when the service's own screen defers on it. The client finds out by sending each candidate once, alone.
+For a server without a cascade no item is hard.
 """
 
 from __future__ import annotations
@@ -20,16 +20,20 @@ from typing import Literal
 import numpy as np
 import orjson
 from numpy.typing import NDArray
+from PIL import Image
+
+from loadtest.errors import WorkloadError
 
 LONG_CHARACTERS = 160
 MAX_CANDIDATES = 1_000
 FITTING_ROUNDS = 200
 TEXT_PATH, IMAGE_PATH = "/classify_text", "/classify_image"
-Flags, Floats = NDArray[np.bool_], NDArray[np.float64]
+Flags = NDArray[np.bool_]
+Floats = NDArray[np.float64]
 Encoding = Literal["raw", "multipart", "json"]
 ENCODINGS: tuple[Encoding, ...] = ("raw", "multipart", "json")
 BOUNDARY = b"sieve-loadtest-boundary"
-# Where no file of texts is given: neither labelled nor of any one domain.
+# Sent where no file of texts is given; without labels, from no particular domain.
 PLAIN_TEXTS = (
     "my card was charged twice for one coffee",
     "where is my refund",
@@ -43,13 +47,9 @@ PLAIN_TEXTS = (
 )
 
 
-class WorkloadError(ValueError):
-    """A workload that cannot be made; the text names the rule and the remedy."""
-
-
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One request that can be sent. `shape`: its class in the mix, like "short, easy"."""
+    """One request. `shape`: its class in the mix, like "short, easy". `label`: the true one, where it is known."""
 
     path: str
     body: bytes
@@ -60,7 +60,10 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Mix:
-    """Shares of the requests: images, long ones among the texts, hard ones in each class; None: as the data has it."""
+    """Shares of images among the requests, of long texts among the texts, of hard items among texts and among images.
+
+    None keeps the share of the data.
+    """
 
     image_share: float = 0.0
     long_share: float | None = None
@@ -68,7 +71,10 @@ class Mix:
 
 
 def text_samples(path: Path | None, budget_ms: float | None, seed: int) -> list[Sample]:
-    """Texts of a CSV or TSV file (also .gz) with the columns `text` and, where they are labelled, `label`."""
+    """Samples from a CSV or TSV file (also .gz) with the column `text` and, where known, `label`.
+
+    At most MAX_CANDIDATES of them, drawn by `seed`; PLAIN_TEXTS without a path. Raises WorkloadError.
+    """
     rows = list(_rows(path)) if path else [(text, None) for text in PLAIN_TEXTS]
     if not rows:
         raise WorkloadError(f"{path}: must hold at least one text, got none; name another file")
@@ -83,7 +89,10 @@ def text_samples(path: Path | None, budget_ms: float | None, seed: int) -> list[
 
 
 def image_samples(path: Path | None, encoding: Encoding, budget_ms: float | None, seed: int) -> list[Sample]:
-    """JPEG or PNG files of a folder or a tar file; generated photographs of noise where none is given."""
+    """Samples from the JPEG and PNG files of a folder or a tar file; generated ones without a path.
+
+    At most MAX_CANDIDATES of them. Raises WorkloadError.
+    """
     files = list(_files(path))[:MAX_CANDIDATES] if path else [generated_jpeg(seed + i) for i in range(32)]
     if not files:
         raise WorkloadError(f"{path}: must hold .jpg, .jpeg or .png files, got none; name another folder or tar file")
@@ -91,7 +100,7 @@ def image_samples(path: Path | None, encoding: Encoding, budget_ms: float | None
 
 
 def image_sample(data: bytes, encoding: Encoding, budget_ms: float | None) -> Sample:
-    """One image as a raw body, as a form, or in JSON as base64."""
+    """One image, sent as a raw body, as a form, or as base64 in JSON."""
     kind = "image/png" if data.startswith(b"\x89PNG") else "image/jpeg"
     query = "" if budget_ms is None else f"?budget_ms={budget_ms:g}"
     if encoding == "raw":
@@ -105,18 +114,20 @@ def image_sample(data: bytes, encoding: Encoding, budget_ms: float | None) -> Sa
 
 
 def with_hardness(samples: Sequence[Sample], deferred: Sequence[bool | None]) -> list[Sample]:
-    """The samples with "easy" or "hard" in their shape, by whether the screen deferred; None: there is no screen."""
+    """The samples with "hard" in their shape where the screen deferred, else "easy"; unchanged for None (no screen)."""
     words = {None: "", False: ", easy", True: ", hard"}
     return [replace(s, shape=s.shape + words[hard]) for s, hard in zip(samples, deferred, strict=True)]
 
 
 def draw(samples: Sequence[Sample], mix: Mix, count: int, seed: int) -> list[Sample]:
-    """So many samples, independently, in the shares of `mix`. WorkloadError where a class is asked for and empty."""
+    """Draw `count` samples independently, in the shares of `mix`; WorkloadError where the shares cannot be had."""
     weights = np.ones(len(samples))
-    images, long, hard = (np.array([word in s.shape for s in samples]) for word in ("image", "long", "hard"))
+    images, long, hard = (
+        np.array([word in s.shape for s in samples], dtype=bool) for word in ("image", "long", "hard")
+    )
     _share(weights, images, mix.image_share, "images", np.ones(len(samples), bool))
-    # Long texts may be harder than short ones, so that each scaling moves the other's share: by turns, until both hold
-    # (iterative proportional fitting, Deming and Stephan 1940).
+    # Where long texts are harder than short ones, scaling one share moves the other. Scaling them in turn makes both
+    # hold (iterative proportional fitting, Deming and Stephan 1940).
     for _ in range(FITTING_ROUNDS):
         _share(weights, long, mix.long_share, "long texts", ~images)
         for kind in (~images, images):
@@ -132,7 +143,7 @@ def draw(samples: Sequence[Sample], mix: Mix, count: int, seed: int) -> list[Sam
 
 
 def _share(weights: Floats, wanted: Flags, share: float | None, name: str, among: Flags) -> None:
-    """Scale weights so that `wanted` has this share of the weight of `among`, which keeps its whole."""
+    """Scale the weights in place so that `wanted` has this share of the weight of `among`, whose sum stays the same."""
     whole = weights[among].sum()
     if share is None or not whole:
         return
@@ -148,9 +159,7 @@ def _share(weights: Floats, wanted: Flags, share: float | None, name: str, among
 
 
 def generated_jpeg(seed: int, side: int = 256) -> bytes:
-    """A JPEG of soft shapes and noise, of about the size in bytes that a photograph of this size has."""
-    from PIL import Image
-
+    """A JPEG of soft shapes and noise, with about as many bytes as a photograph of `side` x `side` pixels."""
     rng = np.random.default_rng(seed)
     soft = Image.fromarray(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)).resize(
         (side, side), Image.Resampling.BICUBIC

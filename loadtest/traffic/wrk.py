@@ -1,4 +1,4 @@
-"""wrk (github.com/wg/wrk), the closed-loop client in C: so many connections, each sends when it has its answer."""
+"""wrk (github.com/wg/wrk), a closed-loop client in C: each connection sends its next request when it has an answer."""
 
 from __future__ import annotations
 
@@ -7,17 +7,22 @@ import re
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+
+from loadtest.errors import WrkMissingError
 
 SCRIPT = Path(__file__).parent.parent / "quick.lua"
 
 
-def closed_loop(url: str, body: dict[str, Any], *, connections: int, seconds: float) -> dict[str, float]:
-    """Requests, seconds, percentiles in ms, failures; and `per_s`, the 2xx answers per second."""
+def closed_loop(url: str, body: Mapping[str, object], *, connections: int, seconds: float) -> dict[str, float]:
+    """Send `body` as JSON over and over; the figures of quick.lua, and `per_s`, the 2xx answers per second.
+
+    Raises WrkMissingError where wrk is not installed.
+    """
     wrk = shutil.which("wrk")
     if wrk is None:
-        raise SystemExit("wrk is not installed, and the load comes from it; apt-get install wrk")
+        raise WrkMissingError("wrk is not installed, and the load comes from it; apt-get install wrk")
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "body.json"
         file.write_text(json.dumps(body))

@@ -1,1 +1,1 @@
-"""What became of the requests, and what it says of the service."""
+"""What the replies say of the service: figures, objective, bottleneck. Pure functions without I/O."""

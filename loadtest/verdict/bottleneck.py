@@ -1,14 +1,15 @@
-"""Which part of a request's way holds it up, and the figures that say so."""
+"""The bottleneck of a run: the group that takes most of the slowest answers, with the figures that show it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import NotRequired, TypedDict
 
-from loadtest.verdict.figures import API_PARTS
+from loadtest.verdict.figures import Figures
+from loadtest.verdict.parts import API_PARTS, Breakdown, Means
 
 SATURATED = 0.6
-"""From this share on, queues of their own grow before a process."""
+"""Utilization of a process from which on its own work makes a queue."""
 ADVICE = {
     "network": "look at the way between client and server, or between the API and the expert",
     "serialization": "send less (a raw body, not base64 in JSON), or ask for less",
@@ -18,16 +19,27 @@ ADVICE = {
 }
 
 
-def bottleneck(figures: Mapping[str, Any], idle: Mapping[str, Any]) -> dict[str, Any]:
-    """The group that takes most of the slowest 5 % of the answers, with sentences that say from what it follows.
+class Bottleneck(TypedDict):
+    """The group, what was waited for if it is queueing, its share of the slowest answers, sentences, and advice."""
 
-    `idle`: the breakdown of the same requests asked one by one. Queueing is a symptom: it is traced to the process that
-    was waited for, by how busy each was.
+    group: str | None
+    waited_for: str | None
+    share: NotRequired[float]
+    busy_share: NotRequired[dict[str, float]]
+    why: list[str]
+    advice: str
+
+
+def bottleneck(figures: Figures, idle: Breakdown) -> Bottleneck:
+    """The group that takes most of the slowest 5 % of the answers, and why.
+
+    `idle`: the breakdown of the same requests when nothing queues. Queueing is a symptom, so it is traced to the
+    process whose queue it was, and that process's utilization is given.
     """
-    if not figures["parts"]["all"]:
+    slowest, everyone = figures["parts"]["slowest"], figures["parts"]["all"]
+    if slowest is None or everyone is None:
         why = ["no answer came, so nothing can be said"]
         return {"group": None, "waited_for": None, "why": why, "advice": "look at the server's log"}
-    slowest, everyone = figures["parts"]["slowest"], figures["parts"]["all"]
     groups = {name: ms for name, ms in slowest["groups_ms"].items() if name != "generator"}
     group = max(groups, key=lambda name: groups[name])
     share = groups[group] / max(slowest["latency_ms"], 1e-9)
@@ -35,32 +47,22 @@ def bottleneck(figures: Mapping[str, Any], idle: Mapping[str, Any]) -> dict[str,
         f"of the {slowest['latency_ms']:.1f} ms that the slowest 5 % take on average, {groups[group]:.1f} ms "
         f"({share:.0%}) are {group}"
     ]
-    if idle["all"]:
-        before = idle["all"]["groups_ms"][group]
-        why.append(f"asked one by one, {group} takes {before:.2f} ms of {idle['all']['latency_ms']:.2f}")
-    busy = _busy(everyone["server_ms"], (idle["all"] or {}).get("server_ms", {}), figures)
+    if (alone := idle["all"]) is not None:
+        why.append(f"asked one by one, {group} takes {alone['groups_ms'][group]:.2f} ms of {alone['latency_ms']:.2f}")
+    busy = _busy(everyone["server_ms"], alone["server_ms"] if alone else {}, figures)
+    waited_for: str | None = None
     if group == "queueing":
-        queue_ms = slowest["server_ms"].get("queue", 0.0)
-        at = "expert" if queue_ms > groups[group] / 2 else "API process"
-        why.append(f"{queue_ms:.1f} ms of it before the expert, {groups[group] - queue_ms:.1f} before the API process")
-        if at == "expert":
-            advice = "the expert is waited for: larger batches, a smaller or faster expert, or more of them"
-        elif busy.get("API process", 1.0) < SATURATED:
-            advice = (
-                "the API process is waited for, though its own work would leave it time: look for what else takes its "
-                "core (other processes, this generator), for stalls, or for bursts of arrivals"
-            )
-        else:
-            advice = "the API process cannot keep up: more of them (`workers`), a smaller screen, or less to decode"
+        waited_for, sentence, advice = _traced(slowest, busy)
+        why.append(sentence)
     else:
-        at, advice = None, ADVICE[group]
+        advice = ADVICE[group]
     own = slowest["groups_ms"]["generator"]
     if own > groups[group]:
         why.append(f"the generator itself was late by more than that, {own:.1f} ms: ask it for less to learn more")
     why += [f"at this rate the work of the {name} itself fills {share:.0%} of one" for name, share in busy.items()]
     return {
         "group": group,
-        "waited_for": at,
+        "waited_for": waited_for,
         "share": round(share, 4),
         "busy_share": busy,
         "why": why,
@@ -68,9 +70,34 @@ def bottleneck(figures: Mapping[str, Any], idle: Mapping[str, Any]) -> dict[str,
     }
 
 
-def _busy(loaded: Mapping[str, float], idle: Mapping[str, float], figures: Mapping[str, Any]) -> dict[str, float]:
-    """Share of a second that one API process would be at work on the answers of a second: parts as they are when
-    nothing queues, times the rate of answers. More than 1 is more than one process can do.
+def _traced(slowest: Means, busy: Mapping[str, float]) -> tuple[str, str, str]:
+    """The process whose queue the slowest answers waited in, the sentence that shows it, and advice."""
+    whole_ms, expert_ms = slowest["groups_ms"]["queueing"], slowest["server_ms"].get("queue", 0.0)
+    sentence = f"{expert_ms:.1f} ms of it before the expert, {whole_ms - expert_ms:.1f} before the API process"
+    if expert_ms > whole_ms / 2:
+        return (
+            "expert",
+            sentence,
+            "the expert is waited for: larger batches, a smaller or faster expert, or more of them",
+        )
+    if busy.get("API process", 1.0) < SATURATED:
+        return (
+            "API process",
+            sentence,
+            "the API process is waited for, though its own work would leave it time: look for what else takes its "
+            "core (other processes, this generator), for stalls, or for bursts of arrivals",
+        )
+    return (
+        "API process",
+        sentence,
+        "the API process cannot keep up: more of them (`workers`), a smaller screen, or less to decode",
+    )
+
+
+def _busy(loaded: Mapping[str, float], idle: Mapping[str, float], figures: Figures) -> dict[str, float]:
+    """Utilization of one API process: its milliseconds an answer when nothing queues, times the answers a second.
+
+    A value above 1 is more than one process can do.
     """
     parts = idle or loaded
     rate = sum(figures["outcomes"][kind] for kind in ("ok", "degraded")) / figures["seconds"]

@@ -1,4 +1,4 @@
-"""What is asked of a service, and whether a run kept it: --slo p99=50ms --goodput 200."""
+"""The objective of a service, and whether a run kept it: --slo p99=50ms --goodput 200."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TypedDict
 
-from loadtest.verdict.figures import PERCENTILES
+from loadtest.errors import ObjectiveError
+from loadtest.verdict.figures import Figures
+from loadtest.verdict.percentiles import PERCENTILES
 
 LIMIT = re.compile(r"(p50|p90|p99|p99\.9)=(\d+(?:\.\d+)?)(ms|s)")
 MAX_DEGRADED_SHARE = 0.01
 
 
-class ObjectiveError(ValueError):
-    """An objective that cannot be read; the text names the rule and the remedy."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Objective:
-    """`limits_ms`: percentile -> milliseconds, judged over all that was asked: who got no answer was infinitely late.
-    `goodput_per_s`: answers inside the deadline, at least. `max_degraded_share`: of the answers.
+    """What a service must keep.
+
+    `limits_ms`: percentile -> milliseconds, over all requests; one without an answer is infinitely late.
+    `goodput_per_s`: least rate of answers within the deadline. `max_degraded_share`: of the answers.
     """
 
     limits_ms: Mapping[str, float] = field(default_factory=lambda: {"p99": 50.0})
@@ -30,12 +30,22 @@ class Objective:
 
     @property
     def deadline_ms(self) -> float:
-        """What counts as in time: the limit of the highest percentile."""
+        """The deadline that goodput counts by: the limit of the highest percentile."""
         return self.limits_ms[max(self.limits_ms, key=lambda name: PERCENTILES[name])]
 
 
+class Judged(TypedDict):
+    """One part of an objective beside its figure; `note` says when the figure is uncertain."""
+
+    what: str
+    asked: str
+    measured: float | None
+    holds: bool
+    note: str
+
+
 def read_limits(texts: Sequence[str]) -> dict[str, float]:
-    """`p99=50ms` -> {"p99": 50.0}."""
+    """Read limits in milliseconds: `p99=50ms` gives {"p99": 50.0}. Raises ObjectiveError."""
     limits = {}
     for text in texts:
         match = LIMIT.fullmatch(text)
@@ -45,17 +55,9 @@ def read_limits(texts: Sequence[str]) -> dict[str, float]:
     return limits
 
 
-def judge(figures: Mapping[str, Any], objective: Objective) -> list[dict[str, Any]]:
-    """One row for each thing asked: what, asked, measured, holds, and a note where the figure says little."""
-    rows = []
-    for name, limit in objective.limits_ms.items():
-        got = figures["asked_ms"][name]
-        measured, high = (math.inf if got[key] is None else got[key] for key in ("ms", "high_ms"))
-        holds = measured <= limit
-        note = "too few samples" if got["too_few_samples"] else ""
-        if holds and high > limit and not note:
-            note = "its 95 % interval reaches beyond"
-        rows.append(_row(f"{name} of all that was asked, ms", f"at most {limit:g}", got["ms"], holds, note))
+def judge(figures: Figures, objective: Objective) -> list[Judged]:
+    """One row for each part of the objective."""
+    rows = [_judge_limit(figures, name, limit_ms) for name, limit_ms in objective.limits_ms.items()]
     if objective.goodput_per_s is not None:
         goodput = figures["goodput_per_s"]
         asked = f"at least {objective.goodput_per_s:g}"
@@ -66,5 +68,15 @@ def judge(figures: Mapping[str, Any], objective: Objective) -> list[dict[str, An
     return rows
 
 
-def _row(what: str, asked: str, measured: float | None, holds: bool, note: str = "") -> dict[str, Any]:
+def _judge_limit(figures: Figures, name: str, limit_ms: float) -> Judged:
+    got = figures["asked_ms"][name]
+    measured, high = (math.inf if ms is None else ms for ms in (got["ms"], got["high_ms"]))
+    holds = measured <= limit_ms
+    note = "too few samples" if got["too_few_samples"] else ""
+    if holds and high > limit_ms and not note:
+        note = "its 95 % interval reaches beyond"
+    return _row(f"{name} of all that was asked, ms", f"at most {limit_ms:g}", got["ms"], holds, note)
+
+
+def _row(what: str, asked: str, measured: float | None, holds: bool, note: str = "") -> Judged:
     return {"what": what, "asked": asked, "measured": measured, "holds": holds, "note": note}

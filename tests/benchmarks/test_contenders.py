@@ -10,8 +10,8 @@ import pytest
 
 from benchmarks.contenders import Published, ladder, plain_bentoml
 from loadtest.baselines.model import Model
+from loadtest.measuring.contender import Contender
 from loadtest.traffic.process import Running, running
-from loadtest.verdict.contender import Contender
 from serving.model.artifact import Artifact
 from serving.model.preprocess import preprocessor
 from serving.model.session import Session

@@ -10,8 +10,17 @@ from pathlib import Path
 
 import pytest
 
+from loadtest import tune
+from loadtest.measuring import contender
+from loadtest.measuring.contender import Subject
+from loadtest.traffic.client import ask_one_by_one
+from loadtest.verdict.result import Result, result_of
 from tests.conftest import ROOT, messages
+from tests.loadtest.replies import reply
 from tests.service.test_api import TEXTS, digit
+
+SERVICE = Path(__file__).with_name("little_service.py")
+COMMAND = f"{sys.executable} {SERVICE} {{port}}"
 
 
 def loadtest(*arguments: object, check: int = 0) -> subprocess.CompletedProcess[str]:
@@ -40,3 +49,21 @@ def images_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for index in range(12):
         (folder / f"{index}.png").write_bytes(digit(index))
     return folder
+
+
+@pytest.fixture
+def computed_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs of little services whose latencies are computed from their settings, so that a busy machine changes nothing.
+
+    The services are started and asked for real; only the load is not sent.
+    """
+
+    def attempt(self: Subject, rate: float, seed: int = 1, seconds: float | None = None) -> Result:
+        (alone,) = ask_one_by_one(self.plan.url, self.known.samples[:1], timeout_s=60)
+        latency_ms = 20.0 if rate <= 50 * alone.parts()["workers"] else 500.0
+        replies = [reply(latency_ms, due_s=number / rate) for number in range(max(1, round(2 * rate)))]
+        return result_of(replies, len(replies) / rate, self.objective, idle=self.idle, network_ms=0.0)
+
+    monkeypatch.setattr(Subject, "attempt", attempt)
+    monkeypatch.setattr(contender, "MAX_RUNS", 4)
+    monkeypatch.setattr(tune, "RUNS_A_TRIAL", 3)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from loadtest.__main__ import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_INVALID, EXIT_PASSED, EXIT_WRONG
-from loadtest.verdict.figures import GROUPS
+from loadtest.verdict.parts import GROUPS
 from tests.conftest import ROOT
 from tests.loadtest.conftest import loadtest
 from tests.server import Server

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from loadtest.verdict.figures import GROUPS
+from loadtest.verdict.parts import GROUPS
 from tests.conftest import ROOT, interruptible
 from tests.loadtest.conftest import loadtest
-from tests.loadtest.traffic.test_client import little_server, ok
+from tests.loadtest.little_server import little_server, ok
 from tests.server import Server
 
 SHORT = ("--seconds", 2, "--warm-up", 0.5, "--arrivals", "poisson:40")

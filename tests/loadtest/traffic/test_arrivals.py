@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadtest.traffic.arrivals import ArrivalsError, arrivals, lasting_s
+from loadtest.errors import ArrivalsError
+from loadtest.traffic.arrivals import arrivals, lasting_s
 
 RATES = st.integers(1, 400).map(lambda n: n / 4)
 SECONDS = st.integers(1, 200).map(lambda n: n / 10)

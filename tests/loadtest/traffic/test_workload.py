@@ -16,12 +16,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from loadtest.errors import WorkloadError
 from loadtest.traffic.workload import (
     ENCODINGS,
     PLAIN_TEXTS,
     Mix,
     Sample,
-    WorkloadError,
     draw,
     generated_jpeg,
     image_sample,

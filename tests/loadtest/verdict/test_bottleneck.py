@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from loadtest.verdict.bottleneck import ADVICE, bottleneck
-from loadtest.verdict.figures import breakdown, figures
-from tests.loadtest.outcomes import outcome
+from loadtest.verdict.figures import figures
+from loadtest.verdict.parts import breakdown
+from tests.loadtest.replies import reply
 
 IDLE = {"read": 0.1, "tokenise": 0.2, "screen": 0.6, "encode": 0.1, "total": 1.0}
 
@@ -16,8 +17,8 @@ IDLE = {"read": 0.1, "tokenise": 0.2, "screen": 0.6, "encode": 0.1, "total": 1.0
 def verdict(
     parts: dict[str, float], latency_ms: float, network_ms: float = 0.5, seconds: float = 2.0, **changes: Any
 ) -> dict[str, Any]:
-    loaded = [outcome(latency_ms, parts=parts, **changes) for _ in range(1_000)]
-    idle = breakdown([outcome(1.5, parts=IDLE)] * 10, network_ms)
+    loaded = [reply(latency_ms, parts=parts, **changes) for _ in range(1_000)]
+    idle = breakdown([reply(1.5, parts=IDLE)] * 10, network_ms)
     return bottleneck(figures(loaded, seconds, 50.0, network_ms), idle)
 
 
@@ -57,9 +58,9 @@ def test_a_late_generator_is_not_passed_over() -> None:
 
 
 def test_a_server_that_states_nothing_gets_no_guess() -> None:
-    loaded = figures([outcome(9.0)] * 100, 1.0, 50.0, 0.0)
-    found = bottleneck(loaded, breakdown([outcome(2.0)], 0.0))
+    loaded = figures([reply(9.0)] * 100, 1.0, 50.0, 0.0)
+    found = bottleneck(loaded, breakdown([reply(2.0)], 0.0))
     assert found["group"] == "other"
     assert "states no parts" in found["advice"]
-    none = bottleneck(figures([outcome(kind="failed")], 1.0, 50.0, 0.0), {"all": None, "slowest": None})
+    none = bottleneck(figures([reply(kind="failed")], 1.0, 50.0, 0.0), {"all": None, "slowest": None})
     assert none["group"] is None

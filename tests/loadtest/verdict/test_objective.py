@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from loadtest.verdict.objective import Objective, ObjectiveError, judge, read_limits
+from loadtest.errors import ObjectiveError
+from loadtest.verdict.objective import Objective, judge, read_limits
 
 
 def found(ms: float | None, high_ms: float | None = None, *, few: bool = False, **changes: Any) -> dict[str, Any]:

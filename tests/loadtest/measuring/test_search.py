@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadtest.verdict.search import MAX_RUNS, highest_rate
+from loadtest.measuring.search import MAX_RUNS, highest_rate
 
 
 class Synthetic:

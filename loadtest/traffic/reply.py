@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import orjson
 
@@ -16,10 +16,12 @@ SHED = (429, 503)
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """`due_s`: when the request was due, from the start. `lag_ms`: how much later it left, which is the generator's own
-    fault. `latency_ms`: from the moment it was due to its end. `timing`: the reply's Server-Timing header. `right`:
-    whether the label was the true one, None where that is not known.
+class Reply:
+    """The end of one request, whether an answer came or not.
+
+    `due_s`: when the request was due, in seconds from the start. `lag_ms`: how much later than that the generator sent
+    it. `latency_ms`: from the due time to the end. `status`: of HTTP, 0 where no response came. `timing`: the
+    response's Server-Timing header. `right`: whether the label was the true one, None where the true one is unknown.
     """
 
     due_s: float
@@ -39,33 +41,33 @@ class Outcome:
 
     @property
     def deferred(self) -> bool:
-        """Whether the screen was unsure, so that the expert answered, or should have."""
+        """Whether the screen deferred: the expert answered, or should have."""
         return self.stage == "expert" or self.kind == "degraded"
 
     @property
     def wire_ms(self) -> float:
-        """From the moment it left to its end."""
+        """From the moment the request left to its end."""
         return self.latency_ms - self.lag_ms
 
     @property
     def server_ms(self) -> float | None:
-        """The server's own total; None where it states none."""
+        """The total that the server reports; None where it reports none."""
         return self.parts().get("total")
 
     def parts(self) -> dict[str, float]:
-        """Milliseconds by part as the server states them (W3C Server-Timing), `total` among them."""
+        """Milliseconds by part as the server reports them (W3C Server-Timing), `total` among them."""
         return {name: float(value) for name, value in PART.findall(self.timing)}
 
 
 def triage(status: int, degraded: object) -> Kind:
-    """The kind of a reply: `degraded` is the answer's field of that name."""
+    """The kind of a response; `degraded` is the answer's field of that name."""
     if 200 <= status < 300:
         return "degraded" if degraded else "ok"
     return "shed" if status in SHED else "failed"
 
 
-def read_answer(data: bytes) -> dict[str, Any] | None:
-    """The JSON object that an answer is; None where it is none."""
+def read_answer(data: bytes) -> dict[str, object] | None:
+    """A body as a JSON object; None where it is not one."""
     try:
         answer = orjson.loads(data)
     except orjson.JSONDecodeError:

@@ -1,4 +1,4 @@
-"""Services that are measured against each other: how each is started, and how much each can take."""
+"""Services that are measured against each other: how each is started, and how much it can take."""
 
 from __future__ import annotations
 
@@ -10,28 +10,27 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
-from loadtest.run import Known, Plan, drive, look, measured
+from loadtest.errors import ContenderError
+from loadtest.measuring.drive import drive
+from loadtest.measuring.known import Known, look
+from loadtest.measuring.search import MAX_RUNS, Found, highest_rate
 from loadtest.traffic.client import ask_one_by_one
+from loadtest.traffic.plan import Plan
 from loadtest.traffic.process import running
+from loadtest.traffic.reply import Reply
 from loadtest.verdict.objective import Objective
-from loadtest.verdict.outcome import Outcome
-from loadtest.verdict.search import MAX_RUNS, Found, highest_rate
+from loadtest.verdict.result import Result, result_of
 
 MIN_REQUESTS, MIN_S, MAX_S = 400, 2.5, 8.0
-"""An attempt lasts until so many requests were due, within these seconds: a p99 of fewer is one request's name."""
+"""A run lasts until MIN_REQUESTS were due, within these seconds; fewer requests give no p99."""
 DRAIN_LIMIT_S = 30.0
-
-
-class ContenderError(ValueError):
-    """A file of contenders that cannot be read; the text names the rule and the remedy."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contender:
-    """`line`: the command, in which {port} stands for the port. `ready`: the path that answers 200 when it is.
-    `variables`: set for it. `folder`: where it is started.
+    """How to start a service. `line`: its command, in which {port} stands for the port. `ready`: a path that answers
+    200 once the service is ready. `variables`: added to its environment. `folder`: its working directory.
     """
 
     name: str
@@ -42,7 +41,7 @@ class Contender:
 
     @contextlib.contextmanager
     def served(self, plan: Plan, objective: Objective, log: Path) -> Iterator[Subject]:
-        """Started, and looked at unhurried; ended afterwards."""
+        """Start the service and get to know it; it ends with the block. Raises NotStartedError, UnreachableError."""
         folder = self.folder.resolve()
         with running(self.line, variables=self.variables, ready=self.ready, log=log, folder=folder) as server:
             own = replace(plan, url=server.url)
@@ -52,44 +51,57 @@ class Contender:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A contender that is up, and what is known of it; `idle`: how it answers when nothing queues."""
+    """A running service. `idle`: its answers when nothing queued, in the mix of the plan."""
 
     plan: Plan
     objective: Objective
     known: Known
-    idle: list[Outcome]
+    idle: list[Reply]
 
     @property
     def start_per_s(self) -> float:
-        """A rate to begin with: half of what one request after the other would give."""
-        return 500.0 / max(0.1, sum(o.latency_ms for o in self.idle) / len(self.idle))
+        """A rate to begin with: half of what one connection would reach in a closed loop."""
+        return 500.0 / max(0.1, self._usual_ms)
 
-    def attempt(self, rate: float, seed: int = 1, seconds: float | None = None) -> dict[str, Any]:
-        """One run of Poisson arrivals at a rate, once the backlog of the one before is gone."""
+    @property
+    def _usual_ms(self) -> float:
+        return math.fsum(reply.latency_ms for reply in self.idle) / len(self.idle)
+
+    def attempt(self, rate: float, seed: int = 1, seconds: float | None = None) -> Result:
+        """One run of Poisson arrivals at a rate, once the backlog of the run before is gone."""
         self._drain()
         seconds = seconds or min(MAX_S, max(MIN_S, MIN_REQUESTS / rate))
         plan = replace(self.plan, arrivals=f"poisson:{rate:.6g}")
-        outcomes, took = drive(plan, self.known, seconds, seed=seed, title=f"{rate:.0f} requests/s")
-        return measured(outcomes, took, self.objective, self.known, self.idle)
+        replies, took_s = drive(plan, self.known, seconds, seed=seed, title=f"{rate:.0f} requests/s")
+        return result_of(
+            replies,
+            took_s,
+            self.objective,
+            idle=self.idle,
+            network_ms=self.known.network_ms,
+            max_lag_ms=self.plan.max_lag_ms,
+        )
 
     def highest(self, start_per_s: float, *, seed: int, most: int | None = None, or_give_up: bool = False) -> Found:
-        """The highest goodput at which it keeps the objective, after `most` runs or `MAX_RUNS`."""
+        """The highest goodput that keeps the objective, after `most` rates, or MAX_RUNS; see `highest_rate`."""
         runs = most or MAX_RUNS
         return highest_rate(lambda rate: self.attempt(rate, seed), start_per_s, most=runs, or_give_up=or_give_up)
 
     def _drain(self) -> None:
-        """Wait until a lone request is answered as one, or not much longer than anybody would."""
-        usual_ms = math.fsum(o.latency_ms for o in self.idle) / len(self.idle)
+        """Wait until a single request is answered about as fast as without a queue, or for DRAIN_LIMIT_S seconds."""
         limit = time.monotonic() + DRAIN_LIMIT_S
         while time.monotonic() < limit:
-            (outcome,) = ask_one_by_one(self.plan.url, self.known.samples[:1])
-            if outcome.answered and outcome.latency_ms < max(3 * usual_ms, 20.0):
+            (reply,) = ask_one_by_one(self.plan.url, self.known.samples[:1])
+            if reply.answered and reply.latency_ms < max(3 * self._usual_ms, 20.0):
                 return
             time.sleep(0.1)
 
 
 def read_contenders(path: Path) -> list[Contender]:
-    """Contenders of a TOML file: [[contender]] with name, command, and perhaps ready, folder and variables."""
+    """Contenders from a TOML file: [[contender]] tables with name, command, and perhaps ready, folder and variables.
+
+    A relative folder starts at the file's own. Raises ContenderError.
+    """
     try:
         rows = tomllib.loads(path.read_text(encoding="utf-8"))["contender"]
         return [

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from loadtest.verdict.outcome import KINDS, read_answer, triage
-from tests.loadtest.outcomes import outcome
+from loadtest.traffic.reply import KINDS, read_answer, triage
+from tests.loadtest.replies import reply
 
 
 @pytest.mark.parametrize(
@@ -19,8 +19,8 @@ from tests.loadtest.outcomes import outcome
     ],
 )
 def test_server_timing_is_read_as_servers_write_it(header: str, parts: dict[str, float]) -> None:
-    assert outcome(timing=header).parts() == parts
-    assert outcome(timing=header).server_ms == parts.get("total")
+    assert reply(timing=header).parts() == parts
+    assert reply(timing=header).server_ms == parts.get("total")
 
 
 def test_replies_are_told_apart() -> None:
@@ -28,13 +28,13 @@ def test_replies_are_told_apart() -> None:
     assert triage(200, "deadline") == "degraded"
     assert triage(503, None) == triage(429, None) == "shed"
     assert triage(500, None) == triage(422, None) == triage(404, None) == triage(504, None) == "failed"
-    assert [kind for kind in KINDS if outcome(kind=kind).answered] == ["ok", "degraded"]
+    assert [kind for kind in KINDS if reply(kind=kind).answered] == ["ok", "degraded"]
 
 
 def test_who_deferred_is_who_wanted_the_expert() -> None:
-    assert outcome(stage="expert").deferred
-    assert outcome(stage="screen", kind="degraded").deferred
-    assert not outcome(stage="screen").deferred
+    assert reply(stage="expert").deferred
+    assert reply(stage="screen", kind="degraded").deferred
+    assert not reply(stage="screen").deferred
 
 
 def test_an_answer_is_a_json_object_or_none() -> None:
@@ -44,4 +44,4 @@ def test_an_answer_is_a_json_object_or_none() -> None:
 
 
 def test_lag_is_not_on_the_wire() -> None:
-    assert outcome(12.0, lag_ms=2.0).wire_ms == 10.0
+    assert reply(12.0, lag_ms=2.0).wire_ms == 10.0

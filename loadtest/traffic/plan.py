@@ -1,0 +1,37 @@
+"""What a load test sends, and when: the workload, the arrivals and the limits of the client."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from loadtest.traffic.workload import Encoding, Mix
+
+MAX_LAG_MS = 5.0
+"""Largest p99 of the generator's lag in a valid run; beyond it the figures describe the generator."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """A load test as it was ordered. `seed` decides texts, mix and arrivals."""
+
+    url: str
+    arrivals: str = "poisson:100"
+    seconds: float = 60.0
+    warm_up_s: float = 5.0
+    texts: Path | None = None
+    images: Path | None = None
+    encoding: Encoding = "raw"
+    mix: Mix = field(default_factory=Mix)
+    budget_ms: float | None = 50.0
+    timeout_s: float = 2.0
+    seed: int = 1
+    payloads: bool = False
+    max_lag_ms: float = MAX_LAG_MS
+
+    def as_dict(self) -> dict[str, object]:
+        """For JSON; files by name only, because a path belongs to one machine."""
+        names = {"texts": self.texts and self.texts.name, "images": self.images and self.images.name}
+        kind, _, rest = self.arrivals.partition(":")
+        arrivals = f"replay:{Path(rest).name}" if kind == "replay" else self.arrivals
+        return asdict(self) | names | {"arrivals": arrivals}

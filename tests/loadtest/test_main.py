@@ -1,0 +1,50 @@
+"""The command line: its verbs, and what it refuses before anything is measured."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from loadtest.__main__ import EXIT_INTERRUPTED, EXIT_WRONG, main
+
+VERBS = ("run", "tune", "compare", "capacity", "check")
+
+
+def test_every_verb_explains_itself(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main(["--help"])
+    said = capsys.readouterr().out
+    for verb in VERBS:
+        assert f"    {verb} " in said
+        with pytest.raises(SystemExit, match="0"):
+            main([verb, "--help"])
+        assert f"usage: python -m loadtest {verb} " in capsys.readouterr().out
+
+
+def test_without_a_verb_it_ends_with_2(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main([])
+    assert "VERB" in capsys.readouterr().err
+
+
+def test_a_preset_stands_without_another_objective(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    preset = ["tune", "x {port} {settings}", "--preset", "bert", "--out", str(tmp_path)]
+    for more in (["--goodput", "5"], ["--slo", "p99=5ms"]):
+        assert main([*preset, *more]) == EXIT_WRONG
+        assert "error: --preset: must stand without --slo and --goodput" in capsys.readouterr().err
+
+
+def test_a_folder_that_cannot_be_written_is_told_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_text("")
+    assert main(["run", "http://127.0.0.1:1", "--out", str(tmp_path / "file")]) == EXIT_WRONG
+    assert "must be a folder that can be written, got File exists; name another" in capsys.readouterr().err
+
+
+def test_an_interrupt_ends_with_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupted(*_: object) -> bool:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("loadtest.check.check_generator", interrupted)
+    assert main(["check"]) == EXIT_INTERRUPTED
+    assert capsys.readouterr().err == "interrupted\n"

@@ -1,0 +1,51 @@
+"""Options of the workload: how their values are read, and the plan that they make."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import pytest
+
+from loadtest.options import add_workload, count, not_negative, plan_of, positive, share
+from loadtest.traffic.plan import Plan
+from loadtest.traffic.workload import Mix
+
+
+def plan(*arguments: str, url: str = "") -> Plan:
+    parser = argparse.ArgumentParser()
+    add_workload(parser)
+    return plan_of(parser.parse_args(arguments), url)
+
+
+def test_without_options_the_plan_has_its_defaults() -> None:
+    assert plan() == Plan(url="")
+
+
+def test_every_option_is_in_the_plan() -> None:
+    made = plan(
+        *("--texts", "a.csv", "--images", "b.tar", "--image-share", "0.1", "--image-as", "json", "--long-share", "0.2"),
+        *("--hard-share", "0.3", "--budget-ms", "80", "--seed", "4"),
+        url="http://127.0.0.1:3000/",
+    )
+    mix = Mix(image_share=0.1, long_share=0.2, hard_share=0.3)
+    texts, images = Path("a.csv"), Path("b.tar")
+    assert made == Plan(
+        url="http://127.0.0.1:3000", texts=texts, images=images, encoding="json", mix=mix, budget_ms=80.0, seed=4
+    )
+
+
+@pytest.mark.parametrize(
+    ("read", "good", "bad"),
+    [
+        (positive, ["0.5", "3"], ["0", "-1", "nan", "inf", "soon"]),
+        (not_negative, ["0", "0.5"], ["-1", "nan", ""]),
+        (share, ["0", "0.5", "1"], ["1.1", "-0.1", "nan"]),
+        (count, ["1", "32"], ["0", "1.5", "-2", "many"]),
+    ],
+)
+def test_a_number_keeps_its_rule(read: type[float], good: list[str], bad: list[str]) -> None:
+    assert [read(text) for text in good] == [float(text) for text in good]
+    for text in bad:
+        with pytest.raises(argparse.ArgumentTypeError, match=rf"must be .*, got {text}"):
+            read(text)

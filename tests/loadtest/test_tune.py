@@ -1,0 +1,91 @@
+"""Settings that are searched for, against real processes whose capacity is known."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from loadtest import tune as tuning
+from loadtest.__main__ import EXIT_PASSED, main
+from loadtest.traffic.plan import Plan
+from loadtest.traffic.workload import Mix
+from loadtest.verdict.comparison import Rounds, summary
+from loadtest.verdict.objective import Objective
+from tests.loadtest.conftest import COMMAND
+
+pytestmark = pytest.mark.usefixtures("computed_runs")
+
+
+def test_tune_finds_the_better_settings_writes_them_and_goes_on_where_it_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(tuning, "SPACE", {"workers": [1, 6]})
+    monkeypatch.setattr(tuning, "DEFAULTS", {"workers": 1})
+    arguments = ["tune", f"{COMMAND} {{settings}}", "--rounds", "1", "--slo", "p99=100ms", "--out", str(tmp_path)]
+    assert main([*arguments, "--minutes", "0.01"]) == EXIT_PASSED
+    assert tomllib.loads((tmp_path / "settings.toml").read_text()) == {"workers": 6}
+    result = json.loads((tmp_path / "tune.json").read_text())
+    assert [row["name"] for row in result["comparison"]["rows"]] == ["defaults", "tuned"]
+    assert result["comparison"]["rows"][1]["times_the_one_before"]["median"] > 1
+    assert {trial["kind"] for trial in result["trials"]} == {"default", "chosen"}
+    assert "<svg" in (tmp_path / "tune.html").read_text()
+
+    capsys.readouterr()
+    assert main([*arguments, "--minutes", "0.001"]) == EXIT_PASSED
+    assert "trial" not in capsys.readouterr().out, "all of its trials are in the journal"
+
+
+@pytest.mark.parametrize(
+    ("defaults", "tuned", "wins"),
+    [
+        ([200.0, 210.0, 220.0], [190.0, 220.0, 215.0], False),
+        ([200.0, 210.0, 220.0], [210.0, 205.0, 230.0], True),
+        ([0.0, 10.0, 0.0], [5.0, 5.0, 5.0], True),
+        ([0.0, 0.0, 0.0], [0.0, 0.0, 0.0], False),
+    ],
+    ids=["luck", "better", "the defaults cannot", "neither can"],
+)
+def test_a_winner_that_only_had_luck_does_not_replace_the_defaults(
+    defaults: list[float], tuned: list[float], wins: bool
+) -> None:
+    measured = {"defaults": Rounds(defaults), "tuned": Rounds(tuned)}
+    comparison = summary(measured, Plan(url=""), Objective(limits_ms={"p99": 50.0}))
+    found = {**tuning.DEFAULTS, "workers": 2}
+    assert tuning.better(found, comparison) == (found if wins else tuning.DEFAULTS)
+
+
+def test_settings_with_which_the_service_does_not_start_are_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(tuning, "SPACE", {"workers": [1, -1]})  # a semaphore of -1 cannot be made
+    monkeypatch.setattr(tuning, "DEFAULTS", {"workers": 1})
+    arguments = ["tune", f"{COMMAND} {{settings}}", "--rounds", "1", "--slo", "p99=100ms", "--out", str(tmp_path)]
+    assert main([*arguments, "--minutes", "0.5"]) == EXIT_PASSED
+    assert "did not start" in capsys.readouterr().out
+    result = json.loads((tmp_path / "tune.json").read_text())
+    assert result["settings"] == {"workers": 1}
+    assert {trial["kind"] for trial in result["trials"]} == {"chosen: the default", "trial"}
+
+
+def test_the_presets_are_the_two_classical_objectives() -> None:
+    plan = Plan(url="", mix=Mix(long_share=0.5))
+    bert, objective = tuning.with_preset("bert", plan)
+    assert objective.limits_ms == {"p99": 100.0}
+    assert bert.mix == Mix(long_share=0.5, hard_share=1.0)
+    cascade, objective = tuning.with_preset("cascade", plan)
+    assert objective.limits_ms == {"p99": 50.0}
+    assert cascade.mix == plan.mix
+
+
+def test_every_setting_that_is_tuned_is_one_of_the_service() -> None:
+    from serving.settings import Settings
+
+    assert set(tuning.SPACE) == set(Settings.model_fields)
+    assert Settings(**tuning.DEFAULTS) == Settings()
+    for name, values in tuning.SPACE.items():
+        for value in values:
+            Settings(**{name: value})
+    assert Settings(**tomllib.loads(tuning.as_toml(tuning.DEFAULTS, ["why"]))) == Settings()

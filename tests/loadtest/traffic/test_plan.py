@@ -1,0 +1,23 @@
+"""A plan as it goes into a result."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from loadtest.traffic.plan import Plan
+from loadtest.traffic.workload import Mix
+
+
+def test_a_result_names_files_without_their_folders() -> None:
+    plan = Plan(url="http://x", texts=Path("/home/a/texts.tsv.gz"), arrivals="replay:/home/a/times.txt")
+    said = plan.as_dict()
+    assert (said["texts"], said["images"], said["arrivals"]) == ("texts.tsv.gz", None, "replay:times.txt")
+    assert "/home" not in json.dumps(said)
+
+
+def test_everything_else_is_kept() -> None:
+    said = Plan(url="http://x", mix=Mix(hard_share=0.5), seconds=7).as_dict()
+    assert said["mix"] == {"image_share": 0.0, "long_share": None, "hard_share": 0.5}
+    assert (said["seconds"], said["arrivals"], said["seed"]) == (7, "poisson:100", 1)
+    assert set(said) == set(Plan.__dataclass_fields__)
