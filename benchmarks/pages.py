@@ -26,8 +26,9 @@ from rich.console import Console
 
 from benchmarks import decoding
 from benchmarks.recipe_tables import tables
-from loadtest import capacity, compare
+from loadtest import capacity
 from loadtest.pages import report
+from loadtest.verdict import comparison
 from optimize.profiling.report import markdown
 
 ROOT = Path(__file__).parent.parent
@@ -198,7 +199,7 @@ def figures_block(name: str) -> str:
         return f"{on}:\n\n{capacity.table(result)}\n"
     compared = result.get("comparison", result)
     rounds = f"{len(compared['rows'][0]['rounds'])} rounds: medians, lowest to highest; ratios with intervals of 95 %"
-    lines = [f"{on}; {rounds}.", "", compare.table(compared), ""]
+    lines = [f"{on}; {rounds}.", "", comparison.table(compared), ""]
     if "settings" in result:
         settings = ", ".join(f"`{key}` {value:g}" for key, value in result["settings"].items())
         found = f"Found in {len(result['trials'])} trials: {settings}."

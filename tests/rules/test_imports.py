@@ -26,6 +26,8 @@ MAX_LINES = 300
 # Where a file of serving may import from: its own room and those before it.
 ROOMS = ("bottom", "model", "load", "expert", "cascade", "watch", "http")
 BOTTOM = {"errors", "settings", "arguments", "timings", "trace", "arrays", "garbage"}
+# The same for the load test, whose verbs stand above its rooms; the baselines share no code with it.
+LOADTEST_ROOMS = ("bottom", "traffic", "verdict", "pages", "measuring", "queueing", "verbs")
 FORBIDDEN = {
     "serving": {"bentoml", "torch", "transformers", "optimize", "service"},
     "optimize": {"service", "loadtest"},
@@ -94,6 +96,36 @@ def test_a_room_of_serving_imports_only_rooms_before_it(module: str) -> None:
 def test_no_modules_of_serving_import_each_other() -> None:
     """TopologicalSorter raises CycleError with the modules of a circle."""
     TopologicalSorter({module: imported(path) & set(SERVING) for module, path in SERVING.items()}).prepare()
+
+
+LOADTEST = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts): path
+    for path in sorted((ROOT / "loadtest").rglob("*.py"))
+    if path.name != "__init__.py"
+}
+
+
+def loadtest_room(module: str) -> str:
+    """The room of a module of loadtest; the verbs have none, and the bottom is below all of them."""
+    name = module.split(".")[1]
+    if name in ("errors", "machine"):
+        return "bottom"
+    return "verbs" if module.count(".") == 1 else name
+
+
+@pytest.mark.parametrize("module", LOADTEST)
+def test_a_room_of_loadtest_imports_only_rooms_before_it(module: str) -> None:
+    others = imported(LOADTEST[module]) & set(LOADTEST)
+    if loadtest_room(module) == "baselines":
+        assert {loadtest_room(name) for name in others} <= {"baselines"}
+        return
+    place = LOADTEST_ROOMS.index(loadtest_room(module))
+    for name in others:
+        assert LOADTEST_ROOMS.index(loadtest_room(name)) <= place, f"{module} imports {name}"
+
+
+def test_no_modules_of_loadtest_import_each_other() -> None:
+    TopologicalSorter({module: imported(path) & set(LOADTEST) for module, path in LOADTEST.items()}).prepare()
 
 
 def test_steps_are_imported_by_the_build_and_recipe_alone() -> None:
