@@ -194,7 +194,7 @@ def test_the_api_asks_the_experts_of_its_track(objects: Objects) -> None:
         pods = objects["Deployment", name[1]]["spec"]["template"]["metadata"]["labels"]
         assert service["selector"].items() <= pods.items()
         # The words of BentoML's entry point for one service of a Bento, by the name that service.py gives it.
-        assert f"class {containers(objects)[component]['args'][2]}(Expert)" in (ROOT / "service.py").read_text()
+        assert f"class {containers(objects)[component]['args'][2]}(ExpertService)" in (ROOT / "service.py").read_text()
 
 
 def test_experts_run_on_gpu_nodes() -> None:
