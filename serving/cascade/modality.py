@@ -21,6 +21,7 @@ from serving.expert.queue import Escalations
 from serving.model.artifact import Artifact
 from serving.model.preprocess import (
     WARM_UP_BATCH_SIZES,
+    Content,
     Preprocessor,
     example_items,
     items_of,
@@ -109,7 +110,7 @@ class Modality:
         self.screen_tag, self.expert_tag = stored.screen.tag, stored.expert.tag
         self.screen_info = model_labels(screen, self._session)
 
-    def prepare(self, content: Any) -> tuple[Array, Array]:
+    def prepare(self, content: Content) -> tuple[Array, Array]:
         """A text, or an image whose header was read -> the screen's item and the expert's item.
 
         Raises InvalidInputError for an image that cannot be decoded.

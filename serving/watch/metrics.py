@@ -1,9 +1,9 @@
 """Declares every metric that Prometheus reads at /metrics. Each label has few values, all known beforehand.
 
 Make these classes once in a process, inside the service. prometheus_client decides at its first import whether several
-processes share their metrics, and BentoML sets the variable for it in the workers only, so the import is not at the
-top of this file. Each gauge has a mode for several processes: counts are added up over the processes that are alive,
-and of a state the worst applies.
+processes share their metrics, by a variable that BentoML sets for its workers. So it is imported where metrics are made
+and not at the top of this file. Each gauge has a mode for several processes: counts are added up over the processes
+that are alive, and of a state the worst applies.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ GaugeMode = Literal["livesum", "livemax", "livemostrecent"]
 """How the values of several processes become one."""
 
 
-def forget_the_dead(folder: Path | None) -> None:
+def remove_dead_gauges(folder: Path | None) -> None:
     """Remove the live gauges of processes that have ended from the folder that prometheus_client shares."""
     from prometheus_client import multiprocess
 
@@ -81,7 +81,7 @@ def exposition(folder: Path | None) -> tuple[bytes, str]:
     from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest, multiprocess
 
     registry = REGISTRY
-    forget_the_dead(folder)
+    remove_dead_gauges(folder)
     if folder is not None:
         registry = CollectorRegistry()
         multiprocess.MultiProcessCollector(registry, str(folder))  # type: ignore[no-untyped-call]  # no types

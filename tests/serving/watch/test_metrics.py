@@ -18,7 +18,7 @@ from serving.cascade.drift import Drift
 from serving.load.admission import AdaptiveLimit, Admission
 from serving.model.answer import Answer
 from serving.watch import metrics as module
-from serving.watch.metrics import ExpertMetrics, Metrics, forget_the_dead
+from serving.watch.metrics import ExpertMetrics, Metrics, remove_dead_gauges
 from serving.watch.record import RequestRecord
 from tests.conftest import ROOT
 from tests.serving.conftest import sample
@@ -148,7 +148,7 @@ def test_only_gauges_of_processes_that_ended_are_removed(tmp_path: Path) -> None
     for pid in (ended.pid, os.getpid()):
         for kind in ("gauge_livesum", "counter"):
             (tmp_path / f"{kind}_{pid}.db").touch()
-    forget_the_dead(tmp_path)
+    remove_dead_gauges(tmp_path)
     left = {path.name for path in tmp_path.iterdir()}
     assert left == {f"gauge_livesum_{os.getpid()}.db", f"counter_{os.getpid()}.db", f"counter_{ended.pid}.db"}
 
