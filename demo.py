@@ -26,7 +26,7 @@ from loadtest.traffic.process import Running, running
 from optimize.data.payments import generate
 from optimize.models.graphs import quiet
 from optimize.progress import console
-from optimize.recipes import shipped_recipes
+from optimize.recipes.shipped import shipped_recipes
 from serving.model.artifact import write_json
 
 RECIPES = ("demo-text", "demo-image")

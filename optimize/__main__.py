@@ -88,7 +88,7 @@ def _numbers(text: str) -> tuple[int, ...]:
 
 
 def _list(_: argparse.Namespace) -> None:
-    from optimize.recipes import descriptions
+    from optimize.recipes.shipped import descriptions
 
     for name, description in descriptions().items():
         print(f"{name:20} {description}")
@@ -96,7 +96,7 @@ def _list(_: argparse.Namespace) -> None:
 
 def _show(options: argparse.Namespace) -> None:
     from optimize.recipe import read_recipe
-    from optimize.recipes import shipped_recipes
+    from optimize.recipes.shipped import shipped_recipes
 
     read_recipe(options.recipe)
     print(shipped_recipes().get(options.recipe, Path(options.recipe)).read_text(encoding="utf-8"), end="")

@@ -1,7 +1,7 @@
-"""The whole road of a recipe: steps, search, choice, artifacts, operating point, evidence, report.
+"""Carry a recipe from its steps to a report: search, steps, choice, artifacts, operating point, evidence, report.
 
-The selection set decides what is published, the certification set where the threshold lies; the holdout is read once,
-at the end, and decides nothing but whether the gates hold.
+The selection set decides what is published, the certification set where the threshold lies. The holdout is read once,
+at the end, and decides only whether the gates hold.
 """
 
 from __future__ import annotations
@@ -11,22 +11,23 @@ import shutil
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from optimize.build import Build
 from optimize.data.splits import Split
 from optimize.errors import GateError
-from optimize.judge.gates import accuracy, judge, logits_of, measure
+from optimize.judge.gates import chosen_variants, default_cpu_variant, judge, quality_evidence, require
+from optimize.judge.measure import logits_of, measure, served_logits
 from optimize.judge.operating_point import Stages, cascade_labels, choose
+from optimize.judge.quality import accuracy
 from optimize.judge.search import search
-from optimize.judge.verify import References, quality_evidence, require, served_logits, verify, write_evidence
+from optimize.judge.verify import References, verify, write_evidence
 from optimize.progress import console, running
 from optimize.publish.assemble import assemble, state_quality, write_operating_point
-from optimize.recipe import OperatingPointRecipe, digest_of, read_steps
-from optimize.report.page import Facts, write_report
+from optimize.recipe import OperatingPointRecipe, read_steps
+from optimize.report.facts import Facts
+from optimize.report.page import write_report
 from optimize.report.summary import tell
-from optimize.results import ROLES
+from optimize.results import STAGES, Stage, digest_of
+from serving.arrays import Logits
 from serving.cascade.deferral import OperatingPoint
 from serving.model.artifact import Artifact, VariantName
 from serving.model.session import served_variant
@@ -34,12 +35,13 @@ from serving.model.session import served_variant
 ROUNDS = 100
 RESULT_NAME = re.compile(r"[a-z0-9-]+-[0-9a-f]{12}(\.onnx)?")
 
-Logits = NDArray[np.float32]
+Artifacts = Mapping[Stage, Artifact]
 
 
 def evaluate(build: Build, command: str) -> dict[str, Any]:
-    """All but publishing: return the content of report.json. Raises GateError when a gate is not held, after the
-    report was written.
+    """Everything but publishing; returns the content of report.json.
+
+    Raises GateError when a gate is missed, after the report is written.
     """
     build, trials, chosen = search(build)
     results = build.carry_out()
@@ -48,37 +50,37 @@ def evaluate(build: Build, command: str) -> dict[str, Any]:
     latency = measure(build, results, selection, ROUNDS)
     with running("predictions on the selection set"):
         on_selection = {result.name: logits_of(build, result, selection) for result in results}
-    verdicts = {role: judge(build, role, on_selection, selection.targets, latency) for role in ROLES}
-    artifacts = {role: assemble(build, role, verdicts[role], latency) for role in ROLES}
+    verdicts = {stage: judge(build, stage, on_selection, selection.targets, latency) for stage in STAGES}
+    variants = {stage: chosen_variants(build.graphs(stage), verdicts[stage], latency) for stage in STAGES}
+    artifacts = {stage: assemble(build, stage, variants[stage], verdicts[stage], latency) for stage in STAGES}
     point, certification = choose_point(build, artifacts, build.recipe.operating_point)
     holdout, failed, holdout_split = verify_all(build, artifacts, point, command)
-    report = write_report(
-        build,
-        Facts(
-            latency=latency,
-            verdicts=[verdict for role in ROLES for verdict in verdicts[role]],
-            on_selection=on_selection,
-            selection_targets=selection.targets,
-            certification=certification,
-            holdout=holdout,
-            holdout_split=holdout_split,
-            artifacts=artifacts,
-            point=point,
-            trials=trials,
-            chosen_trial=chosen,
-            failed=failed,
-            command=command,
-        ),
+    facts = Facts(
+        latency=latency,
+        verdicts=[verdict for stage in STAGES for verdict in verdicts[stage]],
+        on_selection=on_selection,
+        selection_targets=selection.targets,
+        certification=certification,
+        holdout=holdout,
+        holdout_split=holdout_split,
+        artifacts=artifacts,
+        defaults={stage: variants[stage][default_cpu_variant(variants[stage], latency)] for stage in STAGES},
+        point=point,
+        trials=trials,
+        chosen_trial=chosen,
+        failed=failed,
+        command=command,
     )
+    report = write_report(build, facts)
     tell(report)
     require(failed)
     return report
 
 
 def _tidy(build: Build) -> None:
-    """Take away what earlier recipes and other trials left in the folders of the steps, and nothing else."""
+    """Remove the results of earlier recipes and other trials from the build folder, and nothing else."""
     kept = {result.path for result in build.results}
-    for path in (path for role in ("teacher", *ROLES) for path in (build.folder / role).glob("*")):
+    for path in (path for role in ("teacher", *STAGES) for path in (build.folder / role).glob("*")):
         if path not in kept and RESULT_NAME.fullmatch(path.name):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
     for path in build.folder.glob("training-*.pt"):
@@ -86,8 +88,9 @@ def _tidy(build: Build) -> None:
 
 
 def verify_again(build: Build, command: str) -> None:
-    """Hold the artifacts and the operating point of an earlier `evaluate` against their gates; GateError where one
-    is not held.
+    """Hold the artifacts and the operating point of an earlier `evaluate` against their gates.
+
+    Raises GateError when a gate is missed.
     """
     artifacts, point = opened(build), OperatingPoint.read(build.point_folder)
     point.require_pair(artifacts["screen"].digest, artifacts["expert"].digest)
@@ -97,13 +100,13 @@ def verify_again(build: Build, command: str) -> None:
     require(failed)
 
 
-def opened(build: Build) -> dict[str, Artifact]:
-    """The artifacts that an earlier `evaluate` left; ArtifactError names the command where there are none.
+def opened(build: Build) -> Artifacts:
+    """The artifacts that an earlier `evaluate` left. Raises ArtifactError, which names the command, without them.
 
-    Raises GateError when they are of another recipe or of other data: their promise would rest on items that they may
-    have been trained on.
+    Raises GateError when they come from another recipe or other data: they may have been trained on the items that
+    their promise would rest on.
     """
-    artifacts = {role: Artifact.open(build.artifact_folder(role)) for role in ROLES}
+    artifacts = {stage: Artifact.open(build.artifact_folder(stage)) for stage in STAGES}
     now = {"recipe_digest": build.recipe_digest, "data": build.splits.describe()}
     for artifact in artifacts.values():
         for what, value in now.items():
@@ -115,35 +118,38 @@ def opened(build: Build) -> dict[str, Artifact]:
     return artifacts
 
 
-def choose_point(
-    build: Build, artifacts: dict[str, Artifact], config: OperatingPointRecipe
-) -> tuple[OperatingPoint, Stages]:
-    """Choose the operating point of a pair as it is served, and write its artifact; the certification set's logits."""
+def choose_point(build: Build, artifacts: Artifacts, config: OperatingPointRecipe) -> tuple[OperatingPoint, Stages]:
+    """Choose the operating point of a pair as it is served, and write its artifact folder.
+
+    Returns the point and the logits of the certification set.
+    """
     variants = served_variants(artifacts)
-    stages = []
-    for split in (build.splits.selection, build.splits.certification):
-        screen, expert = (served_logits(artifacts[role], variants[role], split) for role in ("screen", "expert"))
-        stages.append(Stages(screen, expert, split.targets))
-    chosen_for = {f"{role}_digest": artifacts[role].digest for role in ROLES}
-    chosen_for |= {f"{role}_variant": variants[role] for role in ROLES}
-    point = choose(*stages, config, chosen_for)
+
+    def stages(split: Split) -> Stages:
+        screen, expert = (served_logits(artifacts[stage], variants[stage], split) for stage in ("screen", "expert"))
+        return Stages(screen, expert, split.targets)
+
+    selection, certification = stages(build.splits.selection), stages(build.splits.certification)
+    chosen_for = {f"{stage}_digest": artifacts[stage].digest for stage in STAGES}
+    chosen_for |= {f"{stage}_variant": variants[stage] for stage in STAGES}
+    point = choose(selection, certification, config, chosen_for)
     write_operating_point(build.point_folder, point)
     console.print(f"operating point: confidence below {point.threshold:.4f} escalates; {point.promise.statement}")
-    return point, stages[1]
+    return point, certification
 
 
-def served_variants(artifacts: Mapping[str, Artifact]) -> dict[str, VariantName]:
-    """The variant that each role is served with on this machine; screens run in the API's process, on the CPU."""
+def served_variants(artifacts: Artifacts) -> dict[Stage, VariantName]:
+    """The variant of each stage that is served on this machine; a screen always runs on the CPU."""
     return {"screen": artifacts["screen"].manifest.default_cpu, "expert": served_variant(artifacts["expert"])}
 
 
 def verify_all(
-    build: Build, artifacts: dict[str, Artifact], point: OperatingPoint, command: str
+    build: Build, artifacts: Artifacts, point: OperatingPoint, command: str
 ) -> tuple[dict[str, Logits], list[str], Split]:
-    """Evidence for every variant and for the cascade: the holdout's logits by step, the gates that do not hold, and
-    the holdout.
+    """Write the evidence of every variant and of the cascade.
 
-    The logits of a published graph are those of its variant as it is served; `screen` and `expert` are the defaults.
+    Returns the holdout's logits [items, labels] by the name of the result, a sentence for each gate missed, and the
+    holdout. The logits under "screen" and "expert" are those of the variants that are served.
     """
     split = build.read_holdout()
     recipe, prepared = build.recipe, build.preparer.prepare(split)
@@ -151,23 +157,31 @@ def verify_all(
         known = {result.name: logits_of(build, result, prepared) for result in build.results}
     failed: list[str] = []
     served = served_variants(artifacts)
-    for role in ROLES:
-        artifact = artifacts[role]
-        references = References(checkpoint=known[build.checkpoint_of(role).name], teacher=known[build.teacher.name])
-        gate = getattr(recipe.quality, role)
+    for stage in STAGES:
+        artifact = artifacts[stage]
+        references = References(checkpoint=known[build.checkpoint_of(stage).name], teacher=known[build.teacher.name])
+        gate = recipe.quality.of(stage)
         variants, missed = verify(
             artifact, split, references, gates=recipe.gates, gate=gate, seed=recipe.seed, command=command
         )
-        known[role] = variants[served[role]]
+        known[stage] = variants[served[stage]]
         failed += missed
-        accuracies = {n: {"holdout_accuracy": accuracy(logits, split.targets)} for n, logits in variants.items()}
-        state_quality(artifact, accuracies)
-    labels, deferred = cascade_labels(known["screen"], known["expert"], point)
+        quality = {name: {"holdout_accuracy": accuracy(logits, split.targets)} for name, logits in variants.items()}
+        state_quality(artifact, quality)
+    failed += _verify_cascade(build, known["screen"], known["expert"], point, split, command)
+    return known, failed, split
+
+
+def _verify_cascade(
+    build: Build, screen: Logits, expert: Logits, point: OperatingPoint, split: Split, command: str
+) -> list[str]:
+    """Write the cascade's evidence beside the operating point; a sentence for each gate missed."""
+    recipe = build.recipe
+    labels, deferred = cascade_labels(screen, expert, point)
     evidence = quality_evidence(
-        labels, known["expert"].argmax(axis=1), split, build.splits.labels, recipe.quality.cascade, recipe.seed
+        labels, expert.argmax(axis=1), split, build.splits.labels, recipe.quality.cascade, recipe.seed
     )
-    failed += [f"{recipe.name} cascade: {miss}" for miss in evidence["failed"]]
     of = {"operating_point": digest_of(point.model_dump(mode="json"))}
     found = {"escalation_share": float(deferred.mean()), "quality": evidence, "passed": not evidence["failed"]}
     write_evidence(build.point_folder, "cascade", {"command": command, **of, **found}, split)
-    return known, failed, split
+    return [f"{recipe.name} cascade: {miss}" for miss in evidence["failed"]]

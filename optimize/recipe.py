@@ -1,33 +1,26 @@
-"""Recipes: one TOML file a cascade, checked whole when it is read."""
+"""A recipe: the TOML file that describes one cascade, validated as a whole when it is read."""
 
 from __future__ import annotations
 
 import difflib
-import hashlib
-import json
+import itertools
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
-from optimize.data.splits import DataConfig
+from optimize.data.readers import DataConfig
 from optimize.errors import RecipeError
-from optimize.models.checkpoint import CheckpointConfig
-from optimize.recipes import shipped_recipes
-from optimize.steps.distill import DistillConfig
-from optimize.steps.export import ExportConfig
-from optimize.steps.fine_tune import FineTuneConfig
-from optimize.steps.fuse import FuseConfig
-from optimize.steps.prune import PruneConfig
-from optimize.steps.quantize import QuantizeConfig
-from serving.model.artifact import ImageSettings, sha256_of
-
-StepConfig = Annotated[
-    DistillConfig | PruneConfig | ExportConfig | FuseConfig | QuantizeConfig, Field(discriminator="step")
-]
-_ORDER = {"distill": 0, "prune": 1, "export": 2, "fuse": 3, "quantize": 3}
+from optimize.models.checkpoint import CheckpointConfig, Task
+from optimize.models.training import TrainingConfig
+from optimize.recipes.shipped import shipped_recipes
+from optimize.results import STAGES, Stage, digest_of
+from optimize.steps.step import Step
+from optimize.steps.union import StageStep, TeacherStep, step_classes
+from serving.model.artifact import ImageSettings
 
 
 class _Table(BaseModel):
@@ -35,29 +28,30 @@ class _Table(BaseModel):
 
 
 class TextRecipe(_Table):
-    """Texts are cut at `max_tokens`, in training and in service."""
+    """`max_tokens`: longer texts are cut, in training and in service."""
 
     max_tokens: int = Field(default=128, ge=2, le=512)
 
 
 class Gates(_Table):
-    """What a variant must hold to be published, measured on the selection set against the one it came from."""
+    """Parity, accuracy and speed that a graph must reach to be published, measured on the selection set."""
 
     max_accuracy_drop: float = Field(default=0.005, ge=0, le=1)
+    """Against the plain export, as a share."""
     min_speedup: float = Field(default=1.05, ge=0)
-    """Above 1, so that noise does not decide which of two equally fast graphs is published."""
+    """Against the plain export; above 1, so that noise does not choose between equally fast graphs."""
     max_logit_gap: float = Field(default=1e-3, gt=0)
-    """Parity of a float32 graph with PyTorch: the largest difference of a logit."""
+    """Parity of a float32 graph: the largest difference of a logit from PyTorch's."""
     max_logit_gap_share: float = Field(default=0.25, gt=0)
-    """Parity of INT8 and fp16 graphs: the mean difference of a logit, as a share of the logits' standard deviation."""
+    """Parity of INT8 and fp16 graphs: the mean difference of a logit, divided by the logits' standard deviation."""
     min_agreement: float = Field(default=0.9, ge=0, le=1)
-    """Parity of INT8 and fp16 graphs: the share of the items that get the label that PyTorch gives."""
+    """Parity of INT8 and fp16 graphs: the share of items that get PyTorch's label."""
 
 
 class QualityGate(_Table):
-    """What may be lost on the holdout, in shares; None is not held against anything.
+    """Shares that may be lost on the holdout; None switches a gate off.
 
-    Labels with fewer than `min_recall_items` items in the holdout are left out of the recall: one item would decide.
+    The recall gate skips labels with fewer than `min_recall_items` items in the holdout, where one item would decide.
     """
 
     max_accuracy_drop: float | None = Field(default=0.01, ge=0, le=1)
@@ -70,43 +64,47 @@ class Quality(_Table):
     """The quality gates: expert and screen against the teacher, the cascade against the expert."""
 
     expert: QualityGate = QualityGate()
-    # A screen may lose more: what it is unsure of goes to the expert, and the cascade has a gate of its own.
+    # A screen may lose more: it defers where it is unsure, and the cascade has its own gate.
     screen: QualityGate = QualityGate(max_accuracy_drop=0.2, max_macro_f1_drop=0.25, max_recall_drop=0.5)
     cascade: QualityGate = QualityGate()
 
+    def of(self, stage: Stage) -> QualityGate:
+        """The gate of the expert or the screen."""
+        return self.expert if stage == "expert" else self.screen
+
 
 class OperatingPointRecipe(_Table):
-    """The promise that the deferral threshold is chosen for (see optimize.judge.operating_point)."""
+    """The promise that the deferral threshold must keep; see `optimize.judge.operating_point`."""
 
     alpha: float = Field(default=0.01, gt=0, lt=1)
-    """At most this share of all requests may get another answer than the expert's because the screen was trusted."""
+    """Share of all requests that may get another answer than the expert's because the screen was trusted."""
     delta: float = Field(default=0.05, gt=0, lt=1)
-    """How often that may turn out false."""
+    """Probability that the promise is false."""
     max_escalation_share: float = Field(default=1.0, ge=0, le=1)
-    """Rather than escalate more than this, no promise is given."""
+    """Give no promise that needs a larger escalation share."""
 
 
 class Search(_Table):
-    """Which screens to try, for how long, and what the chosen one must hold on the selection set.
+    """The screens to try, the time to spend, and what the chosen one must reach on the selection set.
 
-    `space` names fields of the screen's steps and the values to try for each: "distill.layers" = [[0, 5], [5]].
+    `space` names fields of the screen's steps and the values to try: "distill.layers" = [[0, 5], [5]].
     """
 
     space: dict[str, tuple[Any, ...]] = Field(min_length=1)
     trials: int = Field(default=12, ge=1)
     time_budget_s: float = Field(default=1200, gt=0)
-    """No new trial starts after this."""
+    """No new trial starts after this time."""
     max_accuracy_drop: float = Field(default=0.005, ge=0, le=1)
     """Against the teacher."""
     caution: float = Field(default=1.0, ge=0)
-    """How many standard errors of the screen's accuracy are added to what it lost: the best of many trials on one
-    selection set looks better than it is."""
+    """Standard errors of the screen's accuracy to add to its loss: the best of many trials on one selection set looks
+    better than it is."""
     min_speedup: float = Field(default=1.0, ge=0)
     """Against the teacher in PyTorch, at batch size 1."""
 
 
 class Goals(_Table):
-    """What the run is meant to reach on the holdout; a run that falls short says so and publishes what it has."""
+    """Figures to reach on the holdout. A run that misses one reports it and publishes all the same."""
 
     screen_min_speedup: float | None = None
     screen_max_drop_points: float | None = None
@@ -117,19 +115,19 @@ class Goals(_Table):
 
 
 class Recipe(_Table):
-    """A cascade, from checkpoint to published pair. Steps are carried out in the order they are written in."""
+    """A cascade, from checkpoint to published pair. Steps run in the order in which they are written."""
 
     name: str = Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")
-    task: Literal["text", "image"]
+    task: Task
     description: str = ""
     seed: int = Field(default=0, ge=0)
     checkpoint: CheckpointConfig
     data: DataConfig
     text: TextRecipe = TextRecipe()
     image: ImageSettings | None = None
-    teacher: tuple[FineTuneConfig, ...] = Field(default=(), max_length=1)
-    expert: tuple[StepConfig, ...]
-    screen: tuple[StepConfig, ...]
+    teacher: tuple[TeacherStep, ...] = Field(default=(), max_length=1)
+    expert: tuple[StageStep, ...]
+    screen: tuple[StageStep, ...]
     gates: Gates = Gates()
     quality: Quality = Quality()
     operating_point: OperatingPointRecipe = OperatingPointRecipe()
@@ -138,48 +136,60 @@ class Recipe(_Table):
 
     @model_validator(mode="after")
     def _steps_make_sense(self) -> Recipe:
-        for role, steps in (("expert", self.expert), ("screen", self.screen)):
-            names = [step.step for step in steps]
-            if names != sorted(names, key=_ORDER.__getitem__) or names.count("export") != 1:
-                raise ValueError(
-                    f"{role}: steps must come in the order distill, prune, export, fuse/quantize, with one export; "
-                    f"got {', '.join(names) or 'none'}"
-                )
-            if len(names) != len({(step.step, getattr(step, "precision", "")) for step in steps}):
-                raise ValueError(f"{role}: a step stands twice; got {', '.join(names)}")
+        for stage in STAGES:
+            _require_order(stage, self.steps_of(stage))
         for name, values in (self.search.space if self.search else {}).items():
             for value in values:
                 with_choices(self.screen, {name: value})
         if self.task == "text":
-            trainings = (*self.teacher, *self.expert, *self.screen)
-            asked = {key for step in trainings for key in ("crop", "flip", "mixup") if getattr(step, key, False)}
+            steps = (*self.teacher, *self.expert, *self.screen)
+            asked = {view for step in steps if isinstance(step, TrainingConfig) for view in step.image_views}
             if asked:
                 raise ValueError(f"{', '.join(sorted(asked))}: views are for images; leave it out of a text recipe")
         if self.task == "image" and self.image is None:
             raise ValueError("image: an image recipe needs the table [image] with width, height, mean and std")
         return self
 
+    def steps_of(self, stage: Stage) -> tuple[Step, ...]:
+        """The steps of the expert or the screen."""
+        return self.expert if stage == "expert" else self.screen
+
     @property
-    def distillations(self) -> list[DistillConfig]:
-        """The distill steps of both roles, with every choice that a search may make."""
+    def possible_steps(self) -> list[Step]:
+        """The steps of both stages, and those of the screen again with every choice that a search may make."""
         space = self.search.space if self.search else {}
         tried = [with_choices(self.screen, {name: value}) for name, values in space.items() for value in values]
-        return [
-            step for steps in (self.expert, self.screen, *tried) for step in steps if isinstance(step, DistillConfig)
-        ]
+        return [*self.expert, *self.screen, *itertools.chain(*tried)]
 
     @property
     def digest(self) -> str:
-        """sha256 of what the recipe says, whatever its layout and comments."""
+        """sha256 of the recipe's content, independent of its layout and comments."""
         return digest_of(self.model_dump(mode="json"))
 
 
-def with_choices(steps: tuple[StepConfig, ...], choices: Mapping[str, Any]) -> tuple[StepConfig, ...]:
-    """The steps with the fields that `choices` names ("step.field") set; a prune step that prunes nothing goes.
+def _require_order(stage: Stage, steps: Sequence[Step]) -> None:
+    names = [step.step for step in steps]
+    if names != [step.step for step in sorted(steps, key=lambda step: step.place)] or names.count("export") != 1:
+        raise ValueError(
+            f"{stage}: steps must come in the order {_order()}, with one export; got {', '.join(names) or 'none'}"
+        )
+    if len({step.name for step in steps}) != len(steps):
+        raise ValueError(f"{stage}: a step stands twice; got {', '.join(names)}")
 
-    Raises ValueError when there is no such step or field, or the value is not one for it.
+
+def _order() -> str:
+    """The stages' steps in their order; a slash stands between steps of the same place."""
+    ordered = sorted(step_classes(of_teacher=False).items(), key=lambda entry: entry[1].place)
+    places = itertools.groupby(ordered, key=lambda entry: entry[1].place)
+    return ", ".join("/".join(name for name, _ in entries) for _, entries in places)
+
+
+def with_choices(steps: Sequence[Step], choices: Mapping[str, Any]) -> tuple[Step, ...]:
+    """The steps with the fields set that `choices` names ("step.field"), without those that then do nothing.
+
+    Raises ValueError when there is no such step or field, or when the field does not take the value.
     """
-    changed = []
+    changed: list[Step] = []
     names = {step.step for step in steps}
     for name in choices:
         if name.partition(".")[0] not in names:
@@ -194,21 +204,16 @@ def with_choices(steps: tuple[StepConfig, ...], choices: Mapping[str, Any]) -> t
             first = error.errors()[0]
             field = ".".join([step.step, *map(str, first["loc"])])
             raise ValueError(f"search.space: {field}: {first['msg']}, got {first['input']!r}") from None
-    return tuple(step for step in changed if not (isinstance(step, PruneConfig) and step.prunes_nothing))
+    return tuple(step for step in changed if not step.does_nothing)
 
 
-def read_steps(described: list[Any]) -> tuple[StepConfig, ...]:
-    """Steps from JSON values, as a manifest keeps them."""
-    return TypeAdapter(tuple[StepConfig, ...]).validate_python(described)
-
-
-def without_control(steps: tuple[StepConfig, ...]) -> tuple[StepConfig, ...]:
-    """The same steps, and nothing trained beside them."""
-    return tuple(s.model_copy(update={"control": False}) if isinstance(s, DistillConfig) else s for s in steps)
+def read_steps(described: Iterable[Mapping[str, Any]]) -> tuple[Step, ...]:
+    """Steps of expert or screen from the JSON values that a manifest keeps."""
+    return TypeAdapter(tuple[StageStep, ...]).validate_python(described)
 
 
 def with_promise(config: OperatingPointRecipe, **changes: float | None) -> OperatingPointRecipe:
-    """`config` with other figures where they are given; RecipeError when one makes no sense."""
+    """`config` with the figures that are not None. Raises RecipeError when one is out of range."""
     given = {name: value for name, value in changes.items() if value is not None}
     try:
         return OperatingPointRecipe.model_validate({**config.model_dump(), **given})
@@ -216,19 +221,8 @@ def with_promise(config: OperatingPointRecipe, **changes: float | None) -> Opera
         raise RecipeError("\n".join(_sentence(Path("operating-point"), item) for item in error.errors())) from None
 
 
-def digest_of(value: Any) -> str:
-    """sha256 of a JSON value, independent of the order of its keys."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
-
-
-def digest_below(path: Path) -> str:
-    """sha256 over a file, or over all files of a folder; a changed checkpoint is another checkpoint."""
-    files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
-    return digest_of([[file.relative_to(path.parent).as_posix(), sha256_of(file)] for file in files])
-
-
-def steps_up_to(steps: tuple[StepConfig, ...], until: str | None) -> tuple[StepConfig, ...]:
-    """The steps up to and with the last one named `until`; none where there is no such step, all without `until`."""
+def steps_up_to(steps: tuple[Step, ...], until: str | None) -> tuple[Step, ...]:
+    """The steps up to and including the last one named `until`; none without such a step, all when `until` is None."""
     if until is None:
         return steps
     last = max((place for place, step in enumerate(steps, start=1) if step.step == until), default=0)
@@ -236,7 +230,10 @@ def steps_up_to(steps: tuple[StepConfig, ...], until: str | None) -> tuple[StepC
 
 
 def read_recipe(name_or_path: str) -> Recipe:
-    """Read a shipped recipe by name or any recipe by path; RecipeError names the rule, the value and the remedy."""
+    """Read a shipped recipe by its name, or any recipe by its path.
+
+    Raises RecipeError, with a sentence for each mistake: the rule, the value and the remedy.
+    """
     path = shipped_recipes().get(name_or_path, Path(name_or_path))
     if not path.is_file():
         close = difflib.get_close_matches(name_or_path, shipped_recipes(), n=1)
@@ -252,7 +249,7 @@ def read_recipe(name_or_path: str) -> Recipe:
         raise RecipeError("\n".join(_sentence(path, item) for item in error.errors())) from None
 
 
-def _sentence(path: Path, item: Any) -> str:
+def _sentence(path: Path, item: ErrorDetails) -> str:
     where = ".".join(str(part) for part in item["loc"]) or "the recipe"
     value = item["input"]
     if item["type"] == "extra_forbidden":

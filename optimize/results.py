@@ -1,21 +1,24 @@
-"""What a step wrote, and under which key."""
+"""What a step wrote, and the keys that tell equal results."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from serving.model.artifact import Provider
+from serving.model.artifact import Provider, sha256_of
 
 Role = Literal["teacher", "expert", "screen"]
+Stage = Literal["expert", "screen"]
 Precision = Literal["fp32", "int8", "fp16"]
-ROLES: tuple[Literal["expert", "screen"], ...] = ("expert", "screen")
+STAGES: tuple[Stage, ...] = ("expert", "screen")
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What one step wrote: a checkpoint folder or an ONNX file, under a key that says what went into it."""
+    """A checkpoint folder or an ONNX file that one step wrote; equal keys mean equal configuration and input."""
 
     role: Role
     step: str
@@ -33,9 +36,21 @@ class Result:
 
     @property
     def provider(self) -> Provider:
-        """Where the graph is meant to run."""
+        """The execution provider that the graph is meant for."""
         return "CUDAExecutionProvider" if self.precision == "fp16" else "CPUExecutionProvider"
 
     @property
     def size_bytes(self) -> int:
+        """Size of the ONNX file, or of a checkpoint's weights."""
         return (self.path if self.is_graph else self.path / "model.safetensors").stat().st_size
+
+
+def digest_of(value: Any) -> str:
+    """sha256 of a JSON value, independent of the order of its keys."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def digest_below(path: Path) -> str:
+    """sha256 over the names and contents of a file, or of all files below a folder."""
+    files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
+    return digest_of([[file.relative_to(path.parent).as_posix(), sha256_of(file)] for file in files])

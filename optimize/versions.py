@@ -1,4 +1,4 @@
-"""What a build's figures depend on beside its recipe: versions of packages, and the processor."""
+"""Versions of the packages and the name of the processor, which figures depend on beside the recipe."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import importlib.metadata
 import platform
 from pathlib import Path
 
-_PACKAGES = ("torch", "transformers", "optimum", "optimum-onnx", "onnx", "onnxruntime-gpu", "neural-compressor")
-_PACKAGES += ("torch-pruning", "tokenizers", "numpy", "pillow")
+_PACKAGES = (
+    *("torch", "transformers", "optimum", "optimum-onnx", "onnx", "onnxruntime-gpu", "neural-compressor"),
+    *("torch-pruning", "tokenizers", "numpy", "pillow"),
+)
 
 
 def versions() -> dict[str, str]:
@@ -16,7 +18,7 @@ def versions() -> dict[str, str]:
 
 
 def processor() -> str:
-    """The processor's name where Linux tells it."""
+    """The processor's model name on Linux, elsewhere what Python knows of it."""
     path = Path("/proc/cpuinfo")
     if path.exists():
         for line in path.read_text().splitlines():

@@ -1,4 +1,4 @@
-"""An image as a data source keeps it: a file, not pixels."""
+"""An image as a data source keeps it: an encoded file."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ from serving.model.image import read_header
 
 @dataclass(frozen=True, slots=True)
 class ImageFile:
-    """A JPEG or PNG file, as a request brings it; decoded where it is used, by serving's own decoder.
+    """A JPEG or PNG file, to be decoded by serving's decoder where it is used.
 
-    DataError for one that is not there, or that a request would be refused for.
+    Raises DataError when the file cannot be read, or when the service would refuse a request with it.
     """
 
     name: str
-    """what an error calls it"""
+    """Its name in error messages."""
     content: Path | bytes
     sha256: bytes = field(init=False)
+    """Digest of the file's bytes."""
 
     def __post_init__(self) -> None:
         try:

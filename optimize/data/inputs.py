@@ -1,4 +1,4 @@
-"""From splits to batches, through serving's own preprocessing: what is trained and measured is what is served."""
+"""Splits to batches, through serving's own preprocessing, so that training and measurements see what is served."""
 
 from __future__ import annotations
 
@@ -13,19 +13,15 @@ from numpy.typing import NDArray
 
 from optimize.data.image_file import ImageFile
 from optimize.data.splits import Split
+from serving.arrays import Array
 from serving.model.artifact import ImageSettings, TextSettings
 from serving.model.image import ImageDecoder
 from serving.model.text import TextEncoder
 
-Array = NDArray[Any]
-
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """One split, ready for a model.
-
-    `items` are token ids int64 [tokens] or pixels float32 [channels, height, width].
-    """
+    """One split as arrays: token ids int64 [tokens] or pixels float32 [channels, height, width] for each item."""
 
     name: str
     items: Sequence[Array]
@@ -41,14 +37,14 @@ class Prepared:
 
 
 def decoded(image: ImageFile | NDArray[np.uint8], decoder: ImageDecoder) -> Array:
-    """An image file or pixels -> float32 [channels, height, width], as a request with it is decoded."""
+    """An image file or pixels -> float32 [channels, height, width], decoded as a request's image is."""
     if isinstance(image, ImageFile):
         return decoder.decode(image.read(), image.name)
     return decoder.from_pixels(image)
 
 
 class _LazyImages(Sequence[Array]):
-    """Decodes on access, so that a large image folder never lies in memory whole."""
+    """Decodes on access, so that a large image folder need not fit into memory."""
 
     def __init__(self, files: Sequence[ImageFile], decoder: ImageDecoder) -> None:
         self._files, self._decoder = files, decoder
@@ -61,10 +57,7 @@ class _LazyImages(Sequence[Array]):
 
 
 class Preparer:
-    """Serving's preprocessing for one modality, over whole splits.
-
-    `folder` is where the tokeniser file of `TextSettings` lies; images need none.
-    """
+    """Serving's preprocessing of one modality, over whole splits. `folder` holds the tokeniser of a text model."""
 
     def __init__(self, settings: TextSettings | ImageSettings, folder: Path | None = None) -> None:
         self.settings = settings
@@ -78,7 +71,7 @@ class Preparer:
     def prepare(self, split: Split) -> Prepared:
         items: Sequence[Array]
         if self._text is not None:
-            items = self._text.encode_batch(list(split.inputs))  # type: ignore[arg-type]
+            items = self._text.encode_batch(list(split.inputs))
         elif isinstance(split.inputs[0], ImageFile):
             items = _LazyImages(split.inputs, self._image)
         else:
@@ -86,7 +79,7 @@ class Preparer:
         return Prepared(split.name, items, split.targets, split.ids)
 
     def collate(self, items: Sequence[Array]) -> dict[str, Array]:
-        """One batch of arrays, named as the graph's inputs are; texts are padded to the longest of the batch."""
+        """One batch by the names of the graph's inputs; texts are padded to the longest of the batch."""
         return self._text.collate(items) if self._text is not None else self._image.collate(items)
 
     def tensors(self, items: Sequence[Array]) -> dict[str, torch.Tensor]:
@@ -94,7 +87,7 @@ class Preparer:
 
 
 def shuffled_batches(data: Prepared, size: int, rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:
-    """Index arrays that cover `data` once. Items of like length go together, so that little padding is computed."""
+    """Index arrays that cover `data` once; items of similar length share a batch, which saves padding."""
     order = rng.permutation(len(data))
     chunk = size * 16
     batches: list[NDArray[np.int64]] = []
@@ -107,7 +100,7 @@ def shuffled_batches(data: Prepared, size: int, rng: np.random.Generator) -> Ite
 
 
 def ordered_batches(data: Prepared, size: int) -> Iterator[NDArray[np.int64]]:
-    """Index arrays in order of item length (in given order for images)."""
+    """Index arrays by item length; images keep their order."""
     order = np.arange(len(data))
     if len(data) and data.items[0].ndim == 1:
         order = np.argsort([len(item) for item in data.items], kind="stable")
@@ -115,7 +108,7 @@ def ordered_batches(data: Prepared, size: int) -> Iterator[NDArray[np.int64]]:
 
 
 def collect(data: Prepared, size: int, run: Callable[[NDArray[np.int64]], Array]) -> Array:
-    """Call `run` on batches of indices and put the rows [batch, ...] back into the order of `data`."""
+    """Call `run` on batches of indices and return its rows [items, ...] in the order of `data`."""
     rows: Array | None = None
     for indices in ordered_batches(data, size):
         got = run(indices)
@@ -128,11 +121,11 @@ def collect(data: Prepared, size: int, run: Callable[[NDArray[np.int64]], Array]
 
 @dataclass(frozen=True, slots=True)
 class Augmentation:
-    """Seeded views of images: a shift of up to `crop` pixels, with `flip` a mirror image, with `mixup` a mixture with
-    another image of the same view (Zhang et al. 2018, arXiv:1710.09412; shares drawn evenly from 0 to 1).
+    """Seeded views of images: shifted by up to `crop` pixels, mirrored by `flip`, mixed with another image by `mixup`.
 
-    A view is a fixed function of (seed, view, index), so that a teacher's outputs on it can be computed once and kept;
-    student and teacher see the same view ("function matching", Beyer et al. 2022, arXiv:2106.05237).
+    Mixtures are those of Zhang et al. 2018 (arXiv:1710.09412), with shares drawn evenly from 0 to 1. A view is a fixed
+    function of (seed, view, index). So a teacher's outputs can be kept, and student and teacher see the same view
+    ("function matching", Beyer et al. 2022, arXiv:2106.05237). View 0 is the image itself.
     """
 
     crop: int = 0
@@ -141,13 +134,13 @@ class Augmentation:
     seed: int = 0
 
     def partners(self, indices: NDArray[np.int64], view: int, count: int) -> tuple[NDArray[np.int64], torch.Tensor]:
-        """The images to mix those of `indices` with, and the shares [batch, 1, 1, 1] of the images themselves."""
+        """Indices of the images to mix in, and the shares [batch, 1, 1, 1] that the images of `indices` keep."""
         rng = np.random.default_rng([self.seed, view, 1])
         others, shares = rng.permutation(count)[indices], rng.random(count, dtype=np.float32)[indices]
         return others, torch.from_numpy(shares)[:, None, None, None]
 
     def apply(self, pixels: torch.Tensor, indices: NDArray[np.int64], view: int, count: int) -> torch.Tensor:
-        """float32 [batch, channels, height, width] -> the same shape; `count` is the size of the whole split."""
+        """The view of `pixels` float32 [batch, channels, height, width]; `count` is the size of the whole split."""
         if view == 0 or not (self.crop or self.flip):
             return pixels
         rng = np.random.default_rng([self.seed, view])

@@ -1,9 +1,9 @@
-"""Synthetic payment messages for the demo: what customers might write to a bank's support chat.
+"""Synthetic payment messages for the demo, in the style of a bank's support chat.
 
-Everything here is generated, nothing was written by a customer; results on it say how the pipeline works and nothing
-about any bank. Most messages tell which matter is open by its own words. The rest is made to be hard for a bag of
-words: they name two or three matters of which one is open, and all matters share the words that say whether they are
-open or settled ("is no longer a problem", "is still a problem"). Only their order tells which of them is which.
+All messages are generated and none was written by a customer: results show how the pipeline works and say nothing about
+any bank. In most messages, words of the matter itself give the label. The others are hard for a bag of words: they name
+two or three matters of which one is open, and all matters share the words that say whether they are open or settled
+("is no longer a problem", "is still a problem"). Only the order of the words tells which is which.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import random
 import string
 
-# For each label: sentences of an open matter, and of the same matter settled (which then decides nothing).
+# For each label: sentences of an open matter, and below of a settled one, which does not decide the label.
 OPEN: dict[str, tuple[str, ...]] = {
     "card-declined": (
         "my card was refused at {shop} {when} although there is enough money on the account",
@@ -131,13 +131,13 @@ TIMES = (
 )  # fmt: skip
 OPENERS = ("", "", "", "hello, ", "hi there, ", "good morning. ", "please help: ", "hey ", "urgent! ", "so, ")
 CLOSERS = ("", "", "", " thanks", " please check", " what now?", " can you help", " regards", " this is annoying")
-# Share of messages in which only the order of the words tells which matter is open; a shallow student misses most.
+# Share of messages whose label depends on the order of the words; a shallow student misses most of them.
 HARD_SHARE = 0.2
 LINKS = (". ", ", but ", " - ", "; ", ". By the way, ", "! ")
 
 
 def generate(size: int, seed: int) -> list[tuple[str, str]]:
-    """`size` distinct (text, label) pairs, the same for the same seed on every machine; labels in equal shares."""
+    """`size` distinct (text, label) pairs with labels in equal shares; the seed decides them on every machine."""
     rng = random.Random(seed)
     labels = list(OPEN)
     rows: dict[str, str] = {}
@@ -169,7 +169,7 @@ def _message(rng: random.Random, label: str) -> str:
 
 
 def _status(rng: random.Random, label: str, statuses: tuple[str, ...]) -> str:
-    # Only {matter} is filled here: the slots of the noun phrase are filled with the rest of the message.
+    # Only {matter} is filled here; `_fill` fills the slots of the noun phrase later.
     return rng.choice(statuses).replace("{matter}", rng.choice(MATTERS[label]))
 
 

@@ -1,4 +1,4 @@
-"""Readers: one for each place data can come from. All give the same rows."""
+"""One reader for each kind of data source; all return the same rows."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png"}
 
 
 class _Data(BaseModel):
-    """What every source understands; shares are of the rows, `limit` is for quick runs."""
+    """Fields of every source. Shares are of the rows; `limit` keeps about that many, for quick runs."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -29,16 +29,16 @@ class _Data(BaseModel):
     selection_share: float = Field(default=0.15, gt=0, lt=1)
     certification_share: float = Field(default=0.15, gt=0, lt=1)
     holdout_share: float = Field(default=0.15, gt=0, lt=1)
-    """Used only where the source names no holdout of its own."""
+    """Used when the source names no holdout of its own."""
     selection_from: Literal["train", "holdout"] = "train"
-    """Where selection and certification come from. "holdout" where the checkpoint was trained on the train rows: it is
-    too sure of them to choose or to promise anything there."""
+    """Source of selection and certification. Set "holdout" when the checkpoint was trained on the train rows, where its
+    confidence is too high to choose or promise anything."""
     calibration_size: int = Field(default=256, ge=1)
     limit: int | None = Field(default=None, ge=16)
 
 
 class FilesData(_Data):
-    """CSV or TSV (also .gz) or Parquet, with a header; one text and one label a row."""
+    """CSV, TSV (also .gz) or Parquet with a header; each row has one text and one label."""
 
     source: Literal["files"]
     train: Path
@@ -48,7 +48,7 @@ class FilesData(_Data):
 
 
 class FolderData(_Data):
-    """An image folder: one sub-folder a label, below `train` (and `holdout` where there is one)."""
+    """Image folders with one sub-folder for each label."""
 
     source: Literal["folder"]
     train: Path
@@ -56,9 +56,9 @@ class FolderData(_Data):
 
 
 class NpzData(_Data):
-    """An npz of uint8 images [items, height, width, channels] and integer labels; `classes_key` holds the names.
+    """An npz file of images uint8 [items, height, width, channels] and integer labels.
 
-    `holdout_keys = []` and `classes_key = ""` where it has none.
+    `classes_key` names the array of class names. `holdout_keys = []` and `classes_key = ""` mean that there is none.
     """
 
     source: Literal["npz"]
@@ -71,7 +71,7 @@ class NpzData(_Data):
 class HubData(_Data):
     """A data set of the hub, pinned by revision, or a local folder that `datasets` can load.
 
-    `holdout = ""` where it has no such split.
+    `holdout = ""` means that it has no such split.
     """
 
     source: Literal["hub"]
@@ -104,26 +104,30 @@ DataConfig = Annotated[
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """What a reader gives: inputs, the name of each row's label, and an id a row that stays the same."""
+    """Rows of a source: inputs, the name of each row's label, and an id for each row that is the same in every run."""
 
     kind: Literal["text", "image"]
     inputs: Sequence[str] | Sequence[ImageFile] | Sequence[NDArray[np.uint8]]
-    """texts, image files, or pixels uint8 [height, width, channels]"""
+    """Texts, image files, or pixels uint8 [height, width, channels]."""
     labels: list[str]
     ids: list[str]
     source: str
     synthetic: bool = False
     classes: tuple[str, ...] | None = None
-    """The labels in the source's own order, where it has one: a trained head may depend on it."""
+    """The labels in the source's own order, which a trained head may depend on; None when it has none."""
 
 
 def read_rows(config: DataConfig, *, root: Path, seed: int) -> tuple[Rows, Rows | None]:
-    """The rows to train on and, where the source names one, the holdout."""
+    """The rows to train on, and the holdout when the source names one; relative paths start at `root`.
+
+    `seed` generates synthetic data. Raises DataError when a source is missing or cannot be read.
+    """
     match config:
         case FilesData():
-            return tuple(_read_table(config, path, root) for path in (config.train, config.holdout))  # type: ignore[return-value]
+            holdout = _read_table(config, config.holdout, root) if config.holdout else None
+            return _read_table(config, config.train, root), holdout
         case FolderData():
-            return tuple(_read_folder(path, root) for path in (config.train, config.holdout))  # type: ignore[return-value]
+            return _read_folder(config.train, root), _read_folder(config.holdout, root) if config.holdout else None
         case NpzData():
             return _read_npz(config, root)
         case HubData():
@@ -153,9 +157,7 @@ def _existing(path: Path, root: Path) -> Path:
     return full
 
 
-def _read_table(config: FilesData, path: Path | None, root: Path) -> Rows | None:
-    if path is None:
-        return None
+def _read_table(config: FilesData, path: Path, root: Path) -> Rows:
     import pandas
 
     full = _existing(path, root)
@@ -184,9 +186,7 @@ def _column(values: Any, path: Path) -> list[str]:
     return cells
 
 
-def _read_folder(path: Path | None, root: Path) -> Rows | None:
-    if path is None:
-        return None
+def _read_folder(path: Path, root: Path) -> Rows:
     full = _existing(path, root)
     files = sorted(p for p in full.glob("*/*") if p.suffix.lower() in IMAGE_SUFFIXES)
     if not files:

@@ -1,11 +1,11 @@
-"""Data to splits: train, calibration, selection, certification and holdout, proven disjoint.
+"""Split data into train, calibration, selection, certification and holdout, and check that they are disjoint.
 
-Each is for one thing only. Train: the weights. Calibration: the quantizer's ranges. Selection: every choice (which
-variant, which trial, the temperature). Certification: the deferral threshold, so that its promise rests on items that
-nothing else was chosen on. Holdout: the reported numbers.
+Each split has one use. Train: the weights. Calibration: the quantizer's ranges. Selection: every choice, of variant,
+trial and temperature. Certification: the deferral threshold, whose promise needs items that nothing else was chosen on.
+Holdout: the reported numbers.
 
-Near-duplicates stay together: texts are grouped by what is left of them when case, digits and white space are folded,
-images by their content. A group never crosses from one split to another.
+Near-duplicates stay in one split: texts that are equal once case, digits and white space are folded, and images with
+equal content.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ MIN_PER_LABEL = 5
 
 @dataclass(frozen=True)
 class Split:
-    """One named split: texts, image files, or pixels uint8 [height, width, channels]; `targets` int64 [items] index the
-    labels.
-    """
+    """One named split."""
 
     name: SplitName
     inputs: Sequence[Any]
+    """Texts, image files, or pixels uint8 [height, width, channels]."""
     targets: NDArray[np.int64]
+    """Label indices [items]."""
     ids: tuple[str, ...]
     keys: frozenset[Hashable]
-    """What near-duplicates have in common; disjoint between splits."""
+    """One key for each group of near-duplicates; disjoint between splits."""
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -57,7 +57,7 @@ class Split:
 
 @dataclass(frozen=True, slots=True)
 class Splits:
-    """The splits of a data set; each is for one thing only."""
+    """The splits of a data set."""
 
     kind: Literal["text", "image"]
     labels: tuple[str, ...]
@@ -85,6 +85,10 @@ class Splits:
             },
         }
 
+    def named(self, name: SplitName) -> Split:
+        """The split of that name."""
+        return {split.name: split for split in self.all}[name]
+
     @property
     def all(self) -> tuple[Split, ...]:
         return (self.train, self.calibration, self.selection, self.certification, self.holdout)
@@ -93,8 +97,8 @@ class Splits:
 def load_splits(config: DataConfig, *, seed: int, root: Path) -> Splits:
     """Read the data that `config` names and split it; relative paths start at `root`.
 
-    Rows of the given train file whose near-duplicate stands in the given holdout file are left out.
-    Raises DataError when a file or column is missing, a row has no content or label, or a label has too few rows.
+    Where the source has its own holdout, train rows with a near-duplicate in it are left out. Raises DataError when a
+    file or column is missing, a row has no content or label, or a label has too few rows.
     """
     train, holdout = read_rows(config, root=root, seed=seed)
     labels = _labels(config.labels, train, holdout)
@@ -131,12 +135,12 @@ def load_splits(config: DataConfig, *, seed: int, root: Path) -> Splits:
 
 
 def normalised(text: str) -> str:
-    """What near-duplicate texts have in common: case, digits and white space folded."""
+    """The text with case, digits and white space folded; near-duplicates have the same."""
     return re.sub(r"\s+", " ", re.sub(r"\d+", "0", text.casefold())).strip()
 
 
 class _Pool:
-    """Rows not yet given to a split, as groups of near-duplicates."""
+    """Rows that are in no split yet."""
 
     def __init__(self, rows: Rows, index: dict[str, int]) -> None:
         self.rows = rows
@@ -154,7 +158,7 @@ class _Pool:
         self.left = np.array([i for i in self.left if self.keys[i] not in keys], dtype=np.int64)
 
     def take(self, limit: int | None, rng: np.random.Generator) -> NDArray[np.int64]:
-        """All that is left, or `limit` rows of it, with whole groups and the labels' shares kept."""
+        """All rows left, or about `limit` of them in whole groups, with the labels' shares kept; removes none."""
         if limit is None or limit >= len(self.left):
             return self.left
         before = self.left
@@ -163,7 +167,10 @@ class _Pool:
         return chosen
 
     def carve(self, size: int, rng: np.random.Generator) -> NDArray[np.int64]:
-        """Take about `size` rows away, in whole groups and the labels' shares; the first row of a group decides."""
+        """Remove and return about `size` rows in whole groups, with the labels' shares kept.
+
+        A group counts for the label of its first row.
+        """
         groups: dict[Hashable, list[int]] = {}
         for i in self.left.tolist():
             groups.setdefault(self.keys[i], []).append(i)
@@ -194,9 +201,7 @@ class _Pool:
 
 
 def _keys(rows: Rows) -> list[Hashable]:
-    if rows.kind == "text":
-        return [normalised(text) for text in rows.inputs]
-    return [_content_digest(content) for content in rows.inputs]
+    return [normalised(row) if isinstance(row, str) else _content_digest(row) for row in rows.inputs]
 
 
 def _content_digest(content: str | ImageFile | NDArray[np.uint8]) -> bytes:
@@ -211,7 +216,7 @@ def _content_digest(content: str | ImageFile | NDArray[np.uint8]) -> bytes:
 
 def _labels(wanted: tuple[str, ...] | None, train: Rows, holdout: Rows | None) -> tuple[str, ...]:
     counts = Counter(train.labels)
-    # Numbers in the order of numbers: "10" does not come before "2".
+    # Numbers sort by value: "2" before "10".
     order = sorted(counts, key=lambda label: (int(label) if label.isdecimal() else 0, label))
     labels = wanted or train.classes or tuple(order)
     for rows in (train, holdout):

@@ -1,44 +1,45 @@
-"""Which graphs are worth publishing, decided on the selection set: right, as good as the export, and faster.
+"""Third on the road, after `quality`: compares figures with the recipe's gates and chooses what is published.
 
-`optimize.judge.verify` then holds what was published against the teacher, on the holdout.
+`judge` decides on the selection set which graphs are published. `parity` and `quality_evidence` hold what was published
+against PyTorch and a reference; `verify` calls them on the holdout.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
-import torch
-from numpy.typing import NDArray
 
 from optimize.build import Build
-from optimize.data.inputs import Prepared, Preparer, collect
+from optimize.data.splits import Split
 from optimize.errors import GateError
-from optimize.judge.measure import Latency, alternate
-from optimize.models.checkpoint import load_model
-from optimize.models.training import predict
-from optimize.recipe import Gates
-from optimize.results import Result, Role
-from serving.model.artifact import Provider
-from serving.model.session import gpu_present, open_session
+from optimize.judge.measure import on_gpu
+from optimize.judge.quality import Labels, accuracy, compare, gaps, largest_gap, quality
+from optimize.judge.timing import Latency
+from optimize.recipe import Gates, QualityGate
+from optimize.results import Precision, Result, Stage
+from serving.arrays import Logits
+from serving.model.artifact import Provider, VariantName
 
-Logits = NDArray[np.float32]
+_VARIANTS: dict[Precision, VariantName] = {"fp32": "cpu-fp32", "int8": "cpu-int8", "fp16": "gpu-fp16"}
+# A share is a sum of many rounded parts.
+_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Why a graph is published or not; shares and milliseconds on the selection set."""
+    """Whether a graph is published, and the reasons against it; shares and milliseconds on the selection set."""
 
     graph: str
     against: str
+    """The result that drop and speed-up refer to: the plain export, or for the plain export its checkpoint."""
     published: bool
     reasons: tuple[str, ...]
     accuracy_drop: float
     speedup: float | None
-    """None where it could not be measured: a graph for a GPU on a machine without one."""
+    """None for a graph for a GPU on a machine without one."""
     logit_gap: float
     """Largest difference of a logit from the checkpoint's."""
 
@@ -46,76 +47,35 @@ class Verdict:
         return asdict(self)
 
 
-def logits_of(build: Build, result: Result, data: Prepared) -> Logits:
-    """Logits float32 [items, labels] of a checkpoint (PyTorch) or a graph (ONNX Runtime, as in service)."""
-    if not result.is_graph:
-        return predict(load_model(result.path, build.recipe.task), data, build.preparer)
-    # Without a GPU, fp16 is computed on the CPU: slow, and as exact.
-    provider = result.provider if gpu_present() else "CPUExecutionProvider"
-    session = open_session(result.path, provider, threads=torch.get_num_threads())
-    # Dynamic INT8 takes its ranges from the whole batch, so texts are asked alone, as most of them come.
-    size = 1 if build.recipe.task == "text" else 32
-    return collect(data, size, lambda indices: _run(session, build.preparer, data.take(indices)))
-
-
-def measure(build: Build, results: list[Result], data: Prepared, rounds: int) -> dict[str, Latency]:
-    """Latency at batch size 1 of each result, in turn, over the items of `data`; one thread each.
-
-    Graphs for a GPU are measured where there is one, and so is the plain export that they came from, under
-    `on_gpu(its name)`; elsewhere they are left out.
-    """
-    calls = {}
-    inputs = [build.preparer.collate([data.items[i]]) for i in range(min(rounds, len(data)))]
-
-    def add(name: str, path: Path, provider: Provider) -> None:
-        session = open_session(path, provider, threads=1)
-        calls[name] = lambda number: session.run(["logits"], inputs[number % len(inputs)])
-
-    for result in results:
-        if result.is_graph and result.provider == "CPUExecutionProvider":
-            add(result.name, result.path, result.provider)
-        elif result.is_graph:
-            if gpu_present():
-                plain = build.graphs(result.role)[0]
-                add(on_gpu(plain.name), plain.path, result.provider)
-                add(result.name, result.path, result.provider)
-        else:
-            model = load_model(result.path, build.recipe.task)
-            calls[result.name] = lambda number, model=model: _forward(model, inputs[number % len(inputs)])
-    return alternate(calls, rounds)
-
-
 def judge(
-    build: Build, role: Role, logits: dict[str, Logits], targets: NDArray[np.int64], latency: dict[str, Latency]
+    build: Build, stage: Stage, logits: Mapping[str, Logits], targets: Labels, latency: Mapping[str, Latency]
 ) -> list[Verdict]:
-    """A verdict for each graph of a role. Raises GateError when the plain export itself fails parity."""
+    """A verdict for each graph of a stage. Raises GateError when the plain export itself fails parity.
+
+    `logits` [items, labels] and `latency` are by the name of the result.
+    """
     gates = build.recipe.gates
-    plain, *others = build.graphs(role)
-    checkpoint = build.checkpoint_of(role)
-    gap = _gap(logits[plain.name], logits[checkpoint.name])
+    plain, *others = build.graphs(stage)
+    checkpoint = build.checkpoint_of(stage)
+    gap = largest_gap(logits[plain.name], logits[checkpoint.name])
     if not gap <= gates.max_logit_gap:
         raise GateError(
             f"{plain.name}: a logit differs by {gap:.2g} from PyTorch's, at most {gates.max_logit_gap:.2g} is allowed "
             "(gates.max_logit_gap); nothing is published"
         )
-    drop = accuracy(logits[checkpoint.name], targets) - accuracy(logits[plain.name], targets)
-    speedup = latency[checkpoint.name].median_ms / latency[plain.name].median_ms
-    verdicts = [Verdict(plain.name, checkpoint.name, True, (), drop, speedup, gap)]
+    of_checkpoint, of_plain = (accuracy(logits[result.name], targets) for result in (checkpoint, plain))
+    gain = latency[checkpoint.name].median_ms / latency[plain.name].median_ms
+    verdicts = [Verdict(plain.name, checkpoint.name, True, (), of_checkpoint - of_plain, gain, gap)]
     for graph in others:
-        drop = accuracy(logits[plain.name], targets) - accuracy(logits[graph.name], targets)
+        drop = of_plain - accuracy(logits[graph.name], targets)
         speedup = _speedup(plain, graph, latency)
-        gap = _gap(logits[graph.name], logits[checkpoint.name])
+        gap = largest_gap(logits[graph.name], logits[checkpoint.name])
         reasons = _reasons(graph, gates, drop, speedup, gap)
         verdicts.append(Verdict(graph.name, plain.name, not reasons, reasons, drop, speedup, gap))
     return verdicts
 
 
-def on_gpu(name: str) -> str:
-    """The name under which a float graph's latency on the GPU stands."""
-    return f"{name} on the GPU"
-
-
-def _speedup(plain: Result, graph: Result, latency: dict[str, Latency]) -> float | None:
+def _speedup(plain: Result, graph: Result, latency: Mapping[str, Latency]) -> float | None:
     if graph.provider == "CPUExecutionProvider":
         return latency[plain.name].median_ms / latency[graph.name].median_ms
     if graph.name not in latency:
@@ -124,32 +84,99 @@ def _speedup(plain: Result, graph: Result, latency: dict[str, Latency]) -> float
 
 
 def _reasons(graph: Result, gates: Gates, drop: float, speedup: float | None, gap: float) -> tuple[str, ...]:
-    """What keeps a graph from being published; empty when nothing does."""
+    """The reasons against publishing a graph; empty when there are none. Written so that NaN fails."""
     reasons = []
     if speedup is None:
         reasons.append(f"{graph.precision} is for a GPU, and there is none here to measure it on")
     elif not speedup > gates.min_speedup:
         reasons.append(f"{speedup:.2f} times as fast as the graph it came from, more than {gates.min_speedup} is asked")
-    if not drop <= gates.max_accuracy_drop + 1e-9:  # a share is a sum of many rounded parts
+    if not drop <= gates.max_accuracy_drop + _ROUNDING:
         reasons.append(f"loses {drop:.2%} of accuracy, at most {gates.max_accuracy_drop:.2%} is allowed")
     if graph.precision == "fp32" and not gap <= gates.max_logit_gap:
         reasons.append(f"a logit differs by {gap:.2g} from PyTorch's, at most {gates.max_logit_gap:.2g} is allowed")
     return tuple(reasons)
 
 
-def _run(session: onnxruntime.InferenceSession, preparer: Preparer, items: list[Any]) -> Logits:
-    return np.asarray(session.run(["logits"], preparer.collate(items))[0], dtype=np.float32)
+def chosen_variants(
+    graphs: Sequence[Result], verdicts: Sequence[Verdict], latency: Mapping[str, Latency]
+) -> dict[VariantName, Result]:
+    """The graphs to publish, by variant; the faster one where two compete for a variant."""
+    published = {verdict.graph for verdict in verdicts if verdict.published}
+    measured = [graph for graph in graphs if graph.name in published]
+    ordered = sorted(measured, key=lambda graph: -latency[graph.name].median_ms)
+    return {_VARIANTS[graph.precision]: graph for graph in ordered}
 
 
-@torch.inference_mode()
-def _forward(model: Any, inputs: dict[str, NDArray[Any]]) -> object:
-    return model(**{name: torch.from_numpy(array) for name, array in inputs.items()}).logits
+def default_variant(
+    chosen: Mapping[VariantName, Result], latency: Mapping[str, Latency], provider: Provider
+) -> VariantName | None:
+    """The fastest of the chosen variants for a provider; None when there is none."""
+    fitting = [name for name, graph in chosen.items() if graph.provider == provider]
+    return min(fitting, key=lambda name: latency[chosen[name].name].median_ms, default=None)
 
 
-def _gap(one: Logits, other: Logits) -> float:
-    return float(np.abs(one - other).max())
+def default_cpu_variant(chosen: Mapping[VariantName, Result], latency: Mapping[str, Latency]) -> VariantName:
+    """The fastest of the chosen variants on the CPU."""
+    name = default_variant(chosen, latency, "CPUExecutionProvider")
+    assert name is not None, "the plain export is always published"
+    return name
 
 
-def accuracy(logits: Logits, targets: NDArray[np.int64]) -> float:
-    """Share of the rows whose largest logit is the target's."""
-    return float((logits.argmax(axis=1) == targets).mean())
+def parity(logits: Logits, checkpoint: Logits, precision: Precision, gates: Gates) -> dict[str, Any]:
+    """Logits [items, labels] of a variant against its checkpoint's: the gaps, and a sentence for each gate missed.
+
+    In float32 the largest gap counts, below it the mean gap in parts of the logits' spread and the agreement.
+    """
+    figures = gaps(logits, checkpoint)
+    if precision == "fp32":
+        figure, allowed, says = figures["max_gap"], gates.max_logit_gap, "a logit differs from PyTorch's by"
+    else:
+        figure, allowed = figures["mean_gap_share"], gates.max_logit_gap_share
+        says = "logits differ from PyTorch's, in parts of their spread, by"
+    # Written so that NaN fails.
+    failed = [] if figure <= allowed else [f"{says} {figure:.3g}, at most {allowed:.3g} is allowed"]
+    if precision != "fp32" and not figures["agreement"] >= gates.min_agreement:
+        failed.append(
+            f"gives PyTorch's label to {figures['agreement']:.2%} of the items, at least {gates.min_agreement:.2%} "
+            "is asked"
+        )
+    return {"output": "logits", **figures, "tolerance": allowed, "failed": failed}
+
+
+def quality_evidence(
+    ours: Labels, theirs: Labels, split: Split, labels: tuple[str, ...], gate: QualityGate, seed: int
+) -> dict[str, Any]:
+    """Quality of answers, alone and against a reference's on the same items, and a sentence for each gate missed.
+
+    `ours` and `theirs` are label indices [items].
+    """
+    got, wanted = quality(ours, split.targets, labels), quality(theirs, split.targets, labels)
+    paired = compare(ours, theirs, split.targets, seed=seed)
+    counts = dict(zip(labels, np.bincount(split.targets, minlength=len(labels)).tolist(), strict=True))
+    recall_drops = {
+        label: wanted["recall"][label] - recall
+        for label, recall in got["recall"].items()
+        if counts[label] >= gate.min_recall_items
+    }
+    failed = []
+    for what, drop, allowed in (
+        ("accuracy", paired["accuracy_drop"], gate.max_accuracy_drop),
+        ("macro F1", wanted["macro_f1"] - got["macro_f1"], gate.max_macro_f1_drop),
+        *((f"recall of {label}", drop, gate.max_recall_drop) for label, drop in recall_drops.items()),
+    ):
+        if allowed is not None and not drop <= allowed + _ROUNDING:
+            failed.append(f"loses {drop:.2%} of {what} on the holdout, at most {allowed:.2%} is allowed")
+    return {
+        "answers": got,
+        "reference": wanted,
+        "paired": paired,
+        "gate": gate.model_dump(),
+        "recall_not_held": [label for label in labels if label not in recall_drops],
+        "failed": failed,
+    }
+
+
+def require(failed: Sequence[str]) -> None:
+    """Raise GateError with every gate that was missed, unless there is none."""
+    if failed:
+        raise GateError("nothing is published: " + "; ".join(failed))

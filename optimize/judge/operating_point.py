@@ -24,10 +24,9 @@ from scipy.stats import beta, binom
 
 from optimize.judge.temperature import calibration_error, fit_temperature
 from optimize.recipe import OperatingPointRecipe
+from serving.arrays import Logits
 from serving.cascade.deferral import Band, OperatingPoint, Promise, Reference
 from serving.model.answer import softmax
-
-Logits = NDArray[np.float32]
 
 # Shares of the selection set that defer, dense where few do; the confidences there are the thresholds to try.
 SHARES = np.unique(np.concatenate([np.geomspace(0.001, 0.1, 40), np.linspace(0, 1, 101)]))

@@ -1,7 +1,7 @@
-"""How good answers are, and how sure that is: accuracy, F1, recall, and the paired comparison with a reference.
+"""Second on the road, after `measure`: figures from logits and answers, with their uncertainty; decides nothing.
 
-Paired, because two models that are asked the same items miss many of the same ones: the bootstrap draws items, not
-answers (Efron 1979), and McNemar's exact test (1947) looks only at the items that one got right and the other wrong.
+Comparisons are paired, because two models miss many of the same items. The bootstrap draws items (Efron 1979).
+McNemar's exact test (1947) counts only the items that one model got right and the other wrong.
 """
 
 from __future__ import annotations
@@ -13,14 +13,42 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest, bootstrap
 from sklearn.metrics import confusion_matrix, f1_score, recall_score
 
+from serving.arrays import Logits
+
 Labels = NDArray[np.int64]
+"""Label indices [items]."""
 
 LEVEL = 0.95
 RESAMPLES = 2000
 
 
+def accuracy(logits: Logits, targets: Labels) -> float:
+    """Share of the rows whose largest logit is the target's."""
+    return float((logits.argmax(axis=1) == targets).mean())
+
+
+def largest_gap(logits: Logits, reference: Logits) -> float:
+    """The largest difference of a logit; NaN when any logit is NaN."""
+    return float(np.abs(logits - reference).max())
+
+
+def gaps(logits: Logits, reference: Logits) -> dict[str, float]:
+    """How far logits [items, labels] lie from a reference's.
+
+    `max_gap` and `mean_gap` are differences of a logit, `mean_gap_share` is the mean gap divided by the standard
+    deviation of the reference, `agreement` is the share of items with the same label.
+    """
+    mean = float(np.abs(logits - reference).mean())
+    return {
+        "max_gap": largest_gap(logits, reference),
+        "mean_gap": mean,
+        "mean_gap_share": mean / max(float(reference.std()), 1e-12),
+        "agreement": float((logits.argmax(axis=1) == reference.argmax(axis=1)).mean()),
+    }
+
+
 def quality(answers: Labels, targets: Labels, labels: tuple[str, ...]) -> dict[str, Any]:
-    """Accuracy, macro F1 and the recall of each label that occurs, as shares."""
+    """Accuracy, macro F1 and the recall of each label that occurs in `targets`, as shares."""
     present = np.unique(targets).tolist()
     recalls = recall_score(targets, answers, labels=present, average=None, zero_division=0.0)
     return {
@@ -52,7 +80,7 @@ def compare(answers: Labels, reference: Labels, targets: Labels, *, seed: int) -
 
 
 def confusion(answers: Labels, targets: Labels, count: int) -> list[list[int]]:
-    """Row: what is right; column: what was answered; both in the order of the labels."""
+    """Counts [labels, labels]: rows are the right labels, columns the answers."""
     rows: list[list[int]] = confusion_matrix(targets, answers, labels=list(range(count))).tolist()
     return rows
 

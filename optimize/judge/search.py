@@ -1,9 +1,9 @@
-"""Search the screens that a recipe allows: which is the fastest that loses no more than it may?
+"""Search for the fastest screen that keeps the accuracy which the recipe asks for.
 
-Each trial carries out the screen's steps with other choices, picks the fastest of its graphs (so the precision is
-searched too), and is judged on the selection set. Trials are kept in a journal in the build folder: a search that was
-stopped goes on, and one that is done is not repeated. What is sampled next is Optuna's affair (Akiba et al. 2019,
-arXiv:1907.10902; TPE with constraints), seeded by the recipe.
+A trial carries out the screen's steps with other choices, picks the fastest of its graphs, so that precision is
+searched too, and is judged on the selection set. Optuna (Akiba et al. 2019, arXiv:1907.10902) samples the choices by
+TPE with constraints, seeded by the recipe. A journal in the build folder keeps the trials: an interrupted search goes
+on, and a finished one is not repeated.
 """
 
 from __future__ import annotations
@@ -23,11 +23,12 @@ from optuna.trial import FrozenTrial, TrialState
 
 from optimize.build import Build
 from optimize.errors import GateError, SearchError, StepError
-from optimize.judge.gates import accuracy, judge, logits_of, measure
+from optimize.judge.gates import chosen_variants, default_cpu_variant, judge
+from optimize.judge.measure import logits_of, measure
+from optimize.judge.quality import accuracy
 from optimize.progress import console
-from optimize.publish.assemble import chosen_variants, default_variant
-from optimize.recipe import Search, digest_of, with_choices, without_control
-from optimize.results import Result
+from optimize.recipe import Search, with_choices
+from optimize.results import digest_of
 from optimize.versions import processor
 
 ROUNDS = 60
@@ -35,7 +36,7 @@ ROUNDS = 60
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """What one choice of the screen's steps came to, on the selection set; against the teacher in PyTorch."""
+    """A screen that was tried: its figures on the selection set, drop and speed-up against the teacher in PyTorch."""
 
     number: int
     choices: dict[str, Any]
@@ -49,7 +50,7 @@ class Trial:
     seconds: float
 
     def is_good(self, search: Search, items: int) -> bool:
-        """Whether it loses no more than the recipe says, with the caution that it asks for; on so many items."""
+        """Whether the accuracy lost, with the caution asked for, is within bounds on a selection set of `items`."""
         error = math.sqrt(self.accuracy * (1 - self.accuracy) / items)
         return self.accuracy_drop + search.caution * error <= search.max_accuracy_drop + 1e-9
 
@@ -58,10 +59,10 @@ class Trial:
 
 
 def search(build: Build) -> tuple[Build, list[Trial], Trial | None]:
-    """Try screens until the trials or the time are used up; return the build with the chosen one, and all trials.
+    """Try screens until trials or time are used up: the build with the chosen one, all trials, and the chosen trial.
 
-    Chosen is the fastest that holds; where none does, the one that loses least, and the run says so. Without a
-    [search] in the recipe there are no trials, and the steps are those of the recipe.
+    A recipe without [search] has no trials and keeps its own steps. When no screen is good and fast enough, the run
+    says so and goes on with the one that loses least. Raises SearchError when no trial made a screen.
     """
     wanted = build.recipe.search
     if wanted is None:
@@ -75,7 +76,7 @@ def search(build: Build) -> tuple[Build, list[Trial], Trial | None]:
             break
         trial = study.ask()
         picked = tuple(trial.suggest_categorical(key, range(len(values))) for key, values in wanted.space.items())
-        if picked in done:  # the sampler comes back to what it likes; something else is worth more
+        if picked in done:  # the sampler repeats itself, so try something new instead
             study.tell(trial, state=TrialState.FAIL)
             untried = [places for places in every if places not in done]
             again = np.random.default_rng([build.recipe.seed, trial.number]).choice(len(untried))
@@ -104,10 +105,7 @@ def search(build: Build) -> tuple[Build, list[Trial], Trial | None]:
 
 
 def choose(trials: list[Trial], wanted: Search, items: int) -> Trial:
-    """The fastest of the trials that surely lose no more than they may, else the one that loses least.
-
-    `items`: the size of the selection set.
-    """
+    """The fastest good trial, else the one that loses least. `items`: the size of the selection set."""
     good = [trial for trial in trials if trial.is_good(wanted, items)]
     if good:
         return max(good, key=lambda trial: trial.speedup)
@@ -116,7 +114,7 @@ def choose(trials: list[Trial], wanted: Search, items: int) -> Trial:
 
 def _study(build: Build, wanted: Search) -> optuna.Study:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    # Another teacher, space, gate or machine is another search; more trials or more time are the same one, continued.
+    # Another teacher, space, gate or machine starts another search. More trials or time continue this one.
     steps = [step.model_dump(mode="json") for step in build.recipe.screen]
     key = digest_of([build.teacher.key, wanted.space, steps, build.recipe.gates.model_dump(), processor()])
     sampler = TPESampler(
@@ -130,16 +128,16 @@ def _study(build: Build, wanted: Search) -> optuna.Study:
         sampler=sampler,
         load_if_exists=True,
     )
-    for trial in study.get_trials(states=(TrialState.RUNNING,)):  # stopped in the middle; its steps are reused
+    for trial in study.get_trials(states=(TrialState.RUNNING,)):  # interrupted; its steps are reused
         study.tell(trial.number, state=TrialState.FAIL)
         study.enqueue_trial(trial.params)
     if not study.trials:
-        study.enqueue_trial(dict.fromkeys(wanted.space, 0))  # the first value of each comes first
+        study.enqueue_trial(dict.fromkeys(wanted.space, 0))  # start with the first value of each field
     return study
 
 
 def _run(build: Build, wanted: Search, trial: optuna.Trial, picked: tuple[int, ...]) -> float:
-    """Carry out one trial; its value is the latency, its constraint what it loses beyond what it may."""
+    """Carry out one trial: its value is the latency, its constraint the accuracy lost beyond the bound."""
     choices = {key: values[place] for (key, values), place in zip(wanted.space.items(), picked, strict=True)}
     console.print(f"trial {trial.number}: " + ", ".join(f"{name} = {value}" for name, value in choices.items()))
     result = _measured(build, trial.number, choices)
@@ -155,8 +153,9 @@ def _run(build: Build, wanted: Search, trial: optuna.Trial, picked: tuple[int, .
 
 def _measured(build: Build, number: int, choices: dict[str, Any]) -> Trial:
     begin = time.monotonic()
-    # The control of a student that is not chosen is nobody's business; the chosen one's is made at the end.
-    candidate = build.with_screen(without_control(with_choices(build.recipe.screen, choices)))
+    # Companions are made for the chosen screen only, at the end.
+    steps = (step.without_companions() for step in with_choices(build.recipe.screen, choices))
+    candidate = build.with_screen(tuple(steps))
     results = candidate.carry_out()
     selection = build.prepared("selection")
     checkpoint, graphs = candidate.checkpoint_of("screen"), candidate.graphs("screen")
@@ -164,9 +163,7 @@ def _measured(build: Build, number: int, choices: dict[str, Any]) -> Trial:
     latency = measure(candidate, [results[0], checkpoint, *graphs], selection, ROUNDS)
     verdicts = judge(candidate, "screen", logits, selection.targets, latency)
     variants = chosen_variants(graphs, verdicts, latency)
-    name = default_variant(variants, latency, "CPUExecutionProvider")
-    assert name is not None, "the plain export is always published"
-    graph: Result = variants[name]
+    graph = variants[default_cpu_variant(variants, latency)]
     reached, teacher = (accuracy(logits[n], selection.targets) for n in (graph.name, results[0].name))
     return Trial(
         number=number,
@@ -183,20 +180,20 @@ def _measured(build: Build, number: int, choices: dict[str, Any]) -> Trial:
 
 
 def _trials(study: optuna.Study) -> list[Trial]:
-    """What is known of the finished trials."""
+    """The finished trials."""
     fields = Trial.__dataclass_fields__
     finished: list[FrozenTrial] = study.get_trials(states=(TrialState.COMPLETE,))
     return [Trial(**{name: trial.user_attrs[name] for name in fields}) for trial in finished]
 
 
 def _done(study: optuna.Study) -> set[tuple[int, ...]]:
-    """The places, in the lists of the search space, that trials picked which are over: finished, or came to nothing."""
+    """The picks of the trials that ended, as places in the lists of the search space."""
     over = (t for t in study.trials if t.state == TrialState.COMPLETE or "came_to_nothing" in t.user_attrs)
     return {tuple(trial.params.values()) for trial in over}
 
 
 def _plain(value: Any) -> Any:
-    """Tuples as lists and numpy's numbers as Python's, as they come back from the journal."""
+    """Tuples as lists and numpy's numbers as Python's: the values that the journal gives back."""
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 
+from serving.arrays import Logits
 from serving.model.answer import softmax
 
-Logits = NDArray[np.float32]
 Labels = NDArray[np.int64]
 
 BINS = 15

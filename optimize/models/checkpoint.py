@@ -1,8 +1,7 @@
-"""Checkpoints: where a trained model comes from, and how folders of it are read and written.
+"""Checkpoints: where a trained model comes from, and how its folder is read and written.
 
-A checkpoint is a folder as transformers writes it (config.json, model.safetensors, tokenizer files). Every step reads
-one and writes one. Models whose channels were pruned carry `pruned: true` in their config: their modules are cut to
-the shapes of the stored tensors when they are loaded.
+A checkpoint is a folder in transformers' layout: config.json, model.safetensors and the tokeniser's files. A model with
+pruned channels has `pruned: true` in its config; loading cuts its modules to the shapes of the stored tensors.
 """
 
 from __future__ import annotations
@@ -24,6 +23,7 @@ from transformers import (
     AutoModelForSequenceClassification,
     AutoTokenizer,
     PreTrainedModel,
+    PreTrainedTokenizerBase,
 )
 
 from optimize.errors import CheckpointError
@@ -38,7 +38,7 @@ class _Source(BaseModel):
 
 
 class _Pretrained(_Source):
-    """`trust_label_order`: the head's labels have other names than the data's, and come in the data's order."""
+    """`trust_label_order`: accept a head whose labels have other names than the data's, in the same order."""
 
     trust_label_order: bool = False
 
@@ -51,7 +51,7 @@ class FolderCheckpoint(_Pretrained):
 
 
 class HubCheckpoint(_Pretrained):
-    """A model on the hub (safetensors), pinned by revision: a branch can move, so name a commit or a tag."""
+    """A model on the hub (safetensors). `revision` is a commit or a tag, since a branch can move."""
 
     source: Literal["hub"]
     id: str = Field(pattern=r"^[\w.-]+(/[\w.-]+)?$")
@@ -67,14 +67,14 @@ class PackageCheckpoint(_Pretrained):
 
 
 class CifarCheckpoint(_Source):
-    """A torch state dict of a CIFAR ResNet; its depth is read off the names of its tensors."""
+    """A torch state dict of a CIFAR ResNet; the names of its tensors give its depth."""
 
     source: Literal["cifar-state-dict"]
     path: Path
 
 
 class FreshCifarResNet(_Source):
-    """A CIFAR ResNet with random weights, to be trained by the fine-tune step."""
+    """A CIFAR ResNet with random weights, for the fine-tune step to train."""
 
     source: Literal["fresh-cifar-resnet"]
     depths: tuple[int, ...] = (3, 3, 3)
@@ -92,11 +92,11 @@ CheckpointConfig = Annotated[
 def fetch_model(
     config: CheckpointConfig, task: Task, labels: tuple[str, ...], root: Path, *, fresh_head: bool
 ) -> tuple[PreTrainedModel, Path | None]:
-    """The model that `config` names, with a head for `labels`, and the folder its tokeniser lies in (text only).
+    """The model that `config` names, with a head for `labels`, and for text the folder of its tokeniser.
 
-    A head that names the same labels in another order is put into the order of `labels`. With `fresh_head` (something
-    will train it) a head that is missing or of another size is replaced by a fresh one. Raises CheckpointError when
-    the source is missing, is of another architecture, has no fitting head, or is on a hub that cannot be reached.
+    A head with the same labels in another order is put into the order of `labels`. With `fresh_head`, a new head
+    replaces one that is missing or of another size. Raises CheckpointError when the source is missing, has another
+    architecture or no fitting head, or lies on a hub that cannot be reached.
     """
     match config:
         case CifarCheckpoint():
@@ -112,7 +112,10 @@ def fetch_model(
 
 
 def local_source(config: CheckpointConfig, root: Path) -> Path | None:
-    """The file or folder on this machine that `config` names; None for what is fetched by revision or made anew."""
+    """The file or folder on this machine that `config` names; None for a hub's model or a fresh one.
+
+    Raises CheckpointError when it does not exist.
+    """
     match config:
         case FolderCheckpoint() | CifarCheckpoint():
             return _existing(root / config.path.expanduser())
@@ -124,29 +127,38 @@ def local_source(config: CheckpointConfig, root: Path) -> Path | None:
 def load_model(folder: Path, task: Task) -> PreTrainedModel:
     """A model saved by `save_model`, in evaluation mode, float32, on the CPU."""
     config = AutoConfig.from_pretrained(folder)
-    if not getattr(config, "pruned", False):
-        return _auto_class(task).from_pretrained(folder).eval()
-    model = _auto_class(task).from_config(config)
-    state = load_file(folder / "model.safetensors")
-    cut_to_state(model, state)
-    model.load_state_dict(state)
-    return model.eval()
+    model: PreTrainedModel
+    if getattr(config, "pruned", False):
+        model = _auto_class(task).from_config(config)
+        state = load_file(folder / "model.safetensors")
+        cut_to_state(model, state)
+        model.load_state_dict(state)
+    else:
+        model = _auto_class(task).from_pretrained(folder)
+    nn.Module.eval(model)
+    return model
 
 
 def save_model(model: PreTrainedModel, folder: Path, tokenizer_from: Path | None = None) -> Path:
-    """Write a checkpoint beside, then rename; the tokeniser of the folder `tokenizer_from` goes along."""
+    """Write a checkpoint beside, then rename it; copies the tokeniser of the folder `tokenizer_from`."""
     beside = folder.with_name(f"{folder.name}.partial")
     shutil.rmtree(beside, ignore_errors=True)
     model.save_pretrained(beside)
     if tokenizer_from is not None:
-        AutoTokenizer.from_pretrained(tokenizer_from, use_fast=True).save_pretrained(beside)
+        load_tokenizer(tokenizer_from).save_pretrained(beside)
     shutil.rmtree(folder, ignore_errors=True)
     beside.rename(folder)
     return folder
 
 
+def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    """The fast tokeniser of a checkpoint folder."""
+    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, use_fast=True)  # type: ignore[no-untyped-call]  # transformers has no types for it
+    return tokenizer
+
+
 def cut_to_state(model: nn.Module, state: dict[str, torch.Tensor]) -> None:
-    """Give every module the shapes that its tensors have in `state`, so that a pruned state dict fits."""
+    """Give every module the shapes of its tensors in `state`, so that a pruned state dict fits."""
     for name, module in model.named_modules():
         weight = state.get(f"{name}.weight")
         if weight is None or weight.shape == module.weight.shape:
@@ -202,6 +214,7 @@ def _with_head(
 ) -> PreTrainedModel:
     names = AutoConfig.from_pretrained(folder).id2label
     theirs = tuple(names[index] for index in sorted(names))
+    model: PreTrainedModel
     model, report = _auto_class(task).from_pretrained(
         folder, **_label_maps(labels), ignore_mismatched_sizes=True, output_loading_info=True
     )
@@ -267,7 +280,7 @@ def _download(config: HubCheckpoint) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
 
-    # Other formats of the same weights are left where they are.
+    # Skip other formats of the same weights.
     wanted = ["*.json", "model*.safetensors", "vocab.txt"]
     try:
         return Path(snapshot_download(config.id, revision=config.revision, allow_patterns=wanted, etag_timeout=5))

@@ -1,8 +1,8 @@
-"""The ResNet of He et al. 2015 (arXiv:1512.03385) section 4.2, for small images, as a transformers model.
+"""The ResNet for small images of He et al. 2015 (arXiv:1512.03385), section 4.2, as a transformers model.
 
-Three groups of basic blocks, shortcuts without parameters (option A), depth 6n + 2. Names of parameters are those of
-github.com/akamaster/pytorch_resnet_cifar10, so its state dicts load as they are.
-Registered with transformers' Auto classes: folders saved by it load through `from_pretrained`.
+It has three groups of basic blocks, shortcuts without parameters (option A) and depth 6n + 2. Parameters are named as
+in github.com/akamaster/pytorch_resnet_cifar10, whose state dicts load unchanged. transformers' Auto classes know it, so
+its folders load through `from_pretrained`.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class BasicBlock(nn.Module):
         return self.added_channels // 2
 
     def convolve_shortcut(self) -> None:
-        """Make a shortcut that changes the shape a 1x1 convolution that copies channels; its values stay the same."""
+        """Turn a shortcut that changes the shape into a 1x1 convolution with the same result."""
         if self.stride == 1 and not self.added_channels:
             return
         channels = self.conv1.in_channels
@@ -80,11 +80,11 @@ class BasicBlock(nn.Module):
         self.register_buffer("shortcut_weight", weight, persistent=False)
 
 
-class CifarResNet(PreTrainedModel):
+class CifarResNet(PreTrainedModel):  # type: ignore[no-untyped-call]  # its __init_subclass__ has no types
     """`pixel_values` float32 [batch, channels, height, width] -> logits [batch, labels].
 
-    With `output_hidden_states` the output of the stem and of each group, [batch, channels, height, width], comes
-    along, as transformers' own ResNet gives them.
+    `output_hidden_states` adds the outputs of the stem and of each group, [batch, channels, height, width], as in
+    transformers' own ResNet.
     """
 
     config_class = CifarResNetConfig
@@ -101,7 +101,7 @@ class CifarResNet(PreTrainedModel):
             self.add_module(f"layer{group}", nn.Sequential(first, *rest))
             width_before = width
         self.linear = nn.Linear(width_before, config.num_labels)
-        self.post_init()
+        self.post_init()  # type: ignore[no-untyped-call]  # of transformers, without types
 
     def _init_weights(self, module: nn.Module) -> None:
         if isinstance(module, nn.Conv2d | nn.Linear):
@@ -117,13 +117,16 @@ class CifarResNet(PreTrainedModel):
             hidden = (*hidden, x)
         logits = self.linear(torch.flatten(F.adaptive_avg_pool2d(x, 1), 1))
         return ImageClassifierOutputWithNoAttention(
-            logits=logits, hidden_states=hidden if output_hidden_states else None
+            logits=logits,
+            hidden_states=hidden if output_hidden_states else None,  # type: ignore[arg-type]  # any float tensor will do
         )
 
 
 def convolve_shortcuts(model: nn.Module) -> nn.Module:
-    """A copy for ONNX Runtime, which has no integer form of slicing and padding: two blocks of a ResNet-20 stayed in
-    float for that, a seventh of its time (0.35 against 0.30 ms, INT8, one thread). Other models come back as they are.
+    """A copy whose shortcuts are convolutions, for ONNX Runtime; other models are returned unchanged.
+
+    ONNX Runtime has no integer form of slicing and padding, so two blocks of a ResNet-20 stayed in float, a seventh of
+    its time (0.35 against 0.30 ms, INT8, one thread).
     """
     if not isinstance(model, CifarResNet):
         return model

@@ -1,8 +1,8 @@
-"""What a student learns from: a teacher's outputs, computed once and kept, and the loss that follows them.
+"""The teacher's outputs, computed once and kept, and the loss of a student that follows them.
 
-Soft targets after Hinton et al. 2015 (arXiv:1503.02531). Hidden states after Patient Knowledge Distillation (Sun et
-al. 2019, arXiv:1908.09355): one normalised vector an item and layer, which for BERT is the first token's and for a
-ResNet the mean over height and width of a group's output.
+Soft targets are those of Hinton et al. 2015 (arXiv:1503.02531). Hidden states are those of Patient Knowledge
+Distillation (Sun et al. 2019, arXiv:1908.09355): one normalised vector for each item and layer. For BERT it is the
+first token's state, for a ResNet the mean over height and width of a group's output.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from transformers import PreTrainedModel
 
 from optimize.data.inputs import Augmentation, Prepared, Preparer, ordered_batches
-from optimize.models.training import Loss, TrainingConfig, augmented_tensors, training_device
+from optimize.models.training import Loss, TrainingConfig, augmented_tensors, move, training_device
 from optimize.progress import progress
 
 
@@ -32,7 +32,7 @@ class DistillationConfig(TrainingConfig):
     soft_weight: float = Field(default=0.8, ge=0, le=1)
     hidden_weight: float = Field(default=0.1, ge=0)
     mixup: bool = False
-    """Mix images of a view: the teacher is asked about far more of the space between the training images."""
+    """Mix the images of a view, so that the teacher also labels the space between the training images."""
 
     @model_validator(mode="after")
     def _mixtures_have_no_label(self) -> Self:
@@ -40,13 +40,17 @@ class DistillationConfig(TrainingConfig):
             raise ValueError("mixup needs soft_weight = 1 (a mixture has no label) and views of at least 2")
         return self
 
+    @property
+    def image_views(self) -> tuple[str, ...]:
+        return (*super().image_views, *(("mixup",) if self.mixup else ()))
+
     def augmentation(self, seed: int) -> Augmentation:
         return Augmentation(crop=self.crop, flip=self.flip, mixup=self.mixup, seed=seed)
 
 
 @dataclass(frozen=True, slots=True)
 class TeacherOutputs:
-    """`logits` float32 [views, items, labels]; `hidden`: one float32 [views, items, width] a layer (or group)."""
+    """`logits` float32 [views, items, labels]; `hidden` has float32 [views, items, width] for each layer or group."""
 
     logits: NDArray[np.float32]
     hidden: tuple[NDArray[np.float32], ...]
@@ -55,7 +59,7 @@ class TeacherOutputs:
     def compute(
         cls, teacher: PreTrainedModel, data: Prepared, preparer: Preparer, config: TrainingConfig, seed: int, kept: Path
     ) -> TeacherOutputs:
-        """Run the teacher over every view of `data`, or read what an earlier run kept in the file `kept` (npz)."""
+        """Run the teacher over every view of `data`, or read the file `kept` (npz) of an earlier run."""
         if kept.exists():
             with np.load(kept) as stored:
                 hidden = tuple(stored[f"hidden{i}"] for i in range(len(stored.files) - 1))
@@ -75,7 +79,7 @@ def _run_view(
 ) -> tuple[NDArray[np.float32], list[NDArray[np.float32]]]:
     rows: list[tuple[NDArray[np.int64], list[Tensor]]] = []
     device = training_device()
-    teacher.to(device)
+    move(teacher, device)
     with progress(f"teacher outputs, view {view + 1}/{config.views}", total=len(data)) as advance:
         for indices in ordered_batches(data, 64):
             inputs = augmented_tensors(data, preparer, config.augmentation(seed), indices, view)
@@ -89,12 +93,12 @@ def _run_view(
 
 
 def pooled_states(output: Any) -> list[Tensor]:
-    """One [batch, width] a layer: the first token's state, or the mean over height and width; the stem is left out."""
+    """[batch, width] for each layer without the stem: the first token's state, or the mean over height and width."""
     return [state[:, 0] if state.ndim == 3 else state.mean(dim=(2, 3)) for state in output.hidden_states[1:]]
 
 
 def distillation_loss(teacher: TeacherOutputs, config: DistillationConfig) -> Loss:
-    """The loss of a student; layers are matched from the top down, and left out where the widths differ."""
+    """The loss of a student. Layers are matched from the top down; those of different widths are skipped."""
 
     def loss(output: Any, targets: Tensor, indices: NDArray[np.int64], view: int) -> Tensor:
         soft_targets = torch.from_numpy(teacher.logits[view, indices]).to(targets.device) / config.temperature

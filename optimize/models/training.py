@@ -1,4 +1,4 @@
-"""The training loop that fine-tuning, distillation and recovery share: seeded, resumable after every epoch."""
+"""The training loop of fine-tuning, distillation and recovery: seeded, and resumable after every epoch."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ from transformers import PreTrainedModel, get_cosine_schedule_with_warmup
 
 from optimize.data.inputs import Augmentation, Prepared, Preparer, collect, shuffled_batches
 from optimize.progress import console, progress
+from serving.arrays import Logits
 
 Loss = Callable[[Any, Tensor, NDArray[np.int64], int], Tensor]
 """(model output, targets [batch], indices [batch], view) -> scalar"""
 
 
 class TrainingConfig(BaseModel):
-    """How long and how fast. `views` is the number of augmented views that the epochs go through in turn."""
+    """Length and pace of a training. The epochs go through `views` augmented views in turn."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -36,13 +37,18 @@ class TrainingConfig(BaseModel):
     flip: bool = False
     views: int = Field(default=1, ge=1)
     train_embeddings: bool = True
-    """False leaves BERT's word embeddings as they are: most of its values, and half the time of a step."""
+    """False freezes BERT's word embeddings: most of its values, and half the time of a training step."""
 
     @model_validator(mode="after")
     def _views_are_seen(self) -> Self:
         if (self.crop or self.flip) and self.views == 1:
             raise ValueError("crop and flip need views of at least 2: the first view is the image itself")
         return self
+
+    @property
+    def image_views(self) -> tuple[str, ...]:
+        """The names of the fields that ask for views of an image."""
+        return tuple(name for name in ("crop", "flip") if getattr(self, name))
 
     def augmentation(self, seed: int) -> Augmentation:
         return Augmentation(crop=self.crop, flip=self.flip, seed=seed)
@@ -51,6 +57,11 @@ class TrainingConfig(BaseModel):
 def training_device() -> torch.device:
     """The GPU when torch has one, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def move(model: nn.Module, device: torch.device) -> None:
+    """Move a model to a device in place; transformers' own `to` has wrong types."""
+    model.to(device)
 
 
 def cross_entropy(output: Any, targets: Tensor, _indices: NDArray[np.int64], _view: int) -> Tensor:
@@ -72,12 +83,13 @@ def train(
 ) -> PreTrainedModel:
     """Train `model` in place, on the GPU when there is one, and return it on the CPU in evaluation mode.
 
-    After each epoch the state goes to `resume` (written beside, then renamed); a run that finds the file goes on from
-    there, and the file is removed at the end. The caller names one file for each distinct configuration.
+    Each epoch ends with the state in the file `resume`, written beside and then renamed. A run that finds the file goes
+    on from there and removes it at the end, so each configuration needs a file of its own. `hidden_states` asks the
+    model for them, for a loss that needs them.
     """
     torch.manual_seed(seed)
     device = training_device()
-    model.to(device)
+    move(model, device)
     if not config.train_embeddings:
         model.get_input_embeddings().requires_grad_(False)
     steps = -(-len(data) // config.batch_size) * config.epochs
@@ -98,7 +110,7 @@ def train(
                 output = model(**inputs, output_hidden_states=hidden_states)
                 value = loss(output, torch.from_numpy(data.targets[indices]).to(device), indices, view)
                 optimizer.zero_grad(set_to_none=True)
-                value.backward()
+                torch.autograd.backward(value)
                 nn.utils.clip_grad_norm_(model.parameters(), 1.0)
                 optimizer.step()
                 schedule.step()
@@ -106,13 +118,16 @@ def train(
             _keep(resume, model, optimizer, schedule, epoch + 1)
     if resume is not None:
         resume.unlink(missing_ok=True)
-    return model.cpu().requires_grad_(True).eval()
+    move(model, torch.device("cpu"))
+    model.requires_grad_(True)
+    nn.Module.eval(model)
+    return model
 
 
 def augmented_tensors(
     data: Prepared, preparer: Preparer, augmentation: Augmentation, indices: NDArray[np.int64], view: int
 ) -> dict[str, Tensor]:
-    """One batch of one view, named as the model's arguments are."""
+    """One batch of one view, by the names of the model's arguments."""
     inputs = preparer.tensors(data.take(indices))
     if "pixel_values" in inputs:
         pixels = augmentation.apply(inputs["pixel_values"], indices, view, len(data))
@@ -124,10 +139,10 @@ def augmented_tensors(
     return inputs
 
 
-def predict(model: PreTrainedModel, data: Prepared, preparer: Preparer, batch_size: int = 64) -> NDArray[np.float32]:
+def predict(model: PreTrainedModel, data: Prepared, preparer: Preparer, batch_size: int = 64) -> Logits:
     """Logits float32 [items, labels] in the order of `data`."""
     device = training_device()
-    model.to(device)
+    move(model, device)
 
     @torch.inference_mode()
     def run(indices: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -141,7 +156,7 @@ def predict(model: PreTrainedModel, data: Prepared, preparer: Preparer, batch_si
 
 
 def _optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
-    # Norms and biases are left out of weight decay, as in BERT's and ResNet's own recipes.
+    # Norms and biases have no weight decay, as in BERT's and ResNet's own recipes.
     matrices = [p for p in model.parameters() if p.requires_grad and p.ndim > 1]
     vectors = [p for p in model.parameters() if p.requires_grad and p.ndim <= 1]
     groups = [{"params": matrices, "weight_decay": config.weight_decay}, {"params": vectors, "weight_decay": 0.0}]

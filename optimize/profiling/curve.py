@@ -88,4 +88,4 @@ def _notch(row: Mapping[str, Any]) -> float:
 
 def _scaled(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """To 0..1, from the first value to the last: [sizes] -> [sizes]."""
-    return (values - values[0]) / (values[-1] - values[0])
+    return np.asarray((values - values[0]) / (values[-1] - values[0]))

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from optimize.judge.measure import times_in_turn
+from optimize.judge.timing import times_in_turn
 from optimize.profiling.subject import Cell, Subject
 from serving.model.artifact import VariantName
 from serving.model.session import Session, open_session

@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch._C._autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from optimize.errors import ProfileError
-from optimize.judge.measure import times_in_turn
+from optimize.judge.timing import times_in_turn
 from optimize.models.checkpoint import load_model
+from optimize.models.training import move
 from optimize.profiling.operators import TOP
 from optimize.profiling.subject import Cell, Subject
 from serving.model.artifact import MANIFEST, Artifact, read_manifest
@@ -58,7 +60,8 @@ def trace_checkpoint(
     without those it calls; on a GPU the time of its kernels. `share_not_in_operators` is Python and all else.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    model = load_model(folder, "text" if subject.is_text else "image").to(device)
+    model = load_model(folder, "text" if subject.is_text else "image")
+    move(model, device)
     batch = subject.preprocess.collate(subject.items(cell))
     tensors = {key: torch.from_numpy(array).to(device) for key, array in batch.items()}
 
@@ -112,4 +115,4 @@ def tabulate(profiler: profile, runs: int, *, on_gpu: bool) -> dict[str, Any]:
 
 def _host(event: Any) -> bool:
     # A kernel has an event of its own beside the operator that launched it, and would be counted twice.
-    return bool(event.device_type == torch.autograd.DeviceType.CPU)
+    return bool(event.device_type == DeviceType.CPU)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from optimize.errors import ProfileError
-from optimize.judge.measure import times_in_turn
+from optimize.judge.timing import times_in_turn
 from optimize.profiling.curve import METHOD, QUANTILE_SHARES, curve_of, knees_of
 from optimize.profiling.operators import trace_operators
 from optimize.profiling.pytorch import checkpoints, of_one_run, trace_checkpoint

@@ -9,17 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 from tokenizers import Tokenizer
 
 from optimize.errors import ProfileError
+from serving.arrays import Array
 from serving.model.artifact import Artifact, TextSettings, VariantName
 from serving.model.preprocess import example_items, preprocessor
 from serving.model.session import gpu_present, served_variant
 from serving.model.text import TextEncoder
 
-Array = NDArray[Any]
 TRACED_TOKENS = 32
 
 

@@ -1,4 +1,4 @@
-"""From a build's results to the artifact folders of screen and expert, written beside and then renamed."""
+"""Write the artifact folders of screen, expert and operating point from a build's results."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from optimize.build import Build
-from optimize.judge.gates import Verdict
-from optimize.judge.measure import Latency
+from optimize.judge.gates import Verdict, default_cpu_variant, default_variant
+from optimize.judge.timing import Latency
 from optimize.judge.verify import EVIDENCE
-from optimize.results import Result
+from optimize.results import Result, Stage
 from optimize.versions import versions
 from serving.cascade.deferral import OperatingPoint
 from serving.model.artifact import (
@@ -20,7 +20,6 @@ from serving.model.artifact import (
     OPERATING_POINT,
     Artifact,
     Manifest,
-    Provider,
     TextSettings,
     Variant,
     VariantName,
@@ -28,63 +27,34 @@ from serving.model.artifact import (
     write_json,
 )
 
-_VARIANTS: dict[str, VariantName] = {"fp32": "cpu-fp32", "int8": "cpu-int8", "fp16": "gpu-fp16"}
-
-
-def chosen_variants(
-    graphs: Sequence[Result], verdicts: Sequence[Verdict], latency: Mapping[str, Latency]
-) -> dict[VariantName, Result]:
-    """The graphs to publish, by variant; where two compete for one variant, the faster one."""
-    published = {verdict.graph for verdict in verdicts if verdict.published}
-    measured = [graph for graph in graphs if graph.name in published]
-    ordered = sorted(measured, key=lambda graph: -latency[graph.name].median_ms)
-    return {_VARIANTS[graph.precision]: graph for graph in ordered}
-
-
-def default_variant(
-    chosen: Mapping[VariantName, Result], latency: Mapping[str, Latency], provider: Provider
-) -> VariantName | None:
-    """The fastest of the chosen variants for a provider; None when there is none."""
-    fitting = [name for name, graph in chosen.items() if graph.provider == provider]
-    return min(fitting, key=lambda name: latency[chosen[name].name].median_ms, default=None)
-
 
 def assemble(
     build: Build,
-    role: Any,
+    stage: Stage,
+    chosen: Mapping[VariantName, Result],
     verdicts: Sequence[Verdict],
     latency: Mapping[str, Latency],
 ) -> Artifact:
-    """Write the artifact folder of a role and open it again, digests checked. What its quality is comes later."""
-    chosen = chosen_variants(build.graphs(role), verdicts, latency)
-    folder = build.artifact_folder(role)
+    """Write the artifact folder of a stage beside, rename it and open it, which checks the digests.
+
+    `chosen` are the graphs to publish. `state_quality` adds the quality of the variants later.
+    """
+    folder = build.artifact_folder(stage)
     beside = folder.with_name(f"{folder.name}.partial")
     shutil.rmtree(beside, ignore_errors=True)
-    files, variants = {}, {}
-    for name, graph in chosen.items():
-        file = f"{name}/model.onnx"
-        (beside / name).mkdir(parents=True)
-        shutil.copy(graph.path, beside / file)
-        digest = sha256_of(beside / file)
-        files[file] = digest
-        variants[name] = Variant(
-            file=file,
-            precision=graph.precision,
-            provider=graph.provider,
-            sha256=digest,
-            size_bytes=graph.size_bytes,
-        )
+    variants = {name: _copied(graph, name, beside) for name, graph in chosen.items()}
+    files = {variant.file: variant.sha256 for variant in variants.values()}
     settings = build.preparer.settings
     if isinstance(settings, TextSettings):
         shutil.copy(build.teacher.path / settings.tokenizer, beside / settings.tokenizer)
         files[settings.tokenizer] = sha256_of(beside / settings.tokenizer)
     manifest = Manifest(
         name=folder.name,
-        role=role,
+        role=stage,
         labels=build.splits.labels,
         settings=settings,
         variants=variants,
-        default_cpu=default_variant(chosen, latency, "CPUExecutionProvider"),
+        default_cpu=default_cpu_variant(chosen, latency),
         default_gpu=default_variant(chosen, latency, "CUDAExecutionProvider"),
         files=files,
         provenance=_provenance(build),
@@ -103,14 +73,25 @@ def assemble(
     return Artifact.open(folder)
 
 
-def state_quality(artifact: Artifact, quality: Mapping[str, Any]) -> None:
-    """Write into an artifact's manifest what its variants are worth; its digest stays the same."""
+def _copied(graph: Result, name: VariantName, folder: Path) -> Variant:
+    """Copy a graph into the artifact folder as the variant `name`."""
+    file = f"{name}/model.onnx"
+    (folder / name).mkdir(parents=True)
+    shutil.copy(graph.path, folder / file)
+    digest = sha256_of(folder / file)
+    return Variant(
+        file=file, precision=graph.precision, provider=graph.provider, sha256=digest, size_bytes=graph.size_bytes
+    )
+
+
+def state_quality(artifact: Artifact, quality: Mapping[VariantName, Mapping[str, float]]) -> None:
+    """Write the quality of each variant into an artifact's manifest, which leaves its digest as it is."""
     manifest = artifact.manifest.model_copy(update={"quality": dict(quality)})
     write_json(artifact.folder / MANIFEST, manifest.model_dump(mode="json"))
 
 
 def write_operating_point(folder: Path, point: OperatingPoint) -> None:
-    """Write the artifact folder of an operating point; evidence for an earlier one goes."""
+    """Write the artifact folder of an operating point, and remove the evidence of an earlier one."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     write_json(folder / OPERATING_POINT, point.model_dump(mode="json"))

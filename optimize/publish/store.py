@@ -1,10 +1,10 @@
-"""Put screen, expert and operating point into the BentoML model store, with labels that read well in its listing."""
+"""Put screen, expert and operating point into the BentoML model store."""
 
 from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +12,19 @@ import bentoml
 
 from optimize.errors import GateError
 from optimize.judge.verify import EVIDENCE
-from optimize.recipe import digest_of
+from optimize.results import digest_of
 from serving.cascade.deferral import OperatingPoint
 from serving.errors import ArtifactError
 from serving.model.artifact import Artifact
 
 
 def publish(expert: Path, screen: Path, point: Path, *, recipe_digest: str) -> list[str]:
-    """Import three artifact folders that belong together and come from the recipe of that digest; return their tags.
+    """Import the artifact folders of a pair and its operating point; return their tags.
 
-    An entry whose `latest` serves the same stays, whatever was measured of it meanwhile. Raises ArtifactError when a
-    folder is not whole or they do not belong together, and GateError when evidence is missing or says that a gate was
-    not held; then nothing is published.
+    A folder is not imported again when the `latest` entry serves the same, even if it was measured again. Raises
+    ArtifactError when a folder is damaged or the three do not belong together. Raises GateError when they come from
+    another recipe than the one with `recipe_digest`, when evidence is missing, or when it says that a gate was missed.
+    Then nothing is published.
     """
     artifacts = [Artifact.open(folder) for folder in (expert, screen)]
     chosen = OperatingPoint.read(point)
@@ -42,7 +43,7 @@ def publish(expert: Path, screen: Path, point: Path, *, recipe_digest: str) -> l
 
 
 def stored(tag: str) -> tuple[str, Path]:
-    """The whole tag and the folder of a model in the store; ArtifactError names those that are there."""
+    """The whole tag and the folder of a model in the store. Raises ArtifactError, which names the stored models."""
     try:
         model = bentoml.models.get(tag)
     except bentoml.exceptions.BentoMLException:  # not there, or not a tag at all
@@ -96,22 +97,27 @@ def _publish_point(folder: Path, point: OperatingPoint, screen: Artifact) -> str
 
 
 def _store(
-    name: str, folder: Path, module: str, labels: Mapping[str, str], metadata: Mapping[str, Any], same: Any
+    name: str,
+    folder: Path,
+    module: str,
+    labels: Mapping[str, str],
+    metadata: Mapping[str, Any],
+    same: Callable[[Path], bool],
 ) -> str:
-    """Import `folder` as a new version of `name`, unless `same` says that its latest one will do."""
+    """Import `folder` as a new version of `name`, unless `same` holds for the folder of the latest one."""
     try:
         latest = bentoml.models.get(f"{name}:latest")
         if same(Path(latest.path)):
             return str(latest.tag)
     except (bentoml.exceptions.NotFound, ArtifactError):
-        pass  # there is none, or it is damaged or of an older version
+        pass  # there is none, or it cannot be read
     with bentoml.models.create(name, module=module, labels=dict(labels), metadata=dict(metadata)) as model:
         shutil.copytree(folder, model.path, dirs_exist_ok=True)
     return str(model.tag)
 
 
 def _require_evidence(folder: Path, name: str, of: Mapping[str, str]) -> None:
-    """Evidence must be there, of the very bytes whose digests `of` gives, and say that every gate was held."""
+    """Raise GateError unless there is evidence of the bytes with the digests `of`, and it says that every gate held."""
     path = folder / EVIDENCE / f"{name}.json"
     evidence = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     if any(evidence.get(key) != value for key, value in of.items()):

@@ -1,6 +1,6 @@
-"""report.json and report.html: all that a run found out, for machines and for people.
+"""Write report.json and report.html: all figures of a run, for machines and for people.
 
-The HTML is one file that opens without a network; its pictures are drawn by `optimize.report.figures`.
+The HTML is one file that opens without a network. `optimize.report.figures` draws its pictures.
 """
 
 from __future__ import annotations
@@ -9,64 +9,37 @@ import base64
 import io
 import json
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import jinja2
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 from scipy.stats import binom
 
 from optimize.build import Build
 from optimize.data.image_file import ImageFile
-from optimize.data.splits import Split
-from optimize.judge.gates import Verdict, accuracy
-from optimize.judge.measure import Latency
 from optimize.judge.operating_point import Stages, confidences, thresholds, upper_bound
-from optimize.judge.quality import confusion
-from optimize.judge.search import Trial
+from optimize.judge.quality import accuracy, confusion
 from optimize.judge.temperature import reliability
 from optimize.judge.verify import EVIDENCE
-from optimize.publish.assemble import chosen_variants, default_variant
 from optimize.report import figures
-from optimize.report.summary import Measured, summarise
-from optimize.results import ROLES, Result
+from optimize.report.facts import Facts
+from optimize.report.summary import summarise
+from optimize.results import Result
 from serving.cascade.deferral import OperatingPoint
-from serving.model.artifact import Artifact, write_json
+from serving.model.artifact import write_json
 from serving.model.image import load, read_header, to_mode
-
-Logits = NDArray[np.float32]
 
 EXAMPLES = 12
 EXAMPLE_CHARACTERS = 240
 EXAMPLE_SIDE = 96
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
-    """What a run measured. Logits are [items, labels] by the name of the step; `holdout` has screen and expert too."""
-
-    latency: Mapping[str, Latency]
-    verdicts: Sequence[Verdict]
-    on_selection: Mapping[str, Logits]
-    selection_targets: NDArray[np.int64]
-    certification: Stages
-    holdout: Mapping[str, Logits]
-    holdout_split: Split
-    artifacts: Mapping[str, Artifact]
-    point: OperatingPoint
-    trials: Sequence[Trial]
-    chosen_trial: Trial | None
-    failed: Sequence[str]
-    command: str
-
-
 def write_report(build: Build, facts: Facts) -> dict[str, Any]:
     """Write summary.json, report.json and report.html into the build folder; return the content of report.json."""
-    summary = _summary(build, facts)
+    summary = summarise(build, facts)
     report = {
         **summary,
         "command": facts.command,
@@ -93,7 +66,7 @@ def write_report(build: Build, facts: Facts) -> dict[str, Any]:
 
 
 def mark_stale(folder: Path, point: OperatingPoint) -> None:
-    """Say in the report of an earlier `evaluate`, where there is one, that its operating point is no longer the one."""
+    """Say in the report of an earlier `evaluate`, where there is one, that a newer operating point was chosen."""
     path = folder / "report.json"
     if path.is_file():
         report = json.loads(path.read_text(encoding="utf-8"))
@@ -103,7 +76,7 @@ def mark_stale(folder: Path, point: OperatingPoint) -> None:
 
 
 def html(report: Mapping[str, Any]) -> str:
-    """The report as one HTML page, made from nothing but report.json's content."""
+    """The report as one HTML page, made from the content of report.json alone."""
     templates = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=True,
@@ -122,7 +95,7 @@ def html(report: Mapping[str, Any]) -> str:
 
 
 def risk_curve(stages: Stages, point: OperatingPoint) -> list[dict[str, float]]:
-    """For each threshold: escalation share, share of misses, its upper bound, and whether it would be certified."""
+    """For each threshold: escalation share, share of misses with its upper bound, and the p-value of its test."""
     confidence = confidences(stages.screen, point.screen_temperature)
     differs = stages.screen.argmax(axis=1) != stages.expert.argmax(axis=1)
     n, promise = len(confidence), point.promise
@@ -141,24 +114,8 @@ def risk_curve(stages: Stages, point: OperatingPoint) -> list[dict[str, float]]:
     return curve
 
 
-def _summary(build: Build, facts: Facts) -> dict[str, Any]:
-    measured = Measured(facts.latency, facts.holdout, facts.holdout_split.targets)
-    return summarise(build, measured, facts.verdicts, _defaults(build, facts), facts.point)
-
-
-def _defaults(build: Build, facts: Facts) -> dict[str, Result]:
-    """The graph behind the default variant of each role."""
-    defaults = {}
-    for role in ROLES:
-        variants = chosen_variants(build.graphs(role), facts.verdicts, facts.latency)
-        name = default_variant(variants, facts.latency, "CPUExecutionProvider")
-        assert name is not None, "the plain export is always published"
-        defaults[role] = variants[name]
-    return defaults
-
-
 def _pareto(build: Build, facts: Facts) -> list[dict[str, Any]]:
-    """Points of accuracy (on the selection set), latency and size: every trial, every step's graph, the teacher."""
+    """Accuracy on the selection set, latency and size of the teacher, every measured graph and every trial."""
 
     def point(result: Result, kind: str) -> dict[str, Any]:
         return {
@@ -169,8 +126,7 @@ def _pareto(build: Build, facts: Facts) -> list[dict[str, Any]]:
             "size_bytes": result.size_bytes,
         }
 
-    defaults = _defaults(build, facts)
-    chosen = {result.name: role for role, result in defaults.items()}
+    chosen = {result.name: stage for stage, result in facts.defaults.items()}
     points = [{**point(build.teacher, "teacher"), "name": "teacher"}]
     for result in build.results:
         if result.is_graph and result.name in facts.latency:
@@ -200,7 +156,7 @@ def _reliability(facts: Facts) -> dict[str, Any]:
 
 
 def _differences(build: Build, facts: Facts) -> list[dict[str, Any]]:
-    """Items of the holdout on which the stages differ, the screen's surest first; and who was right."""
+    """Items of the holdout with two different answers and the right one; those of highest confidence first."""
     screen, expert = facts.holdout["screen"], facts.holdout["expert"]
     confidence = confidences(screen, facts.point.screen_temperature)
     ours, theirs, split = screen.argmax(axis=1), expert.argmax(axis=1), facts.holdout_split
@@ -221,7 +177,7 @@ def _differences(build: Build, facts: Facts) -> list[dict[str, Any]]:
 
 
 def _shown(content: Any) -> dict[str, str]:
-    """A text, shortened, or an image as a data URL."""
+    """A shortened text, or an image as a data URL."""
     if isinstance(content, str):
         cut = content if len(content) <= EXAMPLE_CHARACTERS else content[: EXAMPLE_CHARACTERS - 1] + "…"
         return {"text": cut}
@@ -236,7 +192,7 @@ def _shown(content: Any) -> dict[str, str]:
 
 
 def _evidence(build: Build, facts: Facts) -> dict[str, Any]:
-    """What lies in the evidence folders, without the ids of the items."""
+    """The content of the evidence folders, without the ids of the items."""
     folders = {f"{build.recipe.name}-{role}": artifact.folder for role, artifact in facts.artifacts.items()}
     folders[build.point_folder.name] = build.point_folder
     found = {}

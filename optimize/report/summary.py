@@ -1,84 +1,56 @@
-"""summary.json: rows for each step, the models side by side, and what falls short of the recipe's goals."""
+"""Build summary.json: a row for each step, the models side by side, and the goals that were missed."""
 
 from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from rich.table import Table
 
 from optimize.build import Build
-from optimize.judge.gates import Verdict
-from optimize.judge.measure import Latency
 from optimize.judge.operating_point import cascade_labels
+from optimize.judge.quality import Labels
 from optimize.progress import console
-from optimize.results import Result
+from optimize.recipe import Goals
+from optimize.report.facts import Facts
+from optimize.results import STAGES, Result
 from optimize.versions import processor, versions
 from serving.cascade.deferral import OperatingPoint
 
-Logits = NDArray[np.float32]
 
-
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """All figures of a run: latency on the selection set, logits on the holdout."""
-
-    latency: Mapping[str, Latency]
-    holdout: Mapping[str, Logits]
-    targets: NDArray[np.int64]
-
-    def accuracy(self, name: str) -> float:
-        return float((self.holdout[name].argmax(axis=1) == self.targets).mean())
-
-    def row(self, result: Result) -> dict[str, Any]:
-        """One result as JSON values; `latency_ms` is None for a GPU's graph on a machine without one."""
-        return {
-            "name": result.name,
-            "runtime": "ONNX Runtime" if result.is_graph else "PyTorch",
-            "precision": result.precision,
-            "accuracy": round(self.accuracy(result.name), 5),
-            "size_bytes": result.size_bytes,
-            "latency_ms": self.latency[result.name].as_dict() if result.name in self.latency else None,
-        }
-
-
-def summarise(
-    build: Build, measured: Measured, verdicts: Sequence[Verdict], chosen: Mapping[str, Result], point: OperatingPoint
-) -> dict[str, Any]:
-    """The content of summary.json. `chosen`: the default graph of each role."""
-    teacher = measured.row(build.teacher)
-    models = {"teacher": teacher, **{role: measured.row(result) for role, result in chosen.items()}}
-    models["cascade"] = _cascade(models, measured, chosen, point)
-    summary = {
+def summarise(build: Build, facts: Facts) -> dict[str, Any]:
+    """The content of summary.json."""
+    targets = facts.holdout_split.targets
+    graphs: dict[str, Result] = {"teacher": build.teacher, **{str(stage): facts.defaults[stage] for stage in STAGES}}
+    models = {role: facts.row(result) for role, result in graphs.items()}
+    models["cascade"] = _cascade(models, facts)
+    ratios = _ratios(models)
+    answers = {role: facts.holdout[result.name].argmax(axis=1) for role, result in graphs.items()}
+    return {
         "recipe": build.recipe.name,
         "description": build.recipe.description,
         "data": build.splits.describe(),
         "seed": build.recipe.seed,
         "machine": {"cpu": processor(), "cores": os.cpu_count(), "python": platform.python_version()},
-        "rounds": next(iter(measured.latency.values())).rounds,
+        "rounds": next(iter(facts.latency.values())).rounds,
         "versions": versions(),
         "models": models,
-        "ratios": _ratios(models),
-        "steps": [measured.row(result) for result in build.results],
-        "verdicts": [verdict.as_dict() for verdict in verdicts],
+        "ratios": ratios,
+        "steps": [facts.row(result) for result in build.results],
+        "verdicts": [verdict.as_dict() for verdict in facts.verdicts],
+        "goals": build.recipe.goals.model_dump(exclude_none=True),
+        "short_of_goals": shortfalls(build.recipe.goals, ratios),
+        "doubts": [*doubts(answers, targets, build.splits.labels), *_idle_stages(models, facts.point)],
     }
-    summary["goals"] = build.recipe.goals.model_dump(exclude_none=True)
-    summary["short_of_goals"] = shortfalls(build, summary["ratios"])
-    names = {"teacher": build.teacher.name, **{role: result.name for role, result in chosen.items()}}
-    answers = {role: measured.holdout[name].argmax(axis=1) for role, name in names.items()}
-    summary["doubts"] = [*doubts(answers, measured.targets, build.splits.labels), *_idle_stages(models, point)]
-    return summary
 
 
-def shortfalls(build: Build, ratios: Mapping[str, float]) -> list[str]:
-    """A sentence for each goal of the recipe that was not reached."""
+def shortfalls(goals: Goals, ratios: Mapping[str, float]) -> list[str]:
+    """A sentence for each goal that was missed."""
     missed = []
-    for goal, bound in build.recipe.goals.model_dump(exclude_none=True).items():
+    for goal, bound in goals.model_dump(exclude_none=True).items():
         role, _, kind = goal.partition("_")
         got = ratios[f"{role}_{kind.removeprefix('min_').removeprefix('max_')}"]
         if (got < bound) if "min_" in goal else (got > bound):
@@ -86,10 +58,10 @@ def shortfalls(build: Build, ratios: Mapping[str, float]) -> list[str]:
     return missed
 
 
-def doubts(answers: Mapping[str, NDArray[np.int64]], targets: NDArray[np.int64], labels: tuple[str, ...]) -> list[str]:
-    """What a figure of accuracy hides: models that are no better than the most frequent label, labels never given.
+def doubts(answers: Mapping[str, Labels], targets: Labels, labels: tuple[str, ...]) -> list[str]:
+    """A sentence for each model that is no better than the most frequent label, or that never gives some label.
 
-    `answers` and `targets` are label indices [items].
+    `answers` (by model) and `targets` are label indices [items].
     """
     counts = np.bincount(targets, minlength=len(labels))
     often = int(counts.argmax())
@@ -127,7 +99,7 @@ def tables(summary: Mapping[str, Any]) -> list[Table]:
 
 
 def tell(summary: Mapping[str, Any]) -> None:
-    """Print the tables, what was not published and why, and what falls short."""
+    """Print the tables, the reasons against publishing, the doubts and the goals that were missed."""
     for table in tables(summary):
         console.print(table)
     for verdict in summary["verdicts"]:
@@ -147,18 +119,17 @@ def _figures(row: Mapping[str, Any]) -> tuple[str, str, str]:
     return f"{row['accuracy']:.2%}", f"{row['size_bytes'] / 1e6:.2f}", f"{latency['median_ms']:.2f}{spread}"
 
 
-def _cascade(
-    models: Mapping[str, Any], measured: Measured, chosen: Mapping[str, Result], point: OperatingPoint
-) -> dict[str, Any]:
-    screen, expert = (measured.holdout[chosen[role].name] for role in ("screen", "expert"))
+def _cascade(models: Mapping[str, Any], facts: Facts) -> dict[str, Any]:
+    point = facts.point
+    screen, expert = facts.holdout[facts.defaults["screen"].name], facts.holdout[facts.defaults["expert"].name]
     labels, deferred = cascade_labels(screen, expert, point)
     share = float(deferred.mean())
     screen_ms, expert_ms = (models[role]["latency_ms"]["median_ms"] for role in ("screen", "expert"))
     return {
         "name": f"screen, expert below confidence {point.threshold:.4f}",
-        "accuracy": round(float((labels == measured.targets).mean()), 5),
+        "accuracy": round(float((labels == facts.holdout_split.targets).mean()), 5),
         "size_bytes": models["screen"]["size_bytes"] + models["expert"]["size_bytes"],
-        # Expected from the two stages and the share that is escalated; serving adds its own time.
+        # Expected from the two stages and the escalation share; serving adds its own time.
         "latency_ms": {"median_ms": round(screen_ms + share * expert_ms, 4)},
         "threshold": point.threshold,
         "escalation_share": round(share, 5),

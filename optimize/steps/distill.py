@@ -1,14 +1,14 @@
-"""Distill: a student with fewer layers learns from the teacher's soft targets and hidden states.
+"""Distill the teacher into a student with fewer layers, which learns from its soft targets and hidden states.
 
 A BERT student starts from chosen layers of the teacher (DistilBERT, Sanh et al. 2019, arXiv:1910.01108). A ResNet
-student starts from chosen blocks of the teacher's groups, or from weights of its own.
+student starts from chosen blocks of the teacher, or from a state dict of its own.
 """
 
 from __future__ import annotations
 
 import copy
 from pathlib import Path
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -17,25 +17,82 @@ from transformers import PretrainedConfig, PreTrainedModel
 
 from optimize.data.inputs import Prepared, Preparer
 from optimize.errors import StepError
+from optimize.models.checkpoint import CifarCheckpoint, fetch_model
 from optimize.models.distillation import DistillationConfig, TeacherOutputs, distillation_loss
 from optimize.models.training import train
+from optimize.steps.step import Step, StepContext
 
 
-class DistillConfig(DistillationConfig):
+class Distill(DistillationConfig, Step):
     """`layers` (text): the teacher's layers that the student starts from. `depths` (image): blocks of each group."""
 
     step: Literal["distill"] = "distill"
+
+    place: ClassVar[int] = 1
+
     layers: tuple[int, ...] | None = Field(default=None, min_length=1)
     depths: tuple[int, ...] | None = Field(default=None, min_length=1)
     student: Path | None = None
     """A state dict of a CIFAR ResNet whose blocks the student starts from instead of the teacher's (image)."""
     control: bool = True
-    """Also train the same student on labels alone, to show what distilling gave."""
+    """Also train the same student on labels alone, to show what distilling gains."""
+
+    def carry_out(self, source: Path, output: Path, context: StepContext) -> None:
+        context.save(self._trained(context, context.teacher_outputs(self)), output)
+
+    def companions(self) -> tuple[Step, ...]:
+        return (Control(**self.model_dump(exclude_unset=True)),) if self.control else ()
+
+    def without_companions(self) -> Distill:
+        return self.model_copy(update={"control": False})
+
+    def require_fitting(self, teacher: PretrainedConfig) -> None:
+        if self.student is None:
+            require_fitting(teacher, self)
+
+    def files(self, root: Path) -> tuple[Path, ...]:
+        return (root / self.student,) if self.student else ()
+
+    def key_fields(self) -> dict[str, Any]:
+        return self.model_dump(mode="json", exclude={"control"})
+
+    def _trained(self, context: StepContext, teacher_outputs: TeacherOutputs | None) -> PreTrainedModel:
+        return distill(
+            self._student(context),
+            self,
+            teacher_outputs=teacher_outputs,
+            data=context.prepare("train"),
+            preparer=context.preparer,
+            seed=context.seed,
+            resume=context.resume,
+        )
+
+    def _student(self, context: StepContext) -> PreTrainedModel:
+        if self.student is None:
+            return make_student(context.load(context.teacher.path), self)
+        weights = CifarCheckpoint(source="cifar-state-dict", path=self.student)
+        labels = context.splits.labels
+        student, _ = fetch_model(weights, context.task, labels, context.root, fresh_head=False)
+        return make_student(student, self) if self.depths else student
+
+
+class Control(Distill):
+    """The student of a distill step, trained on labels alone."""
+
+    @property
+    def name(self) -> str:
+        return "control"
+
+    def carry_out(self, source: Path, output: Path, context: StepContext) -> None:
+        context.save(self._trained(context, None), output)
+
+    def companions(self) -> tuple[Step, ...]:
+        return ()
 
 
 def distill(
     student: PreTrainedModel,
-    config: DistillConfig,
+    config: Distill,
     *,
     teacher_outputs: TeacherOutputs | None,
     data: Prepared,
@@ -43,9 +100,9 @@ def distill(
     seed: int,
     resume: Path,
 ) -> PreTrainedModel:
-    """Train `student` in place. Without `teacher_outputs` it is the control: the same epochs on labels alone."""
+    """Train `student` in place and return it: after the teacher, or on labels alone without `teacher_outputs`."""
     if teacher_outputs is None:
-        plain = config.model_copy(update={"mixup": False})  # labels say nothing of a mixture
+        plain = config.model_copy(update={"mixup": False})  # a mixture has no label
         return train(student, data, preparer, plain, seed=seed, title="control", resume=resume)
     loss = distillation_loss(teacher_outputs, config)
     return train(
@@ -53,10 +110,10 @@ def distill(
     )
 
 
-def make_student(teacher: PreTrainedModel, config: DistillConfig) -> PreTrainedModel:
-    """A shallower copy of `teacher`, built from the layers or blocks that `config` names.
+def make_student(teacher: PreTrainedModel, config: Distill) -> PreTrainedModel:
+    """A shallower copy of `teacher`, made of the layers or blocks that `config` names.
 
-    Raises StepError when it names layers that the teacher lacks, or none for this architecture.
+    Raises StepError when the teacher lacks them, or when `config` names none for its architecture.
     """
     require_fitting(teacher.config, config)
     if config.depths is not None and hasattr(teacher.config, "depths"):
@@ -65,8 +122,8 @@ def make_student(teacher: PreTrainedModel, config: DistillConfig) -> PreTrainedM
     return _shallower_bert(teacher, config.layers)
 
 
-def require_fitting(teacher: PretrainedConfig, config: DistillConfig) -> None:
-    """Raise StepError when `config` names layers or blocks that the teacher lacks, or none for its architecture."""
+def require_fitting(teacher: PretrainedConfig, config: Distill) -> None:
+    """Raise StepError when the teacher lacks the layers or blocks of `config`, or when it names none."""
     if hasattr(teacher, "depths"):
         depths, there = config.depths, tuple(teacher.depths)
         if depths is None:
@@ -84,8 +141,9 @@ def require_fitting(teacher: PretrainedConfig, config: DistillConfig) -> None:
 
 def _shallower_bert(teacher: PreTrainedModel, layers: tuple[int, ...]) -> PreTrainedModel:
     student = copy.deepcopy(teacher)
-    encoder = student.base_model.encoder
-    encoder.layer = nn.ModuleList([encoder.layer[index] for index in layers])
+    encoder = student.base_model.get_submodule("encoder")
+    blocks = encoder.get_submodule("layer")
+    encoder.layer = nn.ModuleList([blocks.get_submodule(str(index)) for index in layers])
     student.config.num_hidden_layers = len(layers)
     return student
 
@@ -94,23 +152,16 @@ def _shallower_resnet(teacher: PreTrainedModel, depths: tuple[int, ...]) -> PreT
     there = tuple(teacher.config.depths)
     student = copy.deepcopy(teacher)
     for group, (want, have) in enumerate(zip(depths, there, strict=True)):
-        # The first block changes the shape and always stays; the others are taken evenly from the rest, the last too.
+        # The first block changes the shape, so it stays. The others are spread evenly, up to the last block.
         chosen = [0, *np.linspace(have - 1, 1, want - 1).round().astype(int)[::-1]]
-        blocks = _group(student, group)
-        kept = [blocks[index] for index in chosen]
-        _set_group(student, group, nn.Sequential(*kept))
+        name = _group_name(student, group)
+        blocks = student.get_submodule(name)
+        student.set_submodule(name, nn.Sequential(*(blocks.get_submodule(str(index)) for index in chosen)))
     student.config.depths = list(depths)
     return student
 
 
-def _group(model: PreTrainedModel, group: int) -> nn.Sequential:
+def _group_name(model: PreTrainedModel, group: int) -> str:
     if model.config.model_type == "cifar_resnet":
-        return model.get_submodule(f"layer{group + 1}")  # type: ignore[return-value]
-    return model.base_model.encoder.stages[group].layers  # type: ignore[no-any-return]
-
-
-def _set_group(model: PreTrainedModel, group: int, blocks: nn.Sequential) -> None:
-    if model.config.model_type == "cifar_resnet":
-        setattr(model, f"layer{group + 1}", blocks)
-    else:
-        model.base_model.encoder.stages[group].layers = blocks
+        return f"layer{group + 1}"
+    return f"{model.base_model_prefix}.encoder.stages.{group}.layers"

@@ -1,37 +1,50 @@
-"""Fuse: attention, layer norm and GELU into single operators, and fp16 for the GPU.
+"""Fuse attention, layer norm and GELU into single operators, and convert to fp16 for the GPU.
 
-BERT goes through optimum's optimizer. It has no entry for ResNet, whose convolutions are fused by the function of ONNX
-Runtime that optimum itself calls, and whose fp16 comes from onnxconverter-common (ONNX Runtime's own converter breaks
-the order of its nodes).
+BERT goes through optimum's optimizer, which knows no ResNet. A ResNet goes through the function of ONNX Runtime that
+optimum calls, and becomes fp16 through onnxconverter-common: ONNX Runtime's own converter breaks the order of nodes.
 """
 
 from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import onnx
 from onnxconverter_common import float16
 from onnxruntime.transformers.optimizer import optimize_model
 from optimum.onnxruntime import ORTOptimizer
 from optimum.onnxruntime.configuration import OptimizationConfig
-from pydantic import BaseModel, ConfigDict
 from transformers import PretrainedConfig
 
 from optimize.models.graphs import quiet, save_graph
+from optimize.results import Precision
+from optimize.steps.step import Step, StepContext
 
 
-class FuseConfig(BaseModel):
+class Fuse(Step):
     """`precision`: fp32 competes with the plain export on the CPU, fp16 is the variant for a GPU."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
     step: Literal["fuse"] = "fuse"
+
+    place: ClassVar[int] = 4
+    is_variant: ClassVar[bool] = True
+
     precision: Literal["fp32", "fp16"] = "fp32"
 
+    @property
+    def name(self) -> str:
+        return f"fuse-{self.precision}"
 
-def fuse(source: Path, model_config: PretrainedConfig, config: FuseConfig, output: Path) -> Path:
+    @property
+    def graph_precision(self) -> Precision:
+        return self.precision
+
+    def carry_out(self, source: Path, output: Path, context: StepContext) -> None:
+        fuse(source, context.load(context.checkpoint).config, self, output)
+
+
+def fuse(source: Path, model_config: PretrainedConfig, config: Fuse, output: Path) -> Path:
     """Write a fused copy of the graph `source` to the file `output`; inputs and outputs keep their types."""
     with quiet():
         if model_config.model_type == "bert":
@@ -44,7 +57,7 @@ def fuse(source: Path, model_config: PretrainedConfig, config: FuseConfig, outpu
     return output
 
 
-def _fuse_bert(source: Path, model_config: PretrainedConfig, config: FuseConfig) -> onnx.ModelProto:
+def _fuse_bert(source: Path, model_config: PretrainedConfig, config: Fuse) -> onnx.ModelProto:
     work = source.with_name(f"{source.stem}.fusing")
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir()

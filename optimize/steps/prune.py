@@ -1,14 +1,16 @@
-"""Prune: take whole attention heads, feed-forward units or channels away, so that the shapes shrink, then recover.
+"""Prune whole attention heads, feed-forward units or channels, so that shapes shrink; then train to recover.
 
-What goes is what the loss would miss least, measured on data: the first-order Taylor term |sum(weight x gradient)| of
-the group (Molchanov et al. 2019, arXiv:1906.10771; for heads, Michel et al. 2019, arXiv:1905.10650).
-Channels go along the dependency graph of torch-pruning (Fang et al. 2023, arXiv:2301.12900).
+Importance is measured on data: the first-order Taylor term |sum(weight x gradient)| of a group (Molchanov et al. 2019,
+arXiv:1906.10771; for heads, Michel et al. 2019, arXiv:1905.10650). The least important groups are removed. Channels are
+removed along the dependency graph of torch-pruning (Fang et al. 2023, arXiv:2301.12900).
 """
 
 from __future__ import annotations
 
 import copy
-from typing import Any, Literal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -18,34 +20,55 @@ from transformers import PreTrainedModel
 
 from optimize.data.inputs import Prepared, Preparer, shuffled_batches
 from optimize.errors import StepError
-from optimize.models.distillation import DistillationConfig
+from optimize.models.distillation import DistillationConfig, distillation_loss
+from optimize.models.training import train
 from optimize.progress import console, progress
+from optimize.steps.step import Step, StepContext
 
 
-class PruneConfig(DistillationConfig):
-    """Shares that go: `heads_share` and `feed_forward_share` of every BERT layer, `channels_share` of a ResNet's.
+class Prune(DistillationConfig, Step):
+    """Shares to remove: `heads_share` and `feed_forward_share` of every BERT layer, `channels_share` of a ResNet's.
 
-    The remaining keys are those of the recovery training, which follows the teacher as distilling does.
+    The remaining fields configure the recovery training, which follows the teacher as distilling does.
     """
 
     step: Literal["prune"] = "prune"
+
+    place: ClassVar[int] = 2
+
     heads_share: float = Field(default=0.0, ge=0, lt=1)
     feed_forward_share: float = Field(default=0.0, ge=0, lt=1)
     channels_share: float = Field(default=0.0, ge=0, lt=1)
     channels_multiple: int = Field(default=16, ge=1)
-    """How many channels stay is a multiple of this: integer convolutions work on blocks of 16, and 12 cost as much."""
+    """The number of channels kept is a multiple of this: integer convolutions compute blocks of 16, so 12 cost as much
+    as 16."""
     importance_size: int = Field(default=512, ge=1)
-    """How many training items the importance is measured on."""
+    """Number of training items that importance is measured on."""
 
     @property
-    def prunes_nothing(self) -> bool:
+    def does_nothing(self) -> bool:
         return not (self.heads_share or self.feed_forward_share or self.channels_share)
 
+    def carry_out(self, source: Path, output: Path, context: StepContext) -> None:
+        data, preparer, seed = context.prepare("train"), context.preparer, context.seed
+        pruned = prune(context.load(source), self, data=data, preparer=preparer, seed=seed)
+        loss = distillation_loss(context.teacher_outputs(self), self)
+        recovered = train(
+            pruned,
+            data,
+            preparer,
+            self,
+            loss=loss,
+            seed=seed,
+            title="recover",
+            resume=context.resume,
+            hidden_states=True,
+        )
+        context.save(recovered, output)
 
-def prune(
-    model: PreTrainedModel, config: PruneConfig, *, data: Prepared, preparer: Preparer, seed: int
-) -> PreTrainedModel:
-    """A smaller copy of `model`, not yet recovered. Raises StepError when the config would prune nothing."""
+
+def prune(model: PreTrainedModel, config: Prune, *, data: Prepared, preparer: Preparer, seed: int) -> PreTrainedModel:
+    """A smaller copy of `model`, not yet recovered. Raises StepError when `config` removes nothing from it."""
     if hasattr(model.config, "depths"):
         if not config.channels_share:
             raise StepError("prune: a ResNet needs `channels_share` above 0, the share of channels that goes")
@@ -60,12 +83,12 @@ def prune(
             "prune: the shares are so small that rounding to whole heads, units or multiples of `channels_multiple` "
             "leaves everything; ask for more"
         )
-    # Shares are rounded, so what really went is told.
+    # Shares are rounded to whole groups, so report what was removed.
     console.print(f"prune: {1 - after / before:.1%} of the parameters went")
     return pruned
 
 
-def _prune_bert(model: Any, config: PruneConfig, data: Prepared, preparer: Preparer, seed: int) -> PreTrainedModel:
+def _prune_bert(model: Any, config: Prune, data: Prepared, preparer: Preparer, seed: int) -> PreTrainedModel:
     layers = model.base_model.encoder.layer
     heads = [torch.zeros(layer.attention.self.num_attention_heads) for layer in layers]
     units = [torch.zeros(layer.intermediate.dense.out_features) for layer in layers]
@@ -88,13 +111,13 @@ def _keep_units(layer: Any, kept: Tensor) -> None:
     first.out_features = second.in_features = len(kept)
 
 
-def _prune_channels(model: Any, config: PruneConfig, data: Prepared, preparer: Preparer, seed: int) -> PreTrainedModel:
+def _prune_channels(model: Any, config: Prune, data: Prepared, preparer: Preparer, seed: int) -> PreTrainedModel:
     import torch_pruning as tp
 
     for _ in _backward_passes(model, config, data, preparer, seed, keep_gradients=True):
         pass
     ignored = [module for name, module in model.named_modules() if _must_stay(model, name, module)]
-    # The pruner writes the config's plain lists off the traced call, so it is given the tensor alone.
+    # The pruner traces a call with one tensor.
     example = preparer.tensors([data.items[0]])["pixel_values"]
     pruner = tp.pruner.BasePruner(
         model,
@@ -114,19 +137,19 @@ def _prune_channels(model: Any, config: PruneConfig, data: Prepared, preparer: P
 def _must_stay(model: Any, name: str, module: nn.Module) -> bool:
     if isinstance(module, nn.Linear):
         return True  # its outputs are the labels
-    # A shortcut without parameters (option A) pads with zero channels, so the widths of the groups are fixed.
+    # Shortcuts without parameters (option A) fix the widths of the groups.
     return model.config.model_type == "cifar_resnet" and (name == "conv1" or name.endswith("conv2"))
 
 
 def _backward_passes(
     model: Any,
-    config: PruneConfig,
+    config: Prune,
     data: Prepared,
     preparer: Preparer,
     seed: int,
     keep_gradients: bool = False,
-) -> Any:
-    """Yield after each batch's backward pass; with `keep_gradients` they add up over the batches."""
+) -> Iterator[None]:
+    """Yield after each batch's backward pass; with `keep_gradients` gradients add up over the batches."""
     model.eval()
     model.zero_grad(set_to_none=True)
     seen = 0
@@ -136,8 +159,9 @@ def _backward_passes(
             if seen >= total:
                 break
             output = model(**preparer.tensors(data.take(indices)))
-            nn.functional.cross_entropy(output.logits, torch.from_numpy(data.targets[indices])).backward()
-            yield indices
+            loss = nn.functional.cross_entropy(output.logits, torch.from_numpy(data.targets[indices]))
+            torch.autograd.backward(loss)
+            yield
             if not keep_gradients:
                 model.zero_grad(set_to_none=True)
             seen += len(indices)
@@ -146,7 +170,7 @@ def _backward_passes(
 
 def _taylor(weight: Tensor, *, dim: int, groups: int) -> Tensor:
     """|sum(weight x gradient)| over equal groups of slices along `dim`; [groups]."""
-    assert weight.grad is not None
+    assert weight.grad is not None, "importance needs a backward pass"
     terms = (weight * weight.grad).detach().sum(dim=1 - dim)
     return terms.reshape(groups, -1).sum(dim=1).abs()
 

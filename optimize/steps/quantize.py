@@ -9,29 +9,54 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import onnx
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import nn
 from transformers import PreTrainedModel
 
+from optimize.data.inputs import collect, ordered_batches
 from optimize.errors import StepError
 from optimize.models.cifar_resnet import convolve_shortcuts
 from optimize.models.graphs import quiet, save_graph
 from optimize.models.qdq import complete_residuals, fold_weights
+from optimize.results import Precision
+from optimize.steps.step import Step, StepContext
 
 
-class QuantizeConfig(BaseModel):
+class Quantize(Step):
     """`tolerable_loss`: accuracy (share, absolute) that the static quantizer's tuning may lose on the selection set."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
     step: Literal["quantize"] = "quantize"
+
+    place: ClassVar[int] = 4
+    is_variant: ClassVar[bool] = True
+
     tolerable_loss: float = Field(default=0.005, ge=0, lt=1)
+
+    @property
+    def graph_precision(self) -> Precision:
+        return "int8"
+
+    def carry_out(self, source: Path, output: Path, context: StepContext) -> None:
+        if context.task == "text":
+            quantize_dynamic(source, output)
+            return
+        calibration, selection = context.prepare("calibration"), context.prepare("selection")
+        batches = [np.stack(calibration.take(indices)) for indices in ordered_batches(calibration, 32)]
+
+        @torch.no_grad()
+        def accuracy(run: Callable[[torch.Tensor], torch.Tensor]) -> float:
+            logits = collect(
+                selection, 64, lambda indices: run(torch.from_numpy(np.stack(selection.take(indices)))).numpy()
+            )
+            return float((logits.argmax(axis=1) == selection.targets).mean())
+
+        quantize_static(context.load(context.checkpoint), self, output, calibration=batches, accuracy=accuracy)
 
 
 def quantize_dynamic(source: Path, output: Path) -> Path:
@@ -61,7 +86,7 @@ def quantize_dynamic(source: Path, output: Path) -> Path:
 
 def quantize_static(
     model: PreTrainedModel,
-    config: QuantizeConfig,
+    config: Quantize,
     output: Path,
     *,
     calibration: Sequence[NDArray[np.float32]],
@@ -73,11 +98,11 @@ def quantize_static(
     from such a batch to logits and returns the share of right answers on the selection set.
     Raises StepError when no configuration stays within the tolerable loss.
     """
-    model = convolve_shortcuts(model).eval().requires_grad_(False)
+    convolved = convolve_shortcuts(model).eval().requires_grad_(False)
     example = (torch.from_numpy(calibration[0][:2].copy()),)
     dynamic = {"pixel_values": {0: torch.export.Dim("batch_size")}}
     with quiet(), torch.no_grad():
-        tuned = _tune(_LogitsOnly(model), config, example, dynamic, calibration, accuracy)
+        tuned = _tune(_LogitsOnly(convolved), config, example, dynamic, calibration, accuracy)
         exported = torch.onnx.export(
             tuned,
             example,
@@ -95,7 +120,7 @@ def quantize_static(
 
 
 class _LogitsOnly(nn.Module):
-    def __init__(self, model: PreTrainedModel) -> None:
+    def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model = model
 
@@ -105,7 +130,7 @@ class _LogitsOnly(nn.Module):
 
 def _tune(
     model: nn.Module,
-    config: QuantizeConfig,
+    config: Quantize,
     example: tuple[torch.Tensor],
     dynamic: dict[str, Any],
     calibration: Sequence[NDArray[np.float32]],
@@ -124,7 +149,7 @@ def _tune(
         INT8StaticQuantConfig(act_sym=False, act_algo="minmax"),
         INT8StaticQuantConfig(act_sym=False, act_algo="kl"),
     ]
-    scores = []
+    scores: list[float] = []
 
     def score(run: nn.Module) -> float:
         # The tuner asks for the float model's accuracy first, which is known.

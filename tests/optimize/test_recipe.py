@@ -6,7 +6,7 @@ import pytest
 
 from optimize.errors import RecipeError
 from optimize.recipe import read_recipe
-from optimize.recipes import descriptions, shipped_recipes
+from optimize.recipes.shipped import descriptions, shipped_recipes
 from tests.tiny import TEXT_RECIPE
 
 NAMES = {"demo-text", "demo-image", "sms-risk", "cifar10", "sst2-bert-base", "imagenet-resnet50"}

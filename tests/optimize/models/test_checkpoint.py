@@ -33,7 +33,7 @@ def test_a_folder_that_was_trained_on_these_labels(text_build: Build) -> None:
     labels = text_build.splits.labels
     folder = text_build.teacher.path
     model = fetch(FolderCheckpoint(source="folder", path=folder.name), labels, folder.parent)
-    inputs = text_build.preparer.collate(text_build.train_set.items[:4])
+    inputs = text_build.preparer.collate(text_build.prepared("train").items[:4])
     expected = torch_logits(load_model(folder, "text"), inputs)
     np.testing.assert_array_equal(torch_logits(model.eval(), inputs), expected)
 

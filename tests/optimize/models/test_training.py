@@ -21,7 +21,7 @@ CONFIG = TrainingConfig(epochs=3, learning_rate=1e-3, crop=1, flip=True, views=2
 
 def trained(build: Build, *, seed: int = 1, loss: Any = cross_entropy, resume: Path | None = None) -> dict[str, Any]:
     model = load_model(build.folder / "checkpoint", build.recipe.task)
-    data, preparer = build.train_set, build.preparer
+    data, preparer = build.prepared("train"), build.preparer
     return train(model, data, preparer, CONFIG, loss=loss, seed=seed, title="test", resume=resume).state_dict()
 
 
@@ -39,7 +39,7 @@ def test_an_interrupted_training_goes_on_to_the_same_weights(build: Build, tmp_p
 
     def interrupted(output: Any, targets: Any, indices: Any, view: int) -> Any:
         seen.append(len(indices))
-        if sum(seen) > 2.5 * len(build.train_set):
+        if sum(seen) > 2.5 * len(build.prepared("train")):
             raise KeyboardInterrupt
         return cross_entropy(output, targets, indices, view)
 
@@ -54,7 +54,7 @@ def test_an_interrupted_training_goes_on_to_the_same_weights(build: Build, tmp_p
 def test_a_students_loss_is_least_where_it_says_what_the_teacher_says(build: Build, tmp_path: Path) -> None:
     config = DistillationConfig(epochs=1, learning_rate=1e-3, soft_weight=1.0, hidden_weight=1.0)
     teacher = load_model(build.teacher.path, build.recipe.task)
-    data, preparer = build.train_set, build.preparer
+    data, preparer = build.prepared("train"), build.preparer
     outputs = TeacherOutputs.compute(teacher, data, preparer, config, 1, tmp_path / "kept.npz")
     indices = np.arange(16)
     targets = torch.from_numpy(data.targets[indices])
@@ -72,7 +72,7 @@ def test_a_students_loss_is_least_where_it_says_what_the_teacher_says(build: Bui
 def test_a_teachers_outputs_are_computed_once(build: Build, tmp_path: Path) -> None:
     config = DistillationConfig(epochs=2, learning_rate=1e-3, crop=1, views=2)
     teacher = load_model(build.teacher.path, build.recipe.task)
-    data, preparer = build.train_set, build.preparer
+    data, preparer = build.prepared("train"), build.preparer
     first = TeacherOutputs.compute(teacher, data, preparer, config, 1, tmp_path / "kept.npz")
     again = TeacherOutputs.compute(None, data, preparer, config, 1, tmp_path / "kept.npz")  # type: ignore[arg-type]
     np.testing.assert_array_equal(first.logits, again.logits)
@@ -84,7 +84,7 @@ def test_a_teachers_outputs_are_computed_once(build: Build, tmp_path: Path) -> N
 
 
 def test_batches_cover_everything_once_and_rows_come_back_in_order(build: Build) -> None:
-    data = build.train_set
+    data = build.prepared("train")
     batches = list(shuffled_batches(data, 32, np.random.default_rng(1)))
     assert sorted(np.concatenate(batches)) == list(range(len(data)))
     assert max(map(len, batches)) == 32
@@ -103,7 +103,7 @@ def test_a_view_is_the_same_whenever_it_is_looked_at() -> None:
 
 
 def test_mixtures_are_the_same_whenever_they_are_looked_at_and_lie_between_two_images(image_build: Build) -> None:
-    data, preparer = image_build.train_set, image_build.preparer
+    data, preparer = image_build.prepared("train"), image_build.preparer
     mixing, plain = (Augmentation(crop=1, mixup=mixup, seed=5) for mixup in (True, False))
     indices = np.arange(8)
 

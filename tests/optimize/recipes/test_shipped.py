@@ -100,15 +100,15 @@ def parity(path: Path, model: Any, inputs: dict[str, np.ndarray], bound: float) 
 def test_bert_base_at_full_size_exports_fuses_quantizes_and_keeps_parity(tmp_path: Path) -> None:
     from transformers import BertConfig, BertForSequenceClassification
 
-    from optimize.steps.export import ExportConfig, export
-    from optimize.steps.fuse import FuseConfig, fuse
+    from optimize.steps.export import Export, export
+    from optimize.steps.fuse import Fuse, fuse
     from optimize.steps.quantize import quantize_dynamic
 
     torch.manual_seed(0)
     model = BertForSequenceClassification(BertConfig(num_labels=2)).eval()
-    plain = export(model, ExportConfig(), tmp_path / "plain.onnx")
+    plain = export(model, Export(), tmp_path / "plain.onnx")
     int8 = quantize_dynamic(plain, tmp_path / "int8.onnx")
-    half = fuse(plain, model.config, FuseConfig(precision="fp16"), tmp_path / "half.onnx")
+    half = fuse(plain, model.config, Fuse(precision="fp16"), tmp_path / "half.onnx")
     rng = np.random.default_rng(0)
     for batch, tokens in ((1, 16), (4, 128)):
         ids = rng.integers(1000, 30000, (batch, tokens))
@@ -125,9 +125,9 @@ def test_bert_base_at_full_size_exports_fuses_quantizes_and_keeps_parity(tmp_pat
 def test_resnet_50_at_full_size_exports_quantizes_and_keeps_parity(tmp_path: Path) -> None:
     from transformers import ResNetConfig, ResNetForImageClassification
 
-    from optimize.steps.export import ExportConfig, export
-    from optimize.steps.fuse import FuseConfig, fuse
-    from optimize.steps.quantize import QuantizeConfig, quantize_static
+    from optimize.steps.export import Export, export
+    from optimize.steps.fuse import Fuse, fuse
+    from optimize.steps.quantize import Quantize, quantize_static
 
     torch.manual_seed(0)
     model = ResNetForImageClassification(ResNetConfig(num_labels=1000))
@@ -136,11 +136,11 @@ def test_resnet_50_at_full_size_exports_quantizes_and_keeps_parity(tmp_path: Pat
         for _ in range(12):  # batch norm's running statistics, so that activations stay in range
             model(torch.randn(4, 3, 224, 224))
     model.eval()
-    plain = export(model, ExportConfig(), tmp_path / "plain.onnx")
-    half = fuse(plain, model.config, FuseConfig(precision="fp16"), tmp_path / "half.onnx")
+    plain = export(model, Export(), tmp_path / "plain.onnx")
+    half = fuse(plain, model.config, Fuse(precision="fp16"), tmp_path / "half.onnx")
     rng = np.random.default_rng(0)
     batches = [rng.normal(size=(8, 3, 224, 224)).astype(np.float32) for _ in range(2)]
-    int8 = quantize_static(model, QuantizeConfig(), tmp_path / "int8.onnx", calibration=batches, accuracy=lambda _: 1.0)
+    int8 = quantize_static(model, Quantize(), tmp_path / "int8.onnx", calibration=batches, accuracy=lambda _: 1.0)
     for batch in (1, 4):
         inputs = {"pixel_values": rng.normal(size=(batch, 3, 224, 224)).astype(np.float32)}
         parity(plain, model, inputs, 1e-3)

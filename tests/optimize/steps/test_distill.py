@@ -9,12 +9,12 @@ from optimize.build import Build
 from optimize.errors import StepError
 from optimize.models.checkpoint import load_model
 from optimize.models.training import predict
-from optimize.steps.distill import DistillConfig, make_student
+from optimize.steps.distill import Distill, make_student
 from tests.optimize.conftest import result, tiny_resnet50
 
 
-def config(**keys: Any) -> DistillConfig:
-    return DistillConfig(epochs=1, learning_rate=1e-3, **keys)
+def config(**keys: Any) -> Distill:
+    return Distill(epochs=1, learning_rate=1e-3, **keys)
 
 
 def test_a_bert_student_starts_from_the_chosen_layers(text_build: Build) -> None:

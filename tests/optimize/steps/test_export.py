@@ -11,7 +11,7 @@ import torch
 from optimize.build import Build
 from optimize.models.checkpoint import load_model
 from optimize.models.graphs import IR_VERSION
-from optimize.steps.export import ExportConfig, export
+from optimize.steps.export import Export, export
 from serving.model.session import open_session
 from tests.optimize.conftest import result, tiny_resnet50, torch_logits
 
@@ -48,7 +48,7 @@ def test_axes_are_named_and_dynamic(text_build: Build, image_build: Build) -> No
 
 def test_a_resnet_of_transformers(tmp_path: Path) -> None:
     model = tiny_resnet50()
-    path = export(model, ExportConfig(), tmp_path / "model.onnx")
+    path = export(model, Export(), tmp_path / "model.onnx")
     pixels = np.random.default_rng(0).normal(size=(2, 3, 64, 64)).astype(np.float32)
     np.testing.assert_allclose(
         run(path, {"pixel_values": pixels}), torch_logits(model, {"pixel_values": pixels}), atol=1e-4
@@ -60,6 +60,6 @@ def test_a_resnet_of_transformers(tmp_path: Path) -> None:
 def test_the_model_itself_is_left_as_it_was(text_build: Build, tmp_path: Path) -> None:
     model = load_model(text_build.teacher.path, "text")
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    export(model, ExportConfig(opset=17), tmp_path / "model.onnx")
+    export(model, Export(opset=17), tmp_path / "model.onnx")
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     assert next(entry.version for entry in onnx.load(tmp_path / "model.onnx").opset_import if not entry.domain) == 17

@@ -7,7 +7,7 @@ import torch
 from optimize.build import Build
 from optimize.models.checkpoint import load_model
 from optimize.models.training import predict
-from optimize.steps.fine_tune import FineTuneConfig, fine_tune
+from optimize.steps.fine_tune import FineTune, fine_tune
 from tests.optimize.conftest import result
 
 
@@ -25,8 +25,8 @@ def test_the_teacher_is_better_than_the_checkpoint_it_came_from(build: Build) ->
 def test_embeddings_stay_when_they_are_not_trained(text_build: Build, tmp_path: Path) -> None:
     model = load_model(text_build.folder / "checkpoint", "text")
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    config = FineTuneConfig(epochs=1, learning_rate=1e-3, train_embeddings=False)
-    data, preparer = text_build.train_set, text_build.preparer
+    config = FineTune(epochs=1, learning_rate=1e-3, train_embeddings=False)
+    data, preparer = text_build.prepared("train"), text_build.preparer
     trained = fine_tune(model, config, data=data, preparer=preparer, seed=1, resume=tmp_path / "resume.pt")
     changed = {name for name, value in trained.state_dict().items() if not torch.equal(value, before[name])}
     assert "classifier.weight" in changed

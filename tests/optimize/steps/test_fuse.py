@@ -9,8 +9,8 @@ import pytest
 
 from optimize.build import Build
 from optimize.models.checkpoint import load_model
-from optimize.steps.export import ExportConfig, export
-from optimize.steps.fuse import FuseConfig, fuse
+from optimize.steps.export import Export, export
+from optimize.steps.fuse import Fuse, fuse
 from tests.optimize.conftest import result, tiny_resnet50
 from tests.optimize.steps.test_export import run
 
@@ -23,7 +23,7 @@ def operators(path: Path) -> Counter[str]:
 def test_a_fused_bert_has_fewer_operators_and_says_the_same(text_build: Build, tmp_path: Path, role: str) -> None:
     source = result(text_build, f"{role}/export").path
     config = load_model(text_build.checkpoint_of(role).path, "text").config
-    path = fuse(source, config, FuseConfig(), tmp_path / "fused.onnx")
+    path = fuse(source, config, Fuse(), tmp_path / "fused.onnx")
     before, after = operators(source), operators(path)
     assert after.total() < before.total() / 2
     assert after["SkipLayerNormalization"] == 2 * config.num_hidden_layers
@@ -34,15 +34,15 @@ def test_a_fused_bert_has_fewer_operators_and_says_the_same(text_build: Build, t
 def test_half_precision_of_a_bert(text_build: Build, tmp_path: Path) -> None:
     source = result(text_build, "expert/export").path
     config = load_model(text_build.teacher.path, "text").config
-    path = fuse(source, config, FuseConfig(precision="fp16"), tmp_path / "half.onnx")
+    path = fuse(source, config, Fuse(precision="fp16"), tmp_path / "half.onnx")
     holdout = text_build.preparer.prepare(text_build.splits.holdout)
     check_half(source, path, text_build.preparer.collate(holdout.items[:8]))
 
 
 def test_half_precision_of_a_resnet(tmp_path: Path) -> None:
     model = tiny_resnet50()
-    source = export(model, ExportConfig(), tmp_path / "plain.onnx")
-    path = fuse(source, model.config, FuseConfig(precision="fp16"), tmp_path / "half.onnx")
+    source = export(model, Export(), tmp_path / "plain.onnx")
+    path = fuse(source, model.config, Fuse(precision="fp16"), tmp_path / "half.onnx")
     pixels = np.random.default_rng(0).normal(size=(4, 3, 64, 64)).astype(np.float32)
     check_half(source, path, {"pixel_values": pixels})
 

@@ -13,18 +13,18 @@ from optimize.data.splits import Split
 from optimize.errors import StepError
 from optimize.models.checkpoint import load_model, save_model
 from optimize.models.training import predict
-from optimize.steps.prune import PruneConfig, prune
+from optimize.steps.prune import Prune, prune
 from serving.model.artifact import ImageSettings
 from tests.optimize.conftest import result, tiny_resnet50
 
 
-def config(**keys: Any) -> PruneConfig:
-    return PruneConfig(epochs=1, learning_rate=1e-3, importance_size=64, **keys)
+def config(**keys: Any) -> Prune:
+    return Prune(epochs=1, learning_rate=1e-3, importance_size=64, **keys)
 
 
 def pruned_by(build: Build, **keys: Any) -> tuple[Any, Any]:
     model = load_model(build.teacher.path, build.recipe.task)
-    return model, prune(model, config(**keys), data=build.train_set, preparer=build.preparer, seed=1)
+    return model, prune(model, config(**keys), data=build.prepared("train"), preparer=build.preparer, seed=1)
 
 
 def size(model: torch.nn.Module) -> int:
@@ -48,7 +48,7 @@ def test_what_the_loss_would_not_miss_goes_first(text_build: Build) -> None:
     for layer in model.bert.encoder.layer:  # head 2 and the units 7, 8 and 9 have no say in anything
         layer.attention.output.dense.weight.data[:, 16:24] = 0
         layer.output.dense.weight.data[:, 7:10] = 0
-    data, preparer = text_build.train_set, text_build.preparer
+    data, preparer = text_build.prepared("train"), text_build.preparer
     smaller = prune(model, config(heads_share=0.25, feed_forward_share=3 / 64), data=data, preparer=preparer, seed=1)
     inputs = preparer.tensors(data.items[:8])
     with torch.inference_mode():
@@ -84,7 +84,7 @@ def test_a_pruned_checkpoint_comes_back_as_it_was(build: Build, tmp_path: Path) 
     )
     _, smaller = pruned_by(build, **keys)
     loaded = load_model(save_model(smaller, tmp_path / "model"), build.recipe.task)
-    inputs = build.preparer.tensors(build.train_set.items[:4])
+    inputs = build.preparer.tensors(build.prepared("train").items[:4])
     with torch.inference_mode():
         assert torch.equal(loaded(**inputs).logits, smaller(**inputs).logits)
 
@@ -92,8 +92,8 @@ def test_a_pruned_checkpoint_comes_back_as_it_was(build: Build, tmp_path: Path) 
 def test_recovery_followed(build: Build) -> None:
     before, after = result(build, "screen/distill"), result(build, "screen/prune")
     assert after.size_bytes < before.size_bytes
-    train_set, task = build.train_set, build.recipe.task
-    (step,) = [step for step in build.recipe.screen if isinstance(step, PruneConfig)]
+    train_set, task = build.prepared("train"), build.recipe.task
+    (step,) = [step for step in build.recipe.screen if isinstance(step, Prune)]
     cut = prune(load_model(before.path, task), step, data=train_set, preparer=build.preparer, seed=build.recipe.seed)
     # The accuracy of a model that is right about 70 % of the time is a matter of luck; its loss is not.
     targets = torch.from_numpy(train_set.targets)

@@ -11,7 +11,7 @@ import pytest
 from optimize.build import Build
 from optimize.errors import StepError
 from optimize.models.checkpoint import load_model
-from optimize.steps.quantize import QuantizeConfig, quantize_dynamic, quantize_static
+from optimize.steps.quantize import Quantize, quantize_dynamic, quantize_static
 from tests.optimize.conftest import result, tiny_resnet50, torch_logits
 from tests.optimize.steps.test_export import axes, run
 from tests.optimize.steps.test_fuse import operators
@@ -62,7 +62,7 @@ def test_a_resnet_of_transformers(tmp_path: Path) -> None:
     model = tiny_resnet50()
     rng = np.random.default_rng(0)
     batches = [rng.normal(size=(16, 3, 64, 64)).astype(np.float32) for _ in range(2)]
-    path = quantize_static(model, QuantizeConfig(), tmp_path / "q.onnx", calibration=batches, accuracy=lambda _: 1.0)
+    path = quantize_static(model, Quantize(), tmp_path / "q.onnx", calibration=batches, accuracy=lambda _: 1.0)
     fused = operators(after_fusion(path, tmp_path))
     assert fused["QLinearConv"] == 53
     assert fused["Conv"] == 0
@@ -92,8 +92,8 @@ def test_no_configuration_that_holds_is_an_error(image_build: Build, tmp_path: P
     assert not list(tmp_path.iterdir())
 
 
-def arguments(build: Build, folder: Path) -> tuple[Any, QuantizeConfig, Path]:
-    return load_model(build.checkpoint_of("screen").path, "image"), QuantizeConfig(), folder / "q.onnx"
+def arguments(build: Build, folder: Path) -> tuple[Any, Quantize, Path]:
+    return load_model(build.checkpoint_of("screen").path, "image"), Quantize(), folder / "q.onnx"
 
 
 def calibration(build: Build) -> dict[str, Any]:

@@ -1,0 +1,51 @@
+"""What a run measured: all that the report is made from, beside the build itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from optimize.data.splits import Split
+from optimize.judge.gates import Verdict
+from optimize.judge.operating_point import Stages
+from optimize.judge.quality import Labels, accuracy
+from optimize.judge.search import Trial
+from optimize.judge.timing import Latency
+from optimize.results import Result, Stage
+from serving.arrays import Logits
+from serving.cascade.deferral import OperatingPoint
+from serving.model.artifact import Artifact
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """Figures of a run; logits are [items, labels] by the name of the result."""
+
+    latency: Mapping[str, Latency]
+    verdicts: Sequence[Verdict]
+    on_selection: Mapping[str, Logits]
+    selection_targets: Labels
+    certification: Stages
+    holdout: Mapping[str, Logits]
+    """Also under "screen" and "expert", as their default variants are served."""
+    holdout_split: Split
+    artifacts: Mapping[Stage, Artifact]
+    defaults: Mapping[Stage, Result]
+    """The graph behind the default variant of each stage on the CPU."""
+    point: OperatingPoint
+    trials: Sequence[Trial]
+    chosen_trial: Trial | None
+    failed: Sequence[str]
+    command: str
+
+    def row(self, result: Result) -> dict[str, Any]:
+        """One result as JSON values; `latency_ms` is None for a graph for a GPU on a machine without one."""
+        return {
+            "name": result.name,
+            "runtime": "ONNX Runtime" if result.is_graph else "PyTorch",
+            "precision": result.precision,
+            "accuracy": round(accuracy(self.holdout[result.name], self.holdout_split.targets), 5),
+            "size_bytes": result.size_bytes,
+            "latency_ms": self.latency[result.name].as_dict() if result.name in self.latency else None,
+        }

@@ -1,0 +1,114 @@
+"""What a step is: a configuration that knows its place in a recipe and carries itself out."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict
+from transformers import PretrainedConfig, PreTrainedModel
+
+from optimize.data.inputs import Prepared, Preparer
+from optimize.data.splits import SplitName, Splits
+from optimize.models.checkpoint import Task, load_model, save_model
+from optimize.models.distillation import DistillationConfig, TeacherOutputs
+from optimize.results import Precision, Result, digest_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepContext:
+    """What a build gives to a step, beside its source and its output."""
+
+    task: Task
+    seed: int
+    root: Path
+    """Where the recipe's relative paths start."""
+    folder: Path
+    """The build folder, for what several steps share."""
+    resume: Path
+    """Where a training keeps its state after each epoch."""
+    splits: Splits
+    preparer: Preparer
+    prepare: Callable[[SplitName], Prepared]
+    """Returns a split as arrays; never the holdout."""
+    teacher: Result
+    """The teacher; while the teacher itself is trained, the checkpoint that it starts from."""
+    checkpoint: Path
+    """The checkpoint that the role's graphs are exported from."""
+
+    def load(self, folder: Path) -> PreTrainedModel:
+        """The model in a checkpoint folder, in evaluation mode on the CPU."""
+        return load_model(folder, self.task)
+
+    def save(self, model: PreTrainedModel, folder: Path) -> None:
+        """Write a checkpoint folder; a text model gets the teacher's tokeniser."""
+        save_model(model, folder, self.teacher.path if self.task == "text" else None)
+
+    def teacher_outputs(self, config: DistillationConfig) -> TeacherOutputs:
+        """The teacher's outputs on every view of the train split, computed once and kept in the build folder."""
+        views = {"views": config.views, "crop": config.crop, "flip": config.flip, "mixup": config.mixup}
+        key = digest_of([self.teacher.key, self.splits.train.digest, views, self.seed])
+        kept = self.folder / f"teacher-outputs-{key[:12]}.npz"
+        teacher = self.load(self.teacher.path)
+        return TeacherOutputs.compute(teacher, self.prepare("train"), self.preparer, config, self.seed, kept)
+
+
+class Step(BaseModel, ABC):
+    """One step of a recipe: fields are its configuration, class variables say where it belongs.
+
+    A subclass sets `step` to a Literal with the step's name, and stands in `optimize.steps.registry`.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    step: str
+
+    place: ClassVar[int]
+    """Steps with a lower place come first; steps with the same place may come in either order."""
+    of_teacher: ClassVar[bool] = False
+    """Whether the step makes the teacher, before expert and screen part."""
+    is_variant: ClassVar[bool] = False
+    """Whether the result competes with its source, so that the next step starts from the same source."""
+    revision: ClassVar[int] = 1
+    """Part of the key: raise it when the same configuration comes to write another result."""
+
+    @property
+    def name(self) -> str:
+        """What the result is called; a recipe has each name once a role."""
+        return self.step
+
+    @property
+    def graph_precision(self) -> Precision | None:
+        """The precision of the ONNX file that the step writes; None when it writes a checkpoint folder."""
+        return None
+
+    @property
+    def does_nothing(self) -> bool:
+        """Whether the configuration leaves the model as it is; a search then leaves the step out."""
+        return False
+
+    @abstractmethod
+    def carry_out(self, source: Path, output: Path, context: StepContext) -> None:
+        """Read the checkpoint folder or ONNX file `source` and write `output`. Raises StepError when it cannot."""
+
+    def companions(self) -> tuple[Step, ...]:
+        """Steps to carry out from the same source before this one; nothing starts from their results."""
+        return ()
+
+    def without_companions(self) -> Step:
+        """The same step without its companions."""
+        return self
+
+    def require_fitting(self, teacher: PretrainedConfig) -> None:
+        """Raise StepError when a teacher of this architecture rules the step out; called before training."""
+
+    def files(self, root: Path) -> tuple[Path, ...]:
+        """Files outside the build folder that the step reads; their content is part of the key."""
+        return ()
+
+    def key_fields(self) -> dict[str, Any]:
+        """The configuration as JSON values, without what does not change the result."""
+        return self.model_dump(mode="json")
