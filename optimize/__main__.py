@@ -8,32 +8,36 @@ import os
 import shlex
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from optimize.steps.registry import STEPS
 from serving.errors import SieveError
 
-STEPS = ("fine-tune", "distill", "prune", "export", "fuse", "quantize")
+if TYPE_CHECKING:  # importing torch and transformers takes seconds, which `--help` need not wait for
+    from optimize.build import Build
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Exit status: 0 when all is well, 1 for an error that the user can mend, 130 when interrupted."""
+    """Exit status: 0 for success, 1 for an error that the user can mend, 130 when interrupted."""
     options = _parser().parse_args(arguments)
-    # Hub clients retry for minutes without this; a hub that cannot be reached is told at once.
+    # Without these, hub clients retry for minutes before they report a hub that cannot be reached.
     os.environ.setdefault("HF_HUB_ETAG_TIMEOUT", "5")
     os.environ.setdefault("HF_HUB_DOWNLOAD_TIMEOUT", "10")
     os.environ.setdefault("HF_DATASETS_OFFLINE", os.environ.get("HF_HUB_OFFLINE", "0"))
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # PyTorch Profiler tells of its starts and stops otherwise
-    # The libraries below warn while they are imported, of parts that are not used here.
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # no messages when PyTorch Profiler starts and stops
+    # Libraries warn on import about parts that are not used here.
     logging.disable(logging.WARNING)
     try:
-        return options.call(options) or 0
+        options.call(options)
     except SieveError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("interrupted; run the same command again to go on from here", file=sys.stderr)
         return 130
+    return 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -102,7 +106,7 @@ def _show(options: argparse.Namespace) -> None:
     print(shipped_recipes().get(options.recipe, Path(options.recipe)).read_text(encoding="utf-8"), end="")
 
 
-def _build(options: argparse.Namespace):  # type: ignore[no-untyped-def]
+def _build(options: argparse.Namespace) -> Build:
     from optimize.build import Build
     from optimize.recipe import read_recipe
 
@@ -113,7 +117,7 @@ def _build(options: argparse.Namespace):  # type: ignore[no-untyped-def]
 
 
 def _lock(folder: Path) -> object:
-    """A lock that keeps a second run out of a build folder until this process ends, however it ends."""
+    """Keep a second run out of a build folder until this process ends. Raises StepError when another run is in it."""
     from filelock import FileLock, Timeout
 
     from optimize.errors import StepError

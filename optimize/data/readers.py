@@ -124,8 +124,8 @@ def read_rows(config: DataConfig, *, root: Path, seed: int) -> tuple[Rows, Rows 
     """
     match config:
         case FilesData():
-            holdout = _read_table(config, config.holdout, root) if config.holdout else None
-            return _read_table(config, config.train, root), holdout
+            train = _read_table(config, config.train, root)
+            return train, _read_table(config, config.holdout, root) if config.holdout else None
         case FolderData():
             return _read_folder(config.train, root), _read_folder(config.holdout, root) if config.holdout else None
         case NpzData():

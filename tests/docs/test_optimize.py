@@ -7,7 +7,7 @@ from pathlib import Path
 
 from optimize.recipe import read_recipe
 from tests.docs.reading import blocks, read, table
-from tests.optimize.test_cli import VERBS
+from tests.optimize.test_main import VERBS
 
 TEXT = read("docs/optimize.md")
 

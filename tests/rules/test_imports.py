@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from optimize.steps.registry import STEPS as REGISTRY
+
 ROOT = Path(__file__).parents[2]
 PARTS = ("serving", "optimize", "loadtest", "benchmarks", "tests", "docs", "examples")
 SOURCES = [
@@ -28,6 +30,8 @@ ROOMS = ("bottom", "model", "load", "expert", "cascade", "watch", "http")
 BOTTOM = {"errors", "settings", "arguments", "timings", "trace", "arrays", "garbage"}
 # The same for the load test, whose verbs stand above its rooms; the baselines share no code with it.
 LOADTEST_ROOMS = ("bottom", "traffic", "verdict", "pages", "measuring", "queueing", "verbs")
+STEPS = {f"optimize.steps.{path.stem}" for path in (ROOT / "optimize" / "steps").glob("*.py")}
+STEPS -= {f"optimize.steps.{name}" for name in ("__init__", "step", "registry", "union")}
 FORBIDDEN = {
     "serving": {"bentoml", "torch", "transformers", "optimize", "service"},
     "optimize": {"service", "loadtest"},
@@ -55,10 +59,10 @@ def test_a_file_keeps_the_rules(path: Path) -> None:
     part = relative.parts[0].removesuffix(".py")
     roots = {name.partition(".")[0] for name in imported(path)}
     assert not roots & FORBIDDEN[part], f"{relative} imports {roots & FORBIDDEN[part]}"
-    if relative.as_posix() not in ("service.py", "optimize/publish/store.py") and "baselines" not in relative.parts:
+    publishes = relative.parts[:2] == ("optimize", "publish")
+    if relative.name != "service.py" and not publishes and "baselines" not in relative.parts:
         assert "bentoml" not in roots
-    if relative.parts[:2] == ("optimize", "steps"):
-        assert not any(name.startswith("optimize.steps") for name in imported(path)), "a step imports another step"
+    assert not imported(path) & STEPS, "steps are found through their registry"
     if path.name not in ("service.py", "__main__.py") and "baselines" not in relative.parts:
         assert not re.search(r"\b(environb?|getenvb?)\b", path.read_text()), "reads the environment"
 
@@ -128,14 +132,6 @@ def test_no_modules_of_loadtest_import_each_other() -> None:
     TopologicalSorter({module: imported(path) & set(LOADTEST) for module, path in LOADTEST.items()}).prepare()
 
 
-def test_steps_are_imported_by_the_build_and_recipe_alone() -> None:
-    allowed = {"build.py", "recipe.py"}
-    for path in SOURCES:
-        if any(name.startswith("optimize.steps.") for name in imported(path)):
-            assert path.name in allowed, path
-
-
-def test_every_step_has_one_test_file() -> None:
-    steps = {path.stem for path in (ROOT / "optimize" / "steps").glob("*.py")} - {"__init__"}
-    tests = {path.stem.removeprefix("test_") for path in (ROOT / "tests" / "optimize" / "steps").glob("test_*.py")}
-    assert steps == tests
+def test_the_registry_lists_every_step() -> None:
+    registered = {path.rpartition(".")[0] for path in REGISTRY.values()}
+    assert registered == STEPS

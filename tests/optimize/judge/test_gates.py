@@ -8,14 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from optimize.build import Build
+from optimize.data.splits import Split
 from optimize.errors import GateError
-from optimize.judge.gates import judge, logits_of, measure, on_gpu
-from optimize.judge.measure import Latency
-from optimize.publish.assemble import chosen_variants, default_variant
-from optimize.recipe import Gates
+from optimize.judge.gates import chosen_variants, default_variant, judge, parity, quality_evidence
+from optimize.judge.measure import on_gpu
+from optimize.judge.timing import Latency
+from optimize.recipe import Gates, QualityGate
 from optimize.results import Result
-from serving.model.session import gpu_present
 
 
 def graph(name: str, precision: Any = "fp32") -> Result:
@@ -111,21 +110,35 @@ def test_the_faster_of_two_float_graphs_is_the_float_variant() -> None:
     assert default_variant({"cpu-fp32": fused}, latency, "CUDAExecutionProvider") is None
 
 
-def test_real_graphs_are_measured_and_say_what_their_checkpoint_says(build: Build) -> None:
-    selection = build.prepared("selection")
-    checkpoint, export = build.checkpoint_of("screen"), build.graphs("screen")[0]
-    gap = np.abs(logits_of(build, checkpoint, selection) - logits_of(build, export, selection)).max()
-    assert gap < 1e-4
-    latency = measure(build, [checkpoint, export], selection, rounds=7)
-    assert set(latency) == {checkpoint.name, export.name}
-    for timed in latency.values():
-        assert 0 < timed.lower_quartile_ms <= timed.median_ms <= timed.upper_quartile_ms
-        assert timed.rounds == 7
+LABELS = ("a", "b")
 
 
-@pytest.mark.skipif(gpu_present(), reason="this machine has a GPU")
-def test_a_graph_for_a_gpu_is_left_out_of_the_measuring_without_one(build: Build) -> None:
-    export = build.graphs("screen")[0]
-    half = Result("screen", "fuse", export.path, "key", "fp16")
-    assert measure(build, [half], build.prepared("selection"), rounds=2) == {}
-    assert logits_of(build, half, build.prepared("selection")).shape[0] == len(build.splits.selection)
+def split(targets: Any) -> Split:
+    return Split("holdout", list(range(len(targets))), np.asarray(targets), tuple("x" * len(targets)), frozenset())
+
+
+@pytest.mark.parametrize(
+    ("wrong", "gate", "failed"),
+    [
+        (0, {}, []),
+        (3, {"max_accuracy_drop": 0.03, "max_macro_f1_drop": 0.04, "max_recall_drop": 0.06}, []),
+        (3, {"max_accuracy_drop": 0.02}, ["loses 3.00% of accuracy on the holdout, at most 2.00% is allowed"]),
+        (3, {"max_accuracy_drop": None, "max_macro_f1_drop": 0.01}, ["loses 3.00% of macro F1"]),
+        (3, {"max_accuracy_drop": None, "max_recall_drop": 0.01}, ["loses 6.00% of recall of a"]),
+        (3, {"max_accuracy_drop": None, "max_recall_drop": 0.01, "min_recall_items": 51}, []),
+    ],
+)
+def test_each_gate_says_what_was_lost_and_what_is_allowed(wrong: int, gate: Any, failed: list[str]) -> None:
+    targets = np.repeat([0, 1], 50)
+    answers = targets.copy()
+    answers[:wrong] = 1
+    free = {"max_macro_f1_drop": None, "max_recall_drop": None} | gate
+    got = quality_evidence(answers, targets, split(targets), LABELS, QualityGate(**free), seed=1)
+    assert len(got["failed"]) == len(failed)
+    assert all(said.startswith(expected) for said, expected in zip(got["failed"], failed, strict=True))
+
+
+def test_what_is_no_number_fails() -> None:
+    nothing = np.full((4, 2), np.nan, dtype=np.float32)
+    for precision in ("fp32", "int8"):
+        assert parity(nothing, np.zeros((4, 2), dtype=np.float32), precision, Gates())["failed"]

@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from pydantic import ValidationError
+
+from optimize.build import Build
+from optimize.models.checkpoint import load_model
+from optimize.models.distillation import DistillationConfig, TeacherOutputs, distillation_loss
+from optimize.models.training import predict
+
+
+def test_a_students_loss_is_least_where_it_says_what_the_teacher_says(build: Build, tmp_path: Path) -> None:
+    config = DistillationConfig(epochs=1, learning_rate=1e-3, soft_weight=1.0, hidden_weight=1.0)
+    teacher = load_model(build.teacher.path, build.recipe.task)
+    data, preparer = build.prepared("train"), build.preparer
+    outputs = TeacherOutputs.compute(teacher, data, preparer, config, 1, tmp_path / "kept.npz")
+    indices = np.arange(16)
+    targets = torch.from_numpy(data.targets[indices])
+    loss = distillation_loss(outputs, config)
+
+    def of(model: Any) -> float:
+        with torch.inference_mode():
+            inputs = preparer.tensors([data.items[i] for i in indices])
+            return float(loss(model(**inputs, output_hidden_states=True), targets, indices, 0))
+
+    assert of(teacher) < 1e-4
+    assert of(load_model(build.folder / "checkpoint", build.recipe.task)) > 0.05
+
+
+def test_a_teachers_outputs_are_computed_once(build: Build, tmp_path: Path) -> None:
+    config = DistillationConfig(epochs=2, learning_rate=1e-3, crop=1, views=2)
+    teacher = load_model(build.teacher.path, build.recipe.task)
+    data, preparer = build.prepared("train"), build.preparer
+    first = TeacherOutputs.compute(teacher, data, preparer, config, 1, tmp_path / "kept.npz")
+    again = TeacherOutputs.compute(None, data, preparer, config, 1, tmp_path / "kept.npz")  # type: ignore[arg-type]
+    np.testing.assert_array_equal(first.logits, again.logits)
+    assert len(first.hidden) == len(again.hidden)
+    assert first.logits.shape == (2, len(data), len(build.splits.labels))
+    np.testing.assert_allclose(first.logits[0], predict(teacher, data, preparer), atol=1e-4)
+    changed = not np.allclose(first.logits[0], first.logits[1], atol=1e-3)
+    assert changed == (build.recipe.task == "image"), "images have a second view, texts have one"
+
+
+def test_mixtures_have_no_labels_to_learn_from() -> None:
+    with pytest.raises(ValidationError, match="mixup needs soft_weight = 1"):
+        DistillationConfig(epochs=1, learning_rate=0.1, mixup=True, views=2)

@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from optimize.publish.assemble import state_quality, write_operating_point
+from serving.cascade.deferral import OperatingPoint
+from serving.model.artifact import Artifact
+from tests.points import make_point
+from tests.tiny import TinyCascades
+
+
+@pytest.mark.parametrize("name", ["tiny-text", "tiny-image"])
+def test_what_a_run_writes(tiny_cascades: TinyCascades, name: str) -> None:
+    screen, expert = (Artifact.open(tiny_cascades.artifact(name, role)) for role in ("screen", "expert"))
+    point = OperatingPoint.read(tiny_cascades.artifact(name, "operating-point"))
+    point.require_pair(screen.digest, expert.digest)
+    for artifact in (screen, expert):
+        manifest = artifact.manifest
+        assert manifest.default_cpu in manifest.variants
+        assert {"recipe", "recipe_digest", "checkpoint", "data", "steps"} <= set(manifest.provenance)
+        assert {"torch", "onnx", "onnxruntime-gpu", "optimum", "neural-compressor"} <= set(manifest.versions)
+        assert set(manifest.quality) == set(manifest.variants)
+        verdicts = json.loads((artifact.folder / "evidence" / "verdicts.json").read_text())
+        assert {verdict["graph"] for verdict in verdicts} >= {f"{manifest.role}/export"}
+        names = {path.relative_to(artifact.folder).as_posix() for path in artifact.folder.rglob("*") if path.is_file()}
+        evidence = {f"evidence/{name}.json" for name in ("verdicts", *manifest.variants)}
+        assert names == {"manifest.json", *evidence, *manifest.files}
+    sizes = [artifact.manifest.variants["cpu-fp32"].size_bytes for artifact in (screen, expert)]
+    assert sizes[0] < sizes[1]
+    assert not list(tiny_cascades.builds[name].glob("*.partial"))
+
+
+def test_stating_the_quality_leaves_the_digest_as_it_is(tiny_cascades: TinyCascades, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(tiny_cascades.artifact("tiny-text", "screen"), tmp_path / "screen"))
+    artifact = Artifact.open(folder)
+    state_quality(artifact, {"cpu-fp32": {"holdout_accuracy": 0.25}})
+    again = Artifact.open(folder)
+    assert again.manifest.quality == {"cpu-fp32": {"holdout_accuracy": 0.25}}
+    assert again.digest == artifact.digest
+
+
+def test_a_new_operating_point_takes_the_place_of_the_old_one_and_its_evidence(tmp_path: Path) -> None:
+    folder = tmp_path / "point"
+    (folder / "evidence").mkdir(parents=True)
+    (folder / "evidence" / "cascade.json").write_text("{}")
+    point = make_point()
+    write_operating_point(folder, point)
+    assert OperatingPoint.read(folder) == point
+    assert [path.name for path in folder.iterdir()] == ["operating-point.json"]

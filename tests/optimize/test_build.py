@@ -1,0 +1,102 @@
+"""A build folder: results are made once, reused by their keys, and never half written."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from optimize.build import Build
+from optimize.errors import StepError
+from optimize.recipe import read_recipe
+from tests.commands import ROOT, interruptible, optimize
+from tests.tiny import TinyCascades
+
+
+def test_the_holdout_is_read_once_a_run(tiny_recipes: dict[str, Path], tmp_path: Path) -> None:
+    build = Build(read_recipe(str(tiny_recipes["tiny-image"])), root=tmp_path, folder=tmp_path / "build")
+    assert len(build.read_holdout()) > 0
+    for again in (build.read_holdout, build.with_screen(build.recipe.screen).read_holdout):
+        with pytest.raises(StepError, match="read once a run"):
+            again()
+    with pytest.raises(StepError, match="for the reported figures alone"):
+        build.prepared("holdout")
+
+
+def test_a_second_run_reuses_every_step(tiny_cascades: TinyCascades, tiny_recipes: dict[str, Path]) -> None:
+    recipe = tiny_recipes["tiny-image"]
+    said = optimize("quantize", recipe, "--root", recipe.parent, "--build", tiny_cascades.builds["tiny-image"]).stdout
+    steps = (
+        "teacher/fine-tune",
+        "screen/control",
+        "screen/distill",
+        "screen/prune",
+        "screen/export",
+        "screen/quantize",
+    )
+    assert [line.partition(":")[0] for line in said.splitlines() if line.endswith("reused")] == list(steps)
+    assert "made in" not in said
+
+
+def test_a_changed_checkpoint_is_another_one(tiny_recipes: dict[str, Path], tmp_path: Path) -> None:
+    folder = tmp_path / "root"
+    shutil.copytree(tiny_recipes["tiny-text"].parent / "tiny-bert", folder / "tiny-bert")
+    shutil.copy(tiny_recipes["tiny-text"].parent / "messages.csv", folder)
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(tiny_recipes["tiny-text"].read_text().replace("epochs = 8", "epochs = 1"))
+
+    def said() -> str:
+        return optimize("fine-tune", recipe, "--root", folder, "--build", tmp_path / "build").stdout
+
+    assert "made in" in said()
+    assert "reused" in said()
+    (folder / "tiny-bert" / "README.md").write_text("another file in the same folder")
+    assert "made in" in said()
+
+
+def test_a_changed_step_is_made_again_with_what_follows_it(tiny_recipes: dict[str, Path], tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.toml"
+    text = tiny_recipes["tiny-image"].read_text()
+    recipe.write_text(text)
+    optimize("export", recipe, "--build", tmp_path / "build")
+    recipe.write_text(text.replace("channels_share = 0.5", "channels_share = 0.25"))
+    said = optimize("export", recipe, "--build", tmp_path / "build").stdout.splitlines()
+    made = [line.partition(":")[0] for line in said if "made in" in line]
+    assert made == ["screen/prune", "screen/export"]
+
+
+def test_an_interrupted_run_goes_on_where_it_was(tiny_recipes: dict[str, Path], tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(tiny_recipes["tiny-image"].read_text().replace("epochs = 6", "epochs = 400"))
+    command = [sys.executable, "-m", "optimize", "fine-tune", str(recipe), "--build", str(tmp_path / "build")]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    process = subprocess.Popen(command, env=environment, preexec_fn=interruptible, **pipes)
+    limit = time.monotonic() + 120
+    while not list((tmp_path / "build").glob("training-*.pt")) and time.monotonic() < limit:
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "run the same command again to go on from here" in said
+    assert "Traceback" not in said
+    (kept,) = (tmp_path / "build").glob("training-*.pt")
+    import torch
+
+    assert 1 <= torch.load(kept, weights_only=True)["epoch"] < 400
+    assert not list((tmp_path / "build" / "teacher").glob("*"))
+
+
+def test_data_of_another_kind_is_refused(tiny_recipes: dict[str, Path], tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.toml"
+    text = tiny_recipes["tiny-image"].read_text()
+    recipe.write_text(text.replace('source = "digits"\nlimit = 900', 'source = "payments"\nsize = 100'))
+    done = optimize("fine-tune", recipe, "--build", tmp_path / "build", check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: recipe tiny-image is for image and its data holds text")
