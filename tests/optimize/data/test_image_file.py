@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+import hashlib
+import io
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from optimize.data.image_file import ImageFile
+from optimize.errors import DataError
+
+
+def png() -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", (4, 4), "red").save(file, "PNG")
+    return file.getvalue()
+
+
+def test_a_file_and_its_bytes_are_the_same_image(tmp_path: Path) -> None:
+    (tmp_path / "red.png").write_bytes(png())
+    on_disk, in_memory = ImageFile("on disk", tmp_path / "red.png"), ImageFile("in memory", png())
+    assert on_disk.read() == in_memory.read() == png()
+    assert on_disk.sha256 == in_memory.sha256 == hashlib.sha256(png()).digest()
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"data row 7 cannot be read \(.*No such file.*\); bring the file, or leave"):
+        ImageFile("row 7", tmp_path / "gone.png")
+
+
+def test_what_a_request_would_be_refused_for_is_refused_here() -> None:
+    with pytest.raises(DataError, match="data row 7: must be a JPEG or PNG image"):
+        ImageFile("row 7", b"no image")

@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from optimize.build import Build
+from optimize.models.distillation import DistillationConfig
+from optimize.steps.export import Export
+from optimize.steps.step import StepContext
+
+
+def context(build: Build, folder: Path) -> StepContext:
+    return StepContext(
+        task=build.recipe.task,
+        seed=build.recipe.seed,
+        root=build.root,
+        folder=folder,
+        resume=folder / "training.pt",
+        splits=build.splits,
+        preparer=build.preparer,
+        prepare=build.prepared,
+        teacher=build.teacher,
+        checkpoint=build.teacher.path,
+    )
+
+
+def test_the_teachers_outputs_are_kept_in_the_build_folder_for_each_set_of_views(build: Build, tmp_path: Path) -> None:
+    given = context(build, tmp_path)
+    one, other = (DistillationConfig(epochs=1, learning_rate=0.1, views=views) for views in (1, 2))
+    first = given.teacher_outputs(one)
+    (kept,) = tmp_path.glob("teacher-outputs-*.npz")
+    written = kept.stat().st_mtime_ns
+    np.testing.assert_array_equal(given.teacher_outputs(one).logits, first.logits)
+    assert kept.stat().st_mtime_ns == written, "read, not computed again"
+    given.teacher_outputs(other)
+    assert len(list(tmp_path.glob("teacher-outputs-*.npz"))) == 2
+
+
+def test_a_saved_checkpoint_has_the_teachers_tokeniser(text_build: Build, tmp_path: Path) -> None:
+    given = context(text_build, tmp_path)
+    given.save(given.load(text_build.teacher.path), tmp_path / "model")
+    tokenizer = "tokenizer.json"
+    assert (tmp_path / "model" / tokenizer).read_text() == (text_build.teacher.path / tokenizer).read_text()
+
+
+def test_a_step_takes_no_unknown_field_and_cannot_be_changed() -> None:
+    with pytest.raises(ValidationError, match="opsets"):
+        Export(opsets=18)  # type: ignore[call-arg]  # the mistake under test
+    with pytest.raises(ValidationError, match="frozen"):
+        Export().opset = 19
