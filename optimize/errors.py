@@ -1,13 +1,13 @@
-"""The error tree of the pipeline; all of it is a SieveError, whose text is meant for a user's eyes.
+"""The errors of the pipeline. Each is a SieveError, whose text is written for users.
 
 SieveError
-├── RecipeError         a recipe that cannot be read, or says something that makes no sense
-├── DataError           data that is missing, cannot be read, or breaks a rule of the splits
-├── CheckpointError     a checkpoint that is missing or of another architecture
-├── StepError           a step that cannot be carried out as configured
-├── SearchError         a search that came to nothing
-├── GateError           a result that may not be published
-└── ProfileError        something that cannot be profiled as it was asked for
+├── RecipeError         a recipe that cannot be read or is not valid
+├── DataError           data that is missing, cannot be read or breaks a rule of the splits
+├── CheckpointError     a checkpoint that is missing, cannot be reached or has another architecture
+├── StepError           a step that cannot be carried out as it is configured
+├── SearchError         a search that found no screen
+├── GateError           a result that missed a gate and is not published
+└── ProfileError        a profile that cannot be taken as asked
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from serving.errors import SieveError
 
 
 class RecipeError(SieveError):
-    """A recipe cannot be read, or says something that makes no sense."""
+    """A recipe cannot be read or is not valid."""
 
 
 class DataError(SieveError):
-    """Data is missing, cannot be read, or breaks a rule of the splits."""
+    """Data is missing, cannot be read or breaks a rule of the splits."""
 
 
 class CheckpointError(SieveError):
-    """A checkpoint is missing, cannot be reached, or is of another architecture."""
+    """A checkpoint is missing, cannot be reached or has another architecture."""
 
 
 class StepError(SieveError):
@@ -32,12 +32,12 @@ class StepError(SieveError):
 
 
 class SearchError(SieveError):
-    """A search came to nothing."""
+    """A search found no screen."""
 
 
 class GateError(SieveError):
-    """A result does not hold what it must, and is not published."""
+    """A result missed a gate and is not published."""
 
 
 class ProfileError(SieveError):
-    """Something cannot be profiled as it was asked for."""
+    """A profile cannot be taken as asked."""

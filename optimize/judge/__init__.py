@@ -1,1 +1,1 @@
-"""How good a model is: measurements, gates, evidence, operating point, search."""
+"""Judge models: the road from measure over quality and gates to verify; operating point and search."""

@@ -1,14 +1,15 @@
-"""Choose the deferral threshold and say what it promises.
+"""Choose the deferral threshold and state its promise.
 
 The promise: with confidence 1 - delta, at most a share of alpha of all requests get a final answer that differs from
-the expert's because the screen was trusted. It is tested as in Learn then Test (Angelopoulos et al. 2021,
-arXiv:2110.01052): a list of thresholds that was fixed beforehand is gone through from the safest (everything defers)
-downwards, each is tested exactly (a binomial tail, Clopper and Pearson 1934) at level delta, and the walk ends at the
-first that fails. Testing in a fixed sequence corrects for the number tried: a false promise needs the first threshold
-that is really unsafe to pass, whatever stands behind it.
+the expert's because the screen was trusted.
 
-The exactness rests on the certification set being drawn as requests are, independently of each other and of every
-choice made before. Near-duplicates, which stay together in one split, loosen it: they err together.
+It is tested as in Learn then Test (Angelopoulos et al. 2021, arXiv:2110.01052). The thresholds to try are fixed before
+the certification set is read. They are tested in order from the safest, at which everything defers, each exactly (a
+binomial tail, Clopper and Pearson 1934) at level delta. Testing stops at the first that fails. This fixed sequence
+corrects for the number of tests: a false promise is possible only if the first unsafe threshold passes.
+
+The test is exact if the items of the certification set are drawn as requests are, independently of each other and of
+every earlier choice. Near-duplicates, which share a split, are not independent and weaken it.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from serving.arrays import Logits
 from serving.cascade.deferral import Band, OperatingPoint, Promise, Reference
 from serving.model.answer import softmax
 
-# Shares of the selection set that defer, dense where few do; the confidences there are the thresholds to try.
+# Escalation shares on the selection set, dense where few items defer; their confidences are the thresholds to try.
 SHARES = np.unique(np.concatenate([np.geomspace(0.001, 0.1, 40), np.linspace(0, 1, 101)]))
 DEFER_ALL = 1.0 + 1e-6
 METHOD = "fixed-sequence testing (Learn then Test) with exact binomial tails"
@@ -37,7 +38,7 @@ REFERENCE_BINS = 10
 
 @dataclass(frozen=True, slots=True)
 class Stages:
-    """What screen and expert say of the items of one split: logits [items, labels]; `targets` [items]."""
+    """Logits [items, labels] of screen and expert on one split, and its label indices `targets` [items]."""
 
     screen: Logits
     expert: Logits
@@ -50,8 +51,10 @@ def choose(
     config: OperatingPointRecipe,
     chosen_for: Mapping[str, Any],
 ) -> OperatingPoint:
-    """Temperatures and the list of thresholds from the selection set, the threshold and its promise from the
-    certification set. `chosen_for`: digest and variant of both stages, as `OperatingPoint` names them.
+    """The operating point of a pair.
+
+    The selection set gives the temperatures and the thresholds to try, the certification set the threshold and its
+    promise. `chosen_for` has digest and variant of both stages, by the names of `OperatingPoint`.
     """
     temperatures = {
         "screen": fit_temperature(selection.screen, selection.targets),
@@ -84,8 +87,8 @@ def choose(
 
 
 def thresholds(confidence: NDArray[np.float64]) -> tuple[float, ...]:
-    """What to try, ascending: 0 (nothing defers), confidences at fixed shares of the selection set, and above 1."""
-    # A little below the confidences themselves, so that rounding does not decide on which side an item stands.
+    """The thresholds to try, ascending: 0 (nothing defers), confidences at fixed shares, and one above 1."""
+    # Slightly below the confidences, so that rounding does not decide on which side an item lies.
     values = np.unique(np.quantile(confidence, SHARES, method="higher")) - 1e-9
     return (0.0, *values.tolist(), DEFER_ALL)
 
@@ -98,16 +101,17 @@ def certify(
     delta: float,
     max_escalation_share: float = 1.0,
 ) -> tuple[float, Promise]:
-    """The lowest threshold that the promise can be given for, and the promise; or the best without one.
+    """The lowest threshold with a promise, and the promise; without one, a threshold that is not certified.
 
-    `confidence` [n] is the screen's, `differs` [n] whether its label is another than the expert's, `tried` the
-    thresholds in ascending order, fixed before these items were looked at, the last above 1. Where n is too small for
-    any promise, or the threshold would escalate more than `max_escalation_share`, the threshold is the lowest at
-    which the observed share of misses is at most alpha (as far as the escalation allows), not certified.
+    `confidence` [n] is the screen's, and `differs` [n] says whether its label is not the expert's. `tried` holds the
+    thresholds in ascending order, the last above 1; they must be fixed before these items are read.
+
+    There is no promise when n is too small, or when the threshold would escalate more than `max_escalation_share`. The
+    threshold is then the lowest whose observed share of misses is at most alpha, as far as that share allows.
     """
     n = len(confidence)
     ordered = tuple(reversed(tried))
-    # A confidence that is no number is below no threshold, and counts as trusted.
+    # NaN is below no threshold, so it counts as trusted.
     misses = [int((differs & ~(confidence < threshold)).sum()) for threshold in ordered]
     tested, passed, threshold, missed = 0, False, ordered[0], misses[0]
     for candidate, count in zip(ordered, misses, strict=True):
@@ -141,16 +145,16 @@ def certify(
 
 
 def upper_bound(misses: int, n: int, delta: float) -> float:
-    """One-sided Clopper-Pearson bound of a share of which `misses` of `n` were seen, at confidence 1 - delta."""
+    """One-sided Clopper-Pearson bound at confidence 1 - delta of a share, after `misses` in `n` items."""
     return 1.0 if misses >= n else float(beta.ppf(1 - delta, misses + 1, n - misses))
 
 
 def needed(rate: float, alpha: float, delta: float) -> int | None:
-    """The fewest items that certify alpha when misses come at `rate`; None where no number does: `rate` is too high."""
+    """The smallest number of items that certifies alpha when misses come at `rate`; None when no number does."""
     if rate >= alpha:
         return None
     first, step = math.ceil(math.log(delta) / math.log1p(-alpha)), 4096
-    while True:  # not monotonic in n, since misses come whole: so all are looked at
+    while True:  # misses are whole numbers, so the tail is not monotonic in n: search every n
         n = np.arange(first, first + step)
         enough = binom.cdf(np.ceil(rate * n), n, alpha) <= delta
         if enough.any():
@@ -167,20 +171,20 @@ def confidences(logits: Logits, temperature: float) -> NDArray[np.float64]:
 def cascade_labels(
     screen: Logits, expert: Logits, point: OperatingPoint
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Label index and escalation flag of each item, as the cascade answers with no deadline missed."""
+    """Label index and escalation flag [items] of the cascade's full answers."""
     deferred = confidences(screen, point.screen_temperature) < point.threshold
     return np.where(deferred, expert.argmax(axis=1), screen.argmax(axis=1)), deferred
 
 
 def reference(confidence: NDArray[np.float64]) -> Reference:
-    """Bins with about as many items each, as far as confidences differ; and the share in each."""
+    """Bins of about equal size, as far as confidences differ, and the share of items in each."""
     inner = np.unique(np.quantile(confidence, np.linspace(0, 1, REFERENCE_BINS + 1)[1:-1]))
     counts = np.bincount(np.searchsorted(inner, confidence, side="right"), minlength=len(inner) + 1)
     return Reference(edges=tuple(inner.tolist()), shares=tuple((counts / len(confidence)).tolist()), n=len(confidence))
 
 
 def band(share: float, n: int) -> Band:
-    """The escalation share expected, give or take three standard errors of both samples, and at least two points."""
+    """The expected escalation share plus and minus three standard errors of both samples, at least two points."""
     least = int(Band.model_fields["min_n"].default)
     width = max(0.02, 3 * math.sqrt(share * (1 - share) * (1 / n + 1 / least)))
     return Band(

@@ -59,10 +59,10 @@ def quality(answers: Labels, targets: Labels, labels: tuple[str, ...]) -> dict[s
 
 
 def compare(answers: Labels, reference: Labels, targets: Labels, *, seed: int) -> dict[str, Any]:
-    """`answers` against `reference` on the same items: the accuracy lost, its interval, and McNemar's test.
+    """Answers against a reference's on the same items: the accuracy lost, its interval and McNemar's test.
 
-    `accuracy_drop` is the share lost (negative where `answers` are better); `interval` is its paired bootstrap interval
-    (percentiles, 95 %); `only_reference` and `only_answers` count the items that only one of the two got right.
+    `accuracy_drop` is the share lost, negative when `answers` are better. `interval` is its paired bootstrap interval
+    (percentiles, 95 %). `only_reference` and `only_answers` count the items that only one of the two got right.
     """
     ours, theirs = answers == targets, reference == targets
     lost = theirs.astype(np.float64) - ours.astype(np.float64)

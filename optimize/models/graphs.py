@@ -1,4 +1,4 @@
-"""ONNX graphs on disk, as every step reads and writes them."""
+"""Write ONNX graphs, and keep the exporters quiet."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 
 import onnx
 
-# ONNX Runtime 1.31 reads IR versions up to 13; onnx 1.23 writes 14 unless it is told otherwise.
+# ONNX Runtime 1.31 reads IR versions up to 13, and onnx 1.23 writes 14 by default.
 IR_VERSION = 10
 
 
 def save_graph(graph: onnx.ModelProto, output: Path) -> None:
-    """Check and write a graph beside, then rename it."""
+    """Write a graph beside, check it and rename it. Raises onnx's ValidationError when it is not valid."""
     graph.ir_version = min(graph.ir_version, IR_VERSION)
     beside = output.with_suffix(".partial")
     onnx.save(graph, beside)
@@ -22,8 +22,8 @@ def save_graph(graph: onnx.ModelProto, output: Path) -> None:
     beside.rename(output)
 
 
-class quiet(warnings.catch_warnings):  # noqa: N801 - used as a statement, like the function it extends
-    """Silence the exporters' own warnings and notes: they speak of their internals, which nobody here can change."""
+class quiet(warnings.catch_warnings):  # noqa: N801 - a context manager, lower case as the class it extends
+    """Silence the exporters' warnings and logs, which are about their internals."""
 
     def __enter__(self) -> Any:
         self._level = logging.root.manager.disable
@@ -34,4 +34,4 @@ class quiet(warnings.catch_warnings):  # noqa: N801 - used as a statement, like 
 
     def __exit__(self, *error: object) -> None:
         logging.disable(self._level)
-        super().__exit__(*error)  # type: ignore[arg-type]
+        super().__exit__(*error)  # type: ignore[arg-type]  # three arguments, or all None

@@ -1,11 +1,12 @@
-"""Batch size against latency and throughput, and where a larger batch stops being worth its wait.
+"""Latency and throughput over batch size, and the knee from which on a larger batch is not worth its wait.
 
 The knee is Kneedle's (Satopää, Albrecht, Irwin, Raghavan 2011, "Finding a 'Kneedle' in a Haystack",
-doi:10.1109/ICDCSW.2011.20) for a curve known whole: of throughput against batch size, both scaled to 0..1, the point
-farthest above the diagonal, up to the peak. Where a batch takes a + c * size ms, that is where it takes the geometric
-mean of the shortest and the longest. It depends on the largest batch size that was measured. Any curve has a knee, of
-noise if of nothing else: it is 1 where the medians tell no throughput from that of batch size 1, and the peak where the
-curve is too straight.
+doi:10.1109/ICDCSW.2011.20), with the whole curve known: throughput and batch size are scaled to 0..1, and the knee is
+the point farthest above the diagonal, up to the peak. If a batch takes a + c * size ms, the knee takes the geometric
+mean of the shortest and the longest batch. It depends on the largest batch size measured.
+
+Even noise has a knee, so two cases are set apart. The knee is 1 when no larger batch surely has more throughput, and
+the peak when the curve is almost straight.
 """
 
 from __future__ import annotations
@@ -20,13 +21,13 @@ from optimize.profiling.subject import Cell
 
 METHOD = "Kneedle (doi:10.1109/ICDCSW.2011.20), of throughput against batch size up to the peak"
 STRAIGHT = 0.1
-"""Height above the diagonal of the unit square up to which a curve is taken for straight."""
+"""A curve at most this high above the diagonal of the unit square counts as straight."""
 QUANTILE_SHARES = tuple(round(share, 2) for share in np.linspace(0, 1, 21).tolist())
 _FEWEST = 3
 
 
 def curve_of(times_ms: Mapping[Cell, Sequence[float]]) -> list[dict[str, Any]]:
-    """One row a cell, by length and batch size: median, quartiles, p90 and all of QUANTILE_SHARES in ms, items/s."""
+    """A row for each cell, by length and batch size: median, quartiles, p90 and QUANTILE_SHARES in ms, and items/s."""
     rows = []
     for cell in sorted(times_ms):
         times = np.asarray(times_ms[cell])
@@ -49,7 +50,7 @@ def curve_of(times_ms: Mapping[Cell, Sequence[float]]) -> list[dict[str, Any]]:
 
 
 def knees_of(curve: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The knee at each length: {length, batch_size (None when unknown), reason}."""
+    """The knee of each length: {length, batch_size (None when unknown), reason}."""
     lengths = dict.fromkeys(row["length"] for row in curve)
     found = []
     for length in lengths:
@@ -59,13 +60,13 @@ def knees_of(curve: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def knee(rows: Sequence[Mapping[str, Any]]) -> tuple[int | None, str]:
-    """Batch size at the knee of rows of one length in order of batch size, and why it is that one."""
+    """Batch size at the knee, and the reason. `rows` are those of one length, in order of batch size."""
     if len(rows) < _FEWEST:
         return None, f"a knee takes at least {_FEWEST} batch sizes, got {len(rows)}"
     sizes = np.array([row["batch_size"] for row in rows], dtype=np.float64)
     throughput = np.array([row["items_per_s"] for row in rows], dtype=np.float64)
     peak = int(throughput.argmax())
-    # Each size at its slowest against the smallest at its fastest, as far as their medians are known.
+    # Compare each size at its slowest with the smallest at its fastest, within the intervals of their medians.
     fastest = rows[0]["median_ms"] - _notch(rows[0])
     sure = [size * fastest > sizes[0] * (row["median_ms"] + _notch(row)) for size, row in zip(sizes, rows, strict=True)]
     if peak == 0 or not any(sure[1:]):
@@ -79,7 +80,7 @@ def knee(rows: Sequence[Mapping[str, Any]]) -> tuple[int | None, str]:
 
 
 def _notch(row: Mapping[str, Any]) -> float:
-    """Half the interval around a median, in ms, within which medians are not told apart at about 95 %.
+    """Half the interval around a median, in ms: medians with overlapping intervals do not differ at about 95 %.
 
     McGill, Tukey, Larsen 1978, "Variations of Box Plots".
     """
@@ -87,5 +88,5 @@ def _notch(row: Mapping[str, Any]) -> float:
 
 
 def _scaled(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """To 0..1, from the first value to the last: [sizes] -> [sizes]."""
+    """Values [sizes] scaled to 0 at the first and 1 at the last."""
     return np.asarray((values - values[0]) / (values[-1] - values[0]))

@@ -1,6 +1,6 @@
-"""The exact commands for Nsight Systems and Nsight Compute, around `python -m optimize profile --stages-only`.
+"""Command lines that run `python -m optimize profile --stages-only` under Nsight Systems and Nsight Compute.
 
-Nothing else runs under them: PyTorch Profiler and Nsight both want CUPTI, and only one can have it.
+No other profiler runs beside them: PyTorch Profiler and Nsight both need CUPTI, which serves one at a time.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ KERNELS = 200
 
 
 def tell_commands(models: Sequence[str], subjects: Sequence[Subject], settings: Settings) -> None:
-    """Print the commands for what was profiled on the GPU of this machine; nothing where there is none."""
+    """Print the commands for each variant that was profiled on this machine's GPU; nothing without one."""
     for model, subject in zip(models, subjects, strict=True):
         for variant in subject.variants(settings.variants):
             if gpu_present() and subject.artifact.manifest.variants[variant].provider == "CUDAExecutionProvider":
@@ -27,9 +27,9 @@ def tell_commands(models: Sequence[str], subjects: Sequence[Subject], settings: 
 
 
 def commands(model: str, variant: str, settings: Settings, folder: Path) -> dict[str, str]:
-    """A shell line for each tool. Both wait for the program to say that warm-up is over (cudaProfilerStart).
+    """A shell line for each tool. Both wait for cudaProfilerStart, which the program calls after its warm-up.
 
-    Nsight Compute replays each kernel many times: it looks at the first KERNELS inside the range `run`.
+    Nsight Compute replays each kernel many times, so it profiles only the first KERNELS inside the range `run`.
     """
     program = ["python", "-m", "optimize", "profile", model, "--variant", variant, "--stages-only"]
     program += ["--threads", str(settings.threads), "--trace-batch-size", str(settings.trace_batch_size)]

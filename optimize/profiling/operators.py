@@ -1,8 +1,8 @@
-"""Which operators take the time: ONNX Runtime's own trace, and the ten most expensive of it.
+"""The most expensive operators of a graph, from ONNX Runtime's own trace.
 
 The trace is Chrome's JSON, for ui.perfetto.dev or chrome://tracing. A node's time is what the executor spent in its
-kernel; what lies between the nodes of a run (scheduling, memory, tracing itself) is said apart. On a GPU it is the time
-to launch a kernel, not the kernel's: there Nsight is the tool.
+kernel. The time between nodes (scheduling, memory, tracing itself) is reported as a share of its own. On a GPU a node's
+time is that of the launch, not of the kernel, so use Nsight there.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _NODE_SUFFIX = "_kernel_time"
 def trace_operators(
     subject: Subject, variant: VariantName, cell: Cell, *, threads: int, runs: int, path: Path
 ) -> dict[str, Any]:
-    """Write ONNX Runtime's trace of a variant to `path`; return the tables of `tabulate` and what tracing cost."""
+    """Write ONNX Runtime's trace of a variant to `path`; return the tables of `tabulate` and ms with and without it."""
     plain = Session(subject.artifact, variant, threads=threads)
     prefix = path.with_name(f".{path.stem}")
     traced = open_session(subject.artifact.variant_path(variant), plain.provider_asked, threads, trace_prefix=prefix)
@@ -53,10 +53,10 @@ def trace_operators(
 
 
 def tabulate(events: Sequence[Mapping[str, Any]], runs: int) -> dict[str, Any]:
-    """ONNX Runtime's trace events -> the most expensive operators, by type and by node, over the last `runs` runs.
+    """The most expensive operators of the last `runs` runs of a trace, by type and by node.
 
-    Rows are {name, operator, provider, calls, ms, share}, `calls` and `ms` a run; shares are of the time of the runs,
-    and `share_not_in_nodes` is the rest of it.
+    Rows are {name, operator, provider, calls, ms, share}; `calls` and `ms` are for one run, shares are of its time.
+    `share_not_in_nodes` is the share of the time outside all nodes.
     """
     counted = sorted((event for event in events if event["name"] == "model_run"), key=lambda event: event["ts"])[-runs:]
     begin, run_us = counted[0]["ts"], sum(event["dur"] for event in counted)
@@ -80,10 +80,10 @@ def tabulate(events: Sequence[Mapping[str, Any]], runs: int) -> dict[str, Any]:
 
 
 def top(timed: Iterable[tuple[str, str, str, float]], total_us: float, runs: int) -> list[dict[str, Any]]:
-    """The TOP names with the most time of (name, operator, where it ran, microseconds)."""
+    """Rows of the TOP groups with the most time. `timed` yields (name, operator, provider, microseconds)."""
     groups: dict[tuple[str, str, str], list[float]] = defaultdict(list)
     for *key, us in timed:
-        groups[tuple(key)].append(us)  # type: ignore[index]
+        groups[tuple(key)].append(us)  # type: ignore[index]  # three texts: mypy forgets the length of `*key`
     largest = sorted(groups.items(), key=lambda group: -sum(group[1]))[:TOP]
     return [
         {

@@ -1,4 +1,4 @@
-"""The same for the checkpoints that a build keeps: PyTorch Profiler's trace and its most expensive operators."""
+"""The most expensive operators of the checkpoints that a build keeps, from PyTorch Profiler's trace."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ _CHECKPOINT_STEPS = ("checkpoint", "fine-tune", "distill", "prune")
 
 
 def checkpoints(artifact: Artifact, build: Path) -> dict[str, Path]:
-    """The teacher, and the checkpoint that the artifact's graphs were exported from: folders by the step's name.
+    """Folders of the teacher and of the checkpoint that the artifact's graphs were exported from, by the step's name.
 
-    Raises ProfileError when the build folder has them not.
+    Raises ProfileError when the build folder lacks one.
     """
     manifest = artifact.manifest
     made = [name for name in manifest.provenance.get("steps", ()) if name.partition("/")[2] in _CHECKPOINT_STEPS]
@@ -46,7 +46,7 @@ def checkpoints(artifact: Artifact, build: Path) -> dict[str, Path]:
 
 
 def of_one_run(artifact: Artifact, build: Path) -> bool:
-    """Whether the artifact is the one that the build folder made: another run's weights differ, its shapes may not."""
+    """Whether the build folder made this artifact; another run's weights differ, even where its shapes do not."""
     folder = build / artifact.manifest.name
     return (folder / MANIFEST).is_file() and read_manifest(folder).digest == artifact.digest
 
@@ -56,8 +56,9 @@ def trace_checkpoint(
 ) -> dict[str, Any]:
     """Write PyTorch Profiler's trace (Chrome's JSON) of a checkpoint to `path`; return its most expensive operators.
 
-    Rows are {name, calls, ms, share} by operator, and by operator and shapes of its inputs, each time an operator's own
-    without those it calls; on a GPU the time of its kernels. `share_not_in_operators` is Python and all else.
+    Rows are {name, calls, ms, share}, by operator and by operator with the shapes of its inputs. `ms` is an operator's
+    own time, without the operators it calls; on a GPU it is the time of its kernels. `share_not_in_operators` is the
+    share of Python and all else.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model = load_model(folder, "text" if subject.is_text else "image")
@@ -92,7 +93,7 @@ def trace_checkpoint(
 
 
 def tabulate(profiler: profile, runs: int, *, on_gpu: bool) -> dict[str, Any]:
-    """What PyTorch Profiler saw -> the most expensive operators; see `trace_checkpoint`."""
+    """The most expensive operators that PyTorch Profiler recorded; see `trace_checkpoint`."""
     forward_us = sum(event.cpu_time_total for event in profiler.key_averages() if event.key == FORWARD and _host(event))
     tables = {}
     for table, by_shape in (("by_type", False), ("by_node", True)):
@@ -114,5 +115,5 @@ def tabulate(profiler: profile, runs: int, *, on_gpu: bool) -> dict[str, Any]:
 
 
 def _host(event: Any) -> bool:
-    # A kernel has an event of its own beside the operator that launched it, and would be counted twice.
+    # A kernel has its own event beside that of its operator, and must not count twice.
     return bool(event.device_type == DeviceType.CPU)

@@ -1,4 +1,4 @@
-"""A profile as tables: for a terminal, and the same rows as Markdown for docs/profiling.md."""
+"""A profile as tables, for a terminal and as Markdown for docs/profiling.md."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from rich.text import Text
 from optimize.profiling.operators import TOP
 from optimize.progress import console
 
-# A PyTorch operator's shapes can be longer than any terminal is wide.
+# The shapes of a PyTorch operator can be wider than a terminal.
 _NAME_CHARACTERS = 64
 BUSY = 0.5
-"""Processes that wanted a core in the minute before, on average, above which a measurement had company."""
+"""Load average before a measurement above which other work may have disturbed it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sheet:
-    """A table: its title, its columns, its rows, and what is said below it."""
+    """A table, with a note below it."""
 
     title: str
     columns: tuple[str, ...]
@@ -47,7 +47,7 @@ def tell(facts: Mapping[str, Any]) -> None:
         for place, column in enumerate(sheet.columns):
             table.add_column(column, justify="left" if place == 0 else "right")
         for row in sheet.rows:
-            table.add_row(*(Text(value) for value in row))  # brackets of shapes are no markup
+            table.add_row(*(Text(value) for value in row))  # brackets of shapes are not markup
         console.print(table)
     if facts["load_average_before"] > BUSY:
         console.print(f"mind: load {facts['load_average_before']:g} before this began; the spread may be other work's")
@@ -56,7 +56,7 @@ def tell(facts: Mapping[str, Any]) -> None:
 
 
 def markdown(facts: Mapping[str, Any]) -> str:
-    """The short of a profile.json as Markdown: operators by type, and knees."""
+    """Operators by type and knees of a profile.json, as Markdown."""
     lines = []
     for sheet in (sheet for sheet in sheets(facts) if {"type", "knee"} & set(sheet.columns)):
         lines += [f"**{sheet.title}**", "", f"| {' | '.join(sheet.columns)} |"]
@@ -67,7 +67,7 @@ def markdown(facts: Mapping[str, Any]) -> str:
 
 
 def shape(batch_size: int, length: int) -> str:
-    """A cell in words."""
+    """Batch size and length in words."""
     return f"batch size {batch_size}" + (f", {length} tokens" if length else "")
 
 
@@ -146,7 +146,7 @@ def _knees(facts: Mapping[str, Any]) -> Sheet:
 
 
 def spread(row: Mapping[str, float]) -> str:
-    """Median and quartiles; microseconds where they matter."""
+    """Median and quartiles in ms, with three digits below 1 ms."""
     digits = 3 if row["median_ms"] < 1 else 2
     lower, upper = (f"{row[f'{side}_quartile_ms']:.{digits}f}" for side in ("lower", "upper"))
     return f"{row['median_ms']:.{digits}f} ({lower} to {upper})"

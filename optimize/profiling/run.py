@@ -1,4 +1,4 @@
-"""Carry out a profile: traces first, one model after the other; then the batch curves of all of them in turn.
+"""Take a profile: first traces, one model after the other, then the batch curves of all models in turn.
 
 Each model gets a folder with its traces, profile.json and batch-curve.svg.
 """
@@ -31,7 +31,7 @@ PROFILE, PICTURE = "profile.json", "batch-curve.svg"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What to measure. `build`: a build folder, the name of a recipe below build/, or None for the artifact's own."""
+    """What to measure. `build` is a build folder, the name of a recipe below build/, or None for the artifact's own."""
 
     variants: tuple[str, ...] = ()
     threads: int = 1
@@ -54,7 +54,7 @@ class Settings:
 
 def profile(subjects: Sequence[Subject], settings: Settings, command: str) -> list[dict[str, Any]]:
     """Profile each subject; print the tables; return the content of each profile.json."""
-    load_average = round(os.getloadavg()[0], 2)  # of the minute before this began, so none of it is our own
+    load_average = round(os.getloadavg()[0], 2)  # of the minute before, so without our own work
     names = [subject.name for subject in subjects]
     for name in names:
         if names.count(name) > 1:
@@ -66,7 +66,7 @@ def profile(subjects: Sequence[Subject], settings: Settings, command: str) -> li
     kept = [
         checkpoints(subject.artifact, build) if build else {} for subject, build in zip(subjects, builds, strict=True)
     ]
-    # All that can be wrong with what was asked for was said by now, before anything is measured.
+    # Every mistake in the request was reported above, before anything is measured.
     found = [_traces(*pair, cell, folders, settings) for pair, cell, folders in zip(chosen, traced, kept, strict=True)]
     curves = _curves(chosen, planned, settings)
     profiles = []
@@ -86,7 +86,7 @@ def profile(subjects: Sequence[Subject], settings: Settings, command: str) -> li
 
 
 def run_stages(subjects: Sequence[Subject], settings: Settings) -> None:
-    """The stages alone, under their NVTX ranges: what runs below Nsight."""
+    """Run the stages alone, under their NVTX ranges, for Nsight."""
     for subject in subjects:
         cell = Cell(subject.traced_length(settings.trace_length), settings.trace_batch_size)
         for variant in subject.variants(settings.variants):
@@ -115,7 +115,7 @@ def _traces(
 
 
 def _build_folder(subject: Subject, settings: Settings) -> Path | None:
-    """The folder asked for, which must be there; else the recipe's default one, where there is one."""
+    """The folder asked for, else the recipe's default one if it exists. Raises ProfileError for a missing one."""
     recipe = subject.artifact.manifest.provenance.get("recipe")
     asked = settings.build
     if asked is None:
@@ -139,7 +139,7 @@ def _cells(subject: Subject, settings: Settings) -> list[Cell]:
 def _curves(
     chosen: Sequence[tuple[Subject, Sequence[VariantName]]], planned: dict[str, list[Cell]], settings: Settings
 ) -> dict[tuple[str, str], list[dict[str, Any]]]:
-    """Every model, variant, length and batch size once a round, so that a slow minute slows all of them."""
+    """Time every model, variant, length and batch size once a round, so that a slow minute slows all of them."""
     calls = {}
     for subject, variants in chosen:
         batches = {cell: subject.preprocess.collate(subject.items(cell)) for cell in planned[subject.name]}

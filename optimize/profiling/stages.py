@@ -1,4 +1,4 @@
-"""A request's stages, each under an NVTX range where there is a GPU: what Nsight shows them by.
+"""Time the parts of a request, each under an NVTX range where there is a GPU, so that Nsight shows them.
 
 tokenise or decode: requests to items; collate: items to one batch; run: the session; read: logits to answers.
 """
@@ -22,9 +22,9 @@ WARM_UP_ROUNDS = 5
 
 
 def time_stages(subject: Subject, session: Session, cell: Cell, rounds: int) -> dict[str, dict[str, float]]:
-    """Median and quartiles of each stage in milliseconds, by its name, for one batch of `cell`.
+    """Median and quartiles in ms of each part, by its name, for one batch of `cell`.
 
-    Texts are tokenised as written and may come out a token longer or shorter than asked.
+    Texts are made of words, so they may have a few tokens more or fewer than `cell.length`.
     """
     requests = subject.requests(cell)
     times: dict[str, list[float]] = {}
@@ -58,7 +58,7 @@ def _stage(name: str, times: dict[str, list[float]]) -> Iterator[None]:
 
 
 def _capture() -> AbstractContextManager[Any]:
-    """What Nsight records when told to wait for the program: the counted rounds, without loading and warm-up."""
+    """The block that Nsight records: the counted rounds, without loading and warm-up."""
     return torch.cuda.profiler.profile() if torch.cuda.is_available() else nullcontext()
 
 

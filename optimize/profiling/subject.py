@@ -1,4 +1,4 @@
-"""What is profiled: an artifact's variants, fed through serving's own preprocessing with generated requests."""
+"""An artifact to profile, and generated requests for it that go through serving's own preprocessing."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TRACED_TOKENS = 32
 
 @dataclass(frozen=True, order=True)
 class Cell:
-    """A shape that takes its own time: so many items of `length` tokens; 0 for images, which have one shape."""
+    """The shape of a batch: `batch_size` items of `length` tokens; 0 for images, which have one shape."""
 
     length: int
     batch_size: int
@@ -33,7 +33,7 @@ class Cell:
 class Subject:
     """An artifact and the requests to profile it with: texts of the tokeniser's own words, or JPEGs of noise.
 
-    What a model computes does not depend on what a text says, only on its length; the words are drawn by seed.
+    The time of a model depends on the length of a text and not on its words, so words are drawn by `seed`.
     """
 
     def __init__(self, artifact: Artifact, tag: str, seed: int = 0) -> None:
@@ -47,7 +47,7 @@ class Subject:
         return isinstance(self.artifact.manifest.settings, TextSettings)
 
     def lengths(self, asked: tuple[int, ...] | None) -> tuple[int, ...]:
-        """Lengths in tokens, serving's own unless some are asked for; (0,) for images. ProfileError for a wrong one."""
+        """The lengths asked for in tokens, else serving's own; (0,) for images. Raises ProfileError for a wrong one."""
         settings = self.artifact.manifest.settings
         if not isinstance(settings, TextSettings):
             return (0,)
@@ -61,14 +61,14 @@ class Subject:
         return asked
 
     def traced_length(self, asked: int | None) -> int:
-        """The length that traces are taken at: `asked`, else 32 tokens or the longest; 0 for images."""
+        """The length of the traces: `asked`, else 32 tokens or the longest if that is shorter; 0 for images."""
         if asked is not None:
             return self.lengths((asked,))[0]
         settings = self.artifact.manifest.settings
         return min(TRACED_TOKENS, settings.max_tokens) if isinstance(settings, TextSettings) else 0
 
     def variants(self, asked: tuple[str, ...]) -> tuple[VariantName, ...]:
-        """The variants to profile: the one served here, those `asked` for, or for "all" those that run here."""
+        """The variants asked for, for "all" those that run on this machine, else the one served on it."""
         manifest = self.artifact.manifest
         if not asked:
             return (served_variant(self.artifact) if manifest.role == "expert" else manifest.default_cpu,)
@@ -76,14 +76,14 @@ class Subject:
             return tuple(name for name, variant in manifest.variants.items() if _runs_here(variant.provider))
         for name in asked:
             self.artifact.variant_path(name)  # type: ignore[arg-type]  # says which there are
-        return asked  # type: ignore[return-value]
+        return asked  # type: ignore[return-value]  # checked above
 
     def requests(self, cell: Cell) -> list[Any]:
         """Texts of about `cell.length` tokens, or JPEG files."""
         return [self._text(cell.length) if self.is_text else self._jpeg() for _ in range(cell.batch_size)]
 
     def prepare(self, requests: list[Any]) -> list[Array]:
-        """Requests -> items, as serving does it."""
+        """Requests -> items, through serving's preprocessing."""
         if isinstance(self.preprocess, TextEncoder):
             return [self.preprocess.encode(text) for text in requests]
         return [self.preprocess.decode(data) for data in requests]
@@ -113,7 +113,7 @@ class Subject:
 
 
 def find(model: str) -> Subject:
-    """An artifact folder, or a tag of the model store; ArtifactError when it is neither."""
+    """The artifact in a folder, or with a tag of the model store. Raises ArtifactError when there is neither."""
     if Path(model).is_dir():
         return Subject(Artifact.open(model), Path(model).name)
     from optimize.publish.store import stored

@@ -1,1 +1,1 @@
-"""Artifacts, and their way into the BentoML model store."""
+"""Assemble artifacts and put them into the BentoML model store."""

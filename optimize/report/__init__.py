@@ -1,1 +1,1 @@
-"""What a run tells: tables, pictures, and the page."""
+"""Report a run: its facts, tables, pictures and page."""

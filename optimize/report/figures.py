@@ -1,4 +1,4 @@
-"""The pictures of the report, as SVG text. Markers, line styles and labels tell things apart, so grey will do."""
+"""The pictures of the report, as SVG text. Markers, line styles and labels carry the meaning, not colours."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 MARKERS = {"teacher": "s", "expert": "D", "screen": "*", "variant": "o", "trial": "x", "chosen trial": "P"}
-# Texts stay texts, and two runs with the same figures give the same file.
+# Keep text as text, and write the same file for the same figures.
 mpl.rcParams.update(
     {"svg.fonttype": "none", "svg.hashsalt": "sieve", "font.size": 9, "axes.grid": True, "grid.alpha": 0.3}
 )
 
 
 def pareto(points: Sequence[Mapping[str, Any]]) -> str:
-    """Accuracy against latency; the area of a point is its size in bytes; teacher, expert and screen are named."""
+    """Accuracy against latency for the rows of report.json's `pareto`; the area of a point is its size in bytes."""
     figure, axes = _axes(7.5, 4.2)
     largest = max(point["size_bytes"] for point in points)
     for kind, marker in MARKERS.items():
@@ -48,12 +48,12 @@ def pareto(points: Sequence[Mapping[str, Any]]) -> str:
     axes.margins(x=0.15, y=0.18)
     legend = axes.legend(loc="lower right")
     for handle in legend.legend_handles:
-        handle.set_sizes([40])  # type: ignore[union-attr]
+        handle.set_sizes([40])  # type: ignore[union-attr]  # all are of scatter plots
     return _svg(figure)
 
 
 def risk(curve: Sequence[Mapping[str, float]], point: Mapping[str, Any]) -> str:
-    """Share of requests answered otherwise than by the expert, against the share that escalates."""
+    """Share of answers that differ from the expert's, against the escalation share."""
     figure, axes = _axes(7.5, 3.6)
     shares = [100 * step["escalation_share"] for step in curve]
     axes.plot(shares, [100 * step["risk"] for step in curve], "k-", drawstyle="steps-post", label="observed")
@@ -76,7 +76,7 @@ def risk(curve: Sequence[Mapping[str, float]], point: Mapping[str, Any]) -> str:
 
 
 def reliability(rows: Mapping[str, Any]) -> str:
-    """The screen's accuracy at each confidence, before and after temperature scaling."""
+    """Accuracy against confidence of the screen, before and after temperature scaling."""
     figure, axes = _axes(4.6, 4.2)
     axes.plot([0, 1], [0, 1], color="grey", linewidth=1, label="as right as it says")
     for name, style in (("before", "k^--"), ("after", "ko-")):
@@ -94,7 +94,7 @@ def reliability(rows: Mapping[str, Any]) -> str:
 
 
 def confusion(matrices: Mapping[str, Sequence[Sequence[int]]], labels: Sequence[str]) -> str:
-    """Confusion of screen and expert side by side: rows are right, columns were answered, darker is more often."""
+    """Confusion matrices of screen and expert: rows are the right labels, columns the answers, darker is more."""
     named = len(labels) <= 20
     side = max(3.2, 0.42 * min(len(labels), 20) + 1.4)
     figure = Figure(figsize=(2 * side, side), layout="constrained")
@@ -116,9 +116,9 @@ def confusion(matrices: Mapping[str, Sequence[Sequence[int]]], labels: Sequence[
 
 
 def batch_curves(profile: Mapping[str, Any]) -> str:
-    """Throughput against latency's price: two panels a variant, ms and items/s over batch size; a star is a knee.
+    """ms a batch and items/s over batch size, two panels for each variant of a profile.json; a star marks a knee.
 
-    Bars reach from the lower to the upper quartile; texts have a line for each length. Takes profile.json's content.
+    Bars span the quartiles. Texts have a line for each length.
     """
     variants = profile["variants"]
     figure = Figure(figsize=(9, 3.6 * len(variants)), layout="constrained")
@@ -145,7 +145,7 @@ def batch_curves(profile: Mapping[str, Any]) -> str:
 def _with_quartiles(
     axes: Axes, rows: Sequence[Mapping[str, float]], knee: float | None, scale: float | None, style: Mapping[str, Any]
 ) -> None:
-    """A line over batch size of a batch's ms, or with `scale` of items by `scale` ms; a star at the knee."""
+    """Draw ms over batch size, or items per `scale` ms, with a star at the knee."""
 
     def at(row: Mapping[str, float], column: str) -> float:
         return row[column] if scale is None else scale * row["batch_size"] / row[column]

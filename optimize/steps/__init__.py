@@ -1,1 +1,1 @@
-"""The steps. Each takes a model or a graph, a config and what it learns from, and gives back a model or a graph."""
+"""Steps: one file each, found through the registry; `step` says what a step is."""

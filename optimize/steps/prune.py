@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, cast
 
 import numpy as np
 import torch
@@ -101,7 +101,8 @@ def _prune_bert(model: Any, config: Prune, data: Prepared, preparer: Preparer, s
     for layer, score in zip(layers, units, strict=True):
         _keep_units(layer, _most(score, config.feed_forward_share))
     model.config.intermediate_size = layers[0].intermediate.dense.out_features
-    return model.eval()  # type: ignore[no-any-return]
+    nn.Module.eval(model)
+    return cast(PreTrainedModel, model)
 
 
 def _keep_units(layer: Any, kept: Tensor) -> None:
@@ -131,7 +132,8 @@ def _prune_channels(model: Any, config: Prune, data: Prepared, preparer: Prepare
     pruner.step()
     model.zero_grad(set_to_none=True)
     model.config.pruned = True
-    return model.eval()  # type: ignore[no-any-return]
+    nn.Module.eval(model)
+    return cast(PreTrainedModel, model)
 
 
 def _must_stay(model: Any, name: str, module: nn.Module) -> bool:

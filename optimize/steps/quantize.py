@@ -125,7 +125,7 @@ class _LogitsOnly(nn.Module):
         self.model = model
 
     def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:
-        return self.model(pixel_values).logits  # type: ignore[no-any-return]
+        return self.model(pixel_values).logits  # type: ignore[no-any-return]  # transformers' models return Any
 
 
 def _tune(
@@ -168,4 +168,4 @@ def _tune(
             f"quantize: no INT8 configuration stays within {config.tolerable_loss:.2%} of the accuracy in float "
             f"({float_accuracy:.2%}); allow more with `tolerable_loss`, or leave the step out"
         )
-    return tuned  # type: ignore[no-any-return]
+    return tuned  # type: ignore[no-any-return]  # neural-compressor has no types
