@@ -8,13 +8,9 @@ import os
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from optimize.steps.registry import STEPS
 from serving.errors import SieveError
-
-if TYPE_CHECKING:  # importing torch and transformers takes seconds, which `--help` need not wait for
-    from optimize.build import Build
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -106,47 +102,27 @@ def _show(options: argparse.Namespace) -> None:
     print(shipped_recipes().get(options.recipe, Path(options.recipe)).read_text(encoding="utf-8"), end="")
 
 
-def _build(options: argparse.Namespace) -> Build:
-    from optimize.build import Build
-    from optimize.recipe import read_recipe
-
-    recipe = read_recipe(options.recipe)
-    folder = options.build or Path("build") / recipe.name
-    options.lock = _lock(folder)
-    return Build(recipe, root=options.root, folder=folder)
-
-
-def _lock(folder: Path) -> object:
-    """Keep a second run out of a build folder until this process ends. Raises StepError when another run is in it."""
-    from filelock import FileLock, Timeout
-
-    from optimize.errors import StepError
-
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / ".lock", is_singleton=True)  # `run` comes here twice
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise StepError(f"another run is at work in {folder}; wait for it, or give a folder with --build") from None
-    return lock
-
-
+# Verbs import what they need themselves: torch and transformers take seconds, which `--help` need not wait for.
 def _step(options: argparse.Namespace) -> None:
-    _build(options).carry_out(until=options.verb)
+    from optimize.build import Build
+
+    Build.opened(options.recipe, root=options.root, folder=options.build).carry_out(until=options.verb)
 
 
 def _evaluate(options: argparse.Namespace) -> None:
+    from optimize.build import Build
     from optimize.pipeline import evaluate
 
-    evaluate(_build(options), _command())
+    evaluate(Build.opened(options.recipe, root=options.root, folder=options.build), _command())
 
 
 def _operating_point(options: argparse.Namespace) -> None:
+    from optimize.build import Build
     from optimize.pipeline import choose_point, opened
     from optimize.recipe import with_promise
     from optimize.report.page import mark_stale
 
-    build = _build(options)
+    build = Build.opened(options.recipe, root=options.root, folder=options.build)
     config = with_promise(build.recipe.operating_point, alpha=options.alpha, delta=options.delta)
     point, _ = choose_point(build, opened(build), config)
     mark_stale(build.folder, point)
@@ -154,9 +130,10 @@ def _operating_point(options: argparse.Namespace) -> None:
 
 
 def _verify(options: argparse.Namespace) -> None:
+    from optimize.build import Build
     from optimize.pipeline import verify_again
 
-    verify_again(_build(options), _command())
+    verify_again(Build.opened(options.recipe, root=options.root, folder=options.build), _command())
     print("every gate is held")
 
 
@@ -182,14 +159,19 @@ def _command() -> str:
 
 
 def _run(options: argparse.Namespace) -> None:
-    _evaluate(options)
-    _publish(options)
+    from optimize.build import Build
+    from optimize.pipeline import evaluate
+
+    build = Build.opened(options.recipe, root=options.root, folder=options.build)
+    evaluate(build, _command())
+    _publish(options)  # while `build` keeps its folder locked
 
 
 def _publish(options: argparse.Namespace) -> None:
+    from optimize.build import Build
     from optimize.publish.store import publish
 
-    build = _build(options)
+    build = Build.opened(options.recipe, root=options.root, folder=options.build)
     folders = (build.artifact_folder("expert"), build.artifact_folder("screen"), build.point_folder)
     for tag in publish(*folders, recipe_digest=build.recipe_digest):
         print(f"published {tag}")

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import BaseFileLock, FileLock, Timeout
 from transformers import AutoConfig
 
 from optimize.data.inputs import Prepared, Preparer
@@ -21,7 +22,7 @@ from optimize.data.splits import Split, SplitName, Splits, load_splits
 from optimize.errors import StepError
 from optimize.models.checkpoint import fetch_model, load_tokenizer, local_source, save_model
 from optimize.progress import console, running
-from optimize.recipe import Recipe, steps_up_to
+from optimize.recipe import Recipe, read_recipe, steps_up_to
 from optimize.results import STAGES, Result, Role, Stage, digest_below, digest_of
 from optimize.steps.step import Step, StepContext
 from optimize.steps.union import step_classes
@@ -36,9 +37,26 @@ class Build:
         self.recipe, self.root, self.folder = recipe, root, folder
         self.recipe_digest = recipe.digest  # of the recipe as it was read, before a search changes its screen
         folder.mkdir(parents=True, exist_ok=True)
+        self.lock: BaseFileLock | None = None
         self.results: list[Result] = []
         self._prepared: dict[SplitName, Prepared] = {}
         self._holdout_reads: list[str] = []  # shared by the copies that `with_screen` makes
+
+    @classmethod
+    def opened(cls, recipe: str, *, root: Path, folder: Path | None) -> Build:
+        """The build of a recipe, by name or path, in `folder` or build/RECIPE, which stays locked while it is in use.
+
+        Raises RecipeError, and StepError when another run is at work in the folder.
+        """
+        read = read_recipe(recipe)
+        folder = folder or Path("build") / read.name
+        build = cls(read, root=root, folder=folder)
+        build.lock = FileLock(folder / ".lock", is_singleton=True)  # a process may open a build twice
+        try:
+            build.lock.acquire(timeout=0)
+        except Timeout:
+            raise StepError(f"another run is at work in {folder}; wait for it, or give a folder with --build") from None
+        return build
 
     def with_screen(self, steps: tuple[Step, ...]) -> Build:
         """The same build with other steps for the screen; both share teacher, expert and data."""
