@@ -122,12 +122,9 @@ def certify(
     share = float((confidence < threshold).mean())
     certified = passed and share <= max_escalation_share
     if not certified:
-        allowed = [
-            (candidate, count)
-            for candidate, count in zip(ordered, misses, strict=True)
-            if (confidence < candidate).mean() <= max_escalation_share
-        ]
-        fine = [entry for entry in allowed if entry[1] <= alpha * n]
+        pairs = list(zip(ordered, misses, strict=True))
+        allowed = [pair for pair in pairs if (confidence < pair[0]).mean() <= max_escalation_share]
+        fine = [pair for pair in allowed if pair[1] <= alpha * n]
         threshold, missed = fine[-1] if fine else allowed[0]
     return threshold, Promise(
         alpha=alpha,
