@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.pages import API, EXAMPLE, README, as_json, run
+from benchmarks.pages import API, EXAMPLE, README, run
 from serving.http.openapi import openapi
 from tests.docs.reading import commands, read, table
 from tests.server import Server
@@ -75,11 +75,3 @@ def test_a_refusal_says_what_it_shows(server: Server, folder: Path) -> None:
     ((line, answer),) = [pair for pair in EXAMPLE.findall(TEXT) if '"error"' in pair[1] and "answers" not in pair[1]]
     got = json.loads(run(line.replace("http://localhost:3000", server.url), folder))
     assert got["error"] == json.loads(answer)["error"]
-
-
-def test_answers_are_shown_with_a_line_a_field() -> None:
-    value = {"label": "a", "scores": {"a": 0.9, "b": 0.1}, "none": [], "long": ["x" * 200, "y" * 200]}
-    text = as_json(value)
-    assert json.loads(text) == value
-    assert text.splitlines()[:3] == ["{", '  "label": "a",', '  "scores": {"a": 0.9, "b": 0.1},']
-    assert len(text.splitlines()) == 9

@@ -1,0 +1,65 @@
+"""The command that writes figures and answers into the pages. tests/docs/test_pages.py checks what it wrote."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmarks import pages
+
+PAGE = """before
+```sh
+curl -s http://localhost:3000/models
+```
+```json
+{}
+```
+<!-- one: begin -->
+old
+<!-- one: end -->
+after
+"""
+
+
+def test_a_block_is_replaced_and_the_rest_is_kept() -> None:
+    written = pages.with_block(PAGE, "one", "new\n")
+    assert written == PAGE.replace("old\n", "new\n")
+    assert pages.with_block(written, "one", "old\n") == PAGE
+
+
+def test_each_answer_is_what_its_command_got() -> None:
+    asked = []
+
+    def ask(command: str) -> str:
+        asked.append(command.strip())
+        return json.dumps({"label": "a"})
+
+    assert pages.with_answers(PAGE, ask) == PAGE.replace("{}", '{\n  "label": "a"\n}')
+    assert asked == ["curl -s http://localhost:3000/models"]
+
+
+def test_answers_are_shown_with_a_line_a_field() -> None:
+    value = {"label": "a", "scores": {"a": 0.9, "b": 0.1}, "none": [], "long": ["x" * 200, "y" * 200]}
+    text = pages.as_json(value)
+    assert json.loads(text) == value
+    assert text.splitlines()[:3] == ["{", '  "label": "a",', '  "scores": {"a": 0.9, "b": 0.1},']
+    assert len(text.splitlines()) == 9
+
+
+def test_what_was_not_measured_names_the_command_that_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pages, "ROOT", tmp_path)
+    with pytest.raises(SystemExit, match=r"summary.json is not there; make it with `make sms-risk`"):
+        pages.keep_recipes(["sms-risk"])
+    with pytest.raises(SystemExit, match=r"make it with `python -m optimize profile sms-risk-screen`"):
+        pages.keep_profiles(["sms-risk-screen"])
+
+
+def test_a_summary_is_kept_under_its_recipes_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pages, "ROOT", tmp_path)
+    monkeypatch.setattr(pages, "MEASURED", tmp_path / "measured")
+    (tmp_path / "build" / "my-cascade").mkdir(parents=True)
+    (tmp_path / "build" / "my-cascade" / "summary.json").write_text("{}")
+    pages.keep_recipes(["my-cascade"])
+    assert (tmp_path / "measured" / "my-cascade.json").read_text() == "{}"
