@@ -7,9 +7,9 @@ from collections.abc import ItemsView, Mapping
 
 
 class Timings:
-    """Milliseconds by part, one after the other: a part lasts from the end of the one before it.
+    """Milliseconds by part. A part lasts from the end of the one before it, so the parts add up to the whole.
 
-    So the parts add up to the whole, whatever happens between two lines of code. Parts that come twice add up.
+    A part that comes twice is the sum of both times. `start_s` is the monotonic clock's, in seconds.
     """
 
     def __init__(self) -> None:
@@ -17,11 +17,11 @@ class Timings:
         self._parts: dict[str, float] = {}
 
     def end(self, name: str) -> None:
-        """Here ends the part `name`."""
+        """End the part `name`."""
         self.split(name, {})
 
     def split(self, rest: str, known: Mapping[str, float]) -> None:
-        """Here end several parts, of which the milliseconds in `known` are known; `rest` takes what is left of it."""
+        """End several parts at once: those in `known`, in milliseconds, and `rest`, which takes what remains."""
         now = time.monotonic()
         took_ms = (now - self._last_s) * 1e3
         self._last_s = now
@@ -30,22 +30,22 @@ class Timings:
         self._parts[rest] = self._parts.get(rest, 0.0) + max(0.0, took_ms - sum(known.values()))
 
     def spent_ms(self, *names: str) -> float:
-        """Milliseconds of these parts together."""
+        """The sum of these parts."""
         return sum(self._parts.get(name, 0.0) for name in names)
 
     @property
     def total_ms(self) -> float:
-        """From the start to the end of the last part."""
+        """Milliseconds from the start to the end of the last part."""
         return (self._last_s - self.start_s) * 1e3
 
     def parts(self) -> ItemsView[str, float]:
-        """Every part so far and its milliseconds, in the order in which they ended."""
+        """Every part and its milliseconds, in the order in which they ended."""
         return self._parts.items()
 
     def as_dict(self) -> dict[str, float]:
-        """Every part so far, and their `total`; milliseconds."""
+        """The milliseconds of every part and their `total`."""
         return {name: round(value, 3) for name, value in {**self._parts, "total": self.total_ms}.items()}
 
     def header(self, described: Mapping[str, float] | None = None) -> str:
-        """The same for a `Server-Timing` header (W3C); `described`: what `as_dict` said, where it was asked already."""
+        """The value of a `Server-Timing` header (W3C). `described`: the result of `as_dict`, if there is one."""
         return ", ".join(f"{name};dur={value}" for name, value in (described or self.as_dict()).items())

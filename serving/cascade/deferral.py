@@ -1,4 +1,4 @@
-"""The rule that decides between screen and expert, and what it promises. Pure, beyond reading its own file."""
+"""The rule that decides between screen and expert, and what it promises."""
 
 from __future__ import annotations
 
@@ -17,8 +17,10 @@ class _Frozen(BaseModel):
 
 
 class Promise(_Frozen):
-    """With confidence 1 - delta, at most a share of `alpha` of all requests get a final answer that differs from the
-    expert's because the screen was trusted. Shares; `n` items of the certification set.
+    """A bound on wrong trust in the screen, measured on `n` items of the certification set.
+
+    With confidence 1 - `delta`, at most a share `alpha` of all requests get an answer that differs from the expert's
+    because the screen was trusted.
     """
 
     alpha: float = Field(gt=0, lt=1)
@@ -26,20 +28,20 @@ class Promise(_Frozen):
     certified: bool
     n: int = Field(ge=1)
     misses: int = Field(ge=0)
-    """Of the n, those that the screen kept and answered otherwise than the expert."""
+    """How many of the n the screen kept and answered differently from the expert."""
     upper_bound: float = Field(ge=0, le=1)
-    """One-sided Clopper-Pearson bound of the share of misses, at confidence 1 - delta."""
+    """One-sided Clopper-Pearson bound on the share of misses, at confidence 1 - delta."""
     needed_n: int | None = None
-    """Where it is not certified: how many items would do, if misses stayed as rare; None where no number would."""
+    """If it is not certified: how many items would do at the same share of misses; None if no number would."""
     escalation_needed: float | None = None
-    """Where only the limit on escalation stands in its way: the share of requests that it would take."""
+    """If only the limit on escalation prevents it: the share of requests that would have to escalate."""
     max_escalation_share: float = Field(default=1.0, ge=0, le=1)
     thresholds_tried: int = Field(ge=1)
     method: str
 
     @property
     def statement(self) -> str:
-        """The promise in one sentence, or what keeps it from being given."""
+        """The promise in one sentence, or why there is none."""
         if self.certified:
             return (
                 f"certified: with confidence {100 * (1 - self.delta):g}% at most {self.alpha:.2%} of all requests get "
@@ -60,7 +62,7 @@ class Promise(_Frozen):
 
 
 class Reference(_Frozen):
-    """The screen's confidences on the selection set: shares of the items between `edges`, which ascend."""
+    """The screen's confidences on the selection set: the share of items in each bin. `edges` between bins ascend."""
 
     edges: tuple[float, ...]
     shares: tuple[float, ...]
@@ -68,32 +70,32 @@ class Reference(_Frozen):
 
 
 class Band(_Frozen):
-    """Where a running service may wander before its promise is in doubt; over the last `window` items."""
+    """How far the last `window` items of a running service may differ before its promise is in doubt."""
 
     max_psi: float = Field(default=0.2, gt=0)
-    """Population stability index of the confidences; above 0.2 is by custom a shift to act on."""
+    """Population stability index of the confidences; by convention, one acts on a shift above 0.2."""
     lowest_escalation_share: float = Field(ge=0, le=1)
     highest_escalation_share: float = Field(ge=0, le=1)
     window: int = Field(default=2000, ge=1)
     min_n: int = Field(default=500, ge=1)
-    """With fewer items nothing is said yet; the band is as wide as so few items need it."""
+    """With fewer items there is no verdict. The band is wide enough for samples of this size."""
 
 
 class OperatingPoint(_Frozen):
-    """The deferral threshold, what it was chosen for, and what it promises. An artifact of its own in the store."""
+    """The deferral threshold, the pair it was chosen for, and its promise. A model of its own in the store."""
 
     threshold: float = Field(ge=0.0)
-    """Answers with a confidence below this defer to the expert; above 1 everything defers, 0 defers nothing."""
+    """Answers with a confidence below it defer to the expert. Above 1 everything defers, at 0 nothing does."""
     screen_temperature: float = Field(default=1.0, gt=0)
     expert_temperature: float = Field(default=1.0, gt=0)
-    """Logits are divided by it before the softmax that confidences come from."""
+    """Logits are divided by the temperature before the softmax that confidences come from."""
     screen_digest: str
     expert_digest: str
     screen_variant: VariantName
     expert_variant: VariantName
-    """What both were run as when the promise was made."""
+    """The variants that ran when the promise was made."""
     escalation_share: float = Field(ge=0.0, le=1.0)
-    """Expected: the share of the selection set that defers."""
+    """The share of the selection set that defers."""
     promise: Promise
     calibration: dict[str, Any] = Field(default_factory=dict)
     """Expected calibration error of both stages before and after scaling, on the certification set."""
@@ -102,7 +104,7 @@ class OperatingPoint(_Frozen):
 
     @classmethod
     def read(cls, folder: Path) -> OperatingPoint:
-        """Read operating-point.json of its artifact folder; ArtifactError when missing or malformed."""
+        """Read operating-point.json in its folder. Raises ArtifactError when it is missing or malformed."""
         path = folder / OPERATING_POINT
         try:
             return cls.model_validate_json(path.read_bytes())
@@ -130,6 +132,6 @@ class OperatingPoint(_Frozen):
 
 
 def should_defer(answer: Answer, point: OperatingPoint) -> bool:
-    """Whether the screen is too unsure to be trusted with this item."""
-    # Written so that a confidence which is no number defers.
+    """Whether the screen is too unsure of its answer."""
+    # Written so that a confidence of NaN defers.
     return not answer.confidence >= point.threshold

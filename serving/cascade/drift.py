@@ -1,6 +1,6 @@
-"""Drift: does what comes in still look like what the operating point was chosen on?
+"""Drift: do the items in service still look like those that the operating point was chosen on?
 
-The screen's confidences and the escalation share of the last items are held against those of the selection set. The
+The screen's confidences and the escalation share of the last items are compared with those of the selection set. The
 measure is the population stability index, sum((p - q) x ln(p / q)) over bins, a symmetric form of the Kullback-Leibler
 divergence (Lewis 1994).
 """
@@ -15,14 +15,14 @@ from dataclasses import dataclass
 
 from serving.cascade.deferral import OperatingPoint
 
-# Half an item in every bin, so that an empty one does not make the index infinite.
+# Half an item is added to every bin, so that an empty one does not make the index infinite.
 SMOOTHING = 0.5
 TELL_EVERY = 50
 
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """What the last `n` items look like. `drifted` is None while there are too few of them to tell."""
+    """What the last `n` items look like. `drifted` is None while there are too few of them; `reasons` are sentences."""
 
     n: int
     psi: float
@@ -32,9 +32,9 @@ class Drift:
 
 
 class DriftMonitor:
-    """Keeps the last items of one screen; constant time an item, no lock (one event loop observes).
+    """Keeps the last items of one screen, in constant time for each. One event loop uses it.
 
-    `tell` is given the state after every `TELL_EVERY` items.
+    `tell` is given the state at the start and after every `TELL_EVERY` items.
     """
 
     def __init__(self, point: OperatingPoint, tell: Callable[[Drift], None] | None = None) -> None:
@@ -48,7 +48,7 @@ class DriftMonitor:
             tell(self.state())
 
     def observe(self, confidence: float, deferred: bool) -> None:
-        """Take one screened item into account, and forget the oldest beyond the window."""
+        """Add a screened item, and forget the oldest one beyond the window."""
         place = bisect_right(self._point.reference.edges, confidence)
         self._seen.append((place, deferred))
         self._counts[place] += 1
@@ -62,7 +62,7 @@ class DriftMonitor:
             self._tell(self.state())
 
     def state(self) -> Drift:
-        """The figures now, and whether they have left the band that the operating point states."""
+        """The figures now, and whether they have left the operating point's band."""
         band, n = self._point.band, len(self._seen)
         psi = stability_index(self._point.reference.shares, self._counts)
         share = self._deferred / n if n else 0.0
@@ -80,7 +80,7 @@ class DriftMonitor:
 
 
 def stability_index(expected: Sequence[float], counts: Sequence[int]) -> float:
-    """Population stability index of `counts` against the `expected` shares; 0 when nothing was counted."""
+    """Population stability index of `counts` against the `expected` shares, bin by bin; 0 without any counts."""
     n, bins = sum(counts), len(counts)
     if n == 0:
         return 0.0

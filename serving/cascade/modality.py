@@ -111,7 +111,7 @@ class Modality:
         self.screen_info = model_labels(screen, self._session)
 
     def prepare(self, content: Content) -> tuple[Array, Array]:
-        """A text, or an image whose header was read -> the screen's item and the expert's item.
+        """The screen's item and the expert's item for a text, or for an image whose header was read.
 
         Raises InvalidInputError for an image that cannot be decoded.
         """

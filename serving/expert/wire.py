@@ -1,6 +1,6 @@
-"""Raw arrays between the API's process and an expert's: no JSON, no pickle.
+"""Messages between the API's process and an expert's: raw arrays, without pickle.
 
-A message: one line of JSON with the type and the shape of each array, then their bytes, in order.
+A message is one line of JSON with the type and the shapes of the arrays, and then their bytes, in order.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ MAX_ARRAYS = 64
 
 
 def pack(arrays: Sequence[Array]) -> bytes:
-    """Arrays of one type, int64 or float32, as one message."""
+    """One message of arrays of one type, int64 or float32."""
     head = {"type": str(arrays[0].dtype), "shapes": [array.shape for array in arrays]}
     return b"\n".join([orjson.dumps(head), b"".join(np.ascontiguousarray(array).tobytes() for array in arrays)])
 
 
 def unpack(message: bytes) -> list[Array]:
-    """The arrays of a message, read-only views of it. Raises MalformedError when it is not one."""
+    """The arrays of a message, as read-only views of it. Raises MalformedError for anything else."""
     head, _, data = message.partition(b"\n")
     try:
         described = orjson.loads(head)

@@ -1,8 +1,8 @@
-"""How many requests may be in flight: a limit that follows the time they take, and two priorities.
+"""How many requests may be in flight: a limit that follows their latency, and two priorities.
 
-The limit is Gradient2 of Netflix's concurrency-limits (github.com/Netflix/concurrency-limits): while requests take as
-long as they did over the last hundreds, it grows by a little; when they take longer, a queue has formed somewhere, and
-it shrinks by the ratio.
+The limit is Gradient2 of Netflix's concurrency-limits (github.com/Netflix/concurrency-limits). While requests take as
+long as the last few hundred did, the limit grows slowly. When they take longer, a queue has formed somewhere, and the
+limit shrinks by the ratio of the two times.
 """
 
 from __future__ import annotations
@@ -11,15 +11,16 @@ from typing import Literal
 
 Priority = Literal["high", "normal"]
 PRIORITIES: tuple[Priority, ...] = ("high", "normal")
-# The last tenth of the limit is for requests of high priority, so that they are shed last.
+# The last tenth of the limit is kept for requests of high priority, so that they are shed last.
 NORMAL_SHARE = 0.9
 
 
 class AdaptiveLimit:
     """A limit on requests in flight, from `lowest` to `highest`; `observe` moves it.
 
-    `tolerance`: how many times the usual time is still no sign of a queue; and below `harmless_ms`, less than half of
-    the default budget, a queue does no harm. `headroom`: what it tries to grow by.
+    A request that takes up to `tolerance` times the usual time is no sign of a queue, nor is one below `harmless_ms`
+    (less than half of the default budget). Each step tries to grow by `headroom` and moves by the share `smoothing`.
+    The usual time is a mean over about `window` requests.
     """
 
     def __init__(
@@ -42,15 +43,15 @@ class AdaptiveLimit:
         self._usual_ms: float | None = None
 
     def observe(self, took_ms: float, in_flight: int) -> None:
-        """Take a finished request into account; `in_flight` counts those beside it, itself included."""
+        """Learn from a request that has ended; `in_flight` is the number of requests in flight, with this one."""
         took_ms = max(took_ms, 1e-3)
         if self._usual_ms is None:
             self._usual_ms = took_ms
         self._usual_ms += self._weight * (took_ms - self._usual_ms)
-        if self._usual_ms > 2 * took_ms:  # after a bad time: do not take it for the rule for hundreds of requests
+        if self._usual_ms > 2 * took_ms:  # after an overload: come down faster than the mean does
             self._usual_ms *= 0.95
         if in_flight < self.value / 2:
-            return  # too little goes on to learn anything of the limit
+            return  # too few requests to learn about the limit
         fine_ms = max(self._tolerance * self._usual_ms, self._harmless_ms)
         gradient = max(0.5, min(1.0, fine_ms / took_ms))
         wanted = self.value * gradient + self._headroom
@@ -67,7 +68,7 @@ class Admission:
         self.shed: dict[Priority, int] = dict.fromkeys(PRIORITIES, 0)
 
     def enter(self, priority: Priority) -> bool:
-        """Whether a request may come in; whoever is told True says `leave` at its end."""
+        """Whether a request may come in. Call `leave` at its end if it may."""
         allowed = self.limit.value * (1.0 if priority == "high" else NORMAL_SHARE)
         if self.in_flight >= max(1, int(allowed)):
             self.shed[priority] += 1
@@ -76,11 +77,11 @@ class Admission:
         return True
 
     def reason(self) -> Literal["limit", "reserved"]:
-        """Why a request was just refused: the limit is reached, or what is left of it is for high priority."""
+        """Why a request was just refused: the limit is reached, or the rest of it is kept for high priority."""
         return "limit" if self.in_flight >= max(1, int(self.limit.value)) else "reserved"
 
     def leave(self, took_ms: float | None) -> None:
-        """A request ends; `took_ms`: its time in this process, None where that says nothing of the load."""
+        """A request ends. `took_ms`: its time in this process; None if that says nothing about the load."""
         if took_ms is not None:
             self.limit.observe(took_ms, self.in_flight)
         self.in_flight -= 1

@@ -1,7 +1,7 @@
-"""A circuit breaker in front of an expert: after failures in a row nobody waits for it, and now and then a call tries.
+"""A circuit breaker in front of an expert: after several failures in a row, calls fail at once for a while.
 
-After Nygard, Release It! (2007). Own code, since the libraries that are kept (purgatory, pybreaker) guard a block of
-code with their own storage and locks, and here the caller must also ask whether a call would go through.
+After Nygard, Release It! (2007). The maintained libraries (purgatory, pybreaker) guard a block of code, with their own
+storage and locks. Here the caller must also ask whether a call would go through.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ State = Literal["closed", "open", "half-open"]
 
 
 class CircuitBreaker:
-    """Closed: calls go through. Open: none does. Half-open: one call at a time does, and decides.
+    """Closed: calls go through. Open: none does. Half-open: one call at a time does, and its result decides.
 
-    `failures` in a row open it for `cool_down_s`, and twice as long each time the try fails, up to `max_cool_down_s`.
-    The clock's reading, in seconds of a monotonic clock, is passed in.
+    `failures` in a row open it for `cool_down_s`. Each failure while it is half-open doubles that time, up to
+    `max_cool_down_s`. The caller passes the time, in seconds of a monotonic clock.
     """
 
     def __init__(self, *, failures: int = 3, cool_down_s: float = 0.5, max_cool_down_s: float = 8.0) -> None:
@@ -26,6 +26,7 @@ class CircuitBreaker:
         self._trying = False
 
     def state(self, now_s: float) -> State:
+        """The state now; an open breaker becomes half-open by itself."""
         if self._opened_s is None:
             return "closed"
         return "half-open" if now_s >= self._opened_s + self._cool_down_s else "open"
@@ -36,7 +37,7 @@ class CircuitBreaker:
         return state == "open" or (state == "half-open" and self._trying)
 
     def begin(self, now_s: float) -> bool:
-        """Ask to make a call; whoever is told True must say `succeeded`, `failed` or `abandoned` afterwards."""
+        """Whether a call may start. If so, the caller must report `succeeded`, `failed` or `abandoned` at its end."""
         if self.would_refuse(now_s):
             return False
         if self._opened_s is not None:
@@ -44,11 +45,13 @@ class CircuitBreaker:
         return True
 
     def succeeded(self) -> None:
+        """A call was answered: close the breaker."""
         self._failures = 0
         self._opened_s, self._trying = None, False
         self._cool_down_s = self._first_cool_down_s
 
     def failed(self, now_s: float) -> None:
+        """A call failed: count it, and open the breaker if there were enough of them."""
         self._failures += 1
         if self._opened_s is not None:
             self._cool_down_s = min(2 * self._cool_down_s, self._longest_s)
@@ -57,5 +60,5 @@ class CircuitBreaker:
         self._opened_s, self._trying = now_s, False
 
     def abandoned(self) -> None:
-        """The call was given up before it said anything of the expert."""
+        """A call ended without a verdict on the expert: cancelled, or refused because of load."""
         self._trying = False

@@ -1,4 +1,4 @@
-"""Deadline arithmetic. Pure: the clock's reading is passed in, in seconds of one monotonic clock."""
+"""Deadline arithmetic. Pure: the caller passes the time, in seconds of one monotonic clock."""
 
 from __future__ import annotations
 
@@ -13,16 +13,18 @@ MAX_MS = 1_000.0
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """The moment by which an answer must be out: `start_s` plus `budget_ms`."""
+    """The time that a request has for its answer: `budget_ms` from `start_s` on."""
 
     start_s: float
     budget_ms: float
 
     @property
     def deadline_s(self) -> float:
+        """When the answer must be out."""
         return self.start_s + self.budget_ms / 1e3
 
     def spent_ms(self, now_s: float) -> float:
+        """What has passed since the start."""
         return (now_s - self.start_s) * 1e3
 
     def left_ms(self, now_s: float) -> float:
@@ -31,7 +33,7 @@ class Budget:
 
 
 def check_budget_ms(value: object, field: str = "budget_ms") -> float:
-    """A budget in milliseconds as a client states it; None is the default. InvalidInputError says what is wrong."""
+    """Check a budget in milliseconds that a client states; None means the default. Raises InvalidInputError."""
     if value is None:
         return DEFAULT_MS
     rule = f"must be a positive number of milliseconds, at most {MAX_MS:,.0f}"

@@ -1,1 +1,1 @@
-"""What is told of a request: its record, metrics, traces and the log."""
+"""Reports what became of each request: its record, metrics, traces and the log."""

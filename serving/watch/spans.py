@@ -1,14 +1,14 @@
-"""Spans to a collector over OTLP; imported only where there is one.
+"""Sends spans to a collector over OTLP. Imported only when there is a collector.
 
-The SDK's own tracer cannot make a span whose ids were given out before, so its read-only spans are made here.
+The ids of our spans were given out before the spans are made, which the SDK's own tracer cannot do. So this module
+makes the SDK's read-only spans itself.
 """
 
 from __future__ import annotations
 
 import atexit
 import time
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
@@ -16,18 +16,20 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
+from serving.trace import Attributes
+
 SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 UNSET = Status(StatusCode.UNSET)
 
 
 class Exporter:
-    """Queues spans of the process `service`, and sends them from a thread of its own."""
+    """Queues spans of the process `service` and sends them from a thread of its own."""
 
     def __init__(self, service: str) -> None:
-        # What OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES say counts.
+        # OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES take precedence.
         self._resource = Resource.create({"service.name": service}).merge(OTELResourceDetector().detect())
         self._out = BatchSpanProcessor(OTLPSpanExporter())
-        # What waits when the process ends is sent then.
+        # Sends what is still in the queue when the process ends.
         atexit.register(self._out.shutdown)
 
     def span(
@@ -38,13 +40,13 @@ class Exporter:
         parent_id: int | None,
         begin_s: float,
         end_s: float,
-        attributes: Mapping[str, Any],
+        attributes: Attributes,
         links: Sequence[tuple[int, int]] = (),
         *,
         kind: str = "INTERNAL",
         error: str | None = None,
     ) -> None:
-        """Queue one span; `begin_s` and `end_s` are the monotonic clock's, `links` pairs of trace and span id."""
+        """Queue one span. Times are the monotonic clock's, in seconds; `links` are pairs of trace id and span id."""
         epoch_s = time.time() - time.monotonic()
         remote = kind == "SERVER"
         self._out.on_end(

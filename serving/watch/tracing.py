@@ -10,10 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from serving.errors import SieveError
-from serving.trace import CallSpan, Trace, begin_trace, new_span_id, read_traceparent
+from serving.trace import Attributes, CallSpan, Trace, begin_trace, new_span_id, read_traceparent
 from serving.watch.record import RequestOutcome, RequestRecord
 
 ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
@@ -136,8 +135,8 @@ def open_tracer(service: str, settings: TracingSettings | None) -> Tracer | None
     return Tracer(settings, service) if settings else None
 
 
-def _attributes(record: RequestRecord, outcome: RequestOutcome, status: int) -> dict[str, Any]:
-    attributes: dict[str, Any] = {
+def _attributes(record: RequestRecord, outcome: RequestOutcome, status: int) -> Attributes:
+    attributes: dict[str, str | float] = {
         "http.request.method": "POST",
         "http.route": record.endpoint,
         "http.response.status_code": status,

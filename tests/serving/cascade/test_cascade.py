@@ -55,7 +55,7 @@ def classify(
     return asyncio.run(cascade.classify(items, theirs, Budget(time.monotonic(), budget_ms), Timings()))
 
 
-def test_only_the_unsure_are_escalated_in_one_call_and_in_order() -> None:
+def test_unsure_items_escalate_in_one_call_and_keep_their_order() -> None:
     expert = Expert()
     outcomes = classify(expert, [9, 0, 8, 1, 0])
     assert expert.calls == [[100, 101, 100]]
@@ -66,7 +66,7 @@ def test_only_the_unsure_are_escalated_in_one_call_and_in_order() -> None:
     assert expert.seen == [(True, False), (False, True), (True, False), (False, True), (False, True)]
 
 
-def test_the_expert_is_left_alone_when_all_are_sure() -> None:
+def test_the_expert_is_not_asked_when_the_screen_is_sure() -> None:
     expert = Expert()
     classify(expert, [9, 9], threshold=0.0)
     assert expert.calls == []
@@ -81,7 +81,7 @@ def test_the_expert_is_left_alone_when_all_are_sure() -> None:
     ],
     ids=["late", "refuses", "down"],
 )
-def test_the_screens_answer_goes_out_degraded(expert: Expert, reason: str) -> None:
+def test_without_an_answer_from_the_expert_the_screens_stands_as_degraded(expert: Expert, reason: str) -> None:
     begin = time.monotonic()
     sure, unsure = classify(expert, [9, 0], budget_ms=60)
     assert time.monotonic() - begin < 2
@@ -117,7 +117,7 @@ class Queue:
         return cascade.classify([item], [item], Budget(time.monotonic(), budget_ms), Timings(), gone)
 
 
-def test_what_is_too_late_leaves_the_queue() -> None:
+def test_a_late_escalation_leaves_the_queue() -> None:
     queue = Queue()
     (outcome,) = asyncio.run(queue.ask(20))
     assert outcome.degraded == "deadline"

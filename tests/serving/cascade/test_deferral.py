@@ -49,6 +49,6 @@ def test_a_missing_or_broken_operating_point_says_so(tmp_path: Path, content: st
         ({"certified": False, "misses": 9}, "not certified: the screen was trusted and differed .* 9 of 400"),
     ],
 )
-def test_a_promise_is_said_in_a_sentence(changes: dict[str, object], says: str) -> None:
+def test_a_promise_is_stated_in_one_sentence(changes: dict[str, object], says: str) -> None:
     statement = PROMISE.model_copy(update=changes).statement
     assert re.match(says.replace("(", r"\("), statement)

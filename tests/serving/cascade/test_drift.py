@@ -21,7 +21,7 @@ def watched(confidences: np.ndarray, tell: object = None) -> Drift:
     return monitor.state()
 
 
-def test_the_same_traffic_is_quiet() -> None:
+def test_the_same_traffic_has_not_drifted() -> None:
     rng = np.random.default_rng(0)
     drift = watched(rng.permutation(np.tile(USUAL, 50)))
     assert drift.drifted is False
@@ -29,12 +29,12 @@ def test_the_same_traffic_is_quiet() -> None:
     assert drift.escalation_share == 0.25
 
 
-def test_too_few_items_say_nothing() -> None:
+def test_too_few_items_give_no_verdict() -> None:
     assert watched(np.full(99, 0.5)).drifted is None
     assert watched(np.full(100, 0.5)).drifted is True
 
 
-def test_less_confidence_is_noticed_on_both_counts() -> None:
+def test_less_confidence_is_noticed_by_index_and_escalation_share() -> None:
     drift = watched(np.tile([0.7, 0.7, 0.7, 0.85], 50))
     assert drift.drifted is True
     assert "confidences have shifted" in drift.reasons[0]
@@ -54,20 +54,20 @@ def test_old_items_are_forgotten() -> None:
     assert drift.drifted is False
 
 
-def test_it_is_told_now_and_then() -> None:
+def test_the_state_is_told_after_every_fifty_items() -> None:
     told: list[Drift] = []
     watched(np.tile(USUAL, 50), told.append)
     assert [drift.n for drift in told] == list(range(0, 201, TELL_EVERY))
 
 
 @given(st.lists(st.integers(0, 500), min_size=2, max_size=12))
-def test_the_index_is_nought_for_the_same_shares_and_above_it_for_others(counts: list[int]) -> None:
+def test_the_index_is_zero_for_the_same_shares_and_positive_for_others(counts: list[int]) -> None:
     n = sum(counts)
     if n:
         assert stability_index([count / n for count in counts], counts) == pytest.approx(0, abs=1e-12)
     assert stability_index([1 / len(counts)] * len(counts), counts) >= 0
 
 
-def test_the_index_is_what_it_is_defined_as() -> None:
+def test_the_index_follows_its_definition() -> None:
     got = stability_index([0.5, 0.5], [600_000, 400_000])
     assert got == pytest.approx((0.6 - 0.5) * np.log(0.6 / 0.5) + (0.4 - 0.5) * np.log(0.4 / 0.5), rel=1e-4)

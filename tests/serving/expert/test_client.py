@@ -71,7 +71,7 @@ def test_items_get_their_logits_and_the_time_they_took(tmp_path: Path) -> None:
         assert took_ms >= 0
 
 
-def test_a_connection_that_the_server_closed_meanwhile_loses_nothing(tmp_path: Path) -> None:
+def test_no_call_is_lost_when_the_server_closed_an_idle_connection(tmp_path: Path) -> None:
     async def scenario(expert: RemoteExpert) -> Any:
         first = await expert([np.array([1])])
         await asyncio.sleep(1.3)  # the server gives up connections after a second
@@ -81,7 +81,7 @@ def test_a_connection_that_the_server_closed_meanwhile_loses_nothing(tmp_path: P
     assert (first.tolist(), second.tolist()) == ([[2.0]], [[4.0]])
 
 
-def test_an_expert_that_is_not_there_or_fails_is_down_and_said_so_once(
+def test_an_unreachable_or_failing_expert_is_down_and_logged_once(
     tmp_path: Path,
 ) -> None:
     async def nobody() -> None:
@@ -112,7 +112,7 @@ def test_an_expert_that_is_not_there_or_fails_is_down_and_said_so_once(
     play(tmp_path / "s", scenario, broken)
 
 
-def test_pickle_is_not_taken(tmp_path: Path) -> None:
+def test_a_pickle_is_refused(tmp_path: Path) -> None:
     async def scenario(_: RemoteExpert) -> int:
         async with httpx.AsyncClient(transport=httpx.AsyncHTTPTransport(uds=str(tmp_path / "s"))) as client:
             return (await client.post("http://expert/infer", content=b"\x80\x04K\x01.")).status_code
@@ -120,7 +120,7 @@ def test_pickle_is_not_taken(tmp_path: Path) -> None:
     assert play(tmp_path / "s", scenario) == 400
 
 
-def test_the_expert_says_what_it_runs(tmp_path: Path) -> None:
+def test_the_expert_describes_what_it_runs(tmp_path: Path) -> None:
     async def scenario(expert: RemoteExpert) -> dict[str, str]:
         return await expert.describe()
 
@@ -128,7 +128,7 @@ def test_the_expert_says_what_it_runs(tmp_path: Path) -> None:
     assert said == {"asked": "CPUExecutionProvider", "got": "CPUExecutionProvider", "variant": "cpu-int8"}
 
 
-def test_another_artifact_is_not_run_and_gives_no_answer() -> None:
+def test_an_expert_with_another_artifact_runs_nothing() -> None:
     ran: list[int] = []
 
     def run(items: Sequence[Any]) -> Any:
@@ -147,7 +147,7 @@ def test_another_artifact_is_not_run_and_gives_no_answer() -> None:
     assert ran == []
 
 
-def test_a_server_that_names_no_artifact_is_not_believed() -> None:
+def test_an_answer_that_names_no_artifact_is_refused() -> None:
     async def main() -> None:
         port = free_port()
         app = Starlette(routes=[Route("/infer", infer_endpoint(doubled), methods=["POST"])])
@@ -174,7 +174,7 @@ class Name:
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, self.port)) for address in self.addresses]
 
 
-def test_many_machines_behind_one_name(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_machines_behind_one_name_share_the_calls(monkeypatch: pytest.MonkeyPatch) -> None:
     ran = {"127.0.0.1": 0, "127.0.0.2": 0}
 
     def at(address: str) -> Callable[[Sequence[Any]], Any]:
@@ -212,7 +212,7 @@ def test_many_machines_behind_one_name(monkeypatch: pytest.MonkeyPatch) -> None:
     asyncio.run(main())
 
 
-def test_in_the_middle_of_an_update_the_right_pair_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_during_an_update_only_the_right_artifact_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     async def main() -> list[str]:
         port = free_port()
         name = Name(port, "127.0.0.1", "127.0.0.2")

@@ -31,7 +31,7 @@ def test_escalations_of_one_window_go_together_and_a_full_batch_does_not_wait() 
     assert took_s < 10, "the window was not waited for"
 
 
-def test_a_lone_escalation_goes_when_its_window_is_over() -> None:
+def test_a_lone_escalation_goes_when_its_window_closes() -> None:
     async def scenario() -> tuple[list[list[int]], float]:
         expert = Expert()
         escalations = Escalations(expert, batch_window_ms=30)

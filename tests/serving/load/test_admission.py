@@ -28,13 +28,13 @@ def test_the_limit_shrinks_when_requests_take_longer_than_they_did_and_stops_at_
     assert settled(limit, [400.0] * 50) >= 8
 
 
-def test_a_bad_time_is_forgotten() -> None:
+def test_the_limit_recovers_after_an_overload() -> None:
     limit = AdaptiveLimit(initial=100)
     settled(limit, [5.0] * 300 + [100.0] * 100)
     assert settled(limit, [5.0] * 600) > 200
 
 
-def test_a_quiet_service_learns_nothing() -> None:
+def test_the_limit_stays_while_few_requests_are_in_flight() -> None:
     limit = AdaptiveLimit(initial=100)
     for _ in range(100):
         limit.observe(500.0, 1)
@@ -52,7 +52,7 @@ def test_high_priority_is_shed_last() -> None:
 
 
 @pytest.mark.parametrize("took_ms", [None, 3.0])
-def test_whoever_leaves_makes_room(took_ms: float | None) -> None:
+def test_a_request_that_leaves_makes_room(took_ms: float | None) -> None:
     admission = Admission(AdaptiveLimit(initial=10))
     while admission.enter("normal"):
         pass

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from serving.load.forecast import Forecast, Waiting
 
 
-def test_call_times_are_kept_by_shape() -> None:
+def test_each_shape_of_call_has_its_own_expected_time() -> None:
     forecast = Forecast(max_batch_size=32, calls_in_flight=2)
     assert forecast.expected_ms(1, 16) == 0
     forecast.observe(1, 16, 2.0)
