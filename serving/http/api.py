@@ -72,8 +72,8 @@ class Api:
         record.was_read(_budget_ms(request, body.get("budget_ms")))
         ((item, expert_item),) = await self._prepared(modality, [text], len(text))
         record.timings.end("tokenise")
-        (outcome,) = await _classified(modality, [item], [expert_item], record, request)
-        return _answer(modality, outcome)
+        (answer,) = await _classified(modality, [item], [expert_item], record, request)
+        return _entry(modality, answer)
 
     async def classify_texts(self, request: Request, record: RequestRecord) -> JsonObject:
         modality = self._modality("text")
@@ -85,22 +85,22 @@ class Api:
                 "texts", f"must be a list of 1 to {MAX_TEXTS} strings, got {got}; send fewer or more"
             )
         budget_ms = _budget_ms(request, body.get("budget_ms"))
-        answers: list[JsonObject] = [{} for _ in texts]
+        entries: list[JsonObject] = [{} for _ in texts]
         good: dict[int, str] = {}
         for place, text in enumerate(texts):
             try:
                 good[place] = check_text(text, f"texts[{place}]")
             except InvalidInputError as error:
-                answers[place] = {"error": described(error)}
+                entries[place] = {"error": described(error)}
         record.was_read(budget_ms)
         if good:
             prepared = await self._prepared(modality, list(good.values()), sum(map(len, good.values())))
             record.timings.end("tokenise")
             items, expert_items = zip(*prepared, strict=True)
-            outcomes = await _classified(modality, items, expert_items, record, request)
-            for place, outcome in zip(good, outcomes, strict=True):
-                answers[place] = _answer(modality, outcome)
-        return {"answers": answers}
+            answers = await _classified(modality, items, expert_items, record, request)
+            for place, answer in zip(good, answers, strict=True):
+                entries[place] = _entry(modality, answer)
+        return {"answers": entries}
 
     async def classify_image(self, request: Request, record: RequestRecord) -> JsonObject:
         modality = self._modality("image")
@@ -109,8 +109,8 @@ class Api:
         image = read_header(data)
         ((item, expert_item),) = await self._prepared(modality, [image], image.width * image.height // 100)
         record.timings.end("decode")
-        (outcome,) = await _classified(modality, [item], [expert_item], record, request)
-        return _answer(modality, outcome)
+        (answer,) = await _classified(modality, [item], [expert_item], record, request)
+        return _entry(modality, answer)
 
     async def models(self, _request: Request, _record: RequestRecord) -> JsonObject:
         return {name: await modality.describe() for name, modality in self._modalities.items()}
@@ -143,22 +143,22 @@ async def _classified(
     request: Request,
 ) -> list[StageAnswer]:
     assert record.budget is not None, "an endpoint reads the budget before it classifies"
-    outcomes = await modality.cascade.classify(
+    answers = await modality.cascade.classify(
         items, expert_items, record.budget, record.timings, _hung_up(request), trace=record.trace
     )
-    record.answered(modality, outcomes)
-    return outcomes
+    record.answered(modality, answers)
+    return answers
 
 
-def _answer(modality: Modality, outcome: StageAnswer) -> JsonObject:
-    answer = outcome.answer
+def _entry(modality: Modality, given: StageAnswer) -> JsonObject:
+    answer = given.answer
     return {
         "label": answer.label,
         "confidence": answer.confidence,
         "scores": dict(zip(modality.cascade.labels, answer.scores, strict=True)),
-        "stage": outcome.stage,
-        "escalated": outcome.escalated,
-        "degraded": outcome.degraded,
+        "stage": given.stage,
+        "escalated": given.escalated,
+        "degraded": given.degraded,
         "models": {"screen": modality.screen_tag, "expert": modality.expert_tag},
     }
 
