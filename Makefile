@@ -8,7 +8,7 @@ export BENTOML_DO_NOT_TRACK ?= True
 export ORT_DISABLE_TELEMETRY ?= 1
 
 .PHONY: help ablation bench capacity compare decoding demo figures kubectl loadtest serve test test-slow test-machines test-gpu lint tune
-.PHONY: tune-bert types check clean sms-risk cifar10 tables profile examples docs picture format
+.PHONY: tune-bert types versions check clean sms-risk cifar10 tables profile examples docs picture format
 .PHONY: image image-gpu image-sizes test-container
 .DEFAULT_GOAL := help
 
@@ -105,6 +105,10 @@ bench: .venv/.installed ## the hot path against the model alone and FastAPI (nee
 
 ablation: .venv/.installed ## what each part of the hot path gives (needs wrk): build/ablation.json
 	$(BIN)/python -m benchmarks.ablation
+
+# BASE is another checkout of this repository, e.g. of the release before (git worktree add).
+versions: .venv/.installed ## the hot path against another checkout, BASE, in turn (needs wrk): build/versions.json
+	$(BIN)/python -m benchmarks.versions $(BASE)
 
 decoding: .venv/.installed ## what decoding large JPEGs small gives: build/decoding.json
 	$(BIN)/python -m benchmarks.decoding $(if $(IMAGES),--images $(IMAGES))

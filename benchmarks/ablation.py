@@ -31,12 +31,11 @@ ROUNDS, SECONDS = 3, 2.0
 OUTPUT = Path("build") / "ablation.json"
 Change = tuple[str, str, str]
 """A file of the service, a line of it, and what replaces the line."""
+NO_FAST_PATH: Change = ("serving/http/mount.py", "install_fast_path(running.to_async.app, posts, draining)", "pass")
 CHANGES: dict[str, list[Change]] = {
-    "the short way past BentoML's middleware": [
-        ("serving/http/mount.py", "install_fast_path(running.to_async.app, posts, draining)", "pass"),
-    ],
+    "the short way past BentoML's middleware": [NO_FAST_PATH],
     "that, and BentoML's tracing switched off": [
-        ("serving/http/mount.py", "install_fast_path(running.to_async.app, posts, draining)", "pass"),
+        NO_FAST_PATH,
         ("service.py", 'os.environ["OTEL_SDK_DISABLED"] = "true"', "pass"),
     ],
     "a lone item run without a thread": [("serving/http/expert_app.py", "if len(items) == 1:", "if not items:")],
@@ -45,6 +44,7 @@ CHANGES: dict[str, list[Change]] = {
     ],
     "escalations together in one call": [("serving/settings.py", "Field(default=MAX_BATCH_SIZE", "Field(default=1")],
 }
+"""What each ablation removes; `changed` stops where a line is not there."""
 
 
 Pair = TypedDict("Pair", {"with": float, "without": float})  # a class cannot have a field named `with`

@@ -8,7 +8,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from benchmarks.contenders import Published, ladder, plain_bentoml
+from benchmarks.contenders import ladder, plain_bentoml
+from benchmarks.published import Published
 from loadtest.baselines.model import Model
 from loadtest.measuring.contender import Contender
 from loadtest.traffic.process import Running, running

@@ -1,3 +1,5 @@
+"""Decoding a JPEG whole and no larger than its model needs."""
+
 from __future__ import annotations
 
 import io

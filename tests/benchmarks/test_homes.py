@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from benchmarks.homes import ALWAYS, NEVER, make_home
-from benchmarks.hot_path import text_of
 from serving.cascade.deferral import OperatingPoint
 from serving.cascade.modality import require_pair
 from serving.model.artifact import Artifact
@@ -40,8 +39,3 @@ def test_a_home_is_served_with_its_threshold(
     with serve(*arguments, home=home, folder=ROOT, log=tmp_path / "log") as server, server.client() as client:
         answer = client.post("/classify_text", json={"text": "hello", "budget_ms": 1000}).json()
     assert answer["stage"] == stage
-
-
-def test_a_text_has_as_many_tokens_as_asked(tiny_cascades: TinyCascades) -> None:
-    artifact = Artifact.open(tiny_cascades.artifact("tiny-text", "screen"))
-    assert len(preprocessor(artifact).encode(text_of(20, artifact))) == 20
