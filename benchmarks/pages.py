@@ -10,25 +10,19 @@ The first three then rewrite every block between `<!-- NAME: begin -->` and `<!-
 
 from __future__ import annotations
 
-import io
 import json
 import math
 import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
-from benchmarks import decoding
+from benchmarks.figure_blocks import described, figure_block
 from benchmarks.recipe_tables import tables
-from loadtest import capacity
-from loadtest.pages import report
-from loadtest.verdict import comparison
 from optimize.profiling.report import markdown
 
 ROOT = Path(__file__).parent.parent
@@ -45,8 +39,7 @@ FIGURES = {
     "decoding": "decoding.json",
 }
 """Files of docs/measured/figures, and where the make targets leave them below build."""
-CONSOLE_WIDTH = 80
-JSON_WIDTH = 240
+JSON_WIDTH = 260
 """Columns of a line of JSON: enough for the scores of the demo's six labels, so that an answer has 12 lines."""
 SIZED_PER_S = 2_000
 ROAD_MS, FULL_SHARE = 0.35, 0.7
@@ -111,7 +104,7 @@ def blocks() -> dict[str, Callable[[], str]]:
         "recipes": lambda: "\n".join(tables(_read(path)) for path in sorted(MEASURED.glob("*.json"))),
         "profile": profiles,
         "sizing": sizing,
-        **{name: partial(figures_block, name) for name in FIGURES},
+        **{name: partial(figure_block, MEASURED / "figures" / f"{name}.json") for name in FIGURES},
     }
 
 
@@ -145,13 +138,13 @@ def headline() -> str:
             f"**{p99:.1f} ms** p99 at {load['figures']['goodput_per_s']:.0f} requests/s, "
             f"{load['figures']['degraded_share']:.1%} degraded",
             f"{plan['seconds']:.0f} s of Poisson arrivals, {plan['mix']['image_share']:.0%} of them photographs, "
-            f"{_machine(load)} (`make loadtest`)",
+            f"{described(load['machine'])} (`make loadtest`)",
         ),
         (
             f"**{times['median']:.0f} times** ({times['low']:.0f} to {times['high']:.0f}) the goodput of PyTorch "
             f"behind FastAPI: {per_s[0]:,.0f} against {per_s[1]:.0f} answers/s",
             f"p99 below {compared['objective']['limits_ms']['p99']:.0f} ms, {len(last['rounds'])} rounds in turn, "
-            f"{_machine(compared)} (`make compare`)",
+            f"{described(compared['machine'])} (`make compare`)",
         ),
     ]
     return "| measured on `sms-risk` | conditions |\n| --- | --- |\n" + "".join(f"| {a} | {b} |\n" for a, b in rows)
@@ -183,45 +176,9 @@ def profiles() -> str:
     return "\n".join(parts)
 
 
-def figures_block(name: str) -> str:
-    """Markdown of one file of docs/measured/figures, as the commands themselves print it."""
-    result = _read(MEASURED / "figures" / f"{name}.json")
-    if name == "decoding":
-        return f"{result['machine']['processor']}:\n\n{decoding.table(result)}\n"
-    on = _machine(result)
-    if name == "run":
-        plan = result["plan"]
-        asked = f"{plan['arrivals']}, {plan['seconds']:g} s after {plan['warm_up_s']:g} s of warm-up"
-        files = f"{plan['texts'] or 'a few texts'}, {plan['images'] or 'generated images'}"
-        asked += f", {plan['mix']['image_share']:.0%} images; {files}"
-        return f"{on}; {asked}:\n\n```\n{_printed(report.say_run, result)}```\n"
-    if name == "capacity":
-        return f"{on}:\n\n{capacity.table(result)}\n"
-    compared = result.get("comparison", result)
-    rounds = f"{len(compared['rows'][0]['rounds'])} rounds: medians, lowest to highest; ratios with intervals of 95 %"
-    lines = [f"{on}; {rounds}.", "", comparison.table(compared), ""]
-    if "settings" in result:
-        settings = ", ".join(f"`{key}` {value:g}" for key, value in result["settings"].items())
-        found = f"Found in {len(result['trials'])} trials: {settings}."
-        none = f"What was best in {len(result['trials'])} trials was no better when it took turns: the defaults stay."
-        lines += [none if result["settings"] == result["defaults"] else found, ""]
-    return "\n".join(lines)
-
-
 def _read(path: Path) -> dict[str, Any]:
     value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return value
-
-
-def _machine(result: Mapping[str, Any]) -> str:
-    return f"{result['machine']['processor']}, {result['machine']['cores']} cores that the generator shared"
-
-
-def _printed(say: Callable[..., None], result: Mapping[str, Any]) -> str:
-    # Into a file: a terminal would have colours.
-    file = io.StringIO()
-    say(result, Console(file=file, width=CONSOLE_WIDTH, color_system=None, legacy_windows=False))
-    return "".join(f"{line.rstrip()}\n" for line in file.getvalue().splitlines())
 
 
 def with_answers(text: str, ask: Callable[[str], str]) -> str:

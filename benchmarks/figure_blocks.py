@@ -1,0 +1,76 @@
+"""Files of docs/measured/figures as Markdown, as the commands that measured them print them."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from benchmarks import decoding
+from benchmarks.decoding import Decoding
+from loadtest import capacity
+from loadtest.capacity import CapacityResult
+from loadtest.machine import Machine
+from loadtest.pages import report
+from loadtest.tune import TuneResult
+from loadtest.verdict import comparison
+from loadtest.verdict.comparison import Comparison
+from loadtest.verdict.result import RunResult
+
+CONSOLE_WIDTH = 80
+
+
+def figure_block(path: Path) -> str:
+    """The Markdown of one file, by its name."""
+    kinds: Mapping[str, Callable[[Any], str]] = {
+        "run": run_block,
+        "compare": comparison_block,
+        "tune": tune_block,
+        "capacity": capacity_block,
+        "decoding": decoding_block,
+    }
+    return kinds[path.stem.partition("-")[0]](json.loads(path.read_text(encoding="utf-8")))
+
+
+def run_block(result: RunResult) -> str:
+    plan: Mapping[str, Any] = result["plan"]
+    asked = f"{plan['arrivals']}, {plan['seconds']:g} s after {plan['warm_up_s']:g} s of warm-up"
+    files = f"{plan['texts'] or 'a few texts'}, {plan['images'] or 'generated images'}"
+    asked += f", {plan['mix']['image_share']:.0%} images; {files}"
+    # Into a file: a terminal would have colours.
+    file = io.StringIO()
+    report.say_run(result, Console(file=file, width=CONSOLE_WIDTH, color_system=None, legacy_windows=False))
+    printed = "".join(f"{line.rstrip()}\n" for line in file.getvalue().splitlines())
+    return f"{described(result['machine'])}; {asked}:\n\n```\n{printed}```\n"
+
+
+def capacity_block(result: CapacityResult) -> str:
+    return f"{described(result['machine'])}:\n\n{capacity.table(result)}\n"
+
+
+def decoding_block(result: Decoding) -> str:
+    return f"{result['machine']['processor']}:\n\n{decoding.table(result)}\n"
+
+
+def comparison_block(result: Comparison) -> str:
+    rounds = f"{len(result['rows'][0]['rounds'])} rounds: medians, lowest to highest; ratios with intervals of 95 %"
+    return f"{described(result['machine'])}; {rounds}.\n\n{comparison.table(result)}\n"
+
+
+def tune_block(result: TuneResult) -> str:
+    trials = len(result["trials"])
+    if result["settings"] == result["defaults"]:
+        found = f"What was best in {trials} trials was no better when it took turns: the defaults stay."
+    else:
+        settings = ", ".join(f"`{key}` {value:g}" for key, value in result["settings"].items())
+        found = f"Found in {trials} trials: {settings}."
+    return f"{comparison_block(result['comparison'])}\n{found}\n"
+
+
+def described(machine: Machine) -> str:
+    """The machine that a service and its generator ran on."""
+    return f"{machine['processor']}, {machine['cores']} cores that the generator shared"
