@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -61,8 +60,17 @@ class GuardedCall:
         """The same as an `ExpertCall`, for items of requests with these `traces`."""
         if not self._breaker.begin(self._clock()):
             raise StageDownError("the expert failed and is not asked for a while")
-        with self._spans.span(traces, len(items)) as traceparent:
-            return await self._judged(items, traceparent)
+        span, error = self._spans.begin(traces, len(items)), "given up"
+        try:
+            answer = await self._judged(items, span.traceparent if span else None)
+            error = ""
+            return answer
+        except StageError as failure:
+            error = failure.reason
+            raise
+        finally:
+            if span is not None:
+                self._spans.end(span, error or None)
 
     async def _judged(self, items: Sequence[Array], traceparent: str | None) -> tuple[Logits, float]:
         try:
@@ -90,20 +98,12 @@ class CallSpans:
     def __init__(self, tell: Callable[[CallSpan], None] | None, clock: Callable[[], float]) -> None:
         self._tell, self._clock = tell, clock
 
-    @contextmanager
-    def span(self, traces: Sequence[Trace | None], size: int) -> Iterator[str | None]:
-        """The span of a call with `size` items; gives the `traceparent` to send along, if any."""
-        span = begin_call(traces, size, self._clock()) if self._tell else None
-        if span is None or self._tell is None:
-            yield None
-            return
-        error: str | None = "given up"
-        try:
-            yield span.traceparent
-            error = None
-        except StageError as failure:
-            error = failure.reason
-            raise
-        finally:
-            span.end_s, span.error = self._clock(), error
+    def begin(self, traces: Sequence[Trace | None], size: int) -> CallSpan | None:
+        """The span of a call with `size` items that starts now, if it has one."""
+        return begin_call(traces, size, self._clock()) if self._tell else None
+
+    def end(self, span: CallSpan, error: str | None) -> None:
+        """The call has ended; `error` says why it failed."""
+        span.end_s, span.error = self._clock(), error
+        if self._tell is not None:
             self._tell(span)

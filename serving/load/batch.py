@@ -31,7 +31,8 @@ def next_batch(waiting: Iterable[Entry], now_s: float, forecast: Forecast) -> Ne
 
     Another one fits if the call stays within the largest batch and is expected to keep the earliest deadline in it.
     """
-    formed, earliest_s = NextBatch[Entry](), math.inf
+    formed: NextBatch[Entry] = NextBatch()
+    earliest_s = math.inf
     for entry in waiting:
         if now_s + forecast.expected_ms(entry.size, entry.length) / 1e3 > entry.deadline_s:
             formed.late.append(entry)
