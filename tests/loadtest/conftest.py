@@ -34,8 +34,11 @@ def loadtest(*arguments: object, check: int = 0) -> subprocess.CompletedProcess[
 
 @pytest.fixture(scope="session")
 def texts_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Labelled texts of which a screen is sure, and others that it never saw the like of."""
-    path = tmp_path_factory.mktemp("loadtest") / "texts.csv"
+    return write_texts(tmp_path_factory.mktemp("loadtest") / "texts.csv")
+
+
+def write_texts(path: Path) -> Path:
+    """Labelled texts of which a screen is sure, and others unlike those that it was trained on."""
     with path.open("w", newline="", encoding="utf-8") as file:
         rows = [(text, label) for text, label in messages(60, seed=9)] + [(text, "") for text in TEXTS]
         csv.writer(file).writerows([("text", "label"), *rows])

@@ -7,24 +7,24 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-TREES = ("optimize",)
-# Nothing to test alone: `__main__` is tested through test_main.py, baselines and the locustfile are run by other tests.
-WITHOUT = {"__init__.py", "__main__.py", "locustfile.py"}
+TREES = ("optimize", "loadtest")
+# These may have a test file, and need none: the verbs' tests run `__main__`, Locust and the other servers.
+FREE_NAMES, FREE_FOLDERS = {"__main__.py", "locustfile.py"}, {"baselines"}
 
 
-def sources(tree: str) -> set[str]:
-    """Paths of the test files that the sources of a tree ask for."""
-    paths = [path.relative_to(ROOT) for path in (ROOT / tree).rglob("*.py") if path.name not in WITHOUT]
-    return {str(path.with_name(f"test_{path.name}")) for path in paths if "baselines" not in path.parts}
+def mirrored(tree: str, *, free: bool) -> set[str]:
+    """Paths of the test files that mirror a tree; those of the free files only with `free`."""
+    paths = [path.relative_to(ROOT) for path in (ROOT / tree).rglob("*.py") if path.name != "__init__.py"]
+    bound = [path for path in paths if path.name not in FREE_NAMES and not FREE_FOLDERS & set(path.parts)]
+    return {str(path.with_name(f"test_{path.stem.strip('_')}.py")) for path in (paths if free else bound)}
 
 
 @pytest.mark.parametrize("tree", TREES)
 def test_every_file_has_its_test_file(tree: str) -> None:
-    missing = {path for path in sources(tree) if not (ROOT / "tests" / path).is_file()}
-    assert not missing
+    assert not {path for path in mirrored(tree, free=False) if not (ROOT / "tests" / path).is_file()}
 
 
 @pytest.mark.parametrize("tree", TREES)
 def test_every_test_file_has_its_file(tree: str) -> None:
     tests = {str(path.relative_to(ROOT / "tests")) for path in (ROOT / "tests" / tree).rglob("test_*.py")}
-    assert tests - {f"{tree}/test_main.py"} <= sources(tree)
+    assert not tests - mirrored(tree, free=True)

@@ -13,7 +13,7 @@ import pytest
 from loadtest.__main__ import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_INVALID, EXIT_PASSED, EXIT_WRONG
 from loadtest.verdict.parts import GROUPS
 from tests.conftest import ROOT
-from tests.loadtest.conftest import loadtest
+from tests.loadtest.conftest import loadtest, write_texts
 from tests.server import Server
 
 TEXT = (ROOT / "docs" / "loadtest.md").read_text(encoding="utf-8")
@@ -51,10 +51,10 @@ def test_every_kind_of_arrivals_is_shown(kind: str) -> None:
     assert re.search(rf"^\| `{kind}:", TEXT, flags=re.MULTILINE)
 
 
-def test_its_line_runs(server: Server, texts_file: Path, tmp_path: Path) -> None:
+def test_its_line_runs(server: Server, tmp_path: Path) -> None:
     url, *rest = shlex.split(LINE)
     assert url == "http://127.0.0.1:3000"
-    rest[rest.index("messages.tsv.gz")] = str(texts_file)
+    rest[rest.index("messages.tsv.gz")] = str(write_texts(tmp_path / "texts.csv"))
     # As it is written, and then what makes it short, and independent of how busy this machine is.
     quick = ("--seconds", 1, "--warm-up", 0, "--slo", "p99=30s", "--timeout-s", 30, "--max-degraded", 1)
     loadtest("run", server.url, *rest, *quick, "--goodput", 1, "--max-lag-ms", 60_000, "--out", tmp_path)
