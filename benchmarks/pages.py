@@ -21,6 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from benchmarks.command import end_with
 from benchmarks.figure_blocks import described, figure_block
 from benchmarks.recipe_tables import tables
 from optimize.profiling.report import markdown
@@ -208,4 +209,4 @@ def run(command: str, folder: Path = ROOT) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    end_with(lambda: main(*sys.argv[1:]))
