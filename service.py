@@ -16,6 +16,7 @@ from pathlib import Path
 import bentoml
 from starlette.exceptions import HTTPException
 
+import dockerfile
 from serving.arguments import Arguments, with_variables
 from serving.arrays import Array, Logits
 from serving.cascade.deferral import OperatingPoint
@@ -171,9 +172,24 @@ def _not_shed(record: logging.LogRecord) -> bool:
 
 
 API_APP = mounted_app(api.METHODS, bentoml.get_current_service, DRAINING, {HTTPException: not_there})
+# An empty distro adds no compilers. BentoML keeps the order of `run` and `python_packages`.
+IMAGE = (
+    bentoml.images.Image(dockerfile.BASE, distro="", python_version=dockerfile.PYTHON, lock_python_packages=False)
+    .build_include("constraints.txt")
+    .run(dockerfile.BUILD)
+    .python_packages(*dockerfile.PACKAGES)
+    .run(dockerfile.FINISH)
+)
 
 
-@bentoml.service(name="sieve", traffic=API_TRAFFIC, logging=NO_ACCESS_LOG, metrics=NO_METRICS, workers=SETTINGS.workers)
+@bentoml.service(
+    name="sieve",
+    image=IMAGE,
+    traffic=API_TRAFFIC,
+    logging=NO_ACCESS_LOG,
+    metrics=NO_METRICS,
+    workers=SETTINGS.workers,
+)
 @bentoml.asgi_app(API_APP, path="/")
 class Cascade:
     """Sieve: a screen answers what it is sure of, an expert is asked for the rest, inside a latency budget."""

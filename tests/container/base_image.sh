@@ -8,8 +8,13 @@ release=$(. /etc/os-release && echo "$VERSION_CODENAME")
 # The package index may be one whose certificate only this machine knows.
 certificates=/etc/ssl/certs/ca-certificates.crt
 mkdir -p "$folder"
-mmdebstrap --mode=root --variant=apt --include=python3,python3-venv,ca-certificates,passwd \
-  --customize-hook="upload $certificates $certificates" "$release" "$folder/base.tar" "$mirror"
+# As in the image of that name, pip lies in /usr/local and may install there.
+pip='wheel=$(echo /usr/share/python-wheels/pip-*.whl); PYTHONPATH=$wheel python3 -m pip install --quiet --no-index "$wheel"'
+mmdebstrap --mode=root --variant=apt --include=python3,python3-distutils,python3-pip-whl,ca-certificates,passwd \
+  --customize-hook="upload $certificates $certificates" \
+  --customize-hook='rm "$1"/usr/lib/python3*/EXTERNALLY-MANAGED' \
+  --customize-hook="chroot \"\$1\" sh -c '$pip'" \
+  "$release" "$folder/base.tar" "$mirror"
 container=$(buildah from scratch)
 buildah add --quiet "$container" "$folder/base.tar" / > /dev/null
 buildah config --env PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,10 +17,13 @@ import psutil
 from benchmarks.image_size import buildah
 from loadtest.traffic.process import free_port, stop, wait_until_ready
 from tests.conftest import ROOT, TinyCascades
-from tests.server import TINY, Server, command
+from tests.server import Server, variables
 
 BASE = "docker.io/library/python:3.11-slim"
-IMAGE = "localhost/sieve:test"
+# What a developer types, and the options of a machine without an engine.
+BUILD = "bentoml build"
+CONTAINERIZE = "bentoml containerize sieve:latest"
+WITHOUT_ENGINE = "--backend buildah --opt isolation=chroot --opt network=host"
 
 # As an engine does: devices and names come from the machine, nobody can write the root, not even root; /tmp is empty
 # memory; process 1 is the entry point, with the image's variables.
@@ -40,6 +45,7 @@ class Storage:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.checkout, self.home = folder / "checkout", folder / "bentoml"
         settings = folder / "storage.conf"
         lines = ("[storage]", 'driver = "vfs"', f'graphroot = "{folder}/images"', f'runroot = "{folder}/run"')
         settings.write_text("\n".join(lines) + "\n")
@@ -53,33 +59,50 @@ class Storage:
     def buildah(self, *arguments: str) -> str:
         return buildah(*arguments, variables=self.variables)
 
-    def build(self, cascades: TinyCascades) -> None:
-        """The base image, the Bento of the tiny cascades, and the image of it for the CPU."""
-        run(
-            ["bash", str(ROOT / "tests" / "container" / "base_image.sh"), str(self.folder / "base"), BASE],
-            self.variables,
+    def build(self, cascades: TinyCascades) -> str:
+        """The base image, then the two plain commands in a copy of the checkout; the name of the image."""
+        base = ["bash", str(ROOT / "tests" / "container" / "base_image.sh"), str(self.folder / "base"), BASE]
+        done = subprocess.run(base, env=self.variables, capture_output=True, text=True, timeout=500, check=False)
+        assert done.returncode == 0, done.stderr[-4000:]
+        shutil.copytree(ROOT, self.checkout, ignore=shutil.ignore_patterns(".git", ".venv", "build", "*cache*"))
+        copy_as_demo(cascades.home, self.home)
+        for line in (BUILD, f"{CONTAINERIZE} {WITHOUT_ENGINE}"):
+            typed = self.type(line)
+            assert typed.returncode == 0, (typed.stdout + typed.stderr)[-4000:]
+        return f"localhost/sieve:{(self.home / 'bentos' / 'sieve' / 'latest').read_text()}"
+
+    def type(self, line: str) -> subprocess.CompletedProcess[str]:
+        """Type a line in the root of the copy, with the demo's names in the model store."""
+        own = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", **variables(self.home)}
+        return subprocess.run(
+            line.split(), cwd=self.checkout, env=self.variables | own, capture_output=True, text=True, timeout=500
         )
-        # BentoML puts the template where temporary files lie, and reads it only below the current folder.
-        variables = {**self.variables, "TMPDIR": str(self.folder)}
-        options = ("--backend", "buildah", "--opt", "isolation=chroot", "--opt", "network=host", "-t", IMAGE)
-        for folder, arguments in ((ROOT, ("build", *TINY)), (self.folder, ("containerize", "sieve:latest", *options))):
-            line, own = command(*arguments, home=cascades.home)
-            run(line, {**own, **variables, "BENTOML_HOME": str(cascades.home)}, folder)
 
 
-def run(line: list[str], variables: dict[str, str], folder: Path = ROOT) -> None:
-    done = subprocess.run(line, cwd=folder, env=variables, capture_output=True, text=True, timeout=500, check=False)
-    assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
+def copy_as_demo(source: Path, home: Path) -> None:
+    """Copy the tiny cascades to the store in `home` under the demo's names, which plain commands serve."""
+    for model in (source / "models").iterdir():
+        copy = home / "models" / model.name.replace("tiny", "demo")
+        shutil.copytree(model, copy)
+        for file in copy.glob("*/model.yaml"):
+            file.write_text(file.read_text().replace(f"name: {model.name}", f"name: {copy.name}"))
 
 
 class Container:
     """A container of the image: its settings, its files, and how to start it."""
 
-    def __init__(self, storage: Storage) -> None:
-        self.storage = storage
-        self.name = storage.buildah("from", "--pull-never", IMAGE)
+    def __init__(self, storage: Storage, image: str) -> None:
+        self.storage, self.image = storage, image
+        self.name = storage.buildah("from", "--pull-never", image)
         self.root = Path(storage.buildah("mount", self.name))
         self.settings: dict[str, Any] = json.loads(storage.buildah("inspect", self.name))["Docker"]["config"]
+
+    @property
+    def user(self) -> tuple[str, str]:
+        """The numbers of the image's user and its group."""
+        users = [line.split(":") for line in (self.root / "etc" / "passwd").read_text().splitlines()]
+        (numbers,) = [(line[2], line[3]) for line in users if line[0] == self.settings["User"]]
+        return numbers
 
     def variables(self, port: int) -> list[str]:
         return [*self.settings["Env"], f"PORT={port}"]
@@ -90,7 +113,7 @@ class Container:
         port = free_port()
         entry = [*self.settings["Entrypoint"], *self.settings["Cmd"]]
         line = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "bash", "-euc", START, "start", str(self.root)]
-        line += [self.settings["User"], self.settings["WorkingDir"], *self.variables(port), *entry]
+        line += [":".join(self.user), self.settings["WorkingDir"], *self.variables(port), *entry]
         with log.open("wb") as output:
             process = subprocess.Popen(line, stdout=output, stderr=output, start_new_session=True)
         try:
@@ -115,7 +138,7 @@ class Started(Server):
 
     def inside(self, *line: str, port: int | None = None) -> subprocess.CompletedProcess[str]:
         """Run a command inside, as the image's user with its variables, as an engine's health check does."""
-        user, _, group = self.container.settings["User"].partition(":")
+        user, group = self.container.user
         enter = ["nsenter", "--target", str(self.first.pid), "--mount", "--pid", "--root", "--wd"]
         enter += ["--setuid", user, "--setgid", group, "env", "--ignore-environment"]
         whole = [*enter, *self.container.variables(port or self.port), *line]

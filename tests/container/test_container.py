@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +14,7 @@ import pytest
 from benchmarks.image_size import measured
 from loadtest.traffic.process import free_port
 from tests.conftest import TinyCascades
-from tests.container.image import BASE, IMAGE, Container, Started, Storage
+from tests.container.image import BASE, CONTAINERIZE, WITHOUT_ENGINE, Container, Started, Storage
 from tests.service.test_api import PATIENT_MS, TEXTS, digit
 
 MISSING = [tool for tool in ("buildah", "mmdebstrap", "unshare", "nsenter") if shutil.which(tool) is None]
@@ -28,18 +27,18 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def storage(tiny_cascades: TinyCascades, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Storage]:
+def storage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Storage]:
     storage = Storage(tmp_path_factory.mktemp("images"))
     try:
-        storage.build(tiny_cascades)
         yield storage
     finally:
         shutil.rmtree(storage.folder)
 
 
 @pytest.fixture(scope="module")
-def container(storage: Storage) -> Container:
-    return Container(storage)
+def container(storage: Storage, tiny_cascades: TinyCascades) -> Container:
+    """A container of the image that the two plain commands make in the root of a checkout."""
+    return Container(storage, storage.build(tiny_cascades))
 
 
 @pytest.fixture(scope="module")
@@ -86,15 +85,23 @@ def test_it_runs_as_a_user_who_can_write_only_below_tmp(started: Started) -> Non
     assert "Permission denied" not in log
 
 
+def test_its_user_has_the_number_that_kubernetes_is_told(container: Container) -> None:
+    assert container.settings["User"] == "bentoml", "the last line of USER is BentoML's"
+    assert container.user == ("1034", "1034")
+
+
 def test_it_holds_nothing_that_serving_does_not_need(container: Container) -> None:
     binaries = {
-        path.name for folder in ("bin", "usr/bin", "app/.venv/bin") for path in container.root.glob(f"{folder}/*")
+        path.name
+        for folder in ("bin", "usr/bin", "usr/local/bin", "app/.venv/bin")
+        for path in container.root.glob(f"{folder}/*")
     }
     assert "bentoml" in binaries
-    assert not binaries & {"cc", "gcc", "g++", "c++", "clang", "ld", "make", "git", "pip", "pip3"}
+    assert not binaries & {"cc", "gcc", "g++", "c++", "clang", "ld", "make", "git", "pip", "pip3", "uv"}
     packages = {path.name.lower() for path in container.root.glob("app/.venv/lib/python3*/site-packages/*")}
     assert {"bentoml", "onnxruntime", "tokenizers"} <= packages
-    assert not packages & {"torch", "transformers", "optimum", "pip", "setuptools", "nvidia"}
+    assert not packages & {"torch", "transformers", "optimum", "pip", "setuptools", "nvidia", "uv"}
+    assert not list(container.root.glob("usr/**/python3*/*-packages/pip"))
 
 
 def test_its_versions_are_those_of_the_constraints(container: Container) -> None:
@@ -111,8 +118,8 @@ def test_its_versions_are_those_of_the_constraints(container: Container) -> None
     assert found.items() <= pinned.items(), set(found.items()) - set(pinned.items())
 
 
-def test_it_is_small(storage: Storage) -> None:
-    figures = measured(IMAGE, BASE, "cpu", storage.variables)
+def test_it_is_small(container: Container) -> None:
+    figures = measured(container.image, BASE, "cpu", container.storage.variables)
     assert 0 < figures["models_bytes"] < figures["on_top_bytes"]
     assert figures["onnxruntime_bytes"] < figures["bounded_bytes"] <= figures["bound_bytes"], figures
 
@@ -127,10 +134,7 @@ def test_a_sigterm_ends_it_cleanly(container: Container, tmp_path: Path) -> None
 
 
 def test_a_wrong_provider_is_refused_with_the_remedy(container: Container) -> None:
-    template = (container.root / "home/bentoml/bento/env/docker/Dockerfile").read_text()
-    (choice,) = [part for part in template.split("RUN ") if part.startswith("case")]
-    done = subprocess.run(
-        ["sh", "-c", choice.partition("\n#")[0]], env={"PROVIDER": "tpu"}, capture_output=True, text=True
-    )
-    assert done.returncode == 1
-    assert "mend --opt build-arg=PROVIDER=" in done.stderr
+    done = container.storage.type(f"{CONTAINERIZE} {WITHOUT_ENGINE} --opt build-arg=PROVIDER=tpu")
+    assert done.returncode != 0
+    assert "got 'tpu'; mend --opt build-arg=PROVIDER=" in done.stdout + done.stderr
+    assert "uv pip install" not in done.stdout, "refused before anything is installed"
