@@ -139,15 +139,14 @@ capacity: .venv/.installed ## replicas for 5,000 requests/s, and the simulation 
 	$(BIN)/python -m benchmarks.capacity sms-risk --texts $(SMS) --rate 5000
 
 # NAMES="--arg text=my-cascade --arg image=" for cascades of one's own; BACKEND=buildah OPTIONS="--opt network=host".
-# BentoML puts the template where temporary files lie, and reads it only below the current folder.
 BACKEND ?= docker
 image image-gpu: export BUILDAH_FORMAT ?= docker
 image: PROVIDER := cpu
 image-gpu: PROVIDER := gpu
 image image-gpu: .venv/.installed
 	$(BIN)/bentoml build $(NAMES)
-	cd "$${TMPDIR:-/tmp}" && "$(CURDIR)/$(BIN)/bentoml" containerize sieve:latest --backend $(BACKEND) $(OPTIONS) \
-	  --opt build-arg=PROVIDER=$(PROVIDER) --image-tag sieve:$(PROVIDER)
+	$(BIN)/bentoml containerize sieve:latest --backend $(BACKEND) $(OPTIONS) --opt build-arg=PROVIDER=$(PROVIDER) \
+	  --image-tag sieve:$(PROVIDER)
 image: ## the demo's image for CPUs: sieve:cpu
 image-gpu: ## the demo's image for NVIDIA GPUs: sieve:gpu
 

@@ -44,7 +44,7 @@ READY = (
 # BentoML and ONNX Runtime send usage statistics by default.
 FINISH = f"""\
 env -u UV_EXCLUDE uv pip install --requirement /runtime.txt && \\
-    uv pip uninstall hf-xet uv && \\
+    uv pip uninstall hf-xet && \\
     find /app/.venv -type d -name tests -prune -exec rm -r {{}} +
 
 FROM base-container

@@ -183,12 +183,7 @@ IMAGE = (
 
 
 @bentoml.service(
-    name="sieve",
-    image=IMAGE,
-    traffic=API_TRAFFIC,
-    logging=NO_ACCESS_LOG,
-    metrics=NO_METRICS,
-    workers=SETTINGS.workers,
+    name="sieve", image=IMAGE, traffic=API_TRAFFIC, logging=NO_ACCESS_LOG, metrics=NO_METRICS, workers=SETTINGS.workers
 )
 @bentoml.asgi_app(API_APP, path="/")
 class Cascade:

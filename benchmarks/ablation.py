@@ -69,7 +69,7 @@ def main() -> int:
 def changed(folder: Path, changes: Sequence[Change]) -> Path:
     """Copy the service into `folder` and change these lines; SystemExit where one of them is not there."""
     shutil.copytree(ROOT / "serving", folder / "serving", ignore=shutil.ignore_patterns("__pycache__"))
-    for file in ("service.py", "bentofile.yaml"):
+    for file in ("service.py", "dockerfile.py", "pyproject.toml", "bentofile.yaml"):
         shutil.copy(ROOT / file, folder)
     for file, line, other in changes:
         text = (folder / file).read_text()

@@ -145,6 +145,7 @@ def test_nobody_is_root_and_nothing_is_written_but_tmp(objects: Objects) -> None
             continue
         spec = one["spec"]["template"]["spec"]
         assert spec["securityContext"]["runAsNonRoot"] is True
+        assert spec["securityContext"]["runAsUser"] == 1034, "the image names its user, which Kubernetes cannot check"
         assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
         assert spec["automountServiceAccountToken"] is False
         (container,) = spec["containers"]

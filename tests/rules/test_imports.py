@@ -14,6 +14,7 @@ ROOT = Path(__file__).parents[2]
 PARTS = ("serving", "optimize", "loadtest", "benchmarks", "tests", "docs", "examples")
 SOURCES = [
     ROOT / "service.py",
+    ROOT / "dockerfile.py",
     *sorted((ROOT / "serving").rglob("*.py")),
     *sorted((ROOT / "optimize").rglob("*.py")),
     *(sorted((ROOT / "loadtest").rglob("*.py"))),
@@ -30,6 +31,7 @@ FORBIDDEN = {
     "serving": {"bentoml", "torch", "transformers", "optimize", "service"},
     "optimize": {"service", "loadtest"},
     "loadtest": {"service", "serving", "optimize"},
+    "dockerfile": {"serving", "service", "torch", "transformers", "optimize", "loadtest"},
     "service": {"torch", "transformers", "optimize", "loadtest"},
 }
 

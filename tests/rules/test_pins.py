@@ -1,4 +1,4 @@
-"""One list of pins: pyproject.toml, constraints.txt and bentofile.yaml agree, and what is served has no torch."""
+"""One list of pins: pyproject.toml, constraints.txt and the Bento agree, and what is served has no torch."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import tomllib
 from pathlib import Path
 
 import yaml
+
+import dockerfile
 
 ROOT = Path(__file__).parents[2]
 PIN = re.compile(r"^([A-Za-z0-9_.-]+)(\[[a-z,]+\])?==([\w.+]+)$")
@@ -26,8 +28,14 @@ def project() -> dict[str, object]:
 
 
 def test_the_bundle_is_pinned_as_the_project_is() -> None:
-    bundle = yaml.safe_load((ROOT / "bentofile.yaml").read_text())["python"]["packages"]
-    assert pins(bundle) == pins(project()["dependencies"])
+    assert pins(dockerfile.PACKAGES) == pins(project()["dependencies"])
+    bundle = yaml.safe_load((ROOT / "bentofile.yaml").read_text())
+    assert {"service", "include", "exclude"} == set(bundle), "a list of its own would be a second one"
+    assert {"dockerfile.py", "pyproject.toml", "constraints.txt"} <= set(bundle["include"])
+
+
+def test_the_image_has_the_python_of_the_constraints() -> None:
+    assert project()["requires-python"].startswith(f">={dockerfile.PYTHON},")
 
 
 def test_every_direct_dependency_is_in_the_constraints() -> None:
