@@ -1,4 +1,4 @@
-"""Images without an engine: built by buildah in a storage of their own, started in namespaces as an engine does."""
+"""Images without an engine: buildah builds them, namespaces start them."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ BUILD = "bentoml build"
 CONTAINERIZE = "bentoml containerize sieve:latest"
 WITHOUT_ENGINE = "--backend buildah --opt isolation=chroot --opt network=host"
 
-# As an engine does: devices and names come from the machine, nobody can write the root, not even root; /tmp is empty
-# memory; process 1 is the entry point, with the image's variables.
+# Like an engine: devices and name resolution come from the machine, not even root can write the root file system, /tmp
+# is an empty tmpfs, and process 1 is the entry point with the image's variables.
 START = """
 root=$1 user=$2 folder=$3; shift 3
 mount --bind "$root" "$root"
@@ -41,7 +41,7 @@ exec chroot --userspec="$user" "$root" env --ignore-environment --chdir="$folder
 
 
 class Storage:
-    """A place of its own for images: none that a developer has is hidden or removed."""
+    """A separate storage of images, so that a developer's own images stay as they are."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -53,7 +53,7 @@ class Storage:
             **{name: value for name, value in os.environ.items() if not name.startswith(("STORAGE_", "BUILDAH_"))},
             "CONTAINERS_STORAGE_CONF": str(settings),
             "BUILDAH_ISOLATION": "chroot",
-            "BUILDAH_FORMAT": "docker",  # the other one knows no HEALTHCHECK
+            "BUILDAH_FORMAT": "docker",  # OCI, the other one, has no HEALTHCHECK
         }
 
     def buildah(self, *arguments: str) -> str:

@@ -1,4 +1,4 @@
-"""The image (make test-container): built without an engine, started with a root file system that nobody can write."""
+"""The image (make test-container): built without an engine, started with a read-only root file system."""
 
 from __future__ import annotations
 
