@@ -36,8 +36,8 @@ RUN case "$PROVIDER" in \\
 ENV UV_NO_BUILD=1 UV_CONSTRAINT=$BENTO_PATH/src/constraints.txt UV_EXCLUDE=/exclude.txt"""
 
 READY = (
-    "import os, urllib.request as r; "
-    "r.urlopen('http://127.0.0.1:' + os.environ.get('PORT', '3000') + '/readyz', timeout=2)"
+    "python3 -c 'import sys, urllib.request as r; r.urlopen(sys.argv[1], timeout=2)' "
+    "http://127.0.0.1:${PORT:-3000}/readyz"
 )
 # A server needs no installer, no tests of packages and no downloader of models.
 # Everything that a server writes lies under /tmp, so the root file system can be read-only.
@@ -52,5 +52,5 @@ RUN pip uninstall --yes --root-user-action ignore wheel setuptools pip
 COPY --from=build /app/.venv /app/.venv
 ENV PATH=/app/.venv/bin:$PATH PYTHONDONTWRITEBYTECODE=1 HOME=/tmp BENTOML_HOME=/tmp/bentoml \\
     BENTOML_DO_NOT_TRACK=True ORT_DISABLE_TELEMETRY=1
-HEALTHCHECK --interval=10s --timeout=3s --start-period=60s CMD ["python3", "-c", "{READY}"]
+HEALTHCHECK --interval=10s --timeout=3s --start-period=60s CMD ["sh", "-c", "{READY}"]
 CMD ["serve"]"""
