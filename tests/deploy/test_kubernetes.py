@@ -237,7 +237,7 @@ def test_scaling_goes_by_latency_and_queue_depth_or_without_keda_by_the_cpu(with
     for name in scaled:
         assert scaled[name]["scaleTargetRef"]["name"] == name
     # Every metric is one that the service has.
-    own = (ROOT / "serving" / "metrics.py").read_text()
+    own = (ROOT / "serving" / "watch" / "metrics.py").read_text()
     for query in queries.values():
         for metric in re.findall(r"sieve_(\w+)", query):
             assert f'"{metric.removesuffix("_bucket")}"' in own or f'"sieve_{metric.removesuffix("_bucket")}"' in own
