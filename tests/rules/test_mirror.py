@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-TREES = ("optimize", "loadtest")
+TREES = ("optimize", "loadtest", "benchmarks")
 # These may have a test file, and need none: the verbs' tests run `__main__`, Locust and the other servers.
 FREE_NAMES, FREE_FOLDERS = {"__main__.py", "locustfile.py"}, {"baselines"}
 
