@@ -10,6 +10,7 @@ _PACKAGES = (
     *("torch", "transformers", "optimum", "optimum-onnx", "onnx", "onnxruntime-gpu", "neural-compressor"),
     *("torch-pruning", "tokenizers", "numpy", "pillow"),
 )
+CPU_INFO = Path("/proc/cpuinfo")
 
 
 def versions() -> dict[str, str]:
@@ -19,9 +20,15 @@ def versions() -> dict[str, str]:
 
 def processor() -> str:
     """The processor's model name on Linux, elsewhere what Python knows of it."""
-    path = Path("/proc/cpuinfo")
-    if path.exists():
-        for line in path.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
+    return _cpu_info("model name") or platform.processor() or platform.machine()
+
+
+def has_vnni() -> bool:
+    """Whether the processor multiplies uint8 by int8 without saturating; False where Linux does not say so."""
+    return not {"avx512_vnni", "avx_vnni"}.isdisjoint(_cpu_info("flags").split())
+
+
+def _cpu_info(field: str) -> str:
+    """A field of the first processor on Linux; empty elsewhere."""
+    lines = CPU_INFO.read_text().splitlines() if CPU_INFO.exists() else []
+    return next((line.partition(":")[2].strip() for line in lines if line.partition(":")[0].strip() == field), "")

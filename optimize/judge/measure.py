@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -72,20 +72,26 @@ def on_gpu(name: str) -> str:
     return f"{name} on the GPU"
 
 
+def served_inputs(artifact: Artifact, split: Split) -> Iterator[dict[str, Array]]:
+    """Each raw text or image of `split` as a batch of one, as serving prepares it."""
+    preprocess = preprocessor(artifact)
+    for content in split.inputs:
+        if isinstance(preprocess, TextEncoder):
+            yield preprocess.collate([preprocess.encode(content)])
+        else:
+            yield preprocess.collate([decoded(content, preprocess)])
+
+
 def served_logits(artifact: Artifact, variant: VariantName, split: Split) -> Logits:
     """Logits float32 [items, labels] of a variant, as served: raw texts or images of `split`, one item a call.
 
     Raises GateError when a logit is not finite.
     """
-    session, preprocess = Session(artifact, variant), preprocessor(artifact)
-
-    def item(content: Any) -> Array:
-        return preprocess.encode(content) if isinstance(preprocess, TextEncoder) else decoded(content, preprocess)
-
+    session = Session(artifact, variant)
     rows = []
     with progress(f"{artifact.manifest.name} {variant}", total=len(split)) as advance:
-        for content in split.inputs:
-            rows.append(session.run(preprocess.collate([item(content)]))[0])
+        for inputs in served_inputs(artifact, split):
+            rows.append(session.run(inputs)[0])
             advance(1)
     logits = np.stack(rows)
     if not np.isfinite(logits).all():

@@ -115,7 +115,7 @@ def choose(trials: list[Trial], wanted: Search, items: int) -> Trial:
 def _study(build: Build, wanted: Search) -> optuna.Study:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     # Another teacher, space, gate or machine starts another search. More trials or time continue this one.
-    steps = [step.model_dump(mode="json") for step in build.recipe.screen]
+    steps = [(step.model_dump(mode="json"), step.revision) for step in build.recipe.screen]
     key = digest_of([build.teacher.key, wanted.space, steps, build.recipe.gates.model_dump(), processor()])
     sampler = TPESampler(
         seed=build.recipe.seed,

@@ -10,8 +10,13 @@ import numpy as np
 import onnx
 import pytest
 
+from optimize.build import Build
+from optimize.judge.measure import served_logits
+from optimize.judge.verify import EXACT_ITEMS, MAX_EXACT_GAP_SHARE, arithmetic
+from optimize.steps.quantize import quantize_dynamic
 from serving.model.artifact import Artifact, sha256_of, write_json
 from tests.conftest import TinyCascades, optimize
+from tests.optimize.conftest import result
 
 
 @pytest.mark.parametrize("name", ["tiny-text", "tiny-image"])
@@ -36,6 +41,17 @@ def test_every_variant_leaves_evidence(tiny_cascades: TinyCascades, name: str) -
     assert 0 <= cascade["escalation_share"] <= 1
 
 
+def claim(build: Path, name: str, variant: str) -> None:
+    """Let the manifest and the operating point state the digest that a changed graph of the expert has."""
+    folder = build / f"{name}-expert"
+    digest = sha256_of(folder / variant / "model.onnx")
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["files"][f"{variant}/model.onnx"] = manifest["variants"][variant]["sha256"] = digest
+    write_json(folder / "manifest.json", manifest)
+    path = build / f"{name}-operating-point" / "operating-point.json"
+    write_json(path, json.loads(path.read_text()) | {"expert_digest": Artifact.open(folder).digest})
+
+
 def test_a_variant_that_says_something_else_fails_its_gates_and_is_not_published(
     tiny_cascades: TinyCascades, tiny_recipes: dict[str, Path], tmp_path: Path
 ) -> None:
@@ -48,12 +64,7 @@ def test_a_variant_that_says_something_else_fails_its_gates_and_is_not_published
     shifted = onnx.numpy_helper.to_array(bias) + 9 * np.eye(10, dtype=np.float32)[3]
     bias.CopyFrom(onnx.numpy_helper.from_array(shifted, bias.name))
     onnx.save(graph, path)
-    manifest = json.loads((folder / "manifest.json").read_text())
-    manifest["files"]["cpu-fp32/model.onnx"] = manifest["variants"]["cpu-fp32"]["sha256"] = sha256_of(path)
-    write_json(folder / "manifest.json", manifest)
-    point = json.loads((build / "tiny-image-operating-point" / "operating-point.json").read_text())
-    point["expert_digest"] = Artifact.open(folder).digest
-    write_json(build / "tiny-image-operating-point" / "operating-point.json", point)
+    claim(build, "tiny-image", "cpu-fp32")
 
     recipe = tiny_recipes["tiny-image"]
     done = optimize("publish", recipe, "--build", build, home=tmp_path / "home", check=False)
@@ -69,6 +80,48 @@ def test_a_variant_that_says_something_else_fails_its_gates_and_is_not_published
     assert done.returncode == 1
     assert "says that a gate was not held" in done.stderr
     assert not list((tmp_path / "home").rglob("model.yaml"))
+
+
+def test_a_graph_that_saturates_on_other_cpus_is_not_published(
+    text_build: Build, tiny_cascades: TinyCascades, tiny_recipes: dict[str, Path], tmp_path: Path
+) -> None:
+    """On any machine, a CPU with VNNI included: there the graph answers as well as ours."""
+    build = Path(shutil.copytree(tiny_cascades.builds["tiny-text"], tmp_path / "build"))
+    path = build / "tiny-text-expert" / "cpu-int8" / "model.onnx"
+    quantize_dynamic(result(text_build, "expert/export").path, path, reduce_range=False)
+    claim(build, "tiny-text", "cpu-int8")
+
+    recipe = tiny_recipes["tiny-text"]
+    done = optimize("verify", recipe, "--root", recipe.parent, "--build", build, check=False)
+    assert done.returncode == 1
+    said = (
+        "tiny-text-expert cpu-int8: gives other answers on a CPU without VNNI: signed weights must lie from -64 to 64"
+    )
+    assert said in done.stderr
+    assert "from -127 to 127); quantize it with reduced range (`reduce_range`) or unsigned weights" in done.stderr
+    evidence = json.loads((path.parents[1] / "evidence" / "cpu-int8.json").read_text())
+    assert evidence["passed"] is False
+    assert evidence["arithmetic"]["failed"]
+
+    done = optimize("publish", recipe, "--build", build, home=tmp_path / "home", check=False)
+    assert done.returncode == 1
+    assert "says that a gate was not held" in done.stderr
+    assert not list((tmp_path / "home").rglob("model.yaml"))
+
+
+def test_without_vnni_logits_are_held_against_exact_integers(build: Build) -> None:
+    artifact = Artifact.open(build.artifact_folder("screen"))
+    certification = build.splits.certification
+    logits = served_logits(artifact, "cpu-int8", certification)
+    held = arithmetic(artifact, "cpu-int8", certification, logits, vnni=False)
+    assert held["failed"] == []
+    assert held["exact_items"] == EXACT_ITEMS
+    assert 0 <= held["exact_gap_share"] < MAX_EXACT_GAP_SHARE
+    away = logits + 2 * MAX_EXACT_GAP_SHARE * logits.std()
+    (said,) = arithmetic(artifact, "cpu-int8", certification, away, vnni=False)["failed"]
+    assert said.startswith("logits differ from exact integer arithmetic on this CPU")
+    assert arithmetic(artifact, "cpu-int8", certification, away, vnni=True)["failed"] == []
+    assert "exact_items" not in arithmetic(artifact, "cpu-fp32", certification, away, vnni=False)
 
 
 def test_verify_holds_what_the_run_left(

@@ -10,6 +10,7 @@ import pytest
 
 from optimize.build import Build
 from optimize.errors import StepError
+from optimize.judge.saturation import signed_factors
 from optimize.models.checkpoint import load_model
 from optimize.steps.quantize import Quantize, quantize_dynamic, quantize_static
 from tests.optimize.conftest import result, tiny_resnet50, torch_logits
@@ -39,6 +40,31 @@ def test_a_bert_multiplies_in_integers(text_build: Build, tmp_path: Path, role: 
     assert agreement > 0.9
     assert axes(path) == axes(source)
     assert [file.name for file in tmp_path.iterdir()] == ["int8.onnx"], "nothing is left beside it"
+
+
+def widest(path: Path) -> tuple[int, int, int]:
+    """How many signed factors a graph has, the lowest and the highest of their values."""
+    found = signed_factors(onnx.load(path))
+    return len(found), min(factor.low for factor in found), max(factor.high for factor in found)
+
+
+@pytest.mark.parametrize("role", ["expert", "screen"])
+def test_the_weights_of_a_bert_saturate_on_no_cpu(text_build: Build, tmp_path: Path, role: str) -> None:
+    source = result(text_build, f"{role}/export").path
+    path = quantize_dynamic(source, tmp_path / "int8.onnx")
+    assert widest(path) == (operators(path)["MatMulInteger"], -64, 64)
+    whole = quantize_dynamic(source, tmp_path / "whole.onnx", reduce_range=False)
+    assert widest(whole) == (operators(path)["MatMulInteger"], -127, 127)
+
+
+def test_the_weights_of_a_resnet_saturate_on_no_cpu(image_build: Build, tmp_path: Path) -> None:
+    made = quantize_static(*arguments(image_build, tmp_path), accuracy=lambda _: 1.0, **calibration(image_build))
+    products = operators(made)["Conv"] + operators(made)["Gemm"]
+    assert widest(made) == (products, -63, 63)
+    whole = quantize_static(
+        *arguments(image_build, tmp_path), accuracy=lambda _: 1.0, reduce_range=False, **calibration(image_build)
+    )
+    assert widest(whole) == (products, -128, 127)
 
 
 def test_a_resnet_convolves_in_integers(image_build: Build, tmp_path: Path) -> None:

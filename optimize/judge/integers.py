@@ -1,0 +1,183 @@
+"""An INT8 graph's logits by exact integer arithmetic, and as a CPU without VNNI saturates them.
+
+onnx's reference evaluator computes both in numpy, on any machine. For the second, the operators that multiply integers
+are replaced by ones that clamp the sum of two neighbouring products to 16 bits, as VPMADDUBSW does in ONNX Runtime's
+kernels for AVX2 (mlas/lib/amd64/QgemmU8S8KernelAvx2.asm).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import helper, numpy_helper
+from onnx.reference import ReferenceEvaluator
+from onnx.reference.op_run import OpRun
+
+from serving.arrays import Array, Logits
+
+EVALUATOR_OPSET = 21
+"""The evaluator's DequantizeLinear reads the axis of its scales from this operator set on; older ones fail there."""
+
+
+def exact_logits(model: onnx.ModelProto, inputs: Mapping[str, Array]) -> Logits:
+    """Logits float32 [items, labels] of `model` for one batch, with integer products that cannot overflow."""
+    return _evaluated(ReferenceEvaluator(_for_evaluator(model)), inputs)
+
+
+def saturated_logits(model: onnx.ModelProto, inputs: Mapping[str, Array]) -> Logits:
+    """Logits float32 [items, labels] of `model` for one batch, as an x86 CPU without VNNI computes them."""
+    explicit = multiply_in_integers(_for_evaluator(model))
+    return _evaluated(ReferenceEvaluator(explicit, new_ops=[MatMulInteger, ConvInteger]), inputs)
+
+
+def saturating_product(left: Array, right: Array) -> NDArray[np.int64]:
+    """uint8 [rows, inner] times int8 [inner, columns]; each sum of two neighbouring products is clamped to int16.
+
+    Returns int64 [rows, columns]. Only the sums of two are clamped: they are added up in 32 bits.
+    """
+    if left.dtype != np.uint8 or right.dtype != np.int8:
+        raise ValueError(f"needs uint8 and int8, got {left.dtype} and {right.dtype}")
+    limits = np.iinfo(np.int16)
+    total = np.zeros((left.shape[0], right.shape[1]), dtype=np.int64)
+    for first in range(0, left.shape[1], 2):
+        pair = slice(first, first + 2)
+        total += np.clip(left[:, pair].astype(np.int64) @ right[pair].astype(np.int64), limits.min, limits.max)
+    return total
+
+
+class MatMulInteger(OpRun):
+    """The operator of that name; with an int8 second factor it saturates."""
+
+    op_domain = ""
+
+    def _run(
+        self, a: Array, b: Array, a_zero_point: Array | None = None, b_zero_point: Array | None = None
+    ) -> tuple[NDArray[np.int32]]:
+        left, zero_point = _unsigned(a, a_zero_point)
+        rows = left.reshape(-1, left.shape[-1])
+        product = _product(rows, zero_point, b, np.int64(0) if b_zero_point is None else b_zero_point.astype(np.int64))
+        return (product.reshape(*a.shape[:-1], b.shape[-1]).astype(np.int32),)
+
+
+class ConvInteger(OpRun):
+    """The operator of that name, in two dimensions; with int8 weights it saturates.
+
+    Neighbouring products are those of neighbouring channels, as ONNX Runtime lays pixels out.
+    """
+
+    op_domain = ""
+
+    def _run(
+        self,
+        x: Array,
+        w: Array,
+        x_zero_point: Array | None = None,
+        w_zero_point: Array | None = None,
+        *,
+        auto_pad: str | None = None,
+        dilations: list[int] | None = None,
+        group: int | None = None,
+        kernel_shape: list[int] | None = None,
+        pads: list[int] | None = None,
+        strides: list[int] | None = None,
+    ) -> tuple[NDArray[np.int32]]:
+        if group not in (None, 1) or dilations not in (None, [1, 1]) or auto_pad not in (None, "NOTSET"):
+            raise NotImplementedError("a convolution with groups, dilations or automatic padding")
+        pixels, zero_point = _unsigned(x, x_zero_point)
+        top, left, bottom, right = pads or (0, 0, 0, 0)
+        padding = ((0, 0), (0, 0), (top, bottom), (left, right))
+        pixels = np.pad(pixels, padding, constant_values=zero_point)
+        down, across = strides or (1, 1)
+        windows = np.lib.stride_tricks.sliding_window_view(pixels, w.shape[2:], axis=(2, 3))[:, :, ::down, ::across]
+        windows = windows.transpose(0, 2, 3, 4, 5, 1)  # items, height, width, kernel height, kernel width, channels
+        rows = windows.reshape(-1, int(np.prod(w.shape[1:])))
+        columns = w.transpose(2, 3, 1, 0).reshape(rows.shape[1], w.shape[0])
+        product = _product(rows, zero_point, columns, np.int64(0 if w_zero_point is None else w_zero_point))
+        items, height, width = windows.shape[:3]
+        return (product.reshape(items, height, width, w.shape[0]).transpose(0, 3, 1, 2).astype(np.int32),)
+
+
+def multiply_in_integers(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Make each Conv and Gemm of two dequantized inputs a ConvInteger or MatMulInteger, as ONNX Runtime does it."""
+    graph = model.graph
+    values = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    producers = {name: node for node in graph.node for name in node.output}
+    nodes: list[onnx.NodeProto] = []
+    for node in graph.node:
+        sources = [producers.get(name) for name in node.input[:2]]
+        quantized = [source for source in sources if source is not None and source.op_type == "DequantizeLinear"]
+        if node.op_type in ("Conv", "Gemm") and len(quantized) == 2:
+            nodes.extend(_explicit(graph, node, quantized[0], quantized[1], values))
+        else:
+            nodes.append(node)
+    del graph.node[:]
+    graph.node.extend(nodes)
+    return model
+
+
+def _explicit(
+    graph: onnx.GraphProto,
+    node: onnx.NodeProto,
+    activations: onnx.NodeProto,
+    weights: onnx.NodeProto,
+    values: Mapping[str, Array],
+) -> list[onnx.NodeProto]:
+    """Multiply integers, scale the product, add the bias where there is one."""
+    name, shape = node.output[0], (1, -1, 1, 1) if node.op_type == "Conv" else (1, -1)
+    scale = (values[activations.input[1]] * values[weights.input[1]]).reshape(shape)
+    bias = values[node.input[2]].reshape(shape) if len(node.input) > 2 else np.zeros_like(scale)
+    added = {f"{name}_product_scale": scale, f"{name}_bias": bias}
+    factor = weights.input[0]
+    if node.op_type == "Gemm":
+        factor = f"{name}_weights"
+        added[factor] = values[weights.input[0]].T  # transB: the exporter writes weights as [outputs, inputs]
+    graph.initializer.extend(numpy_helper.from_array(value, key) for key, value in added.items())
+    product = helper.make_node(
+        "ConvInteger" if node.op_type == "Conv" else "MatMulInteger",
+        [activations.input[0], factor, activations.input[2]],
+        [f"{name}_product"],
+    )
+    if node.op_type == "Conv":
+        product.attribute.extend(node.attribute)
+    return [
+        product,
+        helper.make_node("Cast", [f"{name}_product"], [f"{name}_float"], to=onnx.TensorProto.FLOAT),
+        helper.make_node("Mul", [f"{name}_float", f"{name}_product_scale"], [f"{name}_scaled"]),
+        helper.make_node("Add", [f"{name}_scaled", f"{name}_bias"], [name]),
+    ]
+
+
+def _product(left: Array, left_zero: int, right: Array, right_zero: NDArray[np.int64] | np.int64) -> NDArray[np.int64]:
+    """(left - left_zero) @ (right - right_zero), with zero points subtracted afterwards, as the kernels do it."""
+    wide, inner = right.astype(np.int64), left.shape[1]
+    total = left.astype(np.int64) @ wide if right.dtype == np.uint8 else saturating_product(left, right)
+    rows = left.sum(axis=1, dtype=np.int64)[:, None]
+    result: NDArray[np.int64] = (
+        total - left_zero * wide.sum(axis=0) - rows * right_zero + inner * left_zero * right_zero
+    )
+    return result
+
+
+def _unsigned(values: Array, zero_point: Array | None) -> tuple[NDArray[np.uint8], int]:
+    """Activations as uint8 with their zero point; int8 is moved by 128, as the kernels do it."""
+    zero = 0 if zero_point is None else int(zero_point.item())
+    if values.dtype == np.int8:
+        return (values.astype(np.int16) + 128).astype(np.uint8), zero + 128
+    return values.astype(np.uint8), zero
+
+
+def _for_evaluator(model: onnx.ModelProto) -> onnx.ModelProto:
+    copied = onnx.ModelProto()
+    copied.CopyFrom(model)
+    for opset in copied.opset_import:
+        if opset.domain == "":
+            opset.version = max(opset.version, EVALUATOR_OPSET)
+    return copied
+
+
+def _evaluated(evaluator: ReferenceEvaluator, inputs: Mapping[str, Array]) -> Logits:
+    (logits,) = evaluator.run(["logits"], dict(inputs))
+    return np.asarray(logits, dtype=np.float32)

@@ -1,0 +1,140 @@
+"""Exact and saturating integer arithmetic, and what either makes of a graph's answers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from onnx.reference.ops.op_conv_integer import ConvInteger as ExactConvInteger
+from onnx.reference.ops.op_matmul_integer import MatMulInteger as ExactMatMulInteger
+
+from optimize.build import Build
+from optimize.judge.integers import ConvInteger, MatMulInteger, exact_logits, saturated_logits, saturating_product
+from optimize.judge.quality import accuracy
+from optimize.judge.saturation import saturation
+from optimize.steps.quantize import quantize_dynamic
+from tests.optimize.conftest import result
+from tests.optimize.steps.test_export import run
+
+
+def row(*values: int) -> Any:
+    return np.array([values], dtype=np.uint8)
+
+
+def column(*values: int) -> Any:
+    return np.array([values], dtype=np.int8).T
+
+
+@pytest.mark.parametrize(
+    ("activations", "weights", "product"),
+    [
+        ([255, 255], [64, 64], 32640),
+        ([255, 255], [-64, -64], -32640),
+        ([255, 255], [127, 127], 32767),  # 64,770
+        ([255, 255], [-128, -128], -32768),  # -65,280
+        ([255, 255], [127, -128], -255),  # they fit together, though neither is small
+        ([255, 255, 255, 255], [127, 127, 127, 127], 65534),  # two sums of two, each clamped
+        ([255, 0, 255, 0], [127, 0, 127, 0], 64770),  # neighbours only: the first and the third never meet
+        ([255, 255, 255], [100, 100, 100], 32767 + 25500),  # the last one is alone
+    ],
+)
+def test_two_neighbouring_products_are_clamped(activations: list[int], weights: list[int], product: int) -> None:
+    assert saturating_product(row(*activations), column(*weights)).item() == product
+
+
+def test_other_types_are_refused() -> None:
+    with pytest.raises(ValueError, match="needs uint8 and int8, got int8 and int8"):
+        saturating_product(column(1), column(1))
+
+
+small = arrays(np.int8, (6, 3), elements=st.integers(-64, 64))
+unsigned = arrays(np.uint8, (6, 3))
+
+
+@given(arrays(np.uint8, (4, 6)) | arrays(np.int8, (4, 6)), small | unsigned, st.data())
+def test_products_of_small_or_unsigned_weights_are_exact(left: Any, right: Any, data: st.DataObject) -> None:
+    left_zero = data.draw(arrays(left.dtype, ()))
+    right_zero = data.draw(arrays(right.dtype, ()) | arrays(right.dtype, (3,)))
+    for zeros in ((), (left_zero,), (left_zero, right_zero)):
+        got, exact = (operator.eval(left, right, *zeros) for operator in (MatMulInteger, ExactMatMulInteger))
+        np.testing.assert_array_equal(got, exact)
+
+
+@pytest.mark.parametrize("attributes", [{}, {"strides": [2, 2]}, {"pads": [1, 1, 1, 1]}, {"pads": [0, 1, 2, 0]}])
+@pytest.mark.parametrize("size", [1, 3])
+def test_convolutions_with_small_weights_are_exact(attributes: dict[str, list[int]], size: int) -> None:
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (2, 3, 7, 8)).astype(np.uint8)
+    weights = rng.integers(-64, 65, (4, 3, size, size)).astype(np.int8)
+    zero = np.array(7, dtype=np.uint8)
+    # onnx's operator pads with 0 after the zero point was taken off, and so with the zero point.
+    got, exact = (o.eval(pixels, weights, zero, **attributes) for o in (ConvInteger, ExactConvInteger))
+    np.testing.assert_array_equal(got, exact)
+
+
+def test_a_convolution_clamps_neighbouring_channels() -> None:
+    pixels, weights = np.full((1, 2, 1, 1), 255, np.uint8), np.full((1, 2, 1, 1), 127, np.int8)
+    assert ConvInteger.eval(pixels, weights).item() == 32767
+
+
+@pytest.mark.parametrize("attributes", [{"group": 2}, {"dilations": [2, 2]}, {"auto_pad": "SAME_UPPER"}])
+def test_what_no_graph_here_has_is_refused(attributes: Any) -> None:
+    pixels, weights = np.zeros((1, 2, 3, 3), np.uint8), np.zeros((2, 2, 1, 1), np.int8)
+    with pytest.raises(NotImplementedError):
+        ConvInteger.eval(pixels, weights, **attributes)
+
+
+def of_each(compute: Any, model: onnx.ModelProto, build: Build, items: Any) -> Any:
+    """Logits of items that are asked one by one, as most texts come."""
+    return np.concatenate([compute(model, build.preparer.collate([item])) for item in items])
+
+
+def test_a_bert_with_the_whole_range_drifts_without_vnni_and_ours_does_not(text_build: Build, tmp_path: Path) -> None:
+    """What kept the tiny cascades from being published on CPUs without VNNI."""
+    source = result(text_build, "expert/export").path
+    holdout = text_build.preparer.prepare(text_build.splits.holdout)
+    whole = onnx.load(quantize_dynamic(source, tmp_path / "whole.onnx", reduce_range=False))
+    ours = onnx.load(quantize_dynamic(source, tmp_path / "ours.onnx"))
+    assert saturation(whole) is not None
+    right = {}
+    for name, model in (("whole", whole), ("ours", ours)):
+        for compute in (exact_logits, saturated_logits):
+            right[name, compute] = accuracy(of_each(compute, model, text_build, holdout.items), holdout.targets)
+    assert right["whole", exact_logits] - right["whole", saturated_logits] > 0.05
+    assert right["ours", exact_logits] == right["ours", saturated_logits] > right["whole", exact_logits] - 0.03
+
+
+def test_what_this_machine_answers_are_exact_integers(build: Build, tmp_path: Path) -> None:
+    """On a CPU with VNNI as on one without, apart from values that rounding moves by a step."""
+    path = result(build, "screen/quantize").path
+    items = build.preparer.prepare(build.splits.holdout).items[:16]
+    exact = of_each(exact_logits, onnx.load(path), build, items)
+    served = np.concatenate([run(path, build.preparer.collate([item])) for item in items])
+    assert np.abs(served - exact).mean() < 0.03 * exact.std()
+
+
+def test_a_resnet_with_the_whole_range_drifts_without_vnni_and_ours_does_not(image_build: Build) -> None:
+    model = onnx.load(result(image_build, "screen/quantize").path)
+    inputs = image_build.preparer.collate(image_build.preparer.prepare(image_build.splits.holdout).items[:32])
+    exact = exact_logits(model, inputs)
+    np.testing.assert_allclose(saturated_logits(model, inputs), exact, atol=1e-4)
+    assert np.abs(saturated_logits(doubled(model), inputs) - exact_logits(doubled(model), inputs)).mean() > 0.1
+
+
+def doubled(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The same graph with int8 weights of the whole range, twice as large."""
+    made = onnx.ModelProto()
+    made.CopyFrom(model)
+    for tensor in made.graph.initializer:
+        values = onnx.numpy_helper.to_array(tensor)
+        if values.dtype == np.int8 and values.ndim > 1:
+            tensor.CopyFrom(
+                onnx.numpy_helper.from_array(np.clip(2 * values.astype(int), -128, 127).astype(np.int8), tensor.name)
+            )
+    return made
