@@ -7,7 +7,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export BENTOML_DO_NOT_TRACK ?= True
 export ORT_DISABLE_TELEMETRY ?= 1
 
-.PHONY: help ablation bench capacity compare decoding demo figures kubectl loadtest serve test test-slow test-machines test-gpu lint tune
+.PHONY: help ablation bench capacity compare decoding demo figures int8 kubectl loadtest serve test test-slow test-machines test-gpu lint tune
 .PHONY: tune-bert types versions check clean sms-risk cifar10 tables profile examples docs picture format
 .PHONY: image image-gpu image-sizes test-container
 .DEFAULT_GOAL := help
@@ -112,6 +112,10 @@ versions: .venv/.installed ## the hot path against another checkout, BASE, in tu
 
 decoding: .venv/.installed ## what decoding large JPEGs small gives: build/decoding.json
 	$(BIN)/python -m benchmarks.decoding $(if $(IMAGES),--images $(IMAGES))
+
+# Needs the demo's models.
+int8: .venv/.installed ## ways to quantize weights: speed and gaps, with and without VNNI: build/int8.json
+	$(BIN)/python -m benchmarks.int8
 
 # Five minutes of the demo cascades, a twentieth of it images: photographs where they lie; TEXTS names labelled texts.
 SECONDS ?= 280

@@ -41,11 +41,16 @@ def saturating_product(left: Array, right: Array) -> NDArray[np.int64]:
     if left.dtype != np.uint8 or right.dtype != np.int8:
         raise ValueError(f"needs uint8 and int8, got {left.dtype} and {right.dtype}")
     limits = np.iinfo(np.int16)
-    total = np.zeros((left.shape[0], right.shape[1]), dtype=np.int64)
-    for first in range(0, left.shape[1], 2):
-        pair = slice(first, first + 2)
-        total += np.clip(left[:, pair].astype(np.int64) @ right[pair].astype(np.int64), limits.min, limits.max)
-    return total
+    # An odd last one is alone.
+    odd = left.shape[1] % 2
+    columns = np.pad(left, ((0, 0), (0, odd))).T.astype(np.int32)
+    rows = np.pad(right, ((0, odd), (0, 0))).astype(np.int32)
+    total = np.zeros((left.shape[0], right.shape[1]), dtype=np.int32)
+    for first in range(0, len(rows), 2):
+        pair = np.multiply.outer(columns[first], rows[first])
+        pair += np.multiply.outer(columns[first + 1], rows[first + 1])
+        total += np.clip(pair, limits.min, limits.max, out=pair)
+    return total.astype(np.int64)
 
 
 class MatMulInteger(OpRun):
