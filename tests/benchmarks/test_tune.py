@@ -26,7 +26,7 @@ def test_every_server_has_a_home_of_its_own(
         given.append(wanted)
         homes = [*wanted.homes.values(), *(each.variables["BENTOML_HOME"] for each in wanted.against)]
         for home in homes:
-            (point,) = Path(home).glob(f"models/{name}-operating-point/*/operating_point.json")
+            (point,) = Path(home).glob(f"models/{name}-operating-point/*/operating-point.json")
             thresholds[home] = json.loads(point.read_text())["threshold"]
         return {"comparison": {"objective": {"limits_ms": {"p99": 50.0}}, "rows": []}}
 
