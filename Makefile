@@ -9,7 +9,7 @@ export ORT_DISABLE_TELEMETRY ?= 1
 
 .PHONY: help ablation bench capacity compare decoding demo figures int8 kubectl loadtest serve test test-slow test-machines test-gpu lint tune
 .PHONY: tune-bert types versions check clean sms-risk cifar10 tables profile examples docs picture format
-.PHONY: image image-gpu image-sizes test-container
+.PHONY: image image-gpu image-sizes test-container test-large
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -28,20 +28,26 @@ demo: .venv/.installed ## build two cascades, serve them, ask them, show what ea
 serve: .venv/.installed ## serve the demo cascades on PORT (3000)
 	$(BIN)/bentoml serve --port $(PORT)
 
+# In so many processes; each takes about 2 GB.
+JOBS ?= 2
+PYTEST := $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadgroup
 test: .venv/.installed ## the tests
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 test-slow: .venv/.installed ## the tests of full-size models
-	$(BIN)/python -m pytest -m slow
+	$(PYTEST) -m slow
 
 test-machines: .venv/.installed ## API and experts as on three machines, cut off and rolled under load
-	$(BIN)/python -m pytest -m machines
+	$(PYTEST) -m machines
 
 test-gpu: .venv/.installed ## the tests that need a GPU
 	$(BIN)/python -m pytest -m gpu
 
 test-container: .venv/.installed ## build an image and start it (needs root, buildah and mmdebstrap)
-	$(BIN)/python -m pytest -m container
+	$(PYTEST) -m container
+
+test-large: .venv/.installed ## test-slow, test-machines and test-container at once
+	$(PYTEST) -m "slow or machines or container"
 
 lint: .venv/.installed ## ruff
 	$(BIN)/ruff check .

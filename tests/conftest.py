@@ -16,14 +16,23 @@ from tests.commands import optimize as optimize
 from tests.server import TINY, Server, serve
 from tests.tiny import TinyCascades as TinyCascades
 from tests.tiny import copy_of_cascades
-from tests.tiny import messages as messages
+from tests.tiny_recipes import messages as messages
 
 # Two test processes with two threads each would fight over two cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+TOGETHER = ("container", "machines")
 # A property holds on a busy machine too, only later.
 hypothesis.settings.register_profile("any machine", deadline=None)
 hypothesis.settings.load_profile("any machine")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep the tests of a file, or of a folder that shares what is dear, in one process of pytest-xdist."""
+    for item in items:
+        folder = item.path.parent
+        group = folder if folder.name in TOGETHER else item.path
+        item.add_marker(pytest.mark.xdist_group(group.relative_to(ROOT).as_posix()))
 
 
 @pytest.fixture(scope="session")

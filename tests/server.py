@@ -1,13 +1,16 @@
-"""Real servers: `bentoml serve` in a process group of its own, ended by that group's id."""
+"""Real servers: `bentoml serve` in a process group of its own, ended by that group's id; and patience with them."""
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
@@ -22,13 +25,22 @@ class Server:
         self.process, self.url, self.log = process, url, log
 
     def client(self) -> httpx.Client:
-        return httpx.Client(base_url=self.url, timeout=20)
+        return httpx.Client(base_url=self.url, timeout=60, limits=limits())
+
+    def async_client(self, connections: int) -> httpx.AsyncClient:
+        """A client for an event loop, with so many connections at most."""
+        return httpx.AsyncClient(base_url=self.url, timeout=60, limits=limits(max_connections=connections))
 
     def worker(self, service: str) -> int:
         """Process id of the worker of a service, a child of the server."""
         children = psutil.Process(self.process.pid).children(recursive=True)
         (pid,) = [child.pid for child in children if f"--service-name {service}" in " ".join(child.cmdline())]
         return pid
+
+
+def limits(**keys: Any) -> httpx.Limits:
+    """Connections that are not used for a while are closed by the client, before the server closes them unseen."""
+    return httpx.Limits(keepalive_expiry=1, **keys)
 
 
 def variables(home: Path) -> dict[str, str]:
@@ -49,3 +61,45 @@ def serve(*arguments: str, home: Path, folder: Path, log: Path) -> Iterator[Serv
 
 
 TINY = ("--arg", "text=tiny-text", "--arg", "image=tiny-image")
+
+# The largest budget that a request may have.
+PATIENT_MS = 1000
+# How long a test asks again before it says that the service does not recover.
+LIMIT_S = 120.0
+
+
+def in_full(client: httpx.Client, path: str, **sent: Any) -> httpx.Response:
+    """The reply to a POST, which is repeated until it is neither shed nor degraded.
+
+    On a machine that is busy with other work, a service sheds and degrades as it should.
+    """
+    end_s, pause = time.monotonic() + LIMIT_S, pauses()
+    while lacking(reply := client.post(path, **sent)):
+        assert time.monotonic() < end_s, reply.text
+        time.sleep(next(pause))
+    return reply
+
+
+async def in_full_async(client: httpx.AsyncClient, path: str, **sent: Any) -> httpx.Response:
+    """The same for a client of an event loop."""
+    end_s, pause = time.monotonic() + LIMIT_S, pauses()
+    while lacking(reply := await client.post(path, **sent)):
+        assert time.monotonic() < end_s, reply.text
+        await asyncio.sleep(next(pause))
+    return reply
+
+
+def lacking(reply: httpx.Response) -> bool:
+    """Whether a request was shed, or an answer in it is degraded."""
+    if reply.status_code == 503:
+        return True
+    body = reply.json()
+    return any(answer.get("degraded") for answer in (body, *body.get("answers", ())))
+
+
+def pauses() -> Iterator[float]:
+    """Seconds to wait before each repetition: longer each time, as a client does."""
+    seconds = 0.05
+    while True:
+        yield seconds
+        seconds = min(2 * seconds, 1.0)

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import importlib.metadata
 import os
 import platform
-import random
 import shutil
 import sys
 from collections.abc import Iterator
@@ -19,159 +19,15 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from optimize.versions import versions
 from tests.commands import ROOT, optimize
+from tests.tiny_recipes import RECIPES, messages, vocabulary
 
 KEPT = ROOT / "build" / "tests"
 KEPT_AT_MOST = 3
 # All that a build imports, or is made of.
-SOURCES = ("optimize/**/*.py", "optimize/**/*.html", "serving/model/*.py", "serving/cascade/*.py", "serving/*.py")
-SOURCES += ("tests/tiny.py", "tests/commands.py", "pyproject.toml", "constraints.txt")
-
-TEXT_RECIPE = """
-name = "tiny-text"
-task = "text"
-description = "a tiny BERT on generated messages"
-seed = 3
-
-[checkpoint]
-source = "folder"
-path = "tiny-bert"
-
-[data]
-source = "files"
-train = "messages.csv"
-calibration_size = 8
-
-[text]
-max_tokens = 48
-
-[[teacher]]
-step = "fine-tune"
-epochs = 8
-learning_rate = 1e-3
-
-[[expert]]
-step = "export"
-
-[[expert]]
-step = "quantize"
-
-[[screen]]
-step = "distill"
-layers = [0, 3]
-epochs = 3
-learning_rate = 1e-3
-
-[[screen]]
-step = "prune"
-heads_share = 0.5
-feed_forward_share = 0.5
-epochs = 2
-learning_rate = 1e-3
-
-[[screen]]
-step = "export"
-
-[[screen]]
-step = "quantize"
-
-[gates]
-max_accuracy_drop = 1.0
-min_speedup = 0.0
-
-[quality.expert]
-max_accuracy_drop = 0.1
-max_macro_f1_drop = 0.1
-max_recall_drop = 1.0
-
-[quality.screen]
-max_accuracy_drop = 1.0
-max_macro_f1_drop = 1.0
-max_recall_drop = 1.0
-
-[quality.cascade]
-max_accuracy_drop = 0.1
-max_macro_f1_drop = 0.1
-max_recall_drop = 1.0
-
-[operating_point]
-alpha = 0.05
-"""
-
-IMAGE_RECIPE = """
-name = "tiny-image"
-task = "image"
-description = "a tiny ResNet on digits"
-seed = 3
-
-[checkpoint]
-source = "fresh-cifar-resnet"
-depths = [2, 2, 2]
-widths = [8, 8, 16]
-num_channels = 1
-image_size = 8
-
-[data]
-source = "digits"
-limit = 900
-calibration_size = 64
-
-[image]
-width = 8
-height = 8
-mode = "L"
-mean = [0.306]
-std = [0.376]
-
-[[teacher]]
-step = "fine-tune"
-epochs = 6
-learning_rate = 5e-3
-
-[[expert]]
-step = "export"
-
-[[screen]]
-step = "distill"
-depths = [1, 1, 1]
-epochs = 2
-learning_rate = 3e-3
-crop = 1
-views = 2
-
-[[screen]]
-step = "prune"
-channels_share = 0.5
-channels_multiple = 4
-epochs = 4
-learning_rate = 2e-3
-
-[[screen]]
-step = "export"
-
-[[screen]]
-step = "quantize"
-tolerable_loss = 0.5
-
-[gates]
-max_accuracy_drop = 1.0
-min_speedup = 0.0
-
-[quality.screen]
-max_accuracy_drop = 1.0
-max_macro_f1_drop = 1.0
-max_recall_drop = 1.0
-
-[quality.cascade]
-max_accuracy_drop = 0.1
-max_macro_f1_drop = 0.1
-max_recall_drop = 1.0
-
-[operating_point]
-alpha = 0.05
-"""
-
-RECIPES = {"tiny-text": TEXT_RECIPE, "tiny-image": IMAGE_RECIPE}
+SOURCES = ("optimize/**/*.py", "optimize/**/*.html", "serving/model/*.py", "serving/cascade/deferral.py")
+SOURCES += ("serving/errors.py", "serving/arrays.py", "tests/tiny*.py", "tests/commands.py")
 
 
 @dataclass(frozen=True)
@@ -231,7 +87,8 @@ def digest_of_sources() -> str:
     digest = hashlib.sha256()
     for path in sorted({path for pattern in SOURCES for path in ROOT.glob(pattern)}):
         digest.update(f"{path.relative_to(ROOT)}\0".encode() + path.read_bytes() + b"\0")
-    for part in (sys.version, *processor(), os.environ.get("OMP_NUM_THREADS", "")):
+    packages = (*versions().values(), importlib.metadata.version("bentoml"))
+    for part in (sys.version, *packages, *processor(), os.environ.get("OMP_NUM_THREADS", "")):
         digest.update(f"{part}\0".encode())
     return digest.hexdigest()[:16]
 
@@ -259,19 +116,15 @@ def build(cascades: TinyCascades) -> None:
 def make_bert(folder: Path) -> None:
     """Write a BERT of 4 layers and width 32 with random weights, and a WordPiece vocabulary of its own."""
     import torch
-    from tokenizers import BertWordPieceTokenizer
     from transformers import BertConfig, BertForSequenceClassification, BertTokenizerFast
 
-    from optimize.data.payments import generate
-
     folder.mkdir(parents=True)
-    words = BertWordPieceTokenizer()
-    words.train_from_iterator([text for text, _ in generate(600, seed=1)], vocab_size=600, show_progress=False)
-    words.save_model(str(folder.parent))
+    words = vocabulary(600)
+    (folder.parent / "vocab.txt").write_text("\n".join(words), encoding="utf-8")
     BertTokenizerFast(vocab_file=str(folder.parent / "vocab.txt")).save_pretrained(folder)
     torch.manual_seed(0)
     config = BertConfig(
-        vocab_size=words.get_vocab_size(),
+        vocab_size=len(words),
         hidden_size=32,
         num_hidden_layers=4,
         num_attention_heads=4,
@@ -280,21 +133,3 @@ def make_bert(folder: Path) -> None:
         initializer_range=0.1,  # at the default, layers as narrow as these pass nothing on
     )
     BertForSequenceClassification(config).save_pretrained(folder)
-
-
-def messages(count: int, seed: int) -> list[tuple[str, str]]:
-    """(text, label) pairs with one open matter each: a tiny BERT learns them, and its student misses some."""
-    from optimize.data.payments import OPEN
-
-    rng = random.Random(seed)
-    slots = {"shop": ["Nordmarkt", "BlueRail", "the vet"], "person": ["Jonas", "Priya"], "when": ["today", "on Monday"]}
-    rows = []
-    for number in range(count):
-        label = list(OPEN)[number % len(OPEN)]
-        filled = {name: rng.choice(values) for name, values in slots.items()}
-        words = rng.choice(OPEN[label]).format(amount=f"{rng.randint(1, 999)} euros", **filled).split()
-        # Taking two words out makes hundreds of different messages of three dozen sentences.
-        for _ in range(2):
-            words.pop(rng.randrange(len(words)))
-        rows.append((" ".join(words), label))
-    return rows

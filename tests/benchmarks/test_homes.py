@@ -14,7 +14,7 @@ from serving.model.artifact import Artifact
 from serving.model.preprocess import example_items, preprocessor
 from serving.model.session import Session
 from tests.conftest import ROOT, TinyCascades
-from tests.server import serve
+from tests.server import PATIENT_MS, in_full, serve
 
 
 def only(home: Path, name: str) -> Path:
@@ -37,5 +37,5 @@ def test_a_home_is_served_with_its_threshold(
         assert np.isfinite(logits).all()
     arguments = ("--arg", "text=tiny-text", "--arg", "image=")
     with serve(*arguments, home=home, folder=ROOT, log=tmp_path / "log") as server, server.client() as client:
-        answer = client.post("/classify_text", json={"text": "hello", "budget_ms": 1000}).json()
+        answer = in_full(client, "/classify_text", json={"text": "hello", "budget_ms": PATIENT_MS}).json()
     assert answer["stage"] == stage

@@ -15,7 +15,8 @@ from benchmarks.image_size import measured
 from loadtest.traffic.process import free_port
 from tests.conftest import TinyCascades
 from tests.container.image import BASE, CONTAINERIZE, WITHOUT_ENGINE, Container, Started, Storage
-from tests.service.test_api import PATIENT_MS, TEXTS, digit
+from tests.server import PATIENT_MS, in_full
+from tests.service.test_api import TEXTS, digit
 
 MISSING = [tool for tool in ("buildah", "mmdebstrap", "unshare", "nsenter") if shutil.which(tool) is None]
 pytestmark = [
@@ -49,7 +50,8 @@ def started(container: Container, tmp_path_factory: pytest.TempPathFactory) -> I
 
 def test_it_answers_texts_and_images_and_escalates(started: Started) -> None:
     with started.client() as client:
-        replies = [client.post("/classify_text", json={"text": text, "budget_ms": PATIENT_MS}) for text in TEXTS[:24]]
+        sent = [{"text": text, "budget_ms": PATIENT_MS} for text in TEXTS[:24]]
+        replies = [in_full(client, "/classify_text", json=each) for each in sent]
         assert {reply.status_code for reply in replies} == {200}
         assert {reply.json()["stage"] for reply in replies} == {"screen", "expert"}
         assert {reply.json()["degraded"] for reply in replies} == {None}

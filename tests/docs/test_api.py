@@ -11,6 +11,7 @@ import pytest
 
 from benchmarks.pages import API, EXAMPLE, README, run
 from serving.http.openapi import openapi
+from tests.commands import needs_curl
 from tests.docs.reading import commands, read, table
 from tests.server import Server
 from tests.service.test_api import digit
@@ -53,6 +54,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@needs_curl
 def test_its_curl_lines_get_answers_of_the_shape_it_shows(server: Server, folder: Path) -> None:
     pairs = [pair for page in (README, API) for pair in EXAMPLE.findall(page.read_text(encoding="utf-8"))]
     assert len(pairs) == 6
@@ -63,6 +65,7 @@ def test_its_curl_lines_get_answers_of_the_shape_it_shows(server: Server, folder
         assert said == shown
 
 
+@needs_curl
 def test_the_other_ways_to_send_an_image_work(server: Server, folder: Path) -> None:
     others = [line for line in commands(TEXT) if "budget_ms=50" in line]
     assert len(others) == 2
@@ -71,6 +74,7 @@ def test_the_other_ways_to_send_an_image_work(server: Server, folder: Path) -> N
         assert got["stage"] in ("screen", "expert")
 
 
+@needs_curl
 def test_a_refusal_says_what_it_shows(server: Server, folder: Path) -> None:
     ((line, answer),) = [pair for pair in EXAMPLE.findall(TEXT) if '"error"' in pair[1] and "answers" not in pair[1]]
     got = json.loads(run(line.replace("http://localhost:3000", server.url), folder))

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import httpx
 
+from tests.commands import needs_curl
 from tests.conftest import ROOT, TinyCascades
 from tests.server import Server
 
@@ -27,6 +28,7 @@ ELSEWHERE = (
 )
 
 
+@needs_curl
 def test_its_commands_run(tiny_cascades: TinyCascades, server: Server, tmp_path: Path) -> None:
     shutil.copytree(tiny_cascades.home / "models", tmp_path / "home" / "models", symlinks=True)
     environment = {**os.environ, "BENTOML_HOME": str(tmp_path / "home"), "BENTOML_DO_NOT_TRACK": "True"}

@@ -6,12 +6,13 @@ import csv
 import shutil
 from pathlib import Path
 
-from tests.commands import ROOT, optimize
+from tests.commands import ROOT, needs_curl, optimize
 from tests.examples.following import EXAMPLES, ask, lines
 from tests.server import serve
-from tests.tiny import messages
+from tests.tiny_recipes import messages
 
 
+@needs_curl
 def test_a_bert_and_a_csv_file_become_a_cascade_that_answers(tiny_bert: Path, tmp_path: Path) -> None:
     folder, home = tmp_path / "own-bert", tmp_path / "home"
     shutil.copytree(EXAMPLES / "own-bert", folder)

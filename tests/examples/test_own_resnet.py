@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from transformers import ResNetConfig, ResNetForImageClassification
 
-from tests.commands import ROOT, optimize
+from tests.commands import ROOT, needs_curl, optimize
 from tests.examples.following import EXAMPLES, ask, lines
 from tests.server import serve
 
@@ -18,6 +18,7 @@ COLOURS = {"blue": (40, 60, 200), "green": (40, 180, 60), "red": (200, 50, 40)}
 IMAGES_EACH = 120
 
 
+@needs_curl
 def test_a_resnet_and_a_folder_of_images_become_a_cascade_that_answers(tmp_path: Path) -> None:
     folder, home = tmp_path / "own-resnet", tmp_path / "home"
     shutil.copytree(EXAMPLES / "own-resnet", folder)

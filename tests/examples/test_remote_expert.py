@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import httpx
-
-from tests.commands import ROOT
+from tests.commands import ROOT, needs_curl
 from tests.examples.following import ask, lines
-from tests.server import serve
-from tests.service.test_api import PATIENT_MS, TEXTS
+from tests.server import PATIENT_MS, in_full, serve
+from tests.service.test_api import TEXTS
 from tests.tiny import TinyCascades
 
 
+@needs_curl
 def test_an_expert_on_another_port_answers_what_the_screen_escalates(
     tiny_cascades: TinyCascades, tmp_path: Path
 ) -> None:
@@ -29,6 +28,7 @@ def test_an_expert_on_another_port_answers_what_the_screen_escalates(
         with serve(*api_line, home=tiny_cascades.home, folder=ROOT, log=tmp_path / "api.log") as api:
             assert ask(curl, api.url)["stage"] in ("screen", "expert")
             sent = {"texts": TEXTS[:32], "budget_ms": PATIENT_MS}
-            answers = httpx.post(f"{api.url}/classify_texts", json=sent, timeout=20).json()["answers"]
+            with api.client() as client:
+                answers = in_full(client, "/classify_texts", json=sent).json()["answers"]
             assert {answer["stage"] for answer in answers} == {"screen", "expert"}
             assert {answer["degraded"] for answer in answers} == {None}

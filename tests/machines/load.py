@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 
 from tests.conftest import messages
+from tests.server import LIMIT_S
 from tests.service.test_api import digit
 
 TEXTS = [text for text, _ in messages(64, seed=11)]
@@ -36,7 +37,7 @@ class Load:
         """Of all: what is no answer."""
         return {what: n for what, n in self.all.items() if what[1] != 200}
 
-    async def until(self, kind: str, degraded: str | None, count: int, limit_s: float = 60.0) -> None:
+    async def until(self, kind: str, degraded: str | None, count: int, limit_s: float = LIMIT_S) -> None:
         """Until so many answers of this kind have come in this phase."""
         async with asyncio.timeout(limit_s):
             while sum(n for what, n in self.seen(kind).items() if len(what) == 3 and what[2] == degraded) < count:

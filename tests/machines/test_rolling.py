@@ -17,7 +17,7 @@ from loadtest.traffic.process import free_port
 from serving.model.artifact import MANIFEST, write_json
 from tests.machines.conftest import started
 from tests.machines.load import Load
-from tests.server import Server
+from tests.server import LIMIT_S, Server
 
 pytestmark = pytest.mark.machines
 PRE_STOP_S = 3.0
@@ -46,7 +46,7 @@ class Endpoints:
                 probing.cancel()
 
     async def all_ready(self, *members: str) -> None:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(LIMIT_S):
             while set(self.ready) != set(members):
                 await asyncio.sleep(0.05)
 
@@ -84,12 +84,12 @@ async def _pass(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 async def retire(old: Server, endpoints: Endpoints) -> None:
     """The preStop hook of deploy/kubernetes, then the stop."""
     (old.log.parent / "draining").touch()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(LIMIT_S):
         while old.url in endpoints.ready:
             await asyncio.sleep(0.05)
     await asyncio.sleep(PRE_STOP_S)
     old.process.send_signal(signal.SIGTERM)
-    await asyncio.to_thread(old.process.wait, 30)
+    await asyncio.to_thread(old.process.wait, LIMIT_S)
     endpoints.members.remove(old.url)
 
 

@@ -49,7 +49,7 @@ def test_a_changed_checkpoint_is_another_one(tiny_recipes: dict[str, Path], tmp_
     shutil.copytree(tiny_recipes["tiny-text"].parent / "tiny-bert", folder / "tiny-bert")
     shutil.copy(tiny_recipes["tiny-text"].parent / "messages.csv", folder)
     recipe = tmp_path / "recipe.toml"
-    recipe.write_text(tiny_recipes["tiny-text"].read_text().replace("epochs = 8", "epochs = 1"))
+    recipe.write_text(tiny_recipes["tiny-text"].read_text().replace("epochs = 16", "epochs = 1"))
 
     def said() -> str:
         return optimize("fine-tune", recipe, "--root", folder, "--build", tmp_path / "build").stdout

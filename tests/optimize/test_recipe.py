@@ -7,7 +7,7 @@ import pytest
 from optimize.errors import RecipeError
 from optimize.recipe import read_recipe
 from optimize.recipes.shipped import descriptions, shipped_recipes
-from tests.tiny import TEXT_RECIPE
+from tests.tiny_recipes import TEXT_RECIPE
 
 NAMES = {"demo-text", "demo-image", "sms-risk", "cifar10", "sst2-bert-base", "imagenet-resnet50"}
 
@@ -42,8 +42,8 @@ def test_the_digest_is_that_of_what_is_said(tmp_path: Path) -> None:
         ("seed = 3", "sead = 3", "sead: there is no such key .* remove it or mend its spelling"),
         ("seed = 3", 'seed = "x"', r"seed: .*valid integer.*, got 'x' \(str\); see `python -m optimize show"),
         ("seed = 3", "seed = -1", r"seed: .*greater than or equal to 0, got -1 \(int\)"),
-        ("epochs = 8\n", "", "teacher.0.epochs: this key is needed and is missing; add it"),
-        ("epochs = 8\n", "epochs = 0\n", r"teacher.0.epochs: .*greater than or equal to 1, got 0 \(int\)"),
+        ("epochs = 16\n", "", "teacher.0.epochs: this key is needed and is missing; add it"),
+        ("epochs = 16\n", "epochs = 0\n", r"teacher.0.epochs: .*greater than or equal to 1, got 0 \(int\)"),
         ("heads_share = 0.5", "heads_share = 1.5", r"screen.1.prune.heads_share: .*less than 1, got 1.5 \(float\)"),
         ('source = "folder"', 'source = "ftp"', "checkpoint: .*'folder'"),
         ('name = "tiny-text"', 'name = "Tiny Text"', "name: .*pattern"),

@@ -50,7 +50,7 @@ class Collector:
     def of_request(self, request_id: str) -> Got | None:
         return next((s for s in self.spans if s.attributes.get("sieve.request_id") == request_id), None)
 
-    def wait(self, done: Callable[[], object], seconds: float = 20) -> None:
+    def wait(self, done: Callable[[], object], seconds: float = 120) -> None:
         end = time.monotonic() + seconds
         while not done():
             assert time.monotonic() < end, [span.name for span in self.spans]

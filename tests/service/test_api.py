@@ -22,12 +22,11 @@ from serving.model.artifact import Artifact
 from serving.model.preprocess import preprocessor
 from serving.model.session import Session
 from tests.conftest import TinyCascades, messages
-from tests.server import Server
+from tests.server import PATIENT_MS, Server, in_full, in_full_async
 from tests.serving.model.test_image import animation, encoded, enormous, noise
 
 # One open matter, as in the training data, and by turns two or three matters, which it never saw.
 TEXTS = [text for pair in zip(messages(32, seed=9), generate(32, seed=99), strict=True) for text, _ in pair]
-PATIENT_MS = 1000
 
 
 def digit(index: int) -> bytes:
@@ -75,7 +74,7 @@ def image_reference(tiny_cascades: TinyCascades) -> Reference:
 def test_a_text_gets_the_answer_that_the_models_give(client: httpx.Client, text_reference: Reference) -> None:
     stages = set()
     for text in TEXTS[:24]:
-        reply = client.post("/classify_text", json={"text": text, "budget_ms": PATIENT_MS})
+        reply = in_full(client, "/classify_text", json={"text": text, "budget_ms": PATIENT_MS})
         assert reply.status_code == 200
         body = reply.json()
         assert body["degraded"] is None
@@ -95,10 +94,11 @@ def test_an_image_gets_the_answer_that_the_models_give(
         png = digit(index)
         if how == "multipart":
             form = {"budget_ms": str(PATIENT_MS)}
-            reply = client.post("/classify_image", files={"image": ("d.png", png, "image/png")}, data=form)
+            files = {"image": ("d.png", png, "image/png")}
+            reply = in_full(client, "/classify_image", files=files, data=form)
         else:
             url = f"/classify_image?budget_ms={PATIENT_MS}"
-            reply = client.post(url, content=png, headers={"content-type": "image/png"})
+            reply = in_full(client, url, content=png, headers={"content-type": "image/png"})
         assert reply.status_code == 200, reply.text
         image_reference.check(png, reply.json())
 
@@ -112,7 +112,7 @@ def test_a_jpeg_body_is_taken(client: httpx.Client) -> None:
 def test_a_bad_text_spoils_only_its_own_place(client: httpx.Client, text_reference: Reference) -> None:
     texts: list[Any] = [*TEXTS]
     texts[7], texts[40] = "  ", 5
-    body = client.post("/classify_texts", json={"texts": texts, "budget_ms": PATIENT_MS}).json()
+    body = in_full(client, "/classify_texts", json={"texts": texts, "budget_ms": PATIENT_MS}).json()
     assert len(body["answers"]) == 64
     for place, (text, answer) in enumerate(zip(texts, body["answers"], strict=True)):
         if place in (7, 40):
@@ -188,9 +188,10 @@ def test_a_body_without_end_is_given_up(client: httpx.Client, kind: str) -> None
 
 
 def test_an_image_may_come_in_json_as_base64(client: httpx.Client) -> None:
-    plain = client.post("/classify_image", files={"image": digit(0)}).json()
-    body = {"image": base64.b64encode(digit(0)).decode(), "budget_ms": 1000}
-    reply = client.post("/classify_image", json=body)
+    form = {"budget_ms": str(PATIENT_MS)}
+    plain = in_full(client, "/classify_image", files={"image": digit(0)}, data=form).json()
+    body = {"image": base64.b64encode(digit(0)).decode(), "budget_ms": PATIENT_MS}
+    reply = in_full(client, "/classify_image", json=body)
     assert reply.status_code == 200
     assert reply.json()["scores"] == plain["scores"]
     body["budget_ms"] = -1
@@ -276,13 +277,13 @@ def test_a_method_that_is_not_there_is_told_in_our_shape(client: httpx.Client) -
 
 def test_many_mixed_clients_get_their_own_answers(server: Server, text_reference: Reference) -> None:
     async def ask_all() -> list[tuple[str, dict[str, Any]]]:
-        limits = httpx.Limits(max_connections=64)
-        async with httpx.AsyncClient(base_url=server.url, limits=limits, timeout=30) as client:
+        async with server.async_client(64) as client:
 
             async def ask(index: int) -> tuple[str, dict[str, Any]]:
                 text = TEXTS[index % len(TEXTS)]
                 sent = {"text": text, "budget_ms": PATIENT_MS}
-                reply = await client.post("/classify_text", json=sent, headers={"X-Request-Id": f"r{index}"})
+                ids = {"X-Request-Id": f"r{index}"}
+                reply = await in_full_async(client, "/classify_text", json=sent, headers=ids)
                 assert reply.json()["request_id"] == f"r{index}"
                 return text, reply.json()
 

@@ -15,8 +15,8 @@ from bentoml._internal.bento.bento import ImageInfo
 
 import dockerfile
 from tests.conftest import ROOT, TinyCascades
-from tests.server import TINY, command, serve
-from tests.service.test_api import PATIENT_MS, TEXTS, digit
+from tests.server import PATIENT_MS, TINY, command, in_full, serve
+from tests.service.test_api import TEXTS, digit
 
 
 @pytest.fixture(scope="module")
@@ -90,8 +90,9 @@ def test_a_bento_serves_the_same_answers_from_its_own_folder(bento: Path, client
     with serve(str(bento), home=tmp_path / "empty", folder=tmp_path, log=log) as server, server.client() as other:
         for text in TEXTS[:8]:
             sent = {"text": text, "budget_ms": PATIENT_MS}
-            ours, theirs = (c.post("/classify_text", json=sent).json() for c in (client, other))
+            ours, theirs = (in_full(c, "/classify_text", json=sent).json() for c in (client, other))
             assert {**ours, "timings_ms": 0, "request_id": 0} == {**theirs, "timings_ms": 0, "request_id": 0}
         for index in range(3):
-            ours, theirs = (c.post("/classify_image", files={"image": digit(index)}).json() for c in (client, other))
+            image = {"files": {"image": digit(index)}, "data": {"budget_ms": str(PATIENT_MS)}}
+            ours, theirs = (in_full(c, "/classify_image", **image).json() for c in (client, other))
             assert (ours["label"], ours["models"]) == (theirs["label"], theirs["models"])

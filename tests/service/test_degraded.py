@@ -14,7 +14,7 @@ import pytest
 
 from serving.model.artifact import OPERATING_POINT, write_json
 from tests.conftest import ROOT, TinyCascades
-from tests.server import command, serve
+from tests.server import LIMIT_S, command, in_full, serve
 
 TEXT_ONLY = ("--arg", "text=tiny-text", "--arg", "image=")
 
@@ -40,7 +40,7 @@ def test_deadline_and_death_of_the_expert(always_escalating: Path, tmp_path: Pat
         serve(*TEXT_ONLY, home=always_escalating, folder=ROOT, log=tmp_path / "log") as server,
         server.client() as client,
     ):
-        fine = client.post("/classify_text", json=text).json()
+        fine = in_full(client, "/classify_text", json=text).json()
         assert (fine["stage"], fine["escalated"], fine["degraded"]) == ("expert", True, None)
 
         late = client.post("/classify_text", json={**text, "budget_ms": 0.05}).json()
@@ -55,14 +55,14 @@ def test_deadline_and_death_of_the_expert(always_escalating: Path, tmp_path: Pat
         os.kill(worker, signal.SIGCONT)
 
         os.kill(worker, signal.SIGKILL)
-        seen = set()
-        for _ in range(40):
+        seen, end_s = set(), time.monotonic() + LIMIT_S
+        while time.monotonic() < end_s:
             answer = client.post("/classify_text", json=text)
             assert answer.status_code == 200
             seen.add(answer.json()["degraded"])
             if None in seen:
                 break
-            time.sleep(0.5)
+            time.sleep(0.1)
         assert seen & {"down", "deadline"}, "the expert was gone for a while"
         assert None in seen, "the expert came back by itself"
 

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlparse
 
 import httpx
 import pytest
 
-from tests.server import Server
+from tests.server import PATIENT_MS, Server, in_full
 from tests.service.test_api import TEXTS
 
 
@@ -38,10 +42,13 @@ async def all_at_once(server: Server, requests: list[bytes]) -> list[tuple[int, 
     return answers
 
 
-def test_what_is_too_much_is_refused_with_a_reason_and_high_priority_last(server: Server) -> None:
+def test_what_is_too_much_is_refused_with_a_reason_and_high_priority_last(always: Server) -> None:
     priorities = ["high" if number % 20 == 0 else "normal" for number in range(500)]
     requests = [request(number, priority) for number, priority in enumerate(priorities)]
-    answers = asyncio.run(all_at_once(server, requests))
+    before = shed(always)
+    # Whoever is let in stays in: the expert does not answer.
+    with stopped(always.worker("TextExpert")):
+        answers = asyncio.run(all_at_once(always, requests))
     refused = {"high": 0, "normal": 0}
     for number, (priority, (status, headers, body)) in enumerate(zip(priorities, answers, strict=True)):
         assert body["request_id"] == headers["x-request-id"] == f"r{number}"
@@ -56,14 +63,27 @@ def test_what_is_too_much_is_refused_with_a_reason_and_high_priority_last(server
         assert "come back" in body["error"]["message"]
     assert 0 < refused["normal"] < priorities.count("normal")
     assert refused["high"] / priorities.count("high") < refused["normal"] / priorities.count("normal")
+    assert shed(always) - before == refused["normal"]
 
-    with server.client() as client:
-        assert client.post("/classify_text", json={"text": "and now"}).status_code == 200
-        metrics = client.get("/metrics")
-    assert metrics.status_code == 200
-    shed = metrics.text
-    counts = re.findall(r'^sieve_shed_total{priority="normal",reason="\w+"} (\S+)$', shed, re.MULTILINE)
-    assert sum(map(float, counts)) == refused["normal"]
+    with always.client() as client:
+        assert in_full(client, "/classify_text", json={"text": "and now", "budget_ms": PATIENT_MS}).status_code == 200
+
+
+@contextmanager
+def stopped(process: int) -> Iterator[None]:
+    """A process that does not run during the block."""
+    os.kill(process, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(process, signal.SIGCONT)
+
+
+def shed(server: Server) -> float:
+    """Requests of normal priority that were refused so far."""
+    reply = httpx.get(f"{server.url}/metrics")
+    assert reply.status_code == 200
+    return sum(map(float, re.findall(r'^sieve_shed_total{priority="normal",reason="\w+"} (\S+)$', reply.text, re.M)))
 
 
 @pytest.mark.parametrize(
@@ -84,21 +104,21 @@ def test_headers_that_make_no_sense_are_refused(
 
 
 def test_the_smaller_budget_counts(client: httpx.Client) -> None:
-    def degraded(body_ms: float | None, header_ms: str | None) -> set[Any]:
+    def degraded(body_ms: float | None, header_ms: str | None, post: Callable[..., httpx.Response]) -> set[Any]:
         # Of these, some are sure and some are not.
         sent = [{"text": text, **({"budget_ms": body_ms} if body_ms else {})} for text in TEXTS[:24]]
         headers = {"X-Budget-Ms": header_ms} if header_ms else {}
-        return {client.post("/classify_text", json=each, headers=headers).json()["degraded"] for each in sent}
+        return {post(client, "/classify_text", json=each, headers=headers).json()["degraded"] for each in sent}
 
-    assert "deadline" in degraded(1000, "0.01")
-    assert "deadline" in degraded(0.01, "1000")
-    assert degraded(None, "1000") == {None}
+    assert "deadline" in degraded(1000, "0.01", httpx.Client.post)
+    assert "deadline" in degraded(0.01, "1000", httpx.Client.post)
+    assert degraded(None, "1000", in_full) == {None}
 
 
 def test_the_parts_of_the_time_add_up(client: httpx.Client) -> None:
     stages = set()
     for text in TEXTS[:24]:
-        reply = client.post("/classify_text", json={"text": text, "budget_ms": 1000})
+        reply = in_full(client, "/classify_text", json={"text": text, "budget_ms": PATIENT_MS})
         parts = dict(reply.json()["timings_ms"])
         total = parts.pop("total")
         assert sum(parts.values()) >= 0.95 * total

@@ -25,9 +25,9 @@ def workers(server: Server) -> set[int]:
 
 
 def answered(server: Server) -> tuple[float, float]:
-    """Requests that were counted, and the processes whose limit is counted in."""
+    """Requests that were answered, in full or not, and the processes whose limit is counted in."""
     text = httpx.get(f"{server.url}/metrics").text
-    counts = re.findall(r'^sieve_requests_total{.*outcome="ok".*} (\S+)$', text, re.MULTILINE)
+    counts = re.findall(r'^sieve_requests_total{.*outcome="(?:ok|degraded)".*} (\S+)$', text, re.MULTILINE)
     (limit,) = re.findall(r"^sieve_in_flight_limit (\S+)$", text, re.MULTILINE)
     return sum(map(float, counts)), float(limit) / 128
 

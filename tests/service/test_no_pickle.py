@@ -18,7 +18,7 @@ from _bentoml_impl.serde import Payload, PickleSerde
 
 from serving.expert.wire import pack
 from tests.conftest import ROOT, TinyCascades
-from tests.server import Server, serve
+from tests.server import PATIENT_MS, Server, in_full, serve
 from tests.service.test_degraded import TEXT_ONLY, with_point
 
 PICKLE = "application/vnd.bentoml+pickle"
@@ -119,5 +119,6 @@ def test_what_is_meant_for_the_expert_goes_through(inner: tuple[Server, str]) ->
     )
     other = httpx.post(f"{inner[1]}/infer", content=message, headers={"If-Match": '"another"'})
     assert (other.status_code, other.headers["etag"]) == (412, said.headers["etag"])
-    answer = httpx.post(f"{inner[0].url}/classify_text", json={"text": "where is my refund", "budget_ms": 1000}).json()
-    assert answer["degraded"] is None
+    with inner[0].client() as client:
+        sent = {"text": "where is my refund", "budget_ms": PATIENT_MS}
+        assert in_full(client, "/classify_text", json=sent).json()["degraded"] is None

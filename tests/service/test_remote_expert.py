@@ -8,7 +8,7 @@ import httpx
 import psutil
 
 from tests.conftest import ROOT, TinyCascades
-from tests.server import serve
+from tests.server import PATIENT_MS, in_full, serve
 from tests.service.test_degraded import TEXT_ONLY, with_point
 
 
@@ -23,8 +23,9 @@ def test_an_api_asks_the_expert_at_its_url(tiny_cascades: TinyCascades, tmp_path
     ):
         children = psutil.Process(api.process.pid).children(recursive=True)
         assert not any("TextExpert" in " ".join(child.cmdline()) for child in children)
-        sent = {"text": "where is my refund", "budget_ms": 1000}
-        answer = httpx.post(f"{api.url}/classify_text", json=sent).json()
+        sent = {"text": "where is my refund", "budget_ms": PATIENT_MS}
+        with api.client() as client:
+            answer = in_full(client, "/classify_text", json=sent).json()
         assert (answer["stage"], answer["degraded"]) == ("expert", None)
         (described,) = httpx.get(f"{api.url}/models").json().keys() - {"request_id"}
         said = httpx.get(f"{api.url}/models").json()[described]["expert"]

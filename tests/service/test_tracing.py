@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import itertools
 import json
+import random
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.conftest import ROOT, TinyCascades
-from tests.server import Server, command, serve
-from tests.service.otlp import Collector, collector
+from tests.server import LIMIT_S, PATIENT_MS, Server, command, pauses, serve
+from tests.service.otlp import Collector, Got, collector
 from tests.service.test_degraded import TEXT_ONLY, with_point
 
 SERVER, CLIENT = 2, 3
@@ -41,25 +44,52 @@ def traced(
             yield server, there, log
 
 
-def send(server: Server, request_id: str, budget_ms: float = 1000, traceparent: str | None = None) -> dict[str, object]:
+def send(
+    server: Server, request_id: str, budget_ms: float = PATIENT_MS, traceparent: str | None = None
+) -> dict[str, Any]:
     headers = {"X-Request-Id": request_id, **({"traceparent": traceparent} if traceparent else {})}
     with server.client() as client:
         body = {"text": SECRET, "budget_ms": budget_ms}
         return dict(client.post("/classify_text", json=body, headers=headers).json())
 
 
+PARENT = "b7ad6b7169203331"
+
+
+@dataclass(frozen=True)
+class Sent:
+    """A request that got a full answer in time."""
+
+    request_id: str
+    trace_id: str
+    answer: dict[str, Any]
+
+
+def send_in_full(server: Server, name: str, sampled: bool | None = None) -> Sent:
+    """Send until an answer is full and in time, with new ids each time. `sampled`: what the caller decided."""
+    end_s, pause = time.monotonic() + LIMIT_S, pauses()
+    while True:
+        trace_id = f"{random.getrandbits(128):032x}"
+        traceparent = None if sampled is None else f"00-{trace_id}-{PARENT}-{int(sampled):02x}"
+        sent = Sent(f"{name}-{trace_id[:8]}", trace_id, send(server, f"{name}-{trace_id[:8]}", traceparent=traceparent))
+        if "label" in sent.answer and not sent.answer["degraded"] and sent.answer["timings_ms"]["total"] < PATIENT_MS:
+            return sent
+        assert time.monotonic() < end_s, sent
+        time.sleep(next(pause))
+
+
 def test_one_trace_from_the_caller_to_the_batch_in_the_experts_process(traced: tuple[Server, Collector, Path]) -> None:
     server, there, _ = traced
-    trace_id, caller = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
-    answer = send(server, "sampled", traceparent=f"00-{trace_id}-{caller}-01")
-    assert answer["stage"] == "expert"
+    sent = send_in_full(server, "sampled", sampled=True)
+    trace_id = sent.trace_id
+    assert sent.answer["stage"] == "expert"
     parts = {"admission", "read", "tokenise", "screen", "queue", "expert", "encode"}
     wanted = {"POST /classify_text", "batch", "run", *parts}
     there.wait(lambda: set(there.trace(trace_id)) >= wanted)
     spans = there.trace(trace_id)
     assert set(spans) == wanted
     root = spans["POST /classify_text"]
-    assert (root.parent_id, root.kind, root.service) == (caller, SERVER, "sieve")
+    assert (root.parent_id, root.kind, root.service) == (PARENT, SERVER, "sieve")
     assert all(spans[part].parent_id == root.span_id for part in parts)
     batch, run = spans["batch"], spans["run"]
     assert (batch.parent_id, batch.kind) == (root.span_id, CLIENT)
@@ -71,7 +101,7 @@ def test_one_trace_from_the_caller_to_the_batch_in_the_experts_process(traced: t
         >= {
             "http.route": "/classify_text",
             "http.response.status_code": 200,
-            "sieve.request_id": "sampled",
+            "sieve.request_id": sent.request_id,
             "sieve.outcome": "ok",
             "sieve.stage": "expert",
             "sieve.escalated": 1,
@@ -90,14 +120,18 @@ def test_one_trace_from_the_caller_to_the_batch_in_the_experts_process(traced: t
 def test_requests_that_share_a_batch_are_linked_from_it(traced: tuple[Server, Collector, Path]) -> None:
     server, there, _ = traced
 
-    def both(number: int) -> object:
-        return send(server, f"together-{number}", traceparent=f"00-{number:032x}-{number:016x}-01")
-
     with ThreadPoolExecutor(16) as pool:
-        list(pool.map(both, range(1, 65)))
-    there.wait(lambda: all(there.of_request(f"together-{number}") for number in range(1, 65)))
-    there.wait(lambda: any(span.name == "batch" and len(span.links) > 1 for span in there.spans))
-    batch = next(span for span in there.spans if span.name == "batch" and len(span.links) > 1)
+        sent = list(pool.map(lambda number: send_in_full(server, f"together-{number}", sampled=True), range(64)))
+    there.wait(lambda: all(there.of_request(each.request_id) for each in sent))
+    answered = {each.trace_id for each in sent}
+
+    def shared() -> list[Got]:
+        """Batches of several requests, all of which were answered in full."""
+        batches = [span for span in there.spans if span.name == "batch" and len(span.links) > 1]
+        return [batch for batch in batches if {trace_id for trace_id, _ in batch.links} <= answered]
+
+    there.wait(shared)
+    batch = shared()[0]
     assert batch.attributes["sieve.requests"] == len(batch.links) == batch.attributes["sieve.batch_size"]
     for trace_id, span_id in batch.links:
         spans = there.trace(trace_id)
@@ -107,8 +141,8 @@ def test_requests_that_share_a_batch_are_linked_from_it(traced: tuple[Server, Co
 
 def test_the_slow_and_the_degraded_are_exported_whatever_was_drawn(traced: tuple[Server, Collector, Path]) -> None:
     server, there, _ = traced
-    assert send(server, "not-drawn")["degraded"] is None
-    assert send(server, "declined", traceparent=f"00-{7:032x}-{7:016x}-00")["degraded"] is None
+    not_drawn = send_in_full(server, "not-drawn")
+    declined = send_in_full(server, "declined", sampled=False)
     assert send(server, "late", budget_ms=0.05)["degraded"] == "deadline"
     late_and_declined = f"00-{9:032x}-{9:016x}-00"
     assert send(server, "late-declined", budget_ms=0.05, traceparent=late_and_declined)["degraded"] == "deadline"
@@ -118,25 +152,24 @@ def test_the_slow_and_the_degraded_are_exported_whatever_was_drawn(traced: tuple
     assert (late.attributes["sieve.outcome"], late.attributes["sieve.degraded"]) == ("degraded", "deadline")
     assert late.parent_id == ""
     # Sent before these two, and nothing of the same queue overtakes.
-    assert there.of_request("not-drawn") is None
-    assert there.of_request("declined") is None
+    assert there.of_request(not_drawn.request_id) is None
+    assert there.of_request(declined.request_id) is None
 
 
 def test_the_log_has_a_line_for_each_request_and_nothing_that_was_in_it(traced: tuple[Server, Collector, Path]) -> None:
     server, _, log = traced
-    trace_id = f"{0xBEEF:032x}"
-    answer = send(server, "logged", traceparent=f"00-{trace_id}-{1:016x}-01")
+    sent = send_in_full(server, "logged", sampled=True)
     with server.client() as client:
         client.post("/classify_text", content=b'{"text": 5, "extra": "4711"}', headers={"X-Request-Id": "bad"})
-    end = time.monotonic() + 10
+    end = time.monotonic() + LIMIT_S
     while "bad" not in (lines := read(log)):
         assert time.monotonic() < end
         time.sleep(0.05)
-    line = lines["logged"]
-    assert line["trace_id"] == trace_id
+    line = lines[sent.request_id]
+    assert line["trace_id"] == sent.trace_id
     assert (line["endpoint"], line["status"], line["outcome"]) == ("/classify_text", 200, "ok")
     assert (line["stage"], line["items"], line["escalated"], line["budget_ms"]) == ("expert", 1, 1, 1000.0)
-    assert line["timings_ms"] == answer["timings_ms"]
+    assert line["timings_ms"] == sent.answer["timings_ms"]
     assert (lines["bad"]["status"], lines["bad"]["outcome"], lines["bad"]["stage"]) == (422, "invalid", "none")
     assert "4711" not in log.read_text()
     assert "refund" not in log.read_text()

@@ -1,0 +1,18 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.conftest import ROOT, TinyCascades
+from tests.server import TINY, Server, serve
+from tests.service.test_degraded import with_point
+
+
+@pytest.fixture(scope="session")
+def always(tiny_cascades: TinyCascades, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server whose text screen never trusts itself: every text goes to the expert."""
+    folder = tmp_path_factory.mktemp("always")
+    home = with_point(tiny_cascades, folder, threshold=1.1)
+    with serve(*TINY, home=home, folder=ROOT, log=folder / "log") as running:
+        yield running
