@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import subprocess
 import sys
 import time
@@ -30,6 +31,8 @@ from optimize.recipes.shipped import shipped_recipes
 from serving.model.artifact import write_json
 
 RECIPES = ("demo-text", "demo-image")
+# PyTorch's threads sleep while they wait for each other, instead of spinning: less processor time, hardly slower.
+WAITING = {"OMP_WAIT_POLICY": "PASSIVE"}
 BUILD = Path("build")
 FOLDER = BUILD / "demo"
 
@@ -39,7 +42,9 @@ def main() -> int:
     FOLDER.mkdir(parents=True, exist_ok=True)
     for recipe in RECIPES:
         console.rule(f"{recipe}: python -m optimize run {recipe}")
-        status = subprocess.run([sys.executable, "-m", "optimize", "run", recipe], check=False).returncode
+        status = subprocess.run(
+            [sys.executable, "-m", "optimize", "run", recipe], env={**WAITING, **os.environ}, check=False
+        ).returncode
         if status:  # it has said why
             return status
     console.rule("bentoml serve")

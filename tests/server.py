@@ -56,6 +56,8 @@ def command(*arguments: str, home: Path) -> tuple[list[str], dict[str, str]]:
 def serve(*arguments: str, home: Path, folder: Path, log: Path) -> Iterator[Server]:
     """`bentoml serve ARGUMENTS` in `folder`, ready; on 127.0.0.1 and a free port."""
     line = [sys.executable, "-m", "bentoml", "serve", *arguments, "--host", "127.0.0.1", "--port", "{port}"]
+    # A connection that a slow test leaves alone for five seconds is still there.
+    line += ["--timeout-keep-alive", "600"]
     with running(line, variables=variables(home), ready="/readyz", log=log, folder=folder) as server:
         yield Server(server.process, server.url, log)
 
