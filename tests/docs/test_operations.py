@@ -46,7 +46,7 @@ def test_its_commands_run(tiny_cascades: TinyCascades, server: Server, tmp_path:
             continue  # tests/deploy/test_prometheus.py says so
         whole = [sys.executable, "-m", "bentoml"] if program == "bentoml" else [program]
         done = subprocess.run(
-            [*whole, *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=False
+            [*whole, *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=500, check=False
         )
         assert done.returncode == 0, (command, done.stdout + done.stderr)
         run[command] = done.stdout
