@@ -93,9 +93,8 @@ def test_an_image_gets_the_answer_that_the_models_give(
     for index in range(6):
         png = digit(index)
         if how == "multipart":
-            form = {"budget_ms": str(PATIENT_MS)}
             files = {"image": ("d.png", png, "image/png")}
-            reply = in_full(client, "/classify_image", files=files, data=form)
+            reply = in_full(client, "/classify_image", files=files, data={"budget_ms": str(PATIENT_MS)})
         else:
             url = f"/classify_image?budget_ms={PATIENT_MS}"
             reply = in_full(client, url, content=png, headers={"content-type": "image/png"})
