@@ -10,8 +10,9 @@ from typing import Any
 
 from rich.console import Console
 
-from benchmarks import decoding
+from benchmarks import decoding, int8
 from benchmarks.decoding import Decoding
+from benchmarks.int8 import Int8
 from loadtest import capacity
 from loadtest.capacity import CapacityResult
 from loadtest.machine import Machine
@@ -32,6 +33,7 @@ def figure_block(path: Path) -> str:
         "tune": tune_block,
         "capacity": capacity_block,
         "decoding": decoding_block,
+        "int8": int8_block,
     }
     return kinds[path.stem.partition("-")[0]](json.loads(path.read_text(encoding="utf-8")))
 
@@ -54,6 +56,13 @@ def capacity_block(result: CapacityResult) -> str:
 
 def decoding_block(result: Decoding) -> str:
     return f"{result['machine']['processor']}:\n\n{decoding.table(result)}\n"
+
+
+def int8_block(result: Int8) -> str:
+    on = f"{result['machine']['processor']}, {'with' if result['vnni'] else 'without'} VNNI, one thread"
+    taken = f"medians of {result['rounds']} rounds in turn with quartiles"
+    load = f"load average before it {result['load_average_before']:g}"
+    return f"{on}; {taken}; {load}:\n\n{int8.table(result['rows'])}\n"
 
 
 def comparison_block(result: Comparison) -> str:

@@ -129,6 +129,7 @@ def with_unsigned_weights(model: onnx.ModelProto) -> onnx.ModelProto:
         values = numpy_helper.to_array(tensor)
         if values.dtype == np.int8:
             tensor.CopyFrom(numpy_helper.from_array((values.astype(np.int16) + 128).astype(np.uint8), tensor.name))
+    del model.graph.value_info[:]  # the exporter's, which say int8
     return model
 
 

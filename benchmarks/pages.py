@@ -2,7 +2,7 @@
 
 make tables      build/RECIPE/summary.json -> docs/measured/RECIPE.json
 make profile     build/profile/MODEL -> docs/measured/profile
-make figures     what compare, tune, capacity, loadtest and decoding left in build -> docs/measured/figures
+make figures     what compare, tune, capacity, loadtest, decoding and int8 left in build -> docs/measured/figures
 make examples    every curl line of README.md and docs/api.md, sent to a served demo -> the JSON that follows it
 
 The first three then rewrite every block between `<!-- NAME: begin -->` and `<!-- NAME: end -->` from docs/measured.
@@ -38,6 +38,7 @@ FIGURES = {
     "tune-bert": "tune/sms-risk-bert/tune.json",
     "capacity": "capacity/sms-risk/capacity.json",
     "decoding": "decoding.json",
+    "int8": "int8.json",
 }
 """Files of docs/measured/figures, and where the make targets leave them below build."""
 JSON_WIDTH = 260

@@ -24,7 +24,7 @@ EVALUATOR_OPSET = 21
 
 def exact_logits(model: onnx.ModelProto, inputs: Mapping[str, Array]) -> Logits:
     """Logits float32 [items, labels] of `model` for one batch, with integer products that cannot overflow."""
-    return _evaluated(ReferenceEvaluator(_for_evaluator(model)), inputs)
+    return _evaluated(ReferenceEvaluator(multiply_in_integers(_for_evaluator(model))), inputs)
 
 
 def saturated_logits(model: onnx.ModelProto, inputs: Mapping[str, Array]) -> Logits:
@@ -100,9 +100,13 @@ class ConvInteger(OpRun):
         windows = windows.transpose(0, 2, 3, 4, 5, 1)  # items, height, width, kernel height, kernel width, channels
         rows = windows.reshape(-1, int(np.prod(w.shape[1:])))
         columns = w.transpose(2, 3, 1, 0).reshape(rows.shape[1], w.shape[0])
-        product = _product(rows, zero_point, columns, np.int64(0 if w_zero_point is None else w_zero_point))
+        product = _product(
+            rows, zero_point, columns, np.int64(0) if w_zero_point is None else w_zero_point.astype(np.int64)
+        )
         items, height, width = windows.shape[:3]
-        return (product.reshape(items, height, width, w.shape[0]).transpose(0, 3, 1, 2).astype(np.int32),)
+        result = product.reshape(items, height, width, w.shape[0]).transpose(0, 3, 1, 2)
+        # A later sum adds in the order of the layout, which should be that of onnx's operator.
+        return (np.ascontiguousarray(result, dtype=np.int32),)
 
 
 def multiply_in_integers(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -142,7 +146,7 @@ def _explicit(
     graph.initializer.extend(numpy_helper.from_array(value, key) for key, value in added.items())
     product = helper.make_node(
         "ConvInteger" if node.op_type == "Conv" else "MatMulInteger",
-        [activations.input[0], factor, activations.input[2]],
+        [activations.input[0], factor, activations.input[2], weights.input[2]],
         [f"{name}_product"],
     )
     if node.op_type == "Conv":

@@ -2,8 +2,8 @@
 
 Weights are signed and use half their range. CPUs without VNNI add two products of a uint8 activation and an int8 weight
 in 16 bits, which saturate with the whole range: the same graph then gives other answers on another CPU
-(`optimize.judge.saturation` checks every graph). Unsigned weights never saturate, but a CPU with VNNI takes about three
-times as long for them (`make int8` measures both).
+(`optimize.judge.saturation` checks every graph). Unsigned weights never saturate, but a CPU with VNNI takes about twice
+as long for them (`make int8` measures both).
 
 Static quantization is tuned for accuracy: neural-compressor tries its configurations in order until one loses no more
 than `tolerable_loss`. What it exports leaves residual additions in float (`optimize.models.qdq` closes the gap).

@@ -96,18 +96,25 @@ def of_each(compute: Any, model: onnx.ModelProto, build: Build, items: Any) -> A
 
 
 def test_a_bert_with_the_whole_range_drifts_without_vnni_and_ours_does_not(text_build: Build, tmp_path: Path) -> None:
-    """What kept the tiny cascades from being published on CPUs without VNNI."""
+    """What kept the tiny cascades from being published on CPUs without VNNI.
+
+    How many labels the drift changes depends on how well the model was trained: 12 to 15 points of accuracy were lost
+    by one that answered 84 % right, one point by one that answered all right.
+    """
     source = result(text_build, "expert/export").path
     holdout = text_build.preparer.prepare(text_build.splits.holdout)
+    items, targets = holdout.items[:100], holdout.targets[:100]
+    spread = np.concatenate([run(source, text_build.preparer.collate([item])) for item in items]).std()
     whole = onnx.load(quantize_dynamic(source, tmp_path / "whole.onnx", reduce_range=False))
     ours = onnx.load(quantize_dynamic(source, tmp_path / "ours.onnx"))
     assert saturation(whole) is not None
-    right = {}
-    for name, model in (("whole", whole), ("ours", ours)):
-        for compute in (exact_logits, saturated_logits):
-            right[name, compute] = accuracy(of_each(compute, model, text_build, holdout.items), holdout.targets)
-    assert right["whole", exact_logits] - right["whole", saturated_logits] > 0.05
-    assert right["ours", exact_logits] == right["ours", saturated_logits] > right["whole", exact_logits] - 0.03
+    exact, saturated = (of_each(compute, whole, text_build, items) for compute in (exact_logits, saturated_logits))
+    assert np.abs(saturated - exact).mean() > 0.03 * spread
+    right = accuracy(exact, targets)
+    assert accuracy(saturated, targets) <= right
+    exact, saturated = (of_each(compute, ours, text_build, items) for compute in (exact_logits, saturated_logits))
+    np.testing.assert_array_equal(saturated, exact)
+    assert accuracy(saturated, targets) > right - 0.03
 
 
 def test_what_this_machine_answers_are_exact_integers(build: Build, tmp_path: Path) -> None:
