@@ -23,7 +23,7 @@ from optimize.profiling.subject import Cell, Subject
 from optimize.progress import console
 from optimize.report import figures
 from optimize.versions import processor, versions
-from serving.model.artifact import VariantName, write_json
+from serving.model.artifact import VariantName, write_json, write_text
 from serving.model.session import Session
 
 PROFILE, PICTURE = "profile.json", "batch-curve.svg"
@@ -78,7 +78,7 @@ def profile(subjects: Sequence[Subject], settings: Settings, command: str) -> li
         facts = {**_described(subject, settings, command), "load_average_before": load_average, **traces}
         folder = settings.out / subject.name
         write_json(folder / PROFILE, facts)
-        _write_text(folder / PICTURE, figures.batch_curves(facts))
+        write_text(folder / PICTURE, figures.batch_curves(facts))
         tell(facts)
         console.print(f"{folder}: {PROFILE}, {PICTURE} and the traces, which ui.perfetto.dev opens", soft_wrap=True)
         profiles.append(facts)
@@ -171,9 +171,3 @@ def _described(subject: Subject, settings: Settings, command: str) -> dict[str, 
         "quantile_shares": QUANTILE_SHARES,
         "knee_method": METHOD,
     }
-
-
-def _write_text(path: Path, text: str) -> None:
-    beside = path.with_name(f".{path.name}.partial")
-    beside.write_text(text, encoding="utf-8")
-    os.replace(beside, path)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import base64
 import io
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -29,7 +28,7 @@ from optimize.report.facts import Facts
 from optimize.report.summary import summarise
 from optimize.results import Result
 from serving.cascade.deferral import OperatingPoint
-from serving.model.artifact import write_json
+from serving.model.artifact import write_json, write_text
 from serving.model.image import load, read_header, to_mode
 
 EXAMPLES = 12
@@ -61,7 +60,7 @@ def write_report(build: Build, facts: Facts) -> dict[str, Any]:
     }
     write_json(build.folder / "summary.json", summary)
     write_json(build.folder / "report.json", report)
-    _write_text(build.folder / "report.html", html(report))
+    write_text(build.folder / "report.html", html(report))
     return report
 
 
@@ -72,7 +71,7 @@ def mark_stale(folder: Path, point: OperatingPoint) -> None:
         report = json.loads(path.read_text(encoding="utf-8"))
         report["stale"] = f"threshold {point.threshold:.4f}, {point.promise.statement}"
         write_json(path, report)
-        _write_text(folder / "report.html", html(report))
+        write_text(folder / "report.html", html(report))
 
 
 def html(report: Mapping[str, Any]) -> str:
@@ -202,9 +201,3 @@ def _evidence(build: Build, facts: Facts) -> dict[str, Any]:
                 evidence = json.loads(path.read_text(encoding="utf-8"))
                 found[f"{name} {path.stem}"] = {k: v for k, v in evidence.items() if k != "sample_ids"}
     return found
-
-
-def _write_text(path: Path, text: str) -> None:
-    beside = path.with_name(f".{path.name}.partial")
-    beside.write_text(text, encoding="utf-8")
-    os.replace(beside, path)

@@ -185,7 +185,12 @@ def sha256_of(path: Path) -> str:
 
 
 def write_json(path: Path, value: object) -> None:
-    """Write JSON to a file beside `path`, then rename it: a full disk or a signal leaves the old file whole."""
+    """Write JSON to `path`, as `write_text` does."""
+    write_text(path, json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file beside `path`, then rename it: a full disk or a signal leaves the old file whole."""
     beside = path.with_name(f".{path.name}.partial")
-    beside.write_text(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
+    beside.write_text(text, encoding="utf-8")
     os.replace(beside, path)
