@@ -18,7 +18,9 @@ class Timings:
 
     def end(self, name: str) -> None:
         """End the part `name`."""
-        self.split(name, {})
+        now = time.monotonic()
+        self._parts[name] = self._parts.get(name, 0.0) + (now - self._last_s) * 1e3
+        self._last_s = now
 
     def split(self, rest: str, known: Mapping[str, float]) -> None:
         """End several parts at once: those in `known`, in milliseconds, and `rest`, which takes what remains."""

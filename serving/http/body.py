@@ -81,15 +81,20 @@ async def image_and_budget(request: Request) -> tuple[bytes, object]:
 
 
 async def _body(request: Request, limit: int, field: str) -> bytes:
-    async with _in_time(field):
-        return b"".join([chunk async for chunk in _limited(request, limit, limit, field)])
+    try:
+        async with asyncio.timeout(READ_LIMIT_S):
+            return b"".join([chunk async for chunk in _limited(request, limit, limit, field)])
+    except TimeoutError:
+        raise _too_slow(field) from None
 
 
 async def _form(request: Request) -> FormData:
     stream = _limited(request, MAX_UPLOAD_BYTES, MAX_BYTES, "image")
     try:
-        async with _in_time("image"):
+        async with asyncio.timeout(READ_LIMIT_S):
             return await MultiPartParser(request.headers, stream, max_files=1, max_fields=8).parse()
+    except TimeoutError:
+        raise _too_slow("image") from None
     except MultiPartException as error:
         raise MalformedError(
             "body", f"must be a multipart form, got one that is broken ({error.message}); let an HTTP client make it"
@@ -111,15 +116,10 @@ async def _limited(request: Request, limit: int, rule: int, field: str) -> Async
         raise InvalidInputError(field, f"must have at most {rule:,} bytes, got more; send less in one request")
 
 
-@contextlib.asynccontextmanager
-async def _in_time(field: str) -> AsyncGenerator[None, None]:
-    try:
-        async with asyncio.timeout(READ_LIMIT_S):
-            yield
-    except TimeoutError:
-        raise TooSlowError(
-            field, f"must arrive within {READ_LIMIT_S:.0f} seconds, got a part of it; send less, or over a faster line"
-        ) from None
+def _too_slow(field: str) -> TooSlowError:
+    return TooSlowError(
+        field, f"must arrive within {READ_LIMIT_S:.0f} seconds, got a part of it; send less, or over a faster line"
+    )
 
 
 def _from_base64(value: object) -> bytes:
