@@ -4,9 +4,7 @@ BentoML's arguments choose the cascades: `bentoml serve --arg text=sms-risk --ar
 kind of input out. `bentoml build` keeps the arguments in the Bento.
 """
 
-import asyncio
 import logging
-import math
 import os
 import re
 import time
@@ -21,6 +19,7 @@ from serving.arguments import Arguments, with_variables
 from serving.arrays import Array, Logits
 from serving.cascade.deferral import OperatingPoint
 from serving.cascade.modality import Modality, StoredCascade, StoredModel, StoredPoint, require_pair
+from serving.cascade.warming import warm_up_experts
 from serving.errors import SieveError
 from serving.expert.client import RemoteExpert
 from serving.garbage import freeze_garbage
@@ -29,6 +28,9 @@ from serving.http.draining import Draining
 from serving.http.guard import Guard, not_there
 from serving.http.mount import mounted_app
 from serving.http.no_pickle import NoPickle
+from serving.http.priority import VARIABLE as PRIORITY_VARIABLE
+from serving.http.priority import PriorityRule
+from serving.http.readiness import Readiness
 from serving.load.admission import AdaptiveLimit, Admission
 from serving.load.budget import MAX_MS
 from serving.model.artifact import Artifact
@@ -48,6 +50,7 @@ try:
     ARGUMENTS = with_variables(bentoml.use_arguments(Arguments), os.environ)
     SETTINGS = settings_of(ARGUMENTS.settings, Path(__file__).parent)
     TRACING = None if TRACING_OFF else tracing_settings(os.environ)
+    PRIORITY = PriorityRule(os.environ.get(PRIORITY_VARIABLE, ""))
 except SieveError as error:
     raise SystemExit(str(error)) from None
 DRAINING = Draining(os.environ.get("SIEVE_DRAIN_FILE"))
@@ -67,9 +70,6 @@ EXPERT_CONFIG = {
     # By default BentoML's client of a service closes its session after 100 requests, with others in flight (1.4.40).
     "runner_connection": {"max_requests": 10**12, "max_age": 1e9},
 }
-WARM_UP_RETRY_S = 0.2
-# An API whose experts are on other machines and do not answer becomes ready without them after this long.
-WARM_UP_PATIENCE_S = 60.0
 
 
 class StoredArtifact(bentoml.models.BentoModel):  # type: ignore[misc]  # BentoML has no types for it
@@ -110,6 +110,7 @@ class ExpertService:
     model: bentoml.Model
 
     def __init__(self) -> None:
+        self.readiness = Readiness(DRAINING)  # what follows has ended before the server takes requests
         artifact = open_artifact(self.model)
         self.preprocess = preprocessor(artifact)
         self.session = Session(artifact, threads=SETTINGS.expert_threads)
@@ -136,9 +137,15 @@ class ExpertService:
         """Prepared items -> logits float32 [labels] of each."""
         return list(self.run(items))
 
-    async def __is_ready__(self) -> bool:
-        """Whether the process takes calls. The model was loaded and warmed up before the server started to listen."""
-        return not DRAINING()
+
+def named(kind: str) -> t.Any:
+    """A hook that ends `bentoml serve` with one sentence, before the worker starts, if no argument names a cascade."""
+
+    def check() -> None:
+        if kind not in ARGUMENTS.served:
+            raise SystemExit(f"nothing to serve: an expert needs a name; give it with --arg {kind}=NAME")
+
+    return bentoml.on_deployment(check)
 
 
 EXPERT_APP = mounted_app(expert_app.METHODS, bentoml.get_current_service, DRAINING)
@@ -149,6 +156,7 @@ EXPERT_APP = mounted_app(expert_app.METHODS, bentoml.get_current_service, DRAINI
 class TextExpert(ExpertService):
     """The expert for texts."""
 
+    check = named("text")
     if ARGUMENTS.text:
         model = latest(ARGUMENTS.text, "expert")
 
@@ -158,6 +166,7 @@ class TextExpert(ExpertService):
 class ImageExpert(ExpertService):
     """The expert for images."""
 
+    check = named("image")
     if ARGUMENTS.image:
         model = latest(ARGUMENTS.image, "expert")
 
@@ -203,7 +212,7 @@ class Cascade:
             image_expert = bentoml.depends(ImageExpert)
 
     def __init__(self) -> None:
-        self._warm = False
+        self.readiness = Readiness(DRAINING)
         tracer = open_tracer("sieve", TRACING)
         metrics = Metrics(METRICS_FOLDER)
         self.modalities = {kind: self._modality(kind, metrics, tracer) for kind in ARGUMENTS.served}
@@ -212,7 +221,7 @@ class Cascade:
         admission = Admission(AdaptiveLimit(initial=SETTINGS.max_in_flight / 2, highest=SETTINGS.max_in_flight))
         metrics.watch_admission(admission)
         observer = Observer(metrics, tracer, stdout() if ARGUMENTS.log_requests else None)
-        self.endpoints = api.api_endpoints(self.modalities, Guard(observer, admission), metrics)
+        self.endpoints = api.api_endpoints(self.modalities, Guard(observer, admission, PRIORITY), metrics)
         freeze_garbage()
 
     def _modality(self, kind: str, metrics: Metrics, tracer: Tracer | None) -> Modality:
@@ -230,21 +239,12 @@ class Cascade:
     @bentoml.on_startup  # type: ignore[untyped-decorator]  # BentoML has no types for it
     async def start_warm_up(self) -> None:
         """Start to warm up the experts. Each process of the API does this, also those that no probe reaches."""
-        self._warming_up = asyncio.create_task(self._warm_up())
+        self.readiness.begin(self._warm_up())
 
     async def _warm_up(self) -> None:
         """Call each expert with every batch size and length, which also measures how long they take."""
-        until_s = time.monotonic() + (WARM_UP_PATIENCE_S if ARGUMENTS.any_remote else math.inf)
-        while not all(await asyncio.gather(*(m.warm_up_expert() for m in self.modalities.values()))):
-            if time.monotonic() > until_s:
-                logging.getLogger("sieve").warning("an expert does not answer; its screen answers alone until it does")
-                break
-            await asyncio.sleep(WARM_UP_RETRY_S)
+        await warm_up_experts({kind: opened.warm_up_expert for kind, opened in self.modalities.items()})
         freeze_garbage()
-        self._warm = True
-
-    async def __is_ready__(self) -> bool:
-        return self._warm and not DRAINING()
 
     @bentoml.on_deployment  # type: ignore[untyped-decorator]  # BentoML has no types for it
     @staticmethod

@@ -41,11 +41,6 @@ class Arguments(BaseModel, extra="forbid"):
         """The URL of the expert for `kind`, text or image; empty if it is started here."""
         return {"text": self.text_expert_url, "image": self.image_expert_url}[kind]
 
-    @property
-    def any_remote(self) -> bool:
-        """Whether an expert of a served cascade is on another machine."""
-        return any(self.expert_url(kind) for kind in self.served)
-
 
 def with_variables(arguments: Arguments, variables: Mapping[str, str]) -> Arguments:
     """The arguments, with SIEVE_TEXT_EXPERT_URL and SIEVE_IMAGE_EXPERT_URL for URLs that no argument gives.

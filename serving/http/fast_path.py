@@ -1,8 +1,8 @@
-"""Answers POSTs before BentoML's middleware sees them.
+"""Answers POSTs and probes before BentoML's middleware sees them.
 
 That middleware keeps a timer and the request's context alive until its own timeout (5 KB for each request). Unless
 switched off, it also opens three spans and counts what our own metrics count. Together they cost more than a small
-model.
+model. BentoML's own /readyz asks the process of each expert, for 5 seconds at most.
 """
 
 from __future__ import annotations
@@ -21,25 +21,35 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 class FastPath:
-    """Answers POSTs to the addresses of `endpoints` and passes everything else on to `app`.
+    """Answers POSTs to the addresses of `posts` and GETs to those of `probes`; passes everything else on to `app`.
 
     What an endpoint raises reaches the server, which answers 500.
     """
 
-    def __init__(self, app: ASGIApp, endpoints: Mapping[str, Endpoint]) -> None:
-        self._app, self._endpoints = app, endpoints
+    def __init__(
+        self, app: ASGIApp, posts: Mapping[str, Endpoint], probes: Mapping[str, Endpoint] | None = None
+    ) -> None:
+        self._app = app
+        # A load balancer may probe with HEAD; the server leaves the body of its answer out.
+        self._by_method = {"POST": posts, "GET": probes or {}, "HEAD": probes or {}}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["method"] == "POST":
-            endpoint = self._endpoints.get(scope["path"])
+        if scope["type"] == "http":
+            endpoints = self._by_method.get(scope["method"])
+            endpoint = endpoints.get(scope["path"]) if endpoints else None
             if endpoint is not None:
                 response = await endpoint(Request(scope, receive))
                 return await response(scope, receive, send)
         await self._app(scope, receive, send)
 
 
-def install_fast_path(app: Starlette, endpoints: Mapping[str, Endpoint], draining: Draining) -> None:
+def install_fast_path(
+    app: Starlette,
+    posts: Mapping[str, Endpoint],
+    draining: Draining,
+    probes: Mapping[str, Endpoint] | None = None,
+) -> None:
     """Put a `FastPath` in front of all middleware of `app`, which has started; close connections while `draining`."""
     if app.middleware_stack is None:
         raise RuntimeError("the application has not started: it has no middleware stack yet")
-    app.middleware_stack = LastAnswers(FastPath(app.middleware_stack, endpoints), draining)
+    app.middleware_stack = LastAnswers(FastPath(app.middleware_stack, posts, probes), draining)

@@ -25,7 +25,8 @@ from serving.errors import (
     TooSlowError,
 )
 from serving.http.fast_path import Endpoint
-from serving.load.admission import PRIORITIES, Admission, Priority
+from serving.http.priority import PriorityRule
+from serving.load.admission import Admission
 from serving.watch.observer import Observer
 from serving.watch.record import RequestRecord
 
@@ -40,10 +41,14 @@ Handler = Callable[[Request, RequestRecord], Awaitable[JsonObject]]
 
 
 class Guard:
-    """Turns handlers into endpoints. It admits requests through `admission` and reports them to `observer`."""
+    """Turns handlers into endpoints. It admits requests through `admission` and reports them to `observer`.
 
-    def __init__(self, observer: Observer, admission: Admission) -> None:
+    `priority` decides which of them are of high priority.
+    """
+
+    def __init__(self, observer: Observer, admission: Admission, priority: PriorityRule | None = None) -> None:
         self._observer, self._admission = observer, admission
+        self._priority = priority or PriorityRule()
 
     def limited(self, address: str, handler: Handler) -> Endpoint:
         """An endpoint for work: it admits or refuses the request, and its answer holds `timings_ms`."""
@@ -59,7 +64,7 @@ class Guard:
     async def _admitted(self, handler: Handler, request: Request, record: RequestRecord) -> Response:
         metrics = self._observer.metrics
         try:
-            priority = _priority(request)
+            priority = self._priority(request.headers)
             if not self._admission.enter(priority):
                 metrics.shed(priority, self._admission.reason())
                 raise OverloadedError("too many requests are in flight; come back after a while")
@@ -155,16 +160,6 @@ def _request_id(request: Request) -> str:
         return sent
     # An id must be unlikely to come twice, no secret: uuid.uuid4 would ask the kernel for each.
     return f"{random.getrandbits(128):032x}"
-
-
-def _priority(request: Request) -> Priority:
-    sent = request.headers.get("x-priority", "normal")
-    for priority in PRIORITIES:
-        if sent == priority:
-            return priority
-    raise InvalidInputError(
-        "X-Priority", f"must be {' or '.join(PRIORITIES)}, got something else; leave it out for normal"
-    )
 
 
 def _status(error: SieveError) -> int:

@@ -14,6 +14,7 @@ from starlette.types import ExceptionHandler
 
 from serving.http.draining import Draining
 from serving.http.fast_path import Endpoint, install_fast_path
+from serving.http.readiness import Readiness, probes
 
 Methods = Mapping[str, Literal["GET", "POST"]]
 """The HTTP method of each address."""
@@ -26,9 +27,10 @@ class ClientOfItself(Protocol):
 
 
 class MountedService(Protocol):
-    """A running service: its endpoints by address, and what BentoML added."""
+    """A running service: its endpoints by address, whether it should get requests, and what BentoML added."""
 
     endpoints: Mapping[str, Endpoint]
+    readiness: Readiness
     to_async: ClientOfItself
 
 
@@ -41,7 +43,8 @@ def mounted_app(
     """An application for `bentoml.asgi_app` with one route for each address.
 
     `service` is a callable because BentoML takes the application when it decorates the class, before the service
-    exists. It is called once at start-up, to put the POSTs on the fast path, and for each request that a route answers.
+    exists. It is called once at start-up, to put the POSTs and the probes on the fast path, and for each request that a
+    route answers.
     """
 
     def looked_up(address: str) -> Endpoint:
@@ -55,7 +58,7 @@ def mounted_app(
         # BentoML starts mounted applications after it has made the service and before it takes requests.
         running = service()
         posts = {address: running.endpoints[address] for address, method in methods.items() if method == "POST"}
-        install_fast_path(running.to_async.app, posts, draining)
+        install_fast_path(running.to_async.app, posts, draining, probes(running.readiness))
         yield
 
     routes = [Route(address, looked_up(address), methods=[method]) for address, method in methods.items()]

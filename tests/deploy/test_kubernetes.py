@@ -18,6 +18,7 @@ import pytest
 import yaml
 from cloudcoil.models.keda.v1alpha1 import ScaledObject
 
+from serving.http.priority import VARIABLE
 from tests.conftest import ROOT
 
 FOLDER = ROOT / "deploy" / "kubernetes"
@@ -196,6 +197,21 @@ def test_the_api_asks_the_experts_of_its_track(objects: Objects) -> None:
         assert service["selector"].items() <= pods.items()
         # The words of BentoML's entry point for one service of a Bento, by the name that service.py gives it.
         assert f"class {containers(objects)[component]['args'][2]}(ExpertService)" in (ROOT / "service.py").read_text()
+
+
+def test_the_priority_component_ties_priority_to_a_header_from_a_secret(tmp_path: Path) -> None:
+    shutil.copytree(FOLDER, tmp_path / "kubernetes")
+    file = tmp_path / "kubernetes" / "overlays" / "cpu" / "kustomization.yaml"
+    file.write_text(file.read_text().replace("components:\n", "components:\n  - ../../components/priority\n"))
+    found = rendered(file.parent)
+    for one in found.values():
+        check(one)
+    stated = {
+        component: [variable for variable in container["env"] if variable["name"] == VARIABLE]
+        for component, container in containers(found).items()
+    }
+    secret = {"secretKeyRef": {"name": "sieve-priority", "key": "header"}}
+    assert stated == {"sieve": [{"name": VARIABLE, "valueFrom": secret}], "text-expert": [], "image-expert": []}
 
 
 def test_experts_run_on_gpu_nodes() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 
 import pytest
@@ -23,6 +24,18 @@ def clean_registry() -> Iterator[None]:
 def metrics(clean_registry: None) -> Metrics:
     """The metrics of an API process that shares them with no other."""
     return Metrics()
+
+
+@pytest.fixture
+def logged() -> Iterator[list[logging.LogRecord]]:
+    """What the service logs during a test; pytest's own capture is off."""
+    records: list[logging.LogRecord] = []
+    handler = logging.Handler()
+    handler.emit = records.append  # type: ignore[method-assign]  # a handler of one line
+    logger = logging.getLogger("sieve")
+    logger.addHandler(handler)
+    yield records
+    logger.removeHandler(handler)
 
 
 def sample(name: str, **labels: str) -> float:

@@ -17,8 +17,6 @@ def test_an_empty_name_is_not_served() -> None:
 def test_an_expert_is_remote_where_it_has_a_url() -> None:
     arguments = Arguments(image_expert_url="http://10.0.0.1:3000")
     assert (arguments.expert_url("text"), arguments.expert_url("image")) == ("", "http://10.0.0.1:3000")
-    assert arguments.any_remote
-    assert not Arguments().any_remote
 
 
 def test_an_unknown_argument_is_refused() -> None:
@@ -30,8 +28,7 @@ def test_an_argument_counts_before_a_variable() -> None:
     variables = {"SIEVE_TEXT_EXPERT_URL": "http://text-expert:3000", "SIEVE_IMAGE_EXPERT_URL": ""}
     assert with_variables(Arguments(), variables).text_expert_url == "http://text-expert:3000"
     given = with_variables(Arguments(text_expert_url="http://10.0.0.1"), variables)
-    assert (given.text_expert_url, given.any_remote) == ("http://10.0.0.1", True)
-    assert not with_variables(Arguments(text=""), variables).any_remote, "none is served, so none is asked"
+    assert given.text_expert_url == "http://10.0.0.1"
     with pytest.raises(SettingsError, match="SIEVE_IMAGE_EXPERT_URL: must be http://HOST"):
         with_variables(Arguments(), {"SIEVE_IMAGE_EXPERT_URL": "https://expert"})
 

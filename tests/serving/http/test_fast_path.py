@@ -74,6 +74,14 @@ def test_what_an_endpoint_raises_reaches_the_server() -> None:
         post(app, "/work")
 
 
+def test_a_probe_meets_neither_the_middleware_nor_the_application_s_own_endpoint() -> None:
+    app = started()
+    install_fast_path(app, {}, NEVER, {"/work": fast})
+    get_it, head = asked(app, ("GET", "/work", {}), ("HEAD", "/work", {}))
+    assert (get_it.text, head.status_code, Counting.seen) == ("fast: ", 200, 0)
+    assert post(app, "/work").text == "slow"
+
+
 def test_other_kinds_of_messages_go_on_to_the_application() -> None:
     seen = []
 

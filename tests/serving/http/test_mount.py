@@ -15,6 +15,7 @@ from starlette.types import Receive, Scope, Send
 
 from serving.http.draining import Draining
 from serving.http.mount import Methods, MountedService, mounted_app
+from serving.http.readiness import Readiness
 from tests.serving.asgi import asked
 
 METHODS: Methods = {"/work": "POST", "/state": "GET"}
@@ -29,21 +30,26 @@ async def state(_request: Request) -> Response:
     return PlainTextResponse("fine")
 
 
+def running(app: Starlette) -> MountedService:
+    """A service in `app`, as BentoML leaves it."""
+    endpoints = {"/work": work, "/state": state}
+    return SimpleNamespace(endpoints=endpoints, readiness=Readiness(NEVER), to_async=SimpleNamespace(app=app))
+
+
 def test_the_service_is_looked_up_only_once_there_are_requests() -> None:
     made: list[MountedService] = []
     app = mounted_app(METHODS, lambda: made[0], NEVER)
     assert {route.path for route in app.routes} == set(METHODS)  # type: ignore[attr-defined]  # all are Routes
-    made.append(SimpleNamespace(endpoints={"/work": work, "/state": state}, to_async=SimpleNamespace(app=app)))
+    made.append(running(app))
     replies = asked(app, ("POST", "/work", {}), ("GET", "/state", {}), ("GET", "/work", {}), ("GET", "/other", {}))
     assert [(r.status_code, r.text) for r in replies[:2]] == [(200, "worked"), (200, "fine")]
     assert [r.status_code for r in replies[2:]] == [405, 404]
 
 
-def test_at_start_up_the_posts_are_put_on_the_fast_path() -> None:
+def test_at_start_up_the_posts_and_probes_are_put_on_the_fast_path() -> None:
     whole = Starlette()
     whole.middleware_stack = whole.build_middleware_stack()
-    service = SimpleNamespace(endpoints={"/work": work, "/state": state}, to_async=SimpleNamespace(app=whole))
-    app = mounted_app(METHODS, lambda: service, NEVER)
+    app = mounted_app(METHODS, lambda: running(whole), NEVER)
 
     async def start() -> None:
         async with app.router.lifespan_context(app):
@@ -52,6 +58,7 @@ def test_at_start_up_the_posts_are_put_on_the_fast_path() -> None:
     assert [r.status_code for r in asked(whole, ("POST", "/work", {}), ("GET", "/state", {}))] == [404, 404]
     asyncio.run(start())
     assert [r.status_code for r in asked(whole, ("POST", "/work", {}), ("GET", "/state", {}))] == [200, 404]
+    assert [r.status_code for r in asked(whole, ("GET", "/readyz", {}), ("HEAD", "/livez", {}))] == [200, 200]
 
 
 def test_bentoml_starts_a_mounted_application_after_the_service_and_before_the_first_request(
@@ -75,6 +82,7 @@ def test_bentoml_starts_a_mounted_application_after_the_service_and_before_the_f
     class Service:
         def __init__(self) -> None:
             self.endpoints = {"/work": work, "/state": state}
+            self.readiness = Readiness(NEVER)
 
     Service.add_asgi_middleware(Noting)
     whole = Service.to_asgi()
@@ -88,4 +96,4 @@ def test_bentoml_starts_a_mounted_application_after_the_service_and_before_the_f
     # A server sends the lifespan's messages through the middleware, which makes the stack.
     whole.middleware_stack = whole.build_middleware_stack()
     assert [(r.status_code, r.text.strip()) for r in asyncio.run(play())] == [(200, "worked"), (200, "fine"), (200, "")]
-    assert passed == ["/state", "/livez"]
+    assert passed == ["/state"]

@@ -1,0 +1,52 @@
+"""Reads the priority that a request states, and decides whether it counts."""
+
+from __future__ import annotations
+
+import hmac
+import re
+from collections.abc import Mapping
+
+from serving.errors import InvalidInputError, SettingsError
+from serving.load.admission import PRIORITIES, Priority
+
+VARIABLE = "SIEVE_PRIORITY_HEADER"
+HEADER_LINE = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?)[ \t]*")
+
+
+class PriorityRule:
+    """Gives the priority that the header `X-Priority` states: high, or normal without the header.
+
+    `proof` is a header line, `NAME: VALUE`. With it, a request counts as high only if it also has that header with that
+    value; without the header it counts as normal. An ingress adds the header for callers that it trusts, so that no
+    other client can give itself priority. Raises SettingsError if `proof` is no header line.
+    """
+
+    def __init__(self, proof: str = "") -> None:
+        self._proof: tuple[str, bytes] | None = None
+        if proof:
+            line = HEADER_LINE.fullmatch(proof)
+            if line is None:
+                raise SettingsError(
+                    f"{VARIABLE}: must be one header line as in `X-Priority-Key: VALUE`, got something else; mend it"
+                )
+            self._proof = line[1].lower(), line[2].encode()
+
+    def __call__(self, headers: Mapping[str, str]) -> Priority:
+        """The priority of a request with these `headers`, whose names are found in lower case.
+
+        Raises InvalidInputError if X-Priority has another value.
+        """
+        sent = headers.get("x-priority", "normal")
+        for priority in PRIORITIES:
+            if sent == priority:
+                return priority if priority == "normal" or self._proved(headers) else "normal"
+        raise InvalidInputError(
+            "X-Priority", f"must be {' or '.join(PRIORITIES)}, got something else; leave it out for normal"
+        )
+
+    def _proved(self, headers: Mapping[str, str]) -> bool:
+        if self._proof is None:
+            return True
+        name, value = self._proof
+        # A comparison that stops at the first wrong byte would tell the value to a client that times it.
+        return hmac.compare_digest(headers.get(name, "").encode(), value)

@@ -1,0 +1,54 @@
+"""Which requests are of high priority: those that say so and, if a proof is set, have it."""
+
+from __future__ import annotations
+
+import pytest
+from starlette.datastructures import Headers
+
+from serving.errors import InvalidInputError, SettingsError
+from serving.http.priority import PriorityRule
+
+HIGH = {"X-Priority": "high"}
+
+
+def test_without_a_proof_every_client_may_say_so() -> None:
+    rule = PriorityRule()
+    assert rule(Headers(HIGH)) == "high"
+    assert rule(Headers({"X-Priority": "normal"})) == rule(Headers({})) == "normal"
+
+
+@pytest.mark.parametrize(
+    ("proof", "sent", "priority"),
+    [
+        ("X-Priority-Key: s3cret, with a space", {"x-priority-key": "s3cret, with a space"}, "high"),
+        ("x-envoy-internal:true", {"X-Envoy-Internal": "true"}, "high"),
+        ("X-Priority-Key: s3cret", {}, "normal"),
+        ("X-Priority-Key: s3cret", {"X-Priority-Key": ""}, "normal"),
+        ("X-Priority-Key: s3cret", {"X-Priority-Key": "s3cre"}, "normal"),
+        ("X-Priority-Key: s3cret", {"X-Priority-Key": "näh"}, "normal"),
+        ("X-Priority-Key: s3cret", {"X-Other-Key": "s3cret"}, "normal"),
+    ],
+    ids=["a secret", "a mark", "none", "empty", "a part", "not ASCII", "another header"],
+)
+def test_with_a_proof_only_who_has_it(proof: str, sent: dict[str, str], priority: str) -> None:
+    rule = PriorityRule(proof)
+    assert rule(Headers({**HIGH, **sent})) == priority
+    assert rule(Headers(sent)) == "normal", "the proof alone asks for nothing"
+
+
+def test_of_two_such_headers_the_first_counts_so_that_a_client_cannot_try_many() -> None:
+    twice = [(b"x-priority", b"high"), (b"x-priority-key", b"a guess"), (b"x-priority-key", b"s3cret")]
+    assert PriorityRule("X-Priority-Key: s3cret")(Headers(raw=twice)) == "normal"
+
+
+@pytest.mark.parametrize("proof", ["X-Priority-Key", ": s3cret", "X Key: s3cret", "X-Key:", "X-Key: a\nX-Other: b"])
+def test_a_proof_that_is_no_header_line_is_refused_without_its_value(proof: str) -> None:
+    with pytest.raises(SettingsError, match="SIEVE_PRIORITY_HEADER: must be one header line") as caught:
+        PriorityRule(proof)
+    assert "s3cret" not in str(caught.value)
+
+
+def test_another_value_is_refused_without_being_repeated() -> None:
+    with pytest.raises(InvalidInputError, match="must be high or normal") as caught:
+        PriorityRule()(Headers({"X-Priority": "urgent"}))
+    assert "urgent" not in str(caught.value)
