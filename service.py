@@ -31,7 +31,7 @@ from serving.http.no_pickle import NoPickle
 from serving.http.priority import VARIABLE as PRIORITY_VARIABLE
 from serving.http.priority import PriorityRule
 from serving.http.readiness import Readiness
-from serving.load.admission import AdaptiveLimit, Admission
+from serving.load.admission import Admission
 from serving.load.budget import MAX_MS
 from serving.model.artifact import Artifact
 from serving.model.preprocess import preprocessor, warm_up
@@ -218,7 +218,7 @@ class Cascade:
         self.modalities = {kind: self._modality(kind, metrics, tracer) for kind in ARGUMENTS.served}
         for opened in self.modalities.values():
             metrics.watch_modality(opened)
-        admission = Admission(AdaptiveLimit(initial=SETTINGS.max_in_flight / 2, highest=SETTINGS.max_in_flight))
+        admission = Admission(SETTINGS.max_in_flight)
         metrics.watch_admission(admission)
         observer = Observer(metrics, tracer, stdout() if ARGUMENTS.log_requests else None)
         self.endpoints = api.api_endpoints(self.modalities, Guard(observer, admission, PRIORITY), metrics)

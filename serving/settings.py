@@ -18,8 +18,8 @@ class Settings(BaseModel):
     `workers` is the number of API processes, each with its own screens. `screen_threads` and `expert_threads` are ONNX
     Runtime threads for each session. `max_batch_size` limits the items of one call to an expert, `batch_window_ms` is
     how long an escalation waits for others to share its call, and `calls_in_flight` limits the simultaneous calls of
-    one API process to one expert. `max_in_flight` is the most requests that one API process admits; its adaptive
-    limit stays below that.
+    one API process to one expert. `max_in_flight` is the most requests that one API process has in flight.
+
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)

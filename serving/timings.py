@@ -9,11 +9,11 @@ from collections.abc import ItemsView, Mapping
 class Timings:
     """Milliseconds by part. A part lasts from the end of the one before it, so the parts add up to the whole.
 
-    A part that comes twice is the sum of both times. `start_s` is the monotonic clock's, in seconds.
+    A part that comes twice is the sum of both times. `start_s` is the monotonic clock's, in seconds; None means now.
     """
 
-    def __init__(self) -> None:
-        self.start_s = self._last_s = time.monotonic()
+    def __init__(self, start_s: float | None = None) -> None:
+        self.start_s = self._last_s = time.monotonic() if start_s is None else start_s
         self._parts: dict[str, float] = {}
 
     def end(self, name: str) -> None:

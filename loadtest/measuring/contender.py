@@ -67,16 +67,12 @@ class Subject:
     def _usual_ms(self) -> float:
         return math.fsum(reply.latency_ms for reply in self.idle) / len(self.idle)
 
-    def send(self, rate: float, seed: int = 1, seconds: float | None = None) -> tuple[list[Reply], float]:
-        """Poisson arrivals at a rate, once the backlog of the run before is gone: as `drive` returns them."""
+    def attempt(self, rate: float, seed: int = 1, seconds: float | None = None) -> Result:
+        """One run of Poisson arrivals at a rate, once the backlog of the run before is gone."""
         self._drain()
         seconds = seconds or min(MAX_S, max(MIN_S, MIN_REQUESTS / rate))
         plan = replace(self.plan, arrivals=f"poisson:{rate:.6g}")
-        return drive(plan, self.known, seconds, seed=seed, title=f"{rate:.0f} requests/s")
-
-    def attempt(self, rate: float, seed: int = 1, seconds: float | None = None) -> Result:
-        """One run of Poisson arrivals at a rate, judged."""
-        replies, took_s = self.send(rate, seed, seconds)
+        replies, took_s = drive(plan, self.known, seconds, seed=seed, title=f"{rate:.0f} requests/s")
         return result_of(
             replies,
             took_s,

@@ -57,6 +57,10 @@ def _unobserved(_confidence: float, _deferred: bool) -> None:
     """Ignore an observation."""
 
 
+def _untold() -> None:
+    """Ignore that the screen has run."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelCascade:
     """A screen in this process (`screen`: prepared items -> logits) and an expert in another."""
@@ -75,25 +79,29 @@ class ModelCascade:
         budget: Budget,
         timings: Timings,
         gone: Gone | None = None,
+        screened: Callable[[], None] = _untold,
         *,
         trace: Trace | None = None,
     ) -> list[StageAnswer]:
         """One answer an item, in order. `expert_items` are the same items, prepared for the expert.
 
+        `screened` is called when the screen has run.
+
         All items that defer go to the expert together. When it is late, refuses, is down, or the client is `gone`, the
         screen's answers stand. Times the parts `screen`, `queue` (for a place in a call to the expert), `hop` (to its
         process and back) and `expert`.
         """
-        screened = await self._screened(items)
+        given = await self._screened(items)
         timings.end("screen")
-        answers = [StageAnswer(answer=a, stage="screen", escalated=False, degraded=None) for a in screened]
-        deferred = self._deferred(screened)
+        screened()
+        answers = [StageAnswer(answer=a, stage="screen", escalated=False, degraded=None) for a in given]
+        deferred = self._deferred(given)
         if not deferred:
             return answers
         left_s = budget.left_ms(time.monotonic()) / 1e3
         if left_s <= 0:
             for place in deferred:
-                answers[place] = _degraded(screened[place], StageLateError.reason, escalated=False)
+                answers[place] = _degraded(given[place], StageLateError.reason, escalated=False)
             return answers
         try:
             asked = self.expert([expert_items[place] for place in deferred], budget.deadline_s, trace)
@@ -101,7 +109,7 @@ class ModelCascade:
         except StageError as error:
             timings.end("queue")
             for place in deferred:
-                answers[place] = _degraded(screened[place], error.reason, escalated=True)
+                answers[place] = _degraded(given[place], error.reason, escalated=True)
             return answers
         timings.split("hop", {"queue": escalated.queue_ms, "expert": escalated.expert_ms})
         expert_answers = answers_from_logits(escalated.logits, self.labels, self.point.expert_temperature)

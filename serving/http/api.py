@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from serving.arrays import Array
-from serving.cascade.cascade import Gone, StageAnswer
+from serving.cascade.cascade import DIRECT_BATCH_SIZE, Gone, StageAnswer
 from serving.cascade.modality import Modality
 from serving.errors import InvalidInputError, NotServedError, kind_of
 from serving.http.body import MAX_TEXTS, as_number, image_and_budget, json_object, required
 from serving.http.fast_path import Endpoint
 from serving.http.guard import Guard, JsonObject, described, to_json
+from serving.http.loop_turns import LoopTurns
 from serving.http.mount import Methods
 from serving.http.openapi import openapi
 from serving.http.scrape import Exposed, metrics_endpoint
@@ -39,11 +41,13 @@ METHODS: Methods = {
 DIRECT_WORK = 2_500
 # A large image takes hundreds of megabytes while it is decoded.
 HEAVY_AT_ONCE = 2
+# Work of an item beside its length, in the same units.
+ITEM_WORK = 50
 
 
 def api_endpoints(modalities: Mapping[str, Modality], guard: Guard, metrics: Exposed) -> dict[str, Endpoint]:
     """The endpoint for each address of METHODS, over the cascades in `modalities`, keyed by `text` and `image`."""
-    api = Api(modalities)
+    api = Api(modalities, guard.turns)
 
     async def docs(_request: Request) -> Response:
         return to_json(openapi())
@@ -61,8 +65,8 @@ def api_endpoints(modalities: Mapping[str, Modality], guard: Guard, metrics: Exp
 class Api:
     """One handler for each address, for a `Guard` to surround."""
 
-    def __init__(self, modalities: Mapping[str, Modality]) -> None:
-        self._modalities = modalities
+    def __init__(self, modalities: Mapping[str, Modality], turns: LoopTurns) -> None:
+        self._modalities, self._turns = modalities, turns
         self._heavy = asyncio.Semaphore(HEAVY_AT_ONCE)
 
     async def classify_text(self, request: Request, record: RequestRecord) -> JsonObject:
@@ -70,9 +74,9 @@ class Api:
         body = await json_object(request, {"text", "budget_ms"})
         text = check_text(required(body, "text"))
         record.was_read(_budget_ms(request, body.get("budget_ms")))
-        ((item, expert_item),) = await self._prepared(modality, [text], len(text))
+        ((item, expert_item),) = await self._prepared(modality, [text], len(text), record)
         record.timings.end("tokenise")
-        (answer,) = await _classified(modality, [item], [expert_item], record, request)
+        (answer,) = await self._classified(modality, [item], [expert_item], record, request)
         return _entry(modality, answer)
 
     async def classify_texts(self, request: Request, record: RequestRecord) -> JsonObject:
@@ -94,10 +98,10 @@ class Api:
                 entries[place] = {"error": described(error)}
         record.was_read(budget_ms)
         if good:
-            prepared = await self._prepared(modality, list(good.values()), sum(map(len, good.values())))
+            prepared = await self._prepared(modality, list(good.values()), sum(map(len, good.values())), record)
             record.timings.end("tokenise")
             items, expert_items = zip(*prepared, strict=True)
-            answers = await _classified(modality, items, expert_items, record, request)
+            answers = await self._classified(modality, items, expert_items, record, request)
             for place, answer in zip(good, answers, strict=True):
                 entries[place] = _entry(modality, answer)
         return {"answers": entries}
@@ -107,23 +111,49 @@ class Api:
         data, stated = await image_and_budget(request)
         record.was_read(_budget_ms(request, stated))
         image = read_header(data)
-        ((item, expert_item),) = await self._prepared(modality, [image], image.width * image.height // 100)
+        ((item, expert_item),) = await self._prepared(modality, [image], image.width * image.height // 100, record)
         record.timings.end("decode")
-        (answer,) = await _classified(modality, [item], [expert_item], record, request)
+        (answer,) = await self._classified(modality, [item], [expert_item], record, request)
         return _entry(modality, answer)
 
     async def models(self, _request: Request, _record: RequestRecord) -> JsonObject:
         return {name: await modality.describe() for name, modality in self._modalities.items()}
 
-    async def _prepared(self, modality: Modality, contents: Sequence[Content], work: int) -> list[tuple[Array, Array]]:
+    async def _prepared(
+        self, modality: Modality, contents: Sequence[Content], work: int, record: RequestRecord
+    ) -> list[tuple[Array, Array]]:
         """The screen's and the expert's item of each content, prepared in a thread where that takes long.
 
-        `work` is in characters of text or hundreds of pixels, each about a microsecond.
+        `work` is in characters of text or hundreds of pixels, each about a microsecond. The request then has its turn,
+        unless its items are so many that the screen runs in a thread.
         """
+        alone = len(contents) <= DIRECT_BATCH_SIZE
+        units = (work + ITEM_WORK * len(contents)) / 1e3
         if work <= DIRECT_WORK:
+            if alone:
+                await self._turns.take(record, modality.name, units)
             return [modality.prepare(content) for content in contents]
         async with self._heavy:
-            return await asyncio.to_thread(lambda: [modality.prepare(content) for content in contents])
+            prepared = await asyncio.to_thread(lambda: [modality.prepare(content) for content in contents])
+        if alone:
+            await self._turns.take(record, f"{modality.name}, prepared", len(contents))
+        return prepared
+
+    async def _classified(
+        self,
+        modality: Modality,
+        items: Sequence[Array],
+        expert_items: Sequence[Array],
+        record: RequestRecord,
+        request: Request,
+    ) -> list[StageAnswer]:
+        assert record.budget is not None, "an endpoint reads the budget before it classifies"
+        screened = partial(self._turns.release, record)
+        answers = await modality.cascade.classify(
+            items, expert_items, record.budget, record.timings, _hung_up(request), screened, trace=record.trace
+        )
+        record.answered(modality, answers)
+        return answers
 
     def _modality(self, name: str) -> Modality:
         modality = self._modalities.get(name)
@@ -133,21 +163,6 @@ class Api:
                 f"this service was started without {article} {name} cascade; start it with --arg {name}=NAME"
             )
         return modality
-
-
-async def _classified(
-    modality: Modality,
-    items: Sequence[Array],
-    expert_items: Sequence[Array],
-    record: RequestRecord,
-    request: Request,
-) -> list[StageAnswer]:
-    assert record.budget is not None, "an endpoint reads the budget before it classifies"
-    answers = await modality.cascade.classify(
-        items, expert_items, record.budget, record.timings, _hung_up(request), trace=record.trace
-    )
-    record.answered(modality, answers)
-    return answers
 
 
 def _entry(modality: Modality, given: StageAnswer) -> JsonObject:

@@ -5,10 +5,10 @@ Every error has the body {"error": {"field", "message"}, "request_id"}. No stack
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import random
 import re
+import time
 from collections.abc import Awaitable, Callable, Mapping
 
 import orjson
@@ -25,6 +25,7 @@ from serving.errors import (
     TooSlowError,
 )
 from serving.http.fast_path import Endpoint
+from serving.http.loop_turns import LoopTurns
 from serving.http.priority import PriorityRule
 from serving.load.admission import Admission
 from serving.watch.observer import Observer
@@ -32,6 +33,8 @@ from serving.watch.record import RequestRecord
 
 REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
 RETRY_AFTER_S = 1
+ARRIVED = "sieve.arrived_s"
+"""Key of an ASGI scope: when the kernel had the request's bytes, in seconds of the monotonic clock."""
 
 logger = logging.getLogger("sieve")
 
@@ -49,12 +52,14 @@ class Guard:
     def __init__(self, observer: Observer, admission: Admission, priority: PriorityRule | None = None) -> None:
         self._observer, self._admission = observer, admission
         self._priority = priority or PriorityRule()
+        self.turns = LoopTurns(admission, observer.metrics.shed)
 
     def limited(self, address: str, handler: Handler) -> Endpoint:
         """An endpoint for work: it admits or refuses the request, and its answer holds `timings_ms`."""
 
         async def guarded(request: Request) -> Response:
-            record = self._observer.begin(address, request.headers, _request_id(request))
+            arrived_s = request.scope.get(ARRIVED)
+            record = self._observer.begin(address, request.headers, _request_id(request), arrived_s)
             response = await self._admitted(handler, request, record)
             self._observer.ended(record, response.status_code)
             return response
@@ -64,25 +69,21 @@ class Guard:
     async def _admitted(self, handler: Handler, request: Request, record: RequestRecord) -> Response:
         metrics = self._observer.metrics
         try:
-            priority = self._priority(request.headers)
-            if not self._admission.enter(priority):
-                metrics.shed(priority, self._admission.reason())
+            priority = record.priority = self._priority(request.headers)
+            reason = self._admission.enter(priority, record.timings.start_s, time.monotonic())
+            if reason is not None:
+                metrics.shed(priority, reason)
                 raise OverloadedError("too many requests are in flight; come back after a while")
         except SieveError as error:
             record.timings.end("admission")
             return _refused(error, record)
         metrics.flush_soon()
-        answered = False
+        record.timings.end("admission")
         try:
-            # One turn of the event loop: requests that have arrived are counted before work on this one starts.
-            await asyncio.sleep(0)
-            record.timings.end("admission")
             body = await _guarded(handler, request, record)
-            answered = isinstance(body, dict)
         finally:
-            # The expert's time says nothing of the load on this process.
-            own_ms = record.timings.total_ms - record.timings.spent_ms("queue", "hop", "expert")
-            self._admission.leave(own_ms if answered else None)
+            self.turns.release(record)
+            self._admission.leave()
         if isinstance(body, Response):
             return body
         data = orjson.dumps({**body, "request_id": record.request_id})

@@ -18,7 +18,7 @@ from typing import Literal
 from serving.cascade.drift import Drift
 from serving.cascade.modality import Modality
 from serving.expert.queue import Escalations
-from serving.load.admission import Admission, Priority
+from serving.load.admission import Admission, Priority, Reason
 from serving.load.breaker import State
 from serving.watch.record import RequestOutcome, RequestRecord
 from serving.watch.tally import Counts, Tallies
@@ -162,7 +162,8 @@ class Metrics:
             self._budget_left,
         )
         self._in_flight = gauge("in_flight", "Requests in flight", "livesum", ())
-        self._limit = gauge("in_flight_limit", "How many requests may be in flight now", "livesum", ())
+        self._limit = gauge("in_flight_limit", "How many requests may be in flight", "livesum", ())
+        self._ahead = gauge("work_ahead_seconds", "Work that waits for the event loop", "livemax", ())
         self._breaker = gauge("breaker_state", "The expert's circuit breaker: 0 closed, 1 half-open, 2 open", "livemax")
         self._waiting = gauge("escalations_waiting", "Escalations that wait for a call to the expert", "livesum")
         self._psi = gauge("drift_psi", "Population stability index of the screen's confidences", "livemax")
@@ -205,7 +206,7 @@ class Metrics:
                 self._answers.add(record.modality.name, item.stage, item.degraded or "no")
         self.flush_soon()
 
-    def shed(self, priority: Priority, reason: str) -> None:
+    def shed(self, priority: Priority, reason: Reason) -> None:
         """Count a request that was refused because of load."""
         self._shed.add(priority, reason)
 
@@ -219,10 +220,11 @@ class Metrics:
         """Hand what was counted to prometheus_client, and set the gauges of this moment."""
         for tallied in self._tallied:
             tallied.flush()
+        now = time.monotonic()
         if self._admission is not None:
             self._in_flight.set(self._admission.in_flight)
-            self._limit.set(self._admission.limit.value)
-        now = time.monotonic()
+            self._limit.set(self._admission.max_in_flight)
+            self._ahead.set(self._admission.turns.ahead_ms(now) / 1e3)
         for modality, escalations in self._experts.items():
             self._breaker.labels(modality).set(BREAKER_STATES[escalations.breaker.state(now)])
             self._waiting.labels(modality).set(escalations.waiting)

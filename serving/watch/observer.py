@@ -25,14 +25,16 @@ class Observer:
     def __init__(self, metrics: Metrics, tracer: Tracer | None = None, log: TextIO | None = None) -> None:
         self.metrics, self._tracer, self._log = metrics, tracer, log
 
-    def begin(self, endpoint: str, headers: Mapping[str, str], request_id: str) -> RequestRecord:
-        """A record for a request to `endpoint` that has just arrived."""
+    def begin(
+        self, endpoint: str, headers: Mapping[str, str], request_id: str, arrived_s: float | None = None
+    ) -> RequestRecord:
+        """A record for a request to `endpoint` whose bytes came at `arrived_s`; None means now."""
         trace = None
         if self._tracer is not None:
             trace = self._tracer.begin(headers.get("traceparent"))
         elif self._log is not None and "traceparent" in headers:
             trace = begin_trace(headers["traceparent"])
-        return RequestRecord(endpoint, request_id, trace)
+        return RequestRecord(endpoint, request_id, trace, arrived_s)
 
     def ended(self, record: RequestRecord, status: int) -> None:
         """Report a request that was answered with `status`."""

@@ -7,7 +7,9 @@ from typing import Literal
 
 from serving.cascade.cascade import StageAnswer
 from serving.cascade.modality import Modality
+from serving.load.admission import Priority
 from serving.load.budget import Budget
+from serving.load.turns import Turn
 from serving.timings import Timings
 from serving.trace import Trace
 
@@ -20,12 +22,21 @@ UNAVAILABLE, FAILED = 503, 500
 class RequestRecord:
     """One request to `endpoint`, an address of the API.
 
-    The endpoint calls `was_read` and `answered`, the guard around it `client_hung_up`; nothing else writes to it.
+    `arrived_s`: when its bytes came, on the monotonic clock; None means now. Otherwise the part `wait` is what has
+    passed since. The endpoint calls `was_read` and `answered`, the guard around it `client_hung_up`; `priority` is the
+    guard's, `turn` belongs to the turns of the event loop.
     """
 
-    def __init__(self, endpoint: str, request_id: str, trace: Trace | None = None) -> None:
+    priority: Priority = "normal"
+    turn: Turn | None = None
+
+    def __init__(
+        self, endpoint: str, request_id: str, trace: Trace | None = None, arrived_s: float | None = None
+    ) -> None:
         self.endpoint, self.request_id, self.trace = endpoint, request_id, trace
-        self.timings = Timings()
+        self.timings = Timings(arrived_s)
+        if arrived_s is not None:
+            self.timings.end("wait")
         self.budget: Budget | None = None
         self.modality: Modality | None = None
         self.answers: Sequence[StageAnswer] = ()

@@ -29,7 +29,7 @@ def answered(server: Server) -> tuple[float, float]:
     text = httpx.get(f"{server.url}/metrics").text
     counts = re.findall(r'^sieve_requests_total{.*outcome="(?:ok|degraded)".*} (\S+)$', text, re.MULTILINE)
     (limit,) = re.findall(r"^sieve_in_flight_limit (\S+)$", text, re.MULTILINE)
-    return sum(map(float, counts)), float(limit) / 128
+    return sum(map(float, counts)), float(limit) / 256
 
 
 def test_two_processes_count_as_one_and_a_dead_one_leaves_no_gauge(tiny_cascades: TinyCascades, tmp_path: Path) -> None:

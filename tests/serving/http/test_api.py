@@ -17,6 +17,7 @@ from serving.cascade.cascade import ModelCascade, StageAnswer
 from serving.errors import StageDownError
 from serving.http.api import DIRECT_WORK, HEAVY_AT_ONCE, METHODS, Api, api_endpoints
 from serving.http.guard import Guard
+from serving.http.loop_turns import LoopTurns
 from serving.http.openapi import ClassificationAnswer, ClassificationAnswers
 from serving.load.admission import Admission
 from serving.load.budget import DEFAULT_MS, Budget
@@ -208,7 +209,9 @@ def test_a_cascade_is_told_when_the_client_has_gone() -> None:
 
     async def ask() -> None:
         async with asyncio.timeout(60):
-            await Api({"text": kind}).classify_text(request, RequestRecord("/classify_text", "one"))
+            await Api({"text": kind}, LoopTurns(Admission(), lambda *_: None)).classify_text(
+                request, RequestRecord("/classify_text", "one")
+            )
 
     asyncio.run(ask())
     assert told == ["gone"]

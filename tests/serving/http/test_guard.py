@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import time
 from typing import Any
 
 import httpx
 import pytest
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
+from starlette.types import Receive, Scope, Send
 
 from serving.errors import (
     ArtifactError,
@@ -21,8 +23,8 @@ from serving.errors import (
     SieveError,
     TooSlowError,
 )
-from serving.http.guard import Guard, Handler, not_there
-from serving.load.admission import AdaptiveLimit, Admission
+from serving.http.guard import ARRIVED, Guard, Handler, not_there
+from serving.load.admission import Admission
 from serving.watch.metrics import Metrics
 from serving.watch.observer import Observer
 from serving.watch.record import RequestRecord
@@ -34,7 +36,7 @@ class Guarded:
     """A guard with a small limit, and the lines of its request log."""
 
     def __init__(self, metrics: Metrics, limit: int = 10) -> None:
-        self.admission = Admission(AdaptiveLimit(initial=limit, lowest=1, highest=limit))
+        self.admission = Admission(limit)
         self._log = io.StringIO()
         self.guard = Guard(Observer(metrics, log=self._log), self.admission)
 
@@ -161,15 +163,56 @@ def test_an_unknown_priority_is_refused(guarded: Guarded) -> None:
     assert "urgent" not in reply.text
 
 
-def test_requests_that_arrive_together_are_counted_before_work_begins(guarded: Guarded) -> None:
+def test_requests_that_arrive_together_are_counted_before_the_second_one_works(guarded: Guarded) -> None:
     seen = []
 
-    async def counting(_request: Request, _record: RequestRecord) -> dict[str, Any]:
+    async def counting(_request: Request, record: RequestRecord) -> dict[str, Any]:
+        record.was_read(1000)
+        await guarded.guard.turns.take(record, "text", 1)
         seen.append(guarded.admission.in_flight)
         return {}
 
     asked(guarded.app(counting), *[("POST", "/", {})] * 5)
-    assert seen[0] > 1
+    assert seen[1:] == [4, 3, 2, 1]
+
+
+def test_time_before_the_request_was_seen_counts(guarded: Guarded) -> None:
+    async def arrived(scope: Scope, receive: Receive, send: Send) -> None:
+        await guarded.app(answering)({**scope, ARRIVED: time.monotonic() - 0.2}, receive, send)
+
+    took = post(arrived).json()["timings_ms"]
+    assert list(took) == ["wait", "admission", "work", "encode", "total"]
+    assert 200 <= took["wait"] <= took["total"]
+
+
+def test_a_request_that_could_not_be_on_time_is_refused_while_others_work(guarded: Guarded, metrics: Metrics) -> None:
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    async def working(_request: Request, record: RequestRecord) -> dict[str, Any]:
+        record.was_read(50)
+        await guarded.guard.turns.take(record, "text", 1)
+        begun.set()
+        await go_on.wait()
+        return {}
+
+    async def late(scope: Scope, receive: Receive, send: Send) -> None:
+        ago_s = float(dict(scope["headers"]).get(b"ago", b"0"))
+        await guarded.app(working)({**scope, ARRIVED: time.monotonic() - ago_s}, receive, send)
+
+    async def scenario(client: httpx.AsyncClient) -> list[httpx.Response]:
+        first = asyncio.create_task(client.post("/", headers={"ago": "0.3"}))
+        await begun.wait()
+        refused = await client.post("/", headers={"ago": "0.3"})
+        go_on.set()
+        return [await first, refused]
+
+    first, refused = with_client(late, scenario)
+    assert first.status_code == 200
+    assert first.json()["timings_ms"]["total"] >= 300, "late, and said so"
+    assert refused.status_code == 503
+    metrics.flush()
+    assert sample("sieve_shed_total", priority="normal", reason="deadline") == 1
+    assert guarded.admission.in_flight == 0
 
 
 def test_every_request_is_reported_once(guarded: Guarded, metrics: Metrics) -> None:
@@ -187,7 +230,7 @@ def test_every_request_is_reported_once(guarded: Guarded, metrics: Metrics) -> N
 
 def test_information_is_never_refused_and_not_reported(metrics: Metrics) -> None:
     guarded = Guarded(metrics, limit=1)
-    assert guarded.admission.enter("high")
+    assert guarded.admission.enter("high", 0.0, 0.0) is None
     reply = post(posting(guarded.guard.free(answering)), headers={"X-Request-Id": "one"})
     assert reply.json() == {"label": "a", "request_id": "one"}
     assert reply.headers["x-request-id"] == "one"

@@ -15,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from serving.cascade.cascade import StageAnswer
 from serving.cascade.drift import Drift
-from serving.load.admission import AdaptiveLimit, Admission
+from serving.load.admission import Admission
 from serving.model.answer import Answer
 from serving.watch import metrics as module
 from serving.watch.metrics import ExpertMetrics, Metrics, remove_dead_gauges
@@ -87,7 +87,7 @@ def test_counts_are_flushed_by_themselves_and_as_long_as_requests_are_in_flight(
     metrics: Metrics, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "FLUSH_S", 0.01)
-    admission = Admission(AdaptiveLimit(initial=100))
+    admission = Admission(100)
     metrics.watch_admission(admission)
 
     async def reached(name: str, value: float) -> None:
@@ -96,10 +96,10 @@ def test_counts_are_flushed_by_themselves_and_as_long_as_requests_are_in_flight(
                 await asyncio.sleep(0.005)
 
     async def main() -> None:
-        admission.enter("high")
+        admission.enter("high", 0.0, 0.0)
         metrics.flush_soon()
         await reached("sieve_in_flight", 1)
-        admission.leave(None)
+        admission.leave()
         await reached("sieve_in_flight", 0)
 
     asyncio.run(main())
@@ -162,7 +162,7 @@ from serving.cascade.drift import Drift
 from serving.watch.metrics import Metrics
 metrics = Metrics(folder)
 admission = Admission()
-admission.enter("high")
+admission.enter("high", 0.0, 0.0)
 metrics.watch_admission(admission)
 metrics.shed("normal", "limit")
 metrics.drift_reporter("text")(Drift(n=10, psi=float(sys.argv[2]), escalation_share=0.1, drifted=True, reasons=()))

@@ -1,0 +1,159 @@
+"""The order in which requests get the one thread of an event loop, and which of them could not be on time.
+
+A request may wait while the work ahead of it leaves enough of its budget. What counts is milliseconds of work, learned
+from the requests before it, and the time that the request has already waited unseen.
+
+A queue that never drains delays everybody and helps nobody (CoDel: Nichols and Jacobson, "Controlling Queue Delay",
+2012). So once a queue has stood for `STANDING_S`, the work ahead may take a smaller share of the budget; a burst may
+take the larger one. Facebook's servers have these two limits ("Fail at Scale", Maurer 2015).
+
+Requests go in the order of their deadlines. With equal budgets this is the order of arrival, and a client that can wait
+does not delay one that cannot. Nobody starves, because every deadline becomes the earliest one in the end.
+
+Pure: the caller passes the time, in seconds of one monotonic clock.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from dataclasses import dataclass
+
+# The share of its budget that a request may wait: in a burst, and behind a queue that has stood for STANDING_S.
+BURST_SHARE, STANDING_SHARE = 0.7, 0.25
+STANDING_S = 0.2
+# A request must be expected to end within this share of its budget; the rest is for what cannot be foreseen.
+END_SHARE = 0.9
+# However short the limit is, the work of so many requests like the new one may be ahead, so the thread never idles.
+ALWAYS_AHEAD = 2
+# Weight of a new observation. One far above the mean counts as OUTLIER times the mean: the process did not run.
+WEIGHT, OUTLIER = 0.1, 4.0
+
+
+@dataclass(slots=True, eq=False)
+class Turn:
+    """The claim of one request on the thread. `units`: its work, relative to others of its `kind`."""
+
+    kind: str
+    units: float
+    start_s: float
+    budget_ms: float
+    work_ms: float = 0.0
+    """What it is expected to take."""
+
+    @property
+    def deadline_s(self) -> float:
+        """When its answer must be out."""
+        return self.start_s + self.budget_ms / 1e3
+
+
+class Turns:
+    """Gives the thread to one request after the other."""
+
+    def __init__(self) -> None:
+        self._waiting: list[tuple[float, int, Turn]] = []
+        """By deadline; a running number decides between equal ones."""
+        self._waiting_ms = 0.0
+        self._number = 0
+        self._running: Turn | None = None
+        self._free = True
+        self._since_s = self._drained_s = 0.0
+        self._ms_per_unit: dict[str, float] = {}
+
+    @property
+    def free(self) -> bool:
+        """Whether a request would get the thread at once."""
+        return self._free
+
+    @property
+    def waiting(self) -> int:
+        """How many requests wait for the thread."""
+        return len(self._waiting)
+
+    def ahead_ms(self, now_s: float, deadline_s: float | None = None) -> float:
+        """Milliseconds of work before a request with this deadline, or before all of them."""
+        ahead_ms = self._waiting_ms
+        if deadline_s is not None and self._waiting and deadline_s < self._waiting[-1][0]:
+            ahead_ms *= bisect_right(self._waiting, (deadline_s, self._number)) / len(self._waiting)
+        if self._running is not None:
+            ahead_ms += max(0.0, self._running.work_ms - (now_s - self._since_s) * 1e3)
+        return ahead_ms
+
+    def too_late(
+        self, now_s: float, start_s: float, budget_ms: float, *, share: float = 1.0, work_ms: float = 0.0
+    ) -> bool:
+        """Whether a request that arrived at `start_s` must be refused because of the work ahead of it.
+
+        `share`: the part of the limit that it may use. `work_ms`: its own work, 0 where that is not known yet.
+        """
+        if self._free:
+            return False
+        waits_ms = (now_s - start_s) * 1e3 + self.ahead_ms(now_s, start_s + budget_ms / 1e3)
+        if waits_ms + work_ms > END_SHARE * budget_ms:
+            return True
+        stands = now_s - self._drained_s > STANDING_S
+        limit_ms = (STANDING_SHARE if stands else BURST_SHARE) * budget_ms
+        return waits_ms > share * max(limit_ms, ALWAYS_AHEAD * work_ms)
+
+    def enter(self, turn: Turn, now_s: float, share: float = 1.0) -> bool:
+        """Whether the request may stay. It has the thread at once if that was free, or waits until `next` returns it.
+
+        `share`: the part of the limit that it may use.
+        """
+        turn.work_ms = turn.units * self._ms_per_unit.get(turn.kind, 0.0)
+        if self._free:
+            self._drained_s = now_s
+            self._grant(turn, now_s)
+            return True
+        if self.too_late(now_s, turn.start_s, turn.budget_ms, share=share, work_ms=turn.work_ms):
+            return False
+        self._number += 1
+        entry = (turn.deadline_s, self._number, turn)
+        self._waiting.insert(bisect_right(self._waiting, entry), entry)
+        self._waiting_ms += turn.work_ms
+        return True
+
+    def end(self, turn: Turn, now_s: float) -> bool:
+        """The request gives the thread back, or no longer waits. Whether it had the thread: then call `next`.
+
+        From one end to the next in a busy time is what a request costs, with all that the thread does beside it.
+        """
+        if turn is self._running:
+            self._learn(turn, (now_s - self._since_s) * 1e3)
+            self._running = None
+            self._since_s = now_s
+            return True
+        self._waiting = [entry for entry in self._waiting if entry[2] is not turn]
+        self._waiting_ms = sum(entry[2].work_ms for entry in self._waiting)
+        return False
+
+    def next(self, now_s: float) -> tuple[Turn | None, list[Turn]]:
+        """The request that gets the thread now, and those before it that could no longer be on time.
+
+        None when nobody waits. The thread is then free only after `rest`: the caller looks first who has arrived.
+        """
+        late: list[Turn] = []
+        while self._waiting:
+            _, _, turn = self._waiting.pop(0)
+            self._waiting_ms -= turn.work_ms
+            if (now_s - turn.start_s) * 1e3 + turn.work_ms <= END_SHARE * turn.budget_ms:
+                self._grant(turn, self._since_s)
+                return turn, late
+            late.append(turn)
+        self._waiting_ms = 0.0
+        self._drained_s = now_s
+        return None, late
+
+    def rest(self) -> None:
+        """Nobody waits: the next request gets the thread at once."""
+        self._free = True
+
+    def _grant(self, turn: Turn, since_s: float) -> None:
+        self._running, self._free, self._since_s = turn, False, since_s
+
+    def _learn(self, turn: Turn, took_ms: float) -> None:
+        took = took_ms / turn.units
+        before = self._ms_per_unit.get(turn.kind)
+        if before is None:
+            self._ms_per_unit[turn.kind] = took
+        else:
+            self._ms_per_unit[turn.kind] = before + WEIGHT * (min(took, OUTLIER * before) - before)

@@ -1,0 +1,139 @@
+"""One request works at a time, and the event loop looks at the others in between."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from serving.errors import OverloadedError
+from serving.http.loop_turns import LoopTurns
+from serving.load.admission import Admission
+from serving.watch.record import RequestRecord
+
+
+class Worker:
+    """Requests that work for `work_s` on the event loop, and the order in which they did."""
+
+    def __init__(self, work_s: float = 0.0) -> None:
+        self.shed: list[tuple[str, str]] = []
+        self.admission = Admission()
+        self.turns = LoopTurns(self.admission, lambda *what: self.shed.append(what))
+        self.order: list[str] = []
+        self._work_s = work_s
+
+    async def work(self, name: str, budget_ms: float = 1000.0, arrived_s: float | None = None) -> None:
+        record = RequestRecord("/work", name, arrived_s=arrived_s)
+        record.was_read(budget_ms)
+        try:
+            await self.turns.take(record, "text", 1.0)
+            self.order.append(name)
+            time.sleep(self._work_s)
+        finally:
+            self.turns.release(record)
+
+
+def run(scenario: Callable[[], Awaitable[None]]) -> None:
+    async def limited() -> None:
+        async with asyncio.timeout(60):
+            await scenario()
+
+    asyncio.run(limited())
+
+
+def test_the_event_loop_looks_at_others_between_two_pieces_of_work() -> None:
+    worker = Worker()
+
+    async def scenario() -> None:
+        loop = asyncio.get_running_loop()
+        looked: list[int] = []
+
+        def look() -> None:
+            looked.append(len(worker.order))
+            if len(worker.order) < 5:
+                loop.call_soon(look)
+
+        loop.call_soon(look)
+        await asyncio.gather(*(worker.work(name) for name in "abcde"))
+        assert sorted(set(looked)) == [0, 1, 2, 3, 4, 5]
+
+    run(scenario)
+    assert "".join(worker.order) == "abcde"
+
+
+def test_a_free_loop_is_taken_without_waiting() -> None:
+    worker = Worker()
+
+    async def scenario() -> None:
+        with pytest.raises(StopIteration):
+            worker.work("a").send(None)
+
+    run(scenario)
+    assert worker.order == ["a"]
+
+
+def test_the_loop_is_free_again_after_everybody_was_seen() -> None:
+    worker = Worker()
+
+    async def scenario() -> None:
+        await worker.work("a")
+        assert not worker.admission.turns.free
+        await asyncio.sleep(0)
+        assert worker.admission.turns.free
+
+    run(scenario)
+
+
+def test_one_who_cannot_be_on_time_is_refused_and_counted() -> None:
+    worker = Worker(work_s=0.02)
+
+    async def scenario() -> None:
+        await worker.work("first")  # a piece of work is known to take 20 ms
+        now_s = time.monotonic()
+        same = [asyncio.create_task(worker.work(name, 1000.0, now_s)) for name in ("a", "b", "c")]
+        hasty = asyncio.create_task(worker.work("hasty", 30.0, now_s))
+        await asyncio.gather(*same)
+        with pytest.raises(OverloadedError, match="too little of its budget"):
+            await hasty
+
+    run(scenario)
+    assert worker.order == ["first", "a", "b", "c"]
+    assert worker.shed == [("normal", "deadline")]
+    assert worker.admission.shed["normal"] == 1
+
+
+def test_one_who_waited_too_long_is_refused_and_the_next_one_works() -> None:
+    worker = Worker()
+
+    async def scenario() -> None:
+        holder = RequestRecord("/work", "holder")
+        holder.was_read(1000)
+        await worker.turns.take(holder, "text", 1.0)
+        waiting = asyncio.create_task(worker.work("hasty", 20.0))
+        patient = asyncio.create_task(worker.work("patient", 1000.0))
+        await asyncio.sleep(0)
+        time.sleep(0.03)  # the loop is held
+        worker.turns.release(holder)
+        await patient
+        with pytest.raises(OverloadedError):
+            await waiting
+
+    run(scenario)
+    assert worker.order == ["patient"]
+
+
+def test_one_who_is_cancelled_while_it_waits_holds_up_nobody() -> None:
+    worker = Worker()
+
+    async def scenario() -> None:
+        tasks = [asyncio.create_task(worker.work(name)) for name in "abc"]
+        await asyncio.sleep(0)
+        tasks[1].cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        assert tasks[1].cancelled()
+        await worker.work("d")
+
+    run(scenario)
+    assert "".join(worker.order) == "acd"
