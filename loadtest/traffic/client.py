@@ -13,20 +13,20 @@ import itertools
 import resource
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 
-import aiohttp
 import numpy as np
 import uvloop
 
 from loadtest.traffic.arrivals import Due
+from loadtest.traffic.connections import Connections
 from loadtest.traffic.reply import Kind, Reply, read_answer, triage
 from loadtest.traffic.timer import Timer
 from loadtest.traffic.workload import Sample
 
-# Shorter than uvicorn's 5 seconds, so that the server never closes a connection that the client is about to use.
-KEEP_ALIVE_S = 4.0
 MAX_OPEN = 5_000
 """Requests in flight at most; further ones wait, and count as late."""
+CLOSED_TIMEOUT_S = 60.0
 SPARE_FILES = 100
 """Files that this process may have open beside its connections."""
 
@@ -51,26 +51,23 @@ def send_all(
 async def _send_all(url: str, samples: Sequence[Sample], due_s: Due, timeout_s: float, observe: Observe) -> list[Reply]:
     replies: list[Reply] = []
     room = asyncio.Semaphore(_most_open())
-    connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_S)
-    timeout = aiohttp.ClientTimeout(total=timeout_s)
-    async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
-        start = time.monotonic() + 0.05
+    start = time.monotonic() + 0.05
+    with closing(Connections(url)) as connections, Timer() as timer:
 
         async def send(sample: Sample, due: float) -> None:
             left = time.monotonic()
             try:
-                reply = await _ask(session, url, sample, due, start, left)
+                reply = await _ask(connections, sample, due, start, left, timeout_s)
             finally:
                 room.release()
             replies.append(reply)
             observe(reply)
 
-        with Timer() as timer:
-            async with asyncio.TaskGroup() as group:
-                for sample, due in zip(samples, due_s.tolist(), strict=True):
-                    await timer.until(start + due)
-                    await room.acquire()
-                    group.create_task(send(sample, due))
+        async with asyncio.TaskGroup() as group:
+            for sample, due in zip(samples, due_s.tolist(), strict=True):
+                await timer.until(start + due)
+                await room.acquire()
+                group.create_task(send(sample, due))
     return replies
 
 
@@ -85,22 +82,20 @@ def _most_open() -> int:
 
 
 async def _ask(
-    session: aiohttp.ClientSession, url: str, sample: Sample, due: float, start: float, left: float
+    connections: Connections, sample: Sample, due: float, start: float, left: float, timeout_s: float
 ) -> Reply:
     """Send one request and wait for its end. `due`: seconds after `start`; `start` and `left`: of time.monotonic."""
     status, timing = 0, ""
     kind: Kind = "failed"
     answer: dict[str, object] | None = None
     try:
-        headers = {"Content-Type": sample.content_type}
-        async with session.post(url + sample.path, data=sample.body, headers=headers) as response:
-            data = await response.read()
-            status, timing = response.status, response.headers.get("Server-Timing", "")
-            answer = read_answer(data) if response.ok else {}
-            kind = "failed" if answer is None else triage(status, answer.get("degraded"))
+        response = await connections.post(sample.path, sample.content_type, sample.body, timeout_s=timeout_s)
+        status, timing = response.status, response.timing
+        answer = read_answer(response.body) if 200 <= status < 300 else {}
+        kind = "failed" if answer is None else triage(status, answer.get("degraded"))
     except TimeoutError:
         kind = "timed out"
-    except (aiohttp.ClientError, OSError):
+    except OSError:
         kind = "failed"
     answer = answer or {}
     latency_ms = (time.monotonic() - start - due) * 1e3
@@ -129,15 +124,14 @@ def ask_one_by_one(
     pauses_s = np.random.default_rng(seed).exponential(mean_pause_s, len(samples)) if mean_pause_s else None
 
     async def ask() -> list[Reply]:
-        timeout = aiohttp.ClientTimeout(total=timeout_s)
-        async with aiohttp.ClientSession(timeout=timeout) as session:
+        with closing(Connections(url)) as connections:
             replies = []
             start = time.monotonic()
             for place, sample in enumerate(samples):
                 if pauses_s is not None:
                     await asyncio.sleep(pauses_s[place])
                 now = time.monotonic()
-                replies.append(await _ask(session, url, sample, now - start, start, now))
+                replies.append(await _ask(connections, sample, now - start, start, now, timeout_s))
             return replies
 
     return uvloop.run(ask())
@@ -150,15 +144,16 @@ def closed_loop(url: str, samples: Sequence[Sample], *, connections: int, second
         begin, answered = time.monotonic(), 0
         turns = iter(itertools.cycle(samples))
 
-        async def one(session: aiohttp.ClientSession) -> None:
+        async def one(kept: Connections) -> None:
             nonlocal answered
             while (now := time.monotonic()) - begin < seconds:
-                reply = await _ask(session, url, next(turns), now - begin, begin, now)
+                reply = await _ask(kept, next(turns), now - begin, begin, now, CLOSED_TIMEOUT_S)
                 answered += reply.answered
 
-        async with aiohttp.ClientSession() as session, asyncio.TaskGroup() as group:
-            for _ in range(connections):
-                group.create_task(one(session))
+        with closing(Connections(url)) as kept:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(connections):
+                    group.create_task(one(kept))
         return answered, time.monotonic() - begin
 
     return uvloop.run(ask())
