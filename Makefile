@@ -7,7 +7,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export BENTOML_DO_NOT_TRACK ?= True
 export ORT_DISABLE_TELEMETRY ?= 1
 
-.PHONY: help ablation bench capacity compare decoding demo figures int8 kubectl loadtest serve test test-slow test-machines test-gpu lint tune
+.PHONY: help ablation bench capacity compare decoding demo figures int8 kubectl loadtest overload serve test test-slow test-machines test-gpu lint tune
 .PHONY: tune-bert types versions check clean sms-risk cifar10 tables profile examples docs picture format
 .PHONY: image image-gpu image-sizes test-container test-large
 .DEFAULT_GOAL := help
@@ -131,6 +131,11 @@ loadtest: .venv/.installed ## serve, drive, judge: build/loadtest/demo-text/run.
 	$(BIN)/python -m benchmarks.served $(if $(CASCADE),--text $(CASCADE)) $(if $(IMAGE),--image $(IMAGE)) \
 	  $(if $(TEXTS),--texts $(TEXTS)) $(if $(IMAGES),--images $(IMAGES)) --arrivals poisson:$(RATE) --seconds $(SECONDS) \
 	  --warm-up 10 --image-share 0.05 --payloads --slo p99=50ms --goodput $$(($(RATE) * 9 / 10))
+
+# CORE gives the generator this core alone and the service the others, like 1 of 2.
+overload: .venv/.installed ## serve, drive to 5 times saturation: build/loadtest/demo-text/overload.json and overload.html
+	$(BIN)/python -m benchmarks.served --verb overload --image "" $(if $(CASCADE),--text $(CASCADE)) \
+	  $(if $(TEXTS),--texts $(TEXTS)) $(if $(CORE),--client-core $(CORE))
 
 # The measured cascades; they must have been built here (make sms-risk), since PyTorch's part is their teacher.
 SMS := $(DATA)/text/sms_val.tsv.gz

@@ -1,9 +1,10 @@
-"""make loadtest: serve a published cascade for real, drive it, judge it.
+"""make loadtest, make overload: serve a published cascade for real, drive it, judge it.
 
-    python -m benchmarks.served [--text demo-text] [--image demo-image] [ARGUMENTS OF `python -m loadtest run`]
+    python -m benchmarks.served [--verb run] [--text demo-text] [--image demo-image] [ARGUMENTS OF THE VERB]
 
-Ends with the exit status of `python -m loadtest run`, which writes its results into build/loadtest/demo-text. Without
---texts, the demo's cascade gets generated payment messages with labels.
+Ends with the exit status of `python -m loadtest VERB URL`, which writes its results into build/loadtest/demo-text.
+Without --texts, the demo's cascade gets generated payment messages with labels. `--client-core 1` gives the generator
+this core alone, and the service all others (taskset).
 """
 
 from __future__ import annotations
@@ -14,8 +15,11 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+import psutil
+
 from benchmarks.command import end_with
 from benchmarks.servers import PYTHON, ROOT, serve_line
+from loadtest.errors import OptionError
 from loadtest.traffic.process import running
 
 MESSAGES, UNSEEN = 500, 777
@@ -23,6 +27,8 @@ MESSAGES, UNSEEN = 500, 777
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Serve, drive, judge.")
+    parser.add_argument("--verb", choices=("run", "overload"), default="run", help="of loadtest (run)")
+    parser.add_argument("--client-core", type=int, help="core of the generator alone (all share all)")
     parser.add_argument("--text", default="demo-text", help="text cascade of the model store; empty for none")
     parser.add_argument("--image", default="demo-image", help="image cascade of the model store; empty for none")
     parser.add_argument("--settings", type=Path, help="settings file to serve with")
@@ -39,9 +45,21 @@ def main() -> int:
         more += ["--texts", str(texts)] if texts else []
         more += ["--out", str(options.out or Path("build") / "loadtest" / (options.text or options.image))]
         quiet = {"BENTOML_DO_NOT_TRACK": "True"}
-        with running(serve_line(*named), variables=quiet, ready="/readyz", log=log, folder=ROOT) as server:
-            line = [PYTHON, "-m", "loadtest", "run", server.url, *more]
+        service_on, generator_on = pinned(options.client_core)
+        line = [*service_on, *serve_line(*named)]
+        with running(line, variables=quiet, ready="/readyz", log=log, folder=ROOT) as server:
+            line = [*generator_on, PYTHON, "-m", "loadtest", options.verb, server.url, *more]
             return subprocess.run(line, cwd=ROOT, check=False).returncode
+
+
+def pinned(client_core: int | None) -> tuple[list[str], list[str]]:
+    """What stands before the commands of the service and of the generator, so that each keeps to its own cores."""
+    if client_core is None:
+        return [], []
+    others = sorted(set(psutil.Process().cpu_affinity()) - {client_core})
+    if not others:
+        raise OptionError(f"--client-core: must leave a core for the service, got {client_core}; leave it out")
+    return ["taskset", "-c", ",".join(map(str, others))], ["taskset", "-c", str(client_core)]
 
 
 def payment_messages(path: Path) -> Path:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from loadtest.errors import LoadTestError, OptionError
-from loadtest.options import add_workload, count, not_negative, plan_of, positive, share
+from loadtest.options import STEPS, add_workload, count, multiples, not_negative, plan_of, positive, share
 from loadtest.traffic.arrivals import KINDS
 from loadtest.verdict.objective import Objective, read_limits
 
@@ -48,6 +48,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m loadtest", description="Does a service meet its objective?")
     verbs = parser.add_subparsers(required=True, metavar="VERB")
     _add_run(verbs)
+    _add_overload(verbs)
     _add_tune(verbs)
     _add_compare(verbs)
     _add_capacity(verbs)
@@ -67,6 +68,20 @@ def _add_run(verbs: AddsVerb) -> None:
     run.add_argument("--max-lag-ms", type=positive, default=5.0, help="p99 of the generator's own lateness (5)")
     run.add_argument("--payloads", action="store_true", help="also send one image as JSON, form and raw body")
     run.set_defaults(call=_run)
+
+
+def _add_overload(verbs: AddsVerb) -> None:
+    steps = verbs.add_parser("overload", help="steps below and beyond saturation: who gets which answer, and when")
+    steps.add_argument("url", help="where the service listens, like http://127.0.0.1:3000")
+    steps.add_argument("--saturation", type=positive, help="requests/s (default: searched for first)")
+    steps.add_argument("--steps", type=multiples, default=STEPS, help="times saturation (0.5,0.7,1,1.2,1.5,2,3,5)")
+    steps.add_argument("--seconds", type=positive, default=8.0, help="of each step, at most (8)")
+    steps.add_argument("--requests", type=count, default=20_000, help="of each step, at most (20000)")
+    steps.add_argument("--grace-ms", type=not_negative, default=10.0, help="of the way there, beyond the budget (10)")
+    steps.add_argument("--timeout-s", type=positive, default=5.0, help="when a client gives up (default: 5)")
+    steps.add_argument("--max-lag-ms", type=positive, default=5.0, help="p99 of the generator's own lateness (5)")
+    _add_plan(steps)
+    steps.set_defaults(call=_overload)
 
 
 def _add_tune(verbs: AddsVerb) -> None:
@@ -118,13 +133,23 @@ def _add_plan(parser: argparse.ArgumentParser) -> None:
 def _add_objective(parser: argparse.ArgumentParser) -> None:
     """Add the options of the objective, which `_objective` reads."""
     parser.add_argument("--slo", action="append", help="like p99=50ms, of all that was asked; may come twice")
-    parser.add_argument("--goodput", type=positive, help="answers in time a second, at least")
+    parser.add_argument("--goodput", type=positive, help="full answers a second, at least: in time, not degraded")
+    parser.add_argument("--goodput-degraded", type=positive, help="answers in time a second, degraded ones included")
     parser.add_argument("--max-degraded", type=share, default=0.01, help="share of degraded answers, at most (0.01)")
 
 
 def _objective(options: argparse.Namespace) -> Objective:
     limits = read_limits(options.slo or ["p99=50ms"])
-    return Objective(limits_ms=limits, goodput_per_s=options.goodput, max_degraded_share=options.max_degraded)
+    return Objective(
+        limits_ms=limits,
+        goodput_per_s=options.goodput,
+        goodput_with_degraded_per_s=options.goodput_degraded,
+        max_degraded_share=options.max_degraded,
+    )
+
+
+def _asks_goodput(options: argparse.Namespace) -> bool:
+    return options.goodput is not None or options.goodput_degraded is not None
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -151,6 +176,32 @@ def _run(options: argparse.Namespace) -> int:
     return EXIT_PASSED if result["passed"] else EXIT_FAILED
 
 
+def _overload(options: argparse.Namespace) -> int:
+    from loadtest.overload import overload
+    from loadtest.pages.overload import say_overload, write_overload
+
+    _make_folder(options.out)
+    plan = replace(
+        plan_of(options, options.url),
+        seconds=options.seconds,
+        timeout_s=options.timeout_s,
+        max_lag_ms=options.max_lag_ms,
+    )
+    result = overload(
+        plan,
+        saturation_per_s=options.saturation,
+        deadline_ms=options.budget_ms + options.grace_ms,
+        steps=options.steps,
+        most_requests=options.requests,
+    )
+    write_overload(options.out, result)
+    say_overload(result)
+    print(f"{options.out / 'overload.json'} has the figures, {options.out / 'overload.html'} the picture")
+    if not all(row["holds"] for row in result["objective"]):
+        return EXIT_FAILED
+    return EXIT_PASSED if result["valid"] else EXIT_INVALID
+
+
 def _tune(options: argparse.Namespace) -> int:
     from loadtest.tune import Tuning, tune, with_preset
     from loadtest.verdict.comparison import table
@@ -158,7 +209,7 @@ def _tune(options: argparse.Namespace) -> int:
     plan, objective = plan_of(options), _objective(options)
     _make_folder(options.out)
     if options.preset:
-        if options.slo or options.goodput is not None:
+        if options.slo or _asks_goodput(options):
             raise OptionError(
                 "--preset: must stand without --slo and --goodput, since it states them, got one of them; leave it out"
             )
@@ -195,7 +246,7 @@ def _capacity(options: argparse.Namespace) -> int:
     limits = _objective(options).limits_ms
     if [*limits] != ["p99"]:
         raise OptionError(f"--slo: must state a p99 alone, since that is what is simulated, got {', '.join(limits)}")
-    if options.goodput is not None:
+    if _asks_goodput(options):
         raise OptionError("--goodput: must be left out, since --rate says how many are to be answered, got a number")
     if 0 < options.image_share < 1:
         raise OptionError("--image-share: must be 0 or 1, since one expert is simulated, got a mix; ask for one by one")

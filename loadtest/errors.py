@@ -7,6 +7,7 @@ LoadTestError           what the user can put right; the text names the rule, th
 ├── ObjectiveError      an objective cannot be read
 ├── ContenderError      a file of contenders cannot be read
 ├── UnreachableError    the service answers no request
+├── SaturationError     the service keeps up with no rate
 ├── NotStartedError     a server ended, or was not ready in time
 └── WrkMissingError     wrk is not installed
 """
@@ -40,6 +41,10 @@ class ContenderError(LoadTestError):
 
 class UnreachableError(LoadTestError):
     """The service answers no request."""
+
+
+class SaturationError(LoadTestError):
+    """The service keeps up with no rate that was tried."""
 
 
 class NotStartedError(LoadTestError):

@@ -11,6 +11,10 @@ from typing import Protocol
 from loadtest.traffic.plan import Plan
 from loadtest.traffic.workload import ENCODINGS, Mix
 
+STEPS = (0.5, 0.7, 1.0, 1.2, 1.5, 2.0, 3.0, 5.0)
+"""Times saturation, as `overload` steps without --steps."""
+MAX_TIMES = 20
+
 
 class AddsArguments(Protocol):
     """A parser or a group of one, of argparse or of Locust."""
@@ -71,6 +75,14 @@ def not_negative(text: str) -> float:
 
 def share(text: str) -> float:
     return number(text, "a share from 0 to 1", lambda value: 0 <= value <= 1)
+
+
+def multiples(text: str) -> tuple[float, ...]:
+    """Multiples of saturation, by commas; at least one of them from 1 on, since overload begins there."""
+    read = tuple(sorted({positive(part) for part in text.split(",")}))
+    if read[-1] < 1 or read[-1] > MAX_TIMES:
+        raise argparse.ArgumentTypeError(f"must have a largest number from 1 to {MAX_TIMES}, got {text}")
+    return read
 
 
 def count(text: str) -> int:

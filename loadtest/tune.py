@@ -16,7 +16,7 @@ import os
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TypedDict
 
@@ -90,7 +90,7 @@ class Tuning:
     @property
     def key(self) -> str:
         """A hash of everything that trials must share to be comparable; it names the journal's study."""
-        objective = [dict(self.objective.limits_ms), self.objective.max_degraded_share]
+        objective = asdict(self.objective)
         said = json.dumps([self.command, self.plan.as_dict(), objective, SPACE, machine()], sort_keys=True)
         return hashlib.sha256(said.encode()).hexdigest()[:12]
 

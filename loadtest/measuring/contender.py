@@ -67,12 +67,16 @@ class Subject:
     def _usual_ms(self) -> float:
         return math.fsum(reply.latency_ms for reply in self.idle) / len(self.idle)
 
-    def attempt(self, rate: float, seed: int = 1, seconds: float | None = None) -> Result:
-        """One run of Poisson arrivals at a rate, once the backlog of the run before is gone."""
+    def send(self, rate: float, seed: int = 1, seconds: float | None = None) -> tuple[list[Reply], float]:
+        """Poisson arrivals at a rate, once the backlog of the run before is gone: as `drive` returns them."""
         self._drain()
         seconds = seconds or min(MAX_S, max(MIN_S, MIN_REQUESTS / rate))
         plan = replace(self.plan, arrivals=f"poisson:{rate:.6g}")
-        replies, took_s = drive(plan, self.known, seconds, seed=seed, title=f"{rate:.0f} requests/s")
+        return drive(plan, self.known, seconds, seed=seed, title=f"{rate:.0f} requests/s")
+
+    def attempt(self, rate: float, seed: int = 1, seconds: float | None = None) -> Result:
+        """One run of Poisson arrivals at a rate, judged."""
+        replies, took_s = self.send(rate, seed, seconds)
         return result_of(
             replies,
             took_s,

@@ -15,6 +15,7 @@ from loadtest.traffic.reply import KINDS, Reply
 from loadtest.verdict.comparison import Row
 from loadtest.verdict.parts import GROUPS, Breakdown
 from loadtest.verdict.percentiles import Floats
+from loadtest.verdict.steps import OUTCOMES, Step
 from loadtest.verdict.trials import Trial, front, spots
 
 # Text stays text, and the same figures give the same file.
@@ -99,7 +100,7 @@ def pareto(trials: Sequence[Trial], limit_ms: float) -> str:
             axes.scatter(*places, s=size, marker=marker, c="black" if faces is None else None, facecolors=faces,
                          edgecolors=edges, label=kind)  # fmt: skip
     axes.axvline(limit_ms, color="0.5", linestyle=":", label=f"{limit_ms:g} ms")
-    axes.set(xlabel="p99 ms at that goodput", ylabel="goodput, answers in time/s", ylim=(0, None))
+    axes.set(xlabel="p99 ms at that goodput", ylabel="goodput, full answers/s", ylim=(0, None))
     axes.legend(loc="lower right")
     return _svg(figure)
 
@@ -114,7 +115,36 @@ def ladder(rows: Sequence[Row]) -> str:
         np.array([row["goodput_per_s"]["highest"] for row in rows][::-1]) - middle,
     ]
     axes.barh(names, middle, xerr=spread, color="0.8", edgecolor="black", capsize=3)
-    axes.set(xlabel="goodput at the objective, answers in time/s", xscale="log")
+    axes.set(xlabel="goodput at the objective, full answers/s", xscale="log")
+    return _svg(figure)
+
+
+def overload(steps: Sequence[Step], deadline_ms: float) -> str:
+    """Step by step: requests/s by outcome, whose sum is the offered rate; and latencies of the answers."""
+    figure, (above, below) = _figure(7.5, 5.6, rows=2)
+    names = [f"{step['times']:g}" + ("" if step["valid"] else "\ninvalid") for step in steps]
+    places = np.arange(len(steps))
+    bottom = np.zeros(len(steps))
+    for kind, grey, hatch in zip(OUTCOMES, GREYS, HATCHES, strict=False):
+        height = np.array([step["per_s"][kind] for step in steps])
+        if height.any():
+            above.bar(places, height, bottom=bottom, color=grey, hatch=hatch, edgecolor="black", label=kind)
+        bottom += height
+    above.set(ylabel="requests/s")
+    _legend_beside(above)
+    lines = (
+        ("k-o", "p50", [step["answer_p50_ms"] for step in steps]),
+        ("k--s", "p99", [step["answer_ms"] for step in steps]),
+        ("k:^", "p99, as the\nserver says", [step["server_ms"] for step in steps]),
+    )
+    for style, name, values in lines:
+        if any(value is not None for value in values):
+            below.plot(places, [np.nan if value is None else value for value in values], style, label=name)
+    below.axhline(deadline_ms, color="0.5", linestyle=":", label=f"{deadline_ms:g} ms")
+    below.set(xlabel="offered, times saturation", ylabel="ms of the answers", yscale="log")
+    below.set_xticks(places, names)
+    _plain_numbers(below)
+    _legend_beside(below)
     return _svg(figure)
 
 

@@ -44,7 +44,7 @@ def say_run(result: RunResult, console: Console = console) -> None:
     for row in result.get("payloads", []):
         console.print(_payload(row))
     for judged in result["objective"]:
-        console.print(_judged(judged))
+        console.print(judged_line(judged))
     _say_bottleneck(result["bottleneck"], console)
     console.print("PASSED" if result["passed"] else ("FAILED" if result["valid"] else "INVALID"))
 
@@ -57,7 +57,8 @@ def _say_figures(figures: Figures, console: Console) -> None:
         latency.add_row(name, interval(figures["latency_ms"][name]), interval(figures["asked_ms"][name]))
     console.print(latency)
     values = {
-        "goodput": figures["goodput_per_s"],
+        "goodput, full answers/s": figures["goodput_per_s"],
+        "goodput with degraded answers/s": figures["goodput_with_degraded_per_s"],
         "escalation share": figures["escalation_share"],
         "degraded share": figures["degraded_share"],
         "accuracy": figures["accuracy"],
@@ -76,7 +77,8 @@ def _payload(row: PayloadRow) -> str:
     return f"one image as {row['encoding']}: {row['bytes']:,} bytes, {took}"
 
 
-def _judged(row: Judged) -> str:
+def judged_line(row: Judged) -> str:
+    """`holds  p99 …: 7.7, at most 50 asked`."""
     mark = "holds" if row["holds"] else "FAILS"
     note = f" ({row['note']})" if row["note"] else ""
     measured = "no answer" if row["measured"] is None else f"{row['measured']:g}"

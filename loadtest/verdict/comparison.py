@@ -46,9 +46,11 @@ class Row(TypedDict):
 
 
 class Terms(TypedDict):
-    """The objective that all services were held to."""
+    """The objective that all services were held to; the least goodputs are None where none was asked."""
 
     limits_ms: dict[str, float]
+    goodput_per_s: float | None
+    goodput_with_degraded_per_s: float | None
     max_degraded_share: float
 
 
@@ -63,7 +65,7 @@ class Comparison(TypedDict):
 
 @dataclass(slots=True)
 class Rounds:
-    """One service, round by round: highest goodput, its p99 in ms, and what a higher rate broke."""
+    """One service, round by round: highest goodput (full answers/s), its p99 in ms, and what a higher rate broke."""
 
     goodput_per_s: list[float] = field(default_factory=list)
     p99_ms: list[float | None] = field(default_factory=list)
@@ -97,7 +99,12 @@ def summary(measured: Mapping[str, Rounds], plan: Plan, objective: Objective) ->
             row["times_the_first"] = ratio(rounds.goodput_per_s, first.goodput_per_s)
         rows.append(row)
     return {
-        "objective": {"limits_ms": dict(objective.limits_ms), "max_degraded_share": objective.max_degraded_share},
+        "objective": {
+            "limits_ms": dict(objective.limits_ms),
+            "goodput_per_s": objective.goodput_per_s,
+            "goodput_with_degraded_per_s": objective.goodput_with_degraded_per_s,
+            "max_degraded_share": objective.max_degraded_share,
+        },
         "plan": {key: value for key, value in plan.as_dict().items() if key not in ("url", "arrivals", "seconds")},
         "rows": rows,
         "machine": machine(),

@@ -17,8 +17,9 @@ from loadtest.verdict.percentiles import PERCENTILES, EstimateRow, estimates, pe
 class Figures(TypedDict):
     """Every figure of a run, for JSON.
 
-    `outcomes`: requests by kind. `in_time`: answers within the deadline; `goodput_per_s` is their rate. `latency_ms`:
-    of the answers. `asked_ms`: of all requests, where one without an answer is infinitely late. A share is None where
+    `outcomes`: requests by kind. `in_time`: answers within the deadline, and `full` those of them that are not
+    degraded. `goodput_per_s`: rate of the full ones; `goodput_with_degraded_per_s`: of all in time. `latency_ms`: of
+    the answers. `asked_ms`: of all requests, where one without an answer is infinitely late. A share is None where
     nothing was counted.
     """
 
@@ -27,7 +28,9 @@ class Figures(TypedDict):
     offered_per_s: float
     outcomes: dict[str, int]
     in_time: int
+    full: int
     goodput_per_s: float
+    goodput_with_degraded_per_s: float
     degraded_share: float | None
     escalation_share: float | None
     accuracy: float | None
@@ -44,15 +47,18 @@ def figures(replies: Sequence[Reply], seconds: float, deadline_ms: float, base_n
     """
     answers = [reply for reply in replies if reply.answered]
     kinds = Counter(reply.kind for reply in replies)
-    in_time = sum(reply.latency_ms <= deadline_ms for reply in answers)
+    in_time = [reply for reply in answers if reply.latency_ms <= deadline_ms]
+    full = sum(reply.kind == "ok" for reply in in_time)
     judged = [reply.right for reply in answers if reply.right is not None]
     return {
         "requests": len(replies),
         "seconds": round(seconds, 3),
         "offered_per_s": round(len(replies) / seconds, 2),
         "outcomes": {kind: kinds.get(kind, 0) for kind in KINDS},
-        "in_time": in_time,
-        "goodput_per_s": round(in_time / seconds, 2),
+        "in_time": len(in_time),
+        "full": full,
+        "goodput_per_s": round(full / seconds, 2),
+        "goodput_with_degraded_per_s": round(len(in_time) / seconds, 2),
         "degraded_share": _share(kinds["degraded"], len(answers)),
         "escalation_share": _share(sum(reply.deferred for reply in answers), len(answers)),
         "accuracy": _share(sum(judged), len(judged)),

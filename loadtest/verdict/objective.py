@@ -1,4 +1,4 @@
-"""The objective of a service, and whether a run kept it: --slo p99=50ms --goodput 200."""
+"""The objective of a service, and whether a run kept it: --slo p99=50ms --goodput 200 --goodput-degraded 220."""
 
 from __future__ import annotations
 
@@ -21,11 +21,13 @@ class Objective:
     """What a service must keep.
 
     `limits_ms`: percentile -> milliseconds, over all requests; one without an answer is infinitely late.
-    `goodput_per_s`: least rate of answers within the deadline. `max_degraded_share`: of the answers.
+    `goodput_per_s`: least rate of full answers, which are within the deadline and not degraded.
+    `goodput_with_degraded_per_s`: least rate of answers within the deadline. `max_degraded_share`: of the answers.
     """
 
     limits_ms: Mapping[str, float] = field(default_factory=lambda: {"p99": 50.0})
     goodput_per_s: float | None = None
+    goodput_with_degraded_per_s: float | None = None
     max_degraded_share: float = MAX_DEGRADED_SHARE
 
     @property
@@ -58,13 +60,22 @@ def read_limits(texts: Sequence[str]) -> dict[str, float]:
 def judge(figures: Figures, objective: Objective) -> list[Judged]:
     """One row for each part of the objective."""
     rows = [_judge_limit(figures, name, limit_ms) for name, limit_ms in objective.limits_ms.items()]
-    if objective.goodput_per_s is not None:
-        goodput = figures["goodput_per_s"]
-        asked = f"at least {objective.goodput_per_s:g}"
-        rows.append(_row("goodput, answers in time/s", asked, goodput, goodput >= objective.goodput_per_s))
+    goodputs = (
+        ("goodput, full answers in time/s", figures["goodput_per_s"], objective.goodput_per_s),
+        (
+            "goodput with degraded answers, in time/s",
+            figures["goodput_with_degraded_per_s"],
+            objective.goodput_with_degraded_per_s,
+        ),
+    )
+    rows += [
+        judged(what, f"at least {least:g}", goodput, goodput >= least)
+        for what, goodput, least in goodputs
+        if least is not None
+    ]
     share = figures["degraded_share"]
     asked = f"at most {objective.max_degraded_share:g}"
-    rows.append(_row("degraded share of the answers", asked, share, (share or 0.0) <= objective.max_degraded_share))
+    rows.append(judged("degraded share of the answers", asked, share, (share or 0.0) <= objective.max_degraded_share))
     return rows
 
 
@@ -75,8 +86,9 @@ def _judge_limit(figures: Figures, name: str, limit_ms: float) -> Judged:
     note = "too few samples" if got["too_few_samples"] else ""
     if holds and high > limit_ms and not note:
         note = "its 95 % interval reaches beyond"
-    return _row(f"{name} of all that was asked, ms", f"at most {limit_ms:g}", got["ms"], holds, note)
+    return judged(f"{name} of all that was asked, ms", f"at most {limit_ms:g}", got["ms"], holds, note)
 
 
-def _row(what: str, asked: str, measured: float | None, holds: bool, note: str = "") -> Judged:
+def judged(what: str, asked: str, measured: float | None, holds: bool, note: str = "") -> Judged:
+    """One row of a verdict."""
     return {"what": what, "asked": asked, "measured": measured, "holds": holds, "note": note}

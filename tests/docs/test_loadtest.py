@@ -12,13 +12,16 @@ import pytest
 
 from loadtest.__main__ import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_INVALID, EXIT_PASSED, EXIT_WRONG
 from loadtest.verdict.parts import GROUPS
+from loadtest.verdict.steps import MAX_REFUSAL_MS, MIN_GOODPUT_SHARE, MIN_IN_TIME_SHARE, OUTCOMES
 from tests.conftest import ROOT
 from tests.loadtest.conftest import loadtest, write_texts
 from tests.server import Server
 
 TEXT = (ROOT / "docs" / "loadtest.md").read_text(encoding="utf-8")
-OF_RUN, _, OF_LOCUST = TEXT.partition("\n## Locust")
+OF_RUN, _, REST = TEXT.partition("\n## Overload")
+OF_OVERLOAD, _, OF_LOCUST = REST.partition("\n## Locust")
 (LINE,) = re.findall(r"^python -m loadtest run (.*)$", TEXT, flags=re.MULTILINE)
+(OVERLOAD_LINE,) = re.findall(r"^python -m loadtest overload (.*)$", TEXT, flags=re.MULTILINE)
 
 
 def options(text: str) -> set[str]:
@@ -28,6 +31,13 @@ def options(text: str) -> set[str]:
 def test_it_names_every_option_of_run_and_no_other() -> None:
     said = options(loadtest("run", "--help").stdout) - {"--help"}
     assert options(OF_RUN) == said
+
+
+def test_it_names_every_option_of_overload_beside_those_of_the_workload() -> None:
+    def there(verb: str) -> set[str]:
+        return options(loadtest(verb, "--help").stdout)
+
+    assert there("overload") - there("run") <= options(OF_OVERLOAD) <= there("overload")
 
 
 def test_the_options_that_it_gives_locust_are_there() -> None:
@@ -40,15 +50,31 @@ def test_the_options_that_it_gives_locust_are_there() -> None:
 
 
 def test_its_tables_have_every_status_and_every_group() -> None:
-    statuses = {int(number) for number in re.findall(r"^\| (\d+) \| ", TEXT, flags=re.MULTILINE)}
+    statuses = {int(number) for number in re.findall(r"^\| (\d+) \| ", OF_RUN, flags=re.MULTILINE)}
     assert statuses == {EXIT_PASSED, EXIT_FAILED, EXIT_WRONG, EXIT_INVALID, EXIT_INTERRUPTED}
     for group in GROUPS:
         assert f"\n| {group} | " in TEXT
+    for outcome in OUTCOMES:
+        assert f"\n| {outcome} | " in OF_OVERLOAD
 
 
 @pytest.mark.parametrize("kind", ["constant", "poisson", "step", "ramp", "replay"])
 def test_every_kind_of_arrivals_is_shown(kind: str) -> None:
     assert re.search(rf"^\| `{kind}:", TEXT, flags=re.MULTILINE)
+
+
+def test_its_rules_of_overload_are_those_that_are_judged() -> None:
+    said = f"at least {MIN_GOODPUT_SHARE:g} of its peak", f"least {MIN_IN_TIME_SHARE:.0%}".replace("%", " %")
+    for rule in (*said, f"at most {MAX_REFUSAL_MS:g} ms in the server"):
+        assert rule in OF_OVERLOAD
+
+
+def test_its_line_of_overload_runs(server: Server, tmp_path: Path) -> None:
+    url, *rest = shlex.split(OVERLOAD_LINE)
+    assert url == "http://127.0.0.1:3000"
+    rest[rest.index("messages.tsv.gz")] = str(write_texts(tmp_path / "texts.csv"))
+    quick = ("--saturation", 20, "--seconds", 0.5, "--budget-ms", 1000, "--grace-ms", 30_000, "--timeout-s", 60)
+    loadtest("overload", server.url, *rest, *quick, "--max-lag-ms", 60_000, "--out", tmp_path)
 
 
 def test_its_line_runs(server: Server, tmp_path: Path) -> None:

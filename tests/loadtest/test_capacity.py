@@ -26,6 +26,7 @@ def test_capacity_of_a_real_service(server: Server, tmp_path: Path, capsys: pyte
     [
         (["--slo", "p99=50ms", "--slo", "p50=5ms"], "--slo"),
         (["--goodput", "5"], "--goodput"),
+        (["--goodput-degraded", "5"], "--goodput"),
         (["--image-share", "0.5"], "--image-share"),
     ],
 )

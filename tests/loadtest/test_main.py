@@ -8,7 +8,7 @@ import pytest
 
 from loadtest.__main__ import EXIT_INTERRUPTED, EXIT_WRONG, main
 
-VERBS = ("run", "tune", "compare", "capacity", "check")
+VERBS = ("run", "overload", "tune", "compare", "capacity", "check")
 
 
 def test_every_verb_explains_itself(capsys: pytest.CaptureFixture[str]) -> None:
@@ -30,7 +30,7 @@ def test_without_a_verb_it_ends_with_2(capsys: pytest.CaptureFixture[str]) -> No
 
 def test_a_preset_stands_without_another_objective(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     preset = ["tune", "x {port} {settings}", "--preset", "bert", "--out", str(tmp_path)]
-    for more in (["--goodput", "5"], ["--slo", "p99=5ms"]):
+    for more in (["--goodput", "5"], ["--goodput-degraded", "5"], ["--slo", "p99=5ms"]):
         assert main([*preset, *more]) == EXIT_WRONG
         assert "error: --preset: must stand without --slo and --goodput" in capsys.readouterr().err
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from loadtest.options import add_workload, count, not_negative, plan_of, positive, share
+from loadtest.options import STEPS, add_workload, count, multiples, not_negative, plan_of, positive, share
 from loadtest.traffic.plan import Plan
 from loadtest.traffic.workload import Mix
 
@@ -49,3 +49,11 @@ def test_a_number_keeps_its_rule(read: type[float], good: list[str], bad: list[s
     for text in bad:
         with pytest.raises(argparse.ArgumentTypeError, match=rf"must be .*, got {text}"):
             read(text)
+
+
+def test_multiples_of_saturation_reach_it() -> None:
+    assert multiples("5,1,0.5,1") == (0.5, 1.0, 5.0)
+    assert multiples(",".join(map(str, STEPS))) == STEPS
+    for text in ("0.5", "1,21", "1,x", "", "1,,2", "0,1"):
+        with pytest.raises(argparse.ArgumentTypeError, match="must"):
+            multiples(text)

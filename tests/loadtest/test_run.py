@@ -66,7 +66,7 @@ def test_a_run_that_passes(server: Server, texts_file: Path, images_folder: Path
 
 
 def test_a_run_that_misses_its_objective(server: Server, texts_file: Path, tmp_path: Path) -> None:
-    strict = ("--slo", "p99=0.01ms", "--slo", "p50=30s", "--goodput", 30)
+    strict = ("--slo", "p99=0.01ms", "--slo", "p50=30s", "--goodput", 30, "--goodput-degraded", 40)
     options = (*SHORT, *PATIENT, "--texts", texts_file, *strict)
     said = loadtest("run", server.url, *options, "--out", tmp_path, check=1).stdout
     result, page = read(tmp_path)
@@ -74,13 +74,26 @@ def test_a_run_that_misses_its_objective(server: Server, texts_file: Path, tmp_p
     assert not result["passed"]
     # Against the limit of the highest percentile, nothing was in time.
     assert result["figures"]["in_time"] == result["figures"]["goodput_per_s"] == 0
+    assert result["figures"]["goodput_with_degraded_per_s"] == 0
     assert {row["what"]: row["holds"] for row in result["objective"] if "p" in row["what"][:1]} == {
         "p99 of all that was asked, ms": False,
         "p50 of all that was asked, ms": True,
     }
     assert "<h1>Load test: failed</h1>" in page
-    assert "FAILS  goodput" in said
+    assert "FAILS  goodput, full answers in time/s: 0, at least 30 asked" in said
+    assert "FAILS  goodput with degraded answers, in time/s: 0, at least 40 asked" in said
     assert said.splitlines()[-2] == "FAILED"
+
+
+def test_degraded_answers_are_no_goodput_of_full_ones(tmp_path: Path) -> None:
+    options = (*SHORT, *PATIENT, "--goodput", 1, "--goodput-degraded", 1, "--out", tmp_path)
+    with little_server(lambda _: ok(degraded="deadline")) as url:
+        said = loadtest("run", url, *options, check=1).stdout
+    figures = read(tmp_path)[0]["figures"]
+    assert figures["goodput_per_s"] == figures["full"] == 0
+    assert figures["in_time"] == figures["requests"] == figures["outcomes"]["degraded"]
+    assert "FAILS  goodput, full answers in time/s: 0, at least 1 asked" in said
+    assert "holds  goodput with degraded answers, in time/s" in said
 
 
 def test_a_run_in_which_the_generator_was_late_proves_nothing(server: Server, tmp_path: Path) -> None:

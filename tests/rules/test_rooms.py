@@ -22,7 +22,7 @@ ORDER = {
     "loadtest": (
         "errors machine",
         *("traffic", "verdict", "pages", "measuring", "queueing"),
-        "options run check tune compare capacity locustfile __main__",
+        "options run overload check tune compare capacity locustfile __main__",
     ),
 }
 # Other servers around the same model share no code with the load test.

@@ -6,6 +6,7 @@ import numpy as np
 
 from loadtest.pages import pictures
 from loadtest.traffic.reply import KINDS
+from loadtest.verdict.steps import OUTCOMES, step_of
 from tests.loadtest.replies import of_every_kind, reply
 
 
@@ -19,3 +20,14 @@ def test_the_pictures_show_every_kind_and_stay_small() -> None:
     assert len(curve) < 100_000
     for name in ("p50", "p99", "p99.99"):
         assert f">{name}<" in curve
+
+
+def test_the_picture_of_an_overload_shows_every_outcome_and_what_is_invalid() -> None:
+    mixed = [*of_every_kind(), *[reply(99.0)] * 30]
+    steps = [
+        step_of(mixed, 10.0, times=1.0, deadline_ms=60.0),
+        step_of([reply(5.0, lag_ms=9.0)] * 100, 1.0, times=2.0, deadline_ms=60.0),
+    ]
+    drawn = pictures.overload(steps, 60.0)
+    for word in (*OUTCOMES, "p50", "p99", "60 ms", "invalid", "offered, times saturation"):
+        assert f">{word}<" in drawn

@@ -30,7 +30,8 @@ def test_rates_and_shares_are_of_what_they_say() -> None:
     ]
     found = figures(replies, 2.0, 50.0, 0.0)
     assert found["outcomes"] == {"ok": 3, "degraded": 1, "shed": 1, "timed out": 1, "failed": 0}
-    assert (found["offered_per_s"], found["in_time"], found["goodput_per_s"]) == (3.0, 3, 1.5)
+    assert (found["offered_per_s"], found["in_time"], found["full"]) == (3.0, 3, 2)
+    assert (found["goodput_per_s"], found["goodput_with_degraded_per_s"]) == (1.0, 1.5), "a degraded answer is not full"
     assert (found["degraded_share"], found["escalation_share"]) == (0.25, 0.5)
     assert found["accuracy"] == pytest.approx(2 / 3, abs=1e-4)
     assert {shape: row["requests"] for shape, row in found["by_shape"].items()} == {"short": 3, "long": 1}

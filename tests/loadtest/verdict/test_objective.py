@@ -12,7 +12,8 @@ from loadtest.verdict.objective import Objective, judge, read_limits
 
 def found(ms: float | None, high_ms: float | None = None, *, few: bool = False, **changes: Any) -> dict[str, Any]:
     estimate = {"ms": ms, "low_ms": ms, "high_ms": high_ms or ms, "too_few_samples": few}
-    return {"asked_ms": {"p50": estimate, "p99": estimate}, "goodput_per_s": 100.0, "degraded_share": 0.0, **changes}
+    plain = {"goodput_per_s": 100.0, "goodput_with_degraded_per_s": 120.0, "degraded_share": 0.0}
+    return {"asked_ms": {"p50": estimate, "p99": estimate}, **plain, **changes}
 
 
 def test_limits_are_read_in_both_units() -> None:
@@ -35,6 +36,18 @@ def test_each_thing_that_was_asked_holds_or_not_by_itself() -> None:
     assert [row["holds"] for row in judge(found(9.0, degraded_share=0.02), objective)] == [True, True, False]
     unanswered = judge(found(None, degraded_share=None), Objective())
     assert [row["holds"] for row in unanswered] == [False, True], "no answer is infinitely late"
+
+
+def test_goodput_is_asked_of_full_answers_and_of_all_in_time_apart() -> None:
+    def holds(**goodput: float) -> list[tuple[str, bool]]:
+        rows = judge(found(9.0), Objective(max_degraded_share=1.0, **goodput))
+        return [(row["what"], row["holds"]) for row in rows if row["what"].startswith("goodput")]
+
+    assert holds() == []
+    assert holds(goodput_per_s=101) == [("goodput, full answers in time/s", False)]
+    assert holds(goodput_with_degraded_per_s=101) == [("goodput with degraded answers, in time/s", True)]
+    both = holds(goodput_per_s=100, goodput_with_degraded_per_s=121)
+    assert [kept for _, kept in both] == [True, False]
 
 
 def test_a_figure_that_says_little_has_a_note() -> None:
