@@ -33,6 +33,8 @@ from serving.http.priority import PriorityRule
 from serving.http.readiness import Readiness
 from serving.load.admission import Admission
 from serving.load.budget import MAX_MS
+from serving.load.memory import MemoryLimit
+from serving.memory import free_bytes
 from serving.model.artifact import Artifact
 from serving.model.preprocess import preprocessor, warm_up
 from serving.model.session import Session, model_labels
@@ -53,6 +55,7 @@ try:
     PRIORITY = PriorityRule(os.environ.get(PRIORITY_VARIABLE, ""))
 except SieveError as error:
     raise SystemExit(str(error)) from None
+CLIENT_HEADER = os.environ.get("SIEVE_CLIENT_HEADER", "")
 DRAINING = Draining(os.environ.get("SIEVE_DRAIN_FILE"))
 
 # BentoML 1.4.40 keeps a timer and the context of each request alive for this many seconds, even after its answer
@@ -70,6 +73,8 @@ EXPERT_CONFIG = {
     # By default BentoML's client of a service closes its session after 100 requests, with others in flight (1.4.40).
     "runner_connection": {"max_requests": 10**12, "max_age": 1e9},
 }
+# Uploads may take this share of what is free; the rest is for all else that grows.
+UPLOAD_SHARE = 0.75
 
 
 class StoredArtifact(bentoml.models.BentoModel):  # type: ignore[misc]  # BentoML has no types for it
@@ -221,7 +226,9 @@ class Cascade:
         admission = Admission(SETTINGS.max_in_flight)
         metrics.watch_admission(admission)
         observer = Observer(metrics, tracer, stdout() if ARGUMENTS.log_requests else None)
-        self.endpoints = api.api_endpoints(self.modalities, Guard(observer, admission, PRIORITY), metrics)
+        self._memory = MemoryLimit(upload_bytes())
+        guard = Guard(observer, admission, PRIORITY)
+        self.endpoints = api.api_endpoints(self.modalities, guard, metrics, self._memory, CLIENT_HEADER)
         freeze_garbage()
 
     def _modality(self, kind: str, metrics: Metrics, tracer: Tracer | None) -> Modality:
@@ -245,6 +252,8 @@ class Cascade:
         """Call each expert with every batch size and length, which also measures how long they take."""
         await warm_up_experts({kind: opened.warm_up_expert for kind, opened in self.modalities.items()})
         freeze_garbage()
+        # The processes beside this one have their memory by now.
+        self._memory.capacity = upload_bytes()
 
     @bentoml.on_deployment  # type: ignore[untyped-decorator]  # BentoML has no types for it
     @staticmethod
@@ -263,6 +272,11 @@ class Cascade:
                 require_pair(screen, expert, read_point(latest(name, "operating-point").resolve()))
             except SieveError as error:
                 raise SystemExit(f"{name}: {error}") from None
+
+
+def upload_bytes() -> int:
+    """The memory that uploads may take in one process of the API."""
+    return int(UPLOAD_SHARE * free_bytes() / SETTINGS.workers)
 
 
 def read_point(model: bentoml.Model) -> OperatingPoint:

@@ -18,6 +18,12 @@ SieveError                  the user can correct it; the text names the rule, th
 
 from __future__ import annotations
 
+from typing import Literal
+
+ShedReason = Literal["limit", "reserved", "deadline", "memory", "reading"]
+"""Why a request is refused: too many are in flight, the rest is kept for high priority, it would be late, uploads take
+all their memory, or too many bodies arrive at once."""
+
 
 class SieveError(Exception):
     """Base of all errors that are raised on purpose. Users read the text."""
@@ -43,7 +49,14 @@ class TooSlowError(MalformedError):
 
 
 class OverloadedError(SieveError):
-    """Too many requests are in flight. The client should try again later."""
+    """Too many requests are in flight. The client should try again later.
+
+    `reason`: as what `serving.http.guard` counts it; None if it is counted already.
+    """
+
+    def __init__(self, message: str, reason: ShedReason | None = None) -> None:
+        super().__init__(message)
+        self.reason: ShedReason | None = reason
 
 
 class NotServedError(SieveError):

@@ -181,7 +181,7 @@ def _shown(content: Any) -> dict[str, str]:
         cut = content if len(content) <= EXAMPLE_CHARACTERS else content[: EXAMPLE_CHARACTERS - 1] + "…"
         return {"text": cut}
     if isinstance(content, ImageFile):
-        image = to_mode(load(read_header(content.read(), content.name), EXAMPLE_SIDE), "RGB")
+        image = to_mode(load(read_header(content.read(), content.name), EXAMPLE_SIDE).upright(), "RGB")
     else:
         image = Image.fromarray(content[..., 0] if content.shape[-1] == 1 else content)
     image.thumbnail((EXAMPLE_SIDE, EXAMPLE_SIDE))

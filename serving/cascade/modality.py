@@ -25,6 +25,7 @@ from serving.model.preprocess import (
     Preprocessor,
     example_items,
     items_of,
+    preparing_bytes,
     preprocessor,
     same_preprocessing,
     warm_up,
@@ -116,6 +117,10 @@ class Modality:
         Raises InvalidInputError for an image that cannot be decoded.
         """
         return items_of(self._ours, self._theirs, content)
+
+    def preparing_bytes(self, content: Content) -> int:
+        """The memory that `prepare` takes while it works."""
+        return preparing_bytes(self._ours, self._theirs, content)
 
     async def describe(self) -> dict[str, Any]:
         """What /models says of this cascade. Asks the expert what it runs."""

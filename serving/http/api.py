@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from functools import partial
 
@@ -18,12 +17,16 @@ from serving.cascade.modality import Modality
 from serving.errors import InvalidInputError, NotServedError, kind_of
 from serving.http.body import MAX_TEXTS, as_number, image_and_budget, json_object, required
 from serving.http.fast_path import Endpoint
-from serving.http.guard import Guard, JsonObject, described, to_json
+from serving.http.guard import Enter, Guard, JsonObject, described, to_json
+from serving.http.heavy import HeavyRunner
+from serving.http.intake import Intake
 from serving.http.loop_turns import LoopTurns
 from serving.http.mount import Methods
 from serving.http.openapi import openapi
 from serving.http.scrape import Exposed, metrics_endpoint
 from serving.load.budget import check_budget_ms
+from serving.load.heavy import HeavyWork, Kind
+from serving.load.memory import MemoryLimit
 from serving.model.image import read_header
 from serving.model.preprocess import Content
 from serving.model.text import check_text
@@ -37,17 +40,23 @@ METHODS: Methods = {
     "/metrics": "GET",
     "/docs.json": "GET",
 }
-# More work than this, in units of `Api._prepared`, would delay other requests by milliseconds.
-DIRECT_WORK = 2_500
-# A large image takes hundreds of megabytes while it is decoded.
-HEAVY_AT_ONCE = 2
-# Work of an item beside its length, in the same units.
-ITEM_WORK = 50
+CLIENT_CHARACTERS = 128
+# More characters or pixels than this would delay other requests by milliseconds, so they go to a thread.
+DIRECT_UNITS: Mapping[Kind, int] = {"text": 2_500, "PNG": 250_000, "JPEG": 250_000}
+# So many characters or pixels take about a microsecond, and an item takes so many more of them.
+MICROSECOND: Mapping[Kind, int] = {"text": 1, "PNG": 100, "JPEG": 100}
+ITEM_MICROSECONDS = 50
 
 
-def api_endpoints(modalities: Mapping[str, Modality], guard: Guard, metrics: Exposed) -> dict[str, Endpoint]:
-    """The endpoint for each address of METHODS, over the cascades in `modalities`, keyed by `text` and `image`."""
-    api = Api(modalities, guard.turns)
+def api_endpoints(
+    modalities: Mapping[str, Modality], guard: Guard, metrics: Exposed, memory: MemoryLimit, client_header: str = ""
+) -> dict[str, Endpoint]:
+    """The endpoint for each address of METHODS, over the cascades in `modalities`, keyed by `text` and `image`.
+
+    `memory` bounds what requests hold. `client_header` names the header that tells clients apart; without it their
+    addresses do.
+    """
+    api = Api(modalities, guard.turns, memory, client_header)
 
     async def docs(_request: Request) -> Response:
         return to_json(openapi())
@@ -65,79 +74,99 @@ def api_endpoints(modalities: Mapping[str, Modality], guard: Guard, metrics: Exp
 class Api:
     """One handler for each address, for a `Guard` to surround."""
 
-    def __init__(self, modalities: Mapping[str, Modality], turns: LoopTurns) -> None:
-        self._modalities, self._turns = modalities, turns
-        self._heavy = asyncio.Semaphore(HEAVY_AT_ONCE)
+    def __init__(
+        self, modalities: Mapping[str, Modality], turns: LoopTurns, memory: MemoryLimit, client_header: str = ""
+    ) -> None:
+        self._modalities, self._turns, self._client_header = modalities, turns, client_header
+        self._heavy = HeavyRunner(memory)
+        self._intake = Intake(memory, self._heavy.start_next)
 
-    async def classify_text(self, request: Request, record: RequestRecord) -> JsonObject:
+    async def classify_text(self, request: Request, record: RequestRecord, enter: Enter) -> JsonObject:
         modality = self._modality("text")
-        body = await json_object(request, {"text", "budget_ms"})
-        text = check_text(required(body, "text"))
-        record.was_read(_budget_ms(request, body.get("budget_ms")))
-        ((item, expert_item),) = await self._prepared(modality, [text], len(text), record)
-        record.timings.end("tokenise")
-        (answer,) = await self._classified(modality, [item], [expert_item], record, request)
+        with self._intake.open(request) as arriving:
+            body = await json_object(arriving, {"text", "budget_ms"})
+            text = check_text(required(body, "text"))
+            record.was_read(_budget_ms(request, body.get("budget_ms")), arriving.waited_s)
+            enter()
+            ((item, expert_item),) = await self._prepared(modality, [text], "text", len(text), record, request)
+            record.timings.end("tokenise")
+            (answer,) = await self._classified(modality, [item], [expert_item], record, request)
         return _entry(modality, answer)
 
-    async def classify_texts(self, request: Request, record: RequestRecord) -> JsonObject:
+    async def classify_texts(self, request: Request, record: RequestRecord, enter: Enter) -> JsonObject:
         modality = self._modality("text")
-        body = await json_object(request, {"texts", "budget_ms"})
-        texts = required(body, "texts")
-        if not isinstance(texts, list) or not 1 <= len(texts) <= MAX_TEXTS:
-            got = f"a list of {len(texts)}" if isinstance(texts, list) else kind_of(texts)
-            raise InvalidInputError(
-                "texts", f"must be a list of 1 to {MAX_TEXTS} strings, got {got}; send fewer or more"
-            )
-        budget_ms = _budget_ms(request, body.get("budget_ms"))
-        entries: list[JsonObject] = [{} for _ in texts]
-        good: dict[int, str] = {}
-        for place, text in enumerate(texts):
-            try:
-                good[place] = check_text(text, f"texts[{place}]")
-            except InvalidInputError as error:
-                entries[place] = {"error": described(error)}
-        record.was_read(budget_ms)
-        if good:
-            prepared = await self._prepared(modality, list(good.values()), sum(map(len, good.values())), record)
-            record.timings.end("tokenise")
-            items, expert_items = zip(*prepared, strict=True)
-            answers = await self._classified(modality, items, expert_items, record, request)
-            for place, answer in zip(good, answers, strict=True):
-                entries[place] = _entry(modality, answer)
+        with self._intake.open(request) as arriving:
+            body = await json_object(arriving, {"texts", "budget_ms"})
+            good, entries = _checked(required(body, "texts"))
+            record.was_read(_budget_ms(request, body.get("budget_ms")), arriving.waited_s)
+            enter()
+            if good:
+                texts = list(good.values())
+                prepared = await self._prepared(modality, texts, "text", sum(map(len, texts)), record, request)
+                record.timings.end("tokenise")
+                items, expert_items = zip(*prepared, strict=True)
+                answers = await self._classified(modality, items, expert_items, record, request)
+                for place, answer in zip(good, answers, strict=True):
+                    entries[place] = _entry(modality, answer)
         return {"answers": entries}
 
-    async def classify_image(self, request: Request, record: RequestRecord) -> JsonObject:
+    async def classify_image(self, request: Request, record: RequestRecord, enter: Enter) -> JsonObject:
         modality = self._modality("image")
-        data, stated = await image_and_budget(request)
-        record.was_read(_budget_ms(request, stated))
-        image = read_header(data)
-        ((item, expert_item),) = await self._prepared(modality, [image], image.width * image.height // 100, record)
-        record.timings.end("decode")
-        (answer,) = await self._classified(modality, [item], [expert_item], record, request)
+        with self._intake.open(request) as arriving:
+            data, stated = await image_and_budget(arriving)
+            arriving.keep(len(data))
+            record.was_read(_budget_ms(request, stated), arriving.waited_s)
+            image = read_header(data)
+            kind: Kind = "JPEG" if image.format == "JPEG" else "PNG"
+            enter()
+            pixels = image.width * image.height
+            ((item, expert_item),) = await self._prepared(modality, [image], kind, pixels, record, request)
+            record.timings.end("decode")
+            (answer,) = await self._classified(modality, [item], [expert_item], record, request)
         return _entry(modality, answer)
 
     async def models(self, _request: Request, _record: RequestRecord) -> JsonObject:
         return {name: await modality.describe() for name, modality in self._modalities.items()}
 
     async def _prepared(
-        self, modality: Modality, contents: Sequence[Content], work: int, record: RequestRecord
+        self,
+        modality: Modality,
+        contents: Sequence[Content],
+        kind: Kind,
+        units: int,
+        record: RequestRecord,
+        request: Request,
     ) -> list[tuple[Array, Array]]:
         """The screen's and the expert's item of each content, prepared in a thread where that takes long.
 
-        `work` is in characters of text or hundreds of pixels, each about a microsecond. The request then has its turn,
-        unless its items are so many that the screen runs in a thread.
+        `units` are characters or pixels. The request then has its turn, unless its items are so many that the screen
+        runs in a thread. Raises OverloadedError where the work or the turn would come too late.
         """
         alone = len(contents) <= DIRECT_BATCH_SIZE
-        units = (work + ITEM_WORK * len(contents)) / 1e3
-        if work <= DIRECT_WORK:
+        if units <= DIRECT_UNITS[kind]:
             if alone:
-                await self._turns.take(record, modality.name, units)
+                work = (units // MICROSECOND[kind] + ITEM_MICROSECONDS * len(contents)) / 1e3
+                await self._turns.take(record, modality.name, work)
             return [modality.prepare(content) for content in contents]
-        async with self._heavy:
-            prepared = await asyncio.to_thread(lambda: [modality.prepare(content) for content in contents])
+        assert record.budget is not None, "an endpoint reads the budget before it prepares"
+        heavy = HeavyWork(
+            client=self._client(request),
+            kind=kind,
+            units=units,
+            size_bytes=sum(modality.preparing_bytes(content) for content in contents),
+            deadline_s=record.budget.deadline_s + record.sending_s,
+        )
+        prepared = await self._heavy.run(
+            heavy, lambda: [modality.prepare(content) for content in contents], _hung_up(request)
+        )
         if alone:
             await self._turns.take(record, f"{modality.name}, prepared", len(contents))
         return prepared
+
+    def _client(self, request: Request) -> str:
+        """What tells clients apart: the header that a trusted proxy sets, else the address of the connection."""
+        named = request.headers.get(self._client_header) if self._client_header else None
+        return named[:CLIENT_CHARACTERS] if named else request.client.host if request.client else ""
 
     async def _classified(
         self,
@@ -163,6 +192,21 @@ class Api:
                 f"this service was started without {article} {name} cascade; start it with --arg {name}=NAME"
             )
         return modality
+
+
+def _checked(texts: object) -> tuple[dict[int, str], list[JsonObject]]:
+    """The sound texts by their place, and an entry for each place, with the error of a text that is not sound."""
+    if not isinstance(texts, list) or not 1 <= len(texts) <= MAX_TEXTS:
+        got = f"a list of {len(texts)}" if isinstance(texts, list) else kind_of(texts)
+        raise InvalidInputError("texts", f"must be a list of 1 to {MAX_TEXTS} strings, got {got}; send fewer or more")
+    entries: list[JsonObject] = [{} for _ in texts]
+    good: dict[int, str] = {}
+    for place, text in enumerate(texts):
+        try:
+            good[place] = check_text(text, f"texts[{place}]")
+        except InvalidInputError as error:
+            entries[place] = {"error": described(error)}
+    return good, entries
 
 
 def _entry(modality: Modality, given: StageAnswer) -> JsonObject:

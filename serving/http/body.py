@@ -1,18 +1,17 @@
-"""Reads request bodies, within a limit of bytes and seconds: JSON objects, forms and images."""
+"""What a body holds: a JSON object, a form or an image."""
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import contextlib
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import Mapping
 
 import orjson
 from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
-from starlette.requests import Request
 
-from serving.errors import InvalidInputError, MalformedError, TooSlowError, kind_of
+from serving.errors import InvalidInputError, MalformedError, kind_of
+from serving.http.intake import Body
 from serving.model.image import MAX_BYTES
 
 MAX_TEXTS = 64
@@ -20,16 +19,16 @@ MAX_TEXTS = 64
 MAX_JSON_BYTES = MAX_TEXTS * 20_000 * 4 + 65_536
 MAX_UPLOAD_BYTES = MAX_BYTES + 65_536
 MAX_BASE64 = (MAX_BYTES + 2) // 3 * 4
-# The only limit on the time of an upload: the fast path passes BentoML's timeout by.
-READ_LIMIT_S = 8.0
+# How often the bytes of a body are in memory at a time: pieces, the whole, and what is made of it.
+JSON_COPIES = FORM_COPIES = 3
 
 
-async def json_object(request: Request, allowed: set[str], limit: int = MAX_JSON_BYTES) -> dict[str, object]:
+async def json_object(body: Body, allowed: set[str], limit: int = MAX_JSON_BYTES) -> dict[str, object]:
     """The body as a JSON object with no keys but those `allowed`, of at most `limit` bytes.
 
     Raises MalformedError if it is no such object, InvalidInputError if it has other keys or is too long.
     """
-    data = await _body(request, limit, "body")
+    data = await body.whole(limit, "body", JSON_COPIES)
     try:
         data.decode()
     except UnicodeDecodeError:
@@ -51,27 +50,28 @@ def required(body: Mapping[str, object], field: str) -> object:
     return body[field]
 
 
-async def image_and_budget(request: Request) -> tuple[bytes, object]:
+async def image_and_budget(body: Body) -> tuple[bytes, object]:
     """The bytes of an image file, and the unchecked budget if the request has one outside its headers, else None.
 
     The image is a file of a form, the whole body, or base64 in a JSON object. The budget is a field of the form or of
     the object, or a query parameter.
     """
+    request = body.request
     _no_others(set(request.query_params), {"budget_ms"}, "query")
     stated = request.query_params.get("budget_ms")
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == "multipart/form-data":
-        form = await _form(request)
+        form = await body.in_time(_form(body), "image")
         try:
             _no_others(set(form), {"image", "budget_ms"}, "form")
             return await _image_of(form), as_number(form.get("budget_ms", stated))
         finally:
             await form.close()
     if kind in ("image/jpeg", "image/png"):
-        return await _body(request, MAX_BYTES, "image"), as_number(stated)
+        return await body.whole(MAX_BYTES, "image"), as_number(stated)
     if kind == "application/json":
-        body = await json_object(request, {"image", "budget_ms"}, MAX_BASE64 + 65_536)
-        return _from_base64(required(body, "image")), body.get("budget_ms", as_number(stated))
+        value = await json_object(body, {"image", "budget_ms"}, MAX_BASE64 + 65_536)
+        return _from_base64(required(value, "image")), value.get("budget_ms", as_number(stated))
     raise MalformedError(
         "image",
         "must come as multipart/form-data with a file named image, as a body of type image/jpeg or image/png, or in "
@@ -80,46 +80,20 @@ async def image_and_budget(request: Request) -> tuple[bytes, object]:
     )
 
 
-async def _body(request: Request, limit: int, field: str) -> bytes:
-    try:
-        async with asyncio.timeout(READ_LIMIT_S):
-            return b"".join([chunk async for chunk in _limited(request, limit, limit, field)])
-    except TimeoutError:
-        raise _too_slow(field) from None
+class _InMemory(MultiPartParser):
+    """Starlette's own parser writes files of more than a megabyte to the disk, which in a container is small."""
+
+    spool_max_size = MAX_UPLOAD_BYTES
 
 
-async def _form(request: Request) -> FormData:
-    stream = _limited(request, MAX_UPLOAD_BYTES, MAX_BYTES, "image")
+async def _form(body: Body) -> FormData:
+    stream = body.pieces(MAX_UPLOAD_BYTES, MAX_BYTES, "image", FORM_COPIES)
     try:
-        async with asyncio.timeout(READ_LIMIT_S):
-            return await MultiPartParser(request.headers, stream, max_files=1, max_fields=8).parse()
-    except TimeoutError:
-        raise _too_slow("image") from None
+        return await _InMemory(body.request.headers, stream, max_files=1, max_fields=8).parse()
     except MultiPartException as error:
         raise MalformedError(
             "body", f"must be a multipart form, got one that is broken ({error.message}); let an HTTP client make it"
         ) from None
-
-
-async def _limited(request: Request, limit: int, rule: int, field: str) -> AsyncGenerator[bytes, None]:
-    """The body, piece by piece, until it is known to exceed `limit` bytes. The error then names `rule` bytes."""
-    stated = request.headers.get("content-length", "")
-    seen = int(stated) if stated.isdigit() else 0
-    if seen <= limit:
-        seen = 0
-        async for chunk in request.stream():
-            seen += len(chunk)
-            if seen > limit:
-                break
-            yield chunk
-    if seen > limit:
-        raise InvalidInputError(field, f"must have at most {rule:,} bytes, got more; send less in one request")
-
-
-def _too_slow(field: str) -> TooSlowError:
-    return TooSlowError(
-        field, f"must arrive within {READ_LIMIT_S:.0f} seconds, got a part of it; send less, or over a faster line"
-    )
 
 
 def _from_base64(value: object) -> bytes:

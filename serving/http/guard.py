@@ -27,7 +27,7 @@ from serving.errors import (
 from serving.http.fast_path import Endpoint
 from serving.http.loop_turns import LoopTurns
 from serving.http.priority import PriorityRule
-from serving.load.admission import Admission
+from serving.load.admission import Admission, Reason
 from serving.watch.observer import Observer
 from serving.watch.record import RequestRecord
 
@@ -41,6 +41,10 @@ logger = logging.getLogger("sieve")
 JsonObject = dict[str, object]
 Handler = Callable[[Request, RequestRecord], Awaitable[JsonObject]]
 """Returns the body of an answer, or raises. It writes into the record what it learns of the request."""
+Enter = Callable[[], None]
+"""Takes a place in admission. Raises OverloadedError when there is none."""
+Worker = Callable[[Request, RequestRecord, Enter], Awaitable[JsonObject]]
+"""A handler that works: it reads and checks the request, then enters, then works."""
 
 
 class Guard:
@@ -54,8 +58,11 @@ class Guard:
         self._priority = priority or PriorityRule()
         self.turns = LoopTurns(admission, observer.metrics.shed)
 
-    def limited(self, address: str, handler: Handler) -> Endpoint:
-        """An endpoint for work: it admits or refuses the request, and its answer holds `timings_ms`."""
+    def limited(self, address: str, handler: Worker) -> Endpoint:
+        """An endpoint for work: it admits or refuses the request, and its answer holds `timings_ms`.
+
+        A full service refuses before it reads. Otherwise a request takes its place once its body is there.
+        """
 
         async def guarded(request: Request) -> Response:
             arrived_s = request.scope.get(ARRIVED)
@@ -66,24 +73,31 @@ class Guard:
 
         return guarded
 
-    async def _admitted(self, handler: Handler, request: Request, record: RequestRecord) -> Response:
-        metrics = self._observer.metrics
-        try:
-            priority = record.priority = self._priority(request.headers)
-            reason = self._admission.enter(priority, record.timings.start_s, time.monotonic())
-            if reason is not None:
-                metrics.shed(priority, reason)
-                raise OverloadedError("too many requests are in flight; come back after a while")
-        except SieveError as error:
+    async def _admitted(self, handler: Worker, request: Request, record: RequestRecord) -> Response:
+        admission, metrics = self._admission, self._observer.metrics
+        entered = False
+
+        def enter() -> None:
+            nonlocal entered
+            _require(admission.enter(record.priority, record.own_start_s, time.monotonic()))
+            entered = True
+
+        async def answer() -> JsonObject:
+            record.priority = self._priority(request.headers)
+            reason = admission.refuses(record.priority, record.own_start_s, time.monotonic())
             record.timings.end("admission")
-            return _refused(error, record)
-        metrics.flush_soon()
-        record.timings.end("admission")
+            _require(reason)
+            metrics.flush_soon()
+            return await handler(request, record, enter)
+
         try:
-            body = await _guarded(handler, request, record)
+            body = await _guarded(answer(), record)
         finally:
             self.turns.release(record)
-            self._admission.leave()
+            if entered:
+                admission.leave()
+        if record.refusal is not None:
+            metrics.shed(record.priority, record.refusal)
         if isinstance(body, Response):
             return body
         data = orjson.dumps({**body, "request_id": record.request_id})
@@ -99,7 +113,7 @@ class Guard:
 
         async def guarded(request: Request) -> Response:
             record = RequestRecord(request.url.path, _request_id(request))
-            body = await _guarded(handler, request, record)
+            body = await _guarded(handler(request, record), record)
             if isinstance(body, Response):
                 return body
             headers = {"X-Request-Id": record.request_id}
@@ -108,10 +122,17 @@ class Guard:
         return guarded
 
 
-async def _guarded(handler: Handler, request: Request, record: RequestRecord) -> JsonObject | Response:
+def _require(refusal: Reason | None) -> None:
+    if refusal is not None:
+        raise OverloadedError("too many requests are in flight; come back after a while", refusal)
+
+
+async def _guarded(answer: Awaitable[JsonObject], record: RequestRecord) -> JsonObject | Response:
     try:
-        return await handler(request, record)
+        return await answer
     except SieveError as error:
+        if isinstance(error, OverloadedError):
+            record.refusal = error.reason
         return _refused(error, record)
     except ClientDisconnect:
         record.client_hung_up()

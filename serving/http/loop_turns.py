@@ -34,7 +34,7 @@ class LoopTurns:
         budget, now_s = record.budget, time.monotonic()
         assert budget is not None, "an endpoint reads the budget before it works"
         self._admission.saw_budget(budget.budget_ms, now_s)
-        turn = Turn(kind, units, budget.start_s, budget.budget_ms)
+        turn = Turn(kind, units, record.own_start_s, budget.budget_ms)
         was_free = self._turns.free
         if not self._turns.enter(turn, now_s, share_of(record.priority)):
             raise self._refusal(record)

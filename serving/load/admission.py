@@ -35,16 +35,21 @@ class Admission:
         self._longest_ms = self._longest_before_ms = DEFAULT_MS
         self._period_s = 0.0
 
-    def enter(self, priority: Priority, arrived_s: float, now_s: float) -> Reason | None:
-        """Let in a request whose body is not read yet, or say why not. Call `leave` at its end if it is let in.
+    def refuses(self, priority: Priority, arrived_s: float, now_s: float) -> Reason | None:
+        """Why a request is refused before its body is read; None if it may go on.
 
         Its budget is not known yet, so the longest budget of the last seconds counts.
         """
         reason = self._reason(priority, arrived_s, now_s)
+        if reason is not None:
+            self.shed[priority] += 1
+        return reason
+
+    def enter(self, priority: Priority, arrived_s: float, now_s: float) -> Reason | None:
+        """Let in a request whose body is there, or say why not. Call `leave` at its end if it is let in."""
+        reason = self.refuses(priority, arrived_s, now_s)
         if reason is None:
             self.in_flight += 1
-        else:
-            self.shed[priority] += 1
         return reason
 
     def leave(self) -> None:

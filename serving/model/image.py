@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import io
+import os
 import struct
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, JpegImagePlugin, UnidentifiedImageError
 
 from serving.errors import InvalidInputError
 from serving.model.artifact import ImageSettings
@@ -27,7 +29,59 @@ DAMAGE = (OSError, SyntaxError, ValueError, TypeError, KeyError, EOFError, struc
 # `read_header` checks MAX_PIXELS before anything is decoded, so Pillow need not warn.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
+# What turns an image upright, by its EXIF orientation.
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+# Those that make rows of columns; those that mirror what is then left and right, or top and bottom.
+SIDEWAYS = {TURNS[orientation] for orientation in (5, 6, 7, 8)}
+MIRRORED_ACROSS = {TURNS[orientation] for orientation in (2, 3, 6, 7)}
+MIRRORED_DOWN = {TURNS[orientation] for orientation in (3, 4, 7, 8)}
+# A larger image is converted and resized in bands of BAND_PIXELS.
+WHOLE_PIXELS = 1_000_000
+BAND_PIXELS = 250_000
+# Pillow's bytes for a pixel where they are not 4, and how many copies of a band or a small image there are at a time.
+BYTES_A_PIXEL = {"1": 1, "L": 1, "P": 1, "I;16": 2}
+WHOLE_COPIES = 5
+
 Pixels = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """A decoded image, and what turns it upright.
+
+    Turning or converting the whole would double its memory, so both are done to parts.
+    """
+
+    image: Image.Image
+    turn: Image.Transpose | None = None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels, upright."""
+        return self.image.size[::-1] if self.turn in SIDEWAYS else self.image.size
+
+    def part(self, left: int, top: int, right: int, bottom: int) -> Image.Image:
+        """A rectangle of the upright image."""
+        width, height = self.size
+        if self.turn in MIRRORED_ACROSS:
+            left, right = width - right, width - left
+        if self.turn in MIRRORED_DOWN:
+            top, bottom = height - bottom, height - top
+        box = (top, left, bottom, right) if self.turn in SIDEWAYS else (left, top, right, bottom)
+        part = self.image if box == (0, 0, *self.image.size) else self.image.crop(box)
+        return part if self.turn is None else part.transpose(self.turn)
+
+    def upright(self) -> Image.Image:
+        """The whole image."""
+        return self.part(0, 0, *self.size)
 
 
 class ImageDecoder:
@@ -45,23 +99,30 @@ class ImageDecoder:
 
     def decode(self, data: bytes, field: str = "image") -> Pixels:
         """A JPEG or PNG file -> float32 [channels, height, width]. Raises InvalidInputError, naming `field`."""
-        return self.from_image(load(read_header(data, field), self.least_side, field))
+        return self.from_decoded(load(read_header(data, field), self.least_side, field))
 
     def from_image(self, image: Image.Image) -> Pixels:
-        """A decoded image of any size and mode -> float32 [channels, height, width]."""
+        """An upright image of any size and mode -> float32 [channels, height, width]."""
+        return self.from_decoded(Decoded(image))
+
+    def from_decoded(self, decoded: Decoded) -> Pixels:
+        """A decoded image -> float32 [channels, height, width]."""
         settings = self._settings
-        image = to_mode(image, settings.mode)
+        image = resized(decoded, self._size(decoded.size), settings.mode, self._resample)
         if settings.resize_short_side is not None:
-            ratio = settings.resize_short_side / min(image.size)
-            size = (max(round(image.width * ratio), settings.width), max(round(image.height * ratio), settings.height))
-            image = image if image.size == size else image.resize(size, self._resample)
             left, top = (image.width - settings.width) // 2, (image.height - settings.height) // 2
             image = image.crop((left, top, left + settings.width, top + settings.height))
-        elif image.size != (settings.width, settings.height):
-            image = image.resize((settings.width, settings.height), self._resample)
         pixels = np.asarray(image, dtype=np.float32)
         planes = pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
         return np.ascontiguousarray(planes * self._scale - self._shift)
+
+    def _size(self, size: tuple[int, int]) -> tuple[int, int]:
+        """The size that an upright image of `size` is resized to."""
+        settings = self._settings
+        if settings.resize_short_side is None:
+            return settings.width, settings.height
+        ratio = settings.resize_short_side / min(size)
+        return max(round(size[0] * ratio), settings.width), max(round(size[1] * ratio), settings.height)
 
     def from_pixels(self, pixels: NDArray[np.uint8]) -> Pixels:
         """uint8 [height, width, channels] or [height, width] -> float32 [channels, height, width]."""
@@ -105,21 +166,86 @@ def read_header(data: bytes, field: str = "image") -> Image.Image:
     return image
 
 
-def load(image: Image.Image, least_side: int, field: str = "image") -> Image.Image:
-    """Decode an image from `read_header` and turn it upright by its EXIF orientation.
+def reduce(image: Image.Image, least_side: int) -> None:
+    """Have an image from `read_header` decoded smaller, if it is a JPEG.
 
-    A JPEG whose sides are many times `least_side` pixels is decoded smaller, but never below `REDUCING_GAP` times
-    `least_side`. Raises InvalidInputError if the file is damaged.
+    Its sides never become smaller than `REDUCING_GAP` times `least_side` pixels. The first call alone counts.
+    """
+    image.draft(None, (REDUCING_GAP * least_side, REDUCING_GAP * least_side))
+
+
+def load(image: Image.Image, least_side: int, field: str = "image") -> Decoded:
+    """Decode an image from `read_header`, reduced, and read from its EXIF data how to turn it upright.
+
+    Raises InvalidInputError if the file is damaged.
     """
     try:
-        image.draft(None, (REDUCING_GAP * least_side, REDUCING_GAP * least_side))
+        reduce(image, least_side)
         image.load()
     except DAMAGE as error:
         raise _damaged(field, error) from None
     try:
-        return ImageOps.exif_transpose(image)
+        return Decoded(image, TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1)))
     except DAMAGE:
-        return image  # the image is whole, only its orientation cannot be read
+        return Decoded(image)  # the image is whole, only its orientation cannot be read
+
+
+def decoding_bytes(image: Image.Image) -> int:
+    """The memory that it takes to decode an image from `read_header` after `reduce`, and to convert its bands."""
+    pixels = image.width * image.height
+    if pixels <= WHOLE_PIXELS:
+        return WHOLE_COPIES * 4 * pixels + _coefficient_bytes(image)
+    return BYTES_A_PIXEL.get(image.mode, 4) * pixels + WHOLE_COPIES * 4 * BAND_PIXELS + _coefficient_bytes(image)
+
+
+def _coefficient_bytes(image: Image.Image) -> int:
+    """What libjpeg keeps of a file of several scans, such as a progressive one: 2 bytes for each sample of the file."""
+    if not isinstance(image, JpegImagePlugin.JpegImageFile) or not _several_scans(image):
+        return 0
+    # A block of pixels has one sample of each layer, or several where a layer is sampled more finely.
+    samples = sum(across * down for _, across, down, _ in image.layer)
+    block = max(layer[1] for layer in image.layer) * max(layer[2] for layer in image.layer)
+    scale = image.decoderconfig[0] if image.decoderconfig else 1
+    return int(2 * samples * image.width * image.height * scale * scale / block)
+
+
+def _several_scans(image: JpegImagePlugin.JpegImageFile) -> bool:
+    """Whether the first scan of a file leaves something to others: it is progressive, or lacks layers."""
+    if image.info.get("progressive"):
+        return True
+    # Pillow has stopped behind the first scan's header: its length, the number of its layers, 2 bytes each, 3 others.
+    length = 6 + 2 * image.layers
+    assert image.fp is not None, "the image is not decoded yet"
+    image.fp.seek(-length, os.SEEK_CUR)
+    begin = image.fp.read(3)
+    image.fp.seek(length - 3, os.SEEK_CUR)
+    return begin != bytes((0, length, image.layers))
+
+
+def resized(decoded: Decoded, size: tuple[int, int], mode: str, resample: Image.Resampling) -> Image.Image:
+    """A decoded image, upright, as `mode` and resized.
+
+    Pillow resizes in two passes, with whole numbers between (`ImagingResample`). So to do the first pass in bands, and
+    the second on what they give, makes the same pixels. Since Pillow 13 the first pass is over the columns where the
+    height shrinks by more than twice as many pixels as the width.
+    """
+    width, height = decoded.size
+    if width * height <= WHOLE_PIXELS:
+        whole = to_mode(decoded.upright(), mode)
+        return whole if whole.size == size else whole.resize(size, resample)
+    if height - size[1] > max(0, 2 * (width - size[0])):
+        between = Image.new(mode, (width, size[1]))
+        step = max(1, BAND_PIXELS // height)
+        for left in range(0, width, step):
+            band = to_mode(decoded.part(left, 0, min(left + step, width), height), mode)
+            between.paste(band.resize((band.width, size[1]), resample), (left, 0))
+    else:
+        between = Image.new(mode, (size[0], height))
+        step = max(1, BAND_PIXELS // width)
+        for top in range(0, height, step):
+            band = to_mode(decoded.part(0, top, width, min(top + step, height)), mode)
+            between.paste(band.resize((size[0], band.height), resample), (0, top))
+    return between.resize(size, resample)
 
 
 def to_mode(image: Image.Image, mode: str) -> Image.Image:

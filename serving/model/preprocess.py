@@ -7,7 +7,7 @@ from PIL import Image
 
 from serving.arrays import Array
 from serving.model.artifact import Artifact, ImageSettings, TextSettings
-from serving.model.image import ImageDecoder, load
+from serving.model.image import ImageDecoder, decoding_bytes, load, reduce
 from serving.model.session import Session
 from serving.model.text import TextEncoder
 
@@ -44,13 +44,23 @@ def items_of(ours: Preprocessor, theirs: Preprocessor, content: Content) -> tupl
     if isinstance(ours, ImageDecoder):
         assert isinstance(theirs, ImageDecoder)
         assert isinstance(content, Image.Image)
-        image = load(content, max(ours.least_side, theirs.least_side))
-        pixels = ours.from_image(image)
-        return pixels, pixels if theirs is ours else theirs.from_image(image)
+        decoded = load(content, max(ours.least_side, theirs.least_side))
+        pixels = ours.from_decoded(decoded)
+        return pixels, pixels if theirs is ours else theirs.from_decoded(decoded)
     assert isinstance(theirs, TextEncoder)
     assert isinstance(content, str)
     tokens = ours.encode(content)
     return tokens, tokens if theirs is ours else theirs.encode(content)
+
+
+def preparing_bytes(ours: Preprocessor, theirs: Preprocessor, content: Content) -> int:
+    """The memory that `items_of` takes for an image while it works; of no account for a text."""
+    if not isinstance(content, Image.Image):
+        return 0
+    assert isinstance(ours, ImageDecoder)
+    assert isinstance(theirs, ImageDecoder)
+    reduce(content, max(ours.least_side, theirs.least_side))
+    return decoding_bytes(content)
 
 
 def same_preprocessing(one: Artifact, other: Artifact) -> bool:

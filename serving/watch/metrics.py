@@ -17,8 +17,9 @@ from typing import Literal
 
 from serving.cascade.drift import Drift
 from serving.cascade.modality import Modality
+from serving.errors import ShedReason
 from serving.expert.queue import Escalations
-from serving.load.admission import Admission, Priority, Reason
+from serving.load.admission import Admission, Priority
 from serving.load.breaker import State
 from serving.watch.record import RequestOutcome, RequestRecord
 from serving.watch.tally import Counts, Tallies
@@ -206,7 +207,7 @@ class Metrics:
                 self._answers.add(record.modality.name, item.stage, item.degraded or "no")
         self.flush_soon()
 
-    def shed(self, priority: Priority, reason: Reason) -> None:
+    def shed(self, priority: Priority, reason: ShedReason) -> None:
         """Count a request that was refused because of load."""
         self._shed.add(priority, reason)
 

@@ -7,6 +7,7 @@ from typing import Literal
 
 from serving.cascade.cascade import StageAnswer
 from serving.cascade.modality import Modality
+from serving.errors import ShedReason
 from serving.load.admission import Priority
 from serving.load.budget import Budget
 from serving.load.turns import Turn
@@ -23,12 +24,15 @@ class RequestRecord:
     """One request to `endpoint`, an address of the API.
 
     `arrived_s`: when its bytes came, on the monotonic clock; None means now. Otherwise the part `wait` is what has
-    passed since. The endpoint calls `was_read` and `answered`, the guard around it `client_hung_up`; `priority` is the
-    guard's, `turn` belongs to the turns of the event loop.
+    passed since. The endpoint calls `was_read` and `answered`, the guard around it `client_hung_up`; `priority` and
+    `refusal` (why the request was refused because of load) are the guard's, `turn` belongs to the turns of the event
+    loop.
     """
 
     priority: Priority = "normal"
     turn: Turn | None = None
+    refusal: ShedReason | None = None
+    sending_s: float = 0.0
 
     def __init__(
         self, endpoint: str, request_id: str, trace: Trace | None = None, arrived_s: float | None = None
@@ -42,9 +46,21 @@ class RequestRecord:
         self.answers: Sequence[StageAnswer] = ()
         self.hung_up = False
 
-    def was_read(self, budget_ms: float) -> None:
-        """The body was read and grants this budget, which runs from the request's arrival. Ends the part `read`."""
+    @property
+    def own_start_s(self) -> float:
+        """When the request arrived, and later by the time that its client took to send the body.
+
+        What has passed since is the service's own.
+        """
+        return self.timings.start_s + self.sending_s
+
+    def was_read(self, budget_ms: float, sending_s: float = 0.0) -> None:
+        """The body was read and grants this budget, which runs from the request's arrival. Ends the part `read`.
+
+        `sending_s`: how long the body was waited for.
+        """
         self.budget = Budget(self.timings.start_s, budget_ms)
+        self.sending_s = sending_s
         self.timings.end("read")
 
     def answered(self, modality: Modality, answers: Sequence[StageAnswer]) -> None:

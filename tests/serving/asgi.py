@@ -13,6 +13,8 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message
 
 from serving.http.fast_path import Endpoint
+from serving.http.intake import Body, Intake
+from serving.load.memory import MemoryLimit
 
 T = TypeVar("T")
 
@@ -71,6 +73,11 @@ def request_of(*messages: Message, headers: Mapping[str, str] | None = None, que
     raw = [(name.lower().encode(), value.encode()) for name, value in (headers or {}).items()]
     scope = {"type": "http", "method": "POST", "path": "/", "query_string": query.encode(), "headers": raw}
     return Request(scope, receive)
+
+
+def body_of(*messages: Message, headers: Mapping[str, str] | None = None, query: str = "") -> Body:
+    """The body of such a request; there is memory enough."""
+    return Intake(MemoryLimit(1_000_000_000)).open(request_of(*messages, headers=headers, query=query))
 
 
 def piece(data: bytes, more: bool = False) -> Message:

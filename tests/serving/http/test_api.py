@@ -15,12 +15,14 @@ import pytest
 from serving.arrays import Array, Logits
 from serving.cascade.cascade import ModelCascade, StageAnswer
 from serving.errors import StageDownError
-from serving.http.api import DIRECT_WORK, HEAVY_AT_ONCE, METHODS, Api, api_endpoints
+from serving.http.api import DIRECT_UNITS, METHODS, Api, api_endpoints
 from serving.http.guard import Guard
 from serving.http.loop_turns import LoopTurns
 from serving.http.openapi import ClassificationAnswer, ClassificationAnswers
 from serving.load.admission import Admission
 from serving.load.budget import DEFAULT_MS, Budget
+from serving.load.heavy import PLACES
+from serving.load.memory import MemoryLimit
 from serving.watch.metrics import Metrics
 from serving.watch.observer import Observer
 from serving.watch.record import RequestRecord
@@ -29,6 +31,8 @@ from tests.serving.asgi import asked, get, piece, post, request_of, routed
 from tests.serving.model.test_image import encoded, noise
 
 SURE, UNSURE = "sure", "unsure"
+MEMORY_BYTES = 100_000_000
+DIRECT_WORK = DIRECT_UNITS["text"]
 PNG = {"content-type": "image/png"}
 
 
@@ -55,6 +59,7 @@ def modality(kind: str = "text", prepare: Callable[[Any], Any] | None = None, **
     return SimpleNamespace(
         cascade=ModelCascade(**{**parts, **cascade}),
         prepare=prepare or prepared,
+        preparing_bytes=lambda _content: 0,
         screen_tag=f"{kind}-screen:1",
         expert_tag=f"{kind}-expert:1",
         name=kind,
@@ -87,13 +92,13 @@ def serve(metrics: Metrics) -> Callable[..., Any]:
 
     def app(**modalities: Any) -> Any:
         guard = Guard(Observer(metrics), Admission())
-        return routed(METHODS, api_endpoints(modalities, guard, metrics))
+        return routed(METHODS, api_endpoints(modalities, guard, metrics, MemoryLimit(MEMORY_BYTES)))
 
     return app
 
 
 def test_every_address_has_an_endpoint(metrics: Metrics) -> None:
-    assert set(api_endpoints({}, Guard(Observer(metrics), Admission()), metrics)) == set(METHODS)
+    assert set(api_endpoints({}, Guard(Observer(metrics), Admission()), metrics, MemoryLimit(0))) == set(METHODS)
 
 
 def test_a_trusted_text_has_the_screens_answer(serve: Callable[..., Any]) -> None:
@@ -191,7 +196,7 @@ def test_long_work_goes_to_threads_and_only_so_much_of_it_at_once(serve: Callabl
     sizes = [DIRECT_WORK, *[DIRECT_WORK + 1] * 8]
     asked(app, *(("POST", "/classify_text", {"json": {"text": "x" * size}}) for size in sizes))
     assert sorted(threads) == [(False, False)] * 8 + [(True, True)]
-    assert most <= HEAVY_AT_ONCE + 1, "with the short one beside them"
+    assert most <= PLACES + 1, "with the short one beside them"
 
 
 def test_a_cascade_is_told_when_the_client_has_gone() -> None:
@@ -209,9 +214,8 @@ def test_a_cascade_is_told_when_the_client_has_gone() -> None:
 
     async def ask() -> None:
         async with asyncio.timeout(60):
-            await Api({"text": kind}, LoopTurns(Admission(), lambda *_: None)).classify_text(
-                request, RequestRecord("/classify_text", "one")
-            )
+            api = Api({"text": kind}, LoopTurns(Admission(), lambda *_: None), MemoryLimit(0))
+            await api.classify_text(request, RequestRecord("/classify_text", "one"), lambda: None)
 
     asyncio.run(ask())
     assert told == ["gone"]

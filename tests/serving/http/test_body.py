@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from serving.errors import InvalidInputError, MalformedError, TooSlowError
-from serving.http import body
+from serving.http import body, intake
 from serving.http.body import as_number, image_and_budget, json_object, required
-from tests.serving.asgi import piece, request_of
+from tests.serving.asgi import body_of, piece
 
 FORM = {"content-type": "multipart/form-data; boundary=x"}
 JSON = {"content-type": "application/json"}
@@ -28,7 +28,7 @@ def part(name: str, value: bytes, more: str = "") -> bytes:
 
 
 def test_a_body_that_comes_in_pieces_is_one_object() -> None:
-    request = request_of(piece(b'{"text": ', more=True), piece(b'"a"}'))
+    request = body_of(piece(b'{"text": ', more=True), piece(b'"a"}'))
     assert run(json_object(request, {"text"})) == {"text": "a"}
 
 
@@ -43,35 +43,35 @@ def test_a_body_that_comes_in_pieces_is_one_object() -> None:
 )
 def test_what_is_no_such_object_is_refused(data: bytes, error: type[Exception], says: str) -> None:
     with pytest.raises(error, match=says):
-        run(json_object(request_of(piece(data)), {"text", "budget_ms"}))
+        run(json_object(body_of(piece(data)), {"text", "budget_ms"}))
 
 
 def test_an_unknown_key_is_named_only_in_part() -> None:
     with pytest.raises(InvalidInputError) as caught:
-        run(json_object(request_of(piece(b'{"%b": 1}' % (b"k" * 1000))), {"text"}))
+        run(json_object(body_of(piece(b'{"%b": 1}' % (b"k" * 1000))), {"text"}))
     assert "k" * 40 in str(caught.value)
     assert "k" * 41 not in str(caught.value)
 
 
 def test_a_body_that_states_too_many_bytes_is_not_read() -> None:
     # No piece would ever come: only the header can tell.
-    request = request_of(headers={"content-length": "11"})
+    request = body_of(headers={"content-length": "11"})
     with pytest.raises(InvalidInputError, match="body: must have at most 10 bytes"):
         run(json_object(request, {"text"}, limit=10))
 
 
 def test_a_body_that_grows_beyond_its_limit_is_given_up_at_once() -> None:
-    request = request_of(piece(b"x" * 6, more=True), piece(b"x" * 6, more=True))
+    request = body_of(piece(b"x" * 6, more=True), piece(b"x" * 6, more=True))
     with pytest.raises(InvalidInputError, match="body: must have at most 10 bytes"):
         run(json_object(request, {"text"}, limit=10))
 
 
 def test_a_body_that_stops_arriving_is_given_up_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(body, "READ_LIMIT_S", 0.05)
+    monkeypatch.setattr(intake, "READ_LIMIT_S", 0.05)
     with pytest.raises(TooSlowError, match="body: must arrive within"):
-        run(json_object(request_of(piece(b"{", more=True)), {"text"}))
+        run(json_object(body_of(piece(b"{", more=True)), {"text"}))
     with pytest.raises(TooSlowError, match="image: must arrive within"):
-        run(image_and_budget(request_of(piece(b"--x\r\n", more=True), headers=FORM)))
+        run(image_and_budget(body_of(piece(b"--x\r\n", more=True), headers=FORM)))
 
 
 def test_a_field_that_is_required_is_there() -> None:
@@ -81,22 +81,22 @@ def test_a_field_that_is_required_is_there() -> None:
 
 
 def test_an_image_is_the_body_and_its_budget_is_in_the_query() -> None:
-    request = request_of(piece(b"png"), headers={"content-type": "IMAGE/PNG; x=y"}, query="budget_ms=7.5")
+    request = body_of(piece(b"png"), headers={"content-type": "IMAGE/PNG; x=y"}, query="budget_ms=7.5")
     assert run(image_and_budget(request)) == (b"png", 7.5)
-    assert run(image_and_budget(request_of(piece(b"png"), headers=PNG))) == (b"png", None)
+    assert run(image_and_budget(body_of(piece(b"png"), headers=PNG))) == (b"png", None)
 
 
 def test_an_image_is_a_file_of_a_form_and_its_budget_is_a_field() -> None:
     file = part("image", b"png", '; filename="a.png"')
     with_budget = file + part("budget_ms", b"20") + b"--x--\r\n"
-    assert run(image_and_budget(request_of(piece(with_budget), headers=FORM))) == (b"png", 20.0)
-    in_query = request_of(piece(file + b"--x--\r\n"), headers=FORM, query="budget_ms=30")
+    assert run(image_and_budget(body_of(piece(with_budget), headers=FORM))) == (b"png", 20.0)
+    in_query = body_of(piece(file + b"--x--\r\n"), headers=FORM, query="budget_ms=30")
     assert run(image_and_budget(in_query)) == (b"png", 30.0)
 
 
 def test_an_image_is_base64_in_an_object_and_its_budget_is_a_field() -> None:
     data = b'{"image": "%b", "budget_ms": 9}' % base64.b64encode(b"png")
-    assert run(image_and_budget(request_of(piece(data), headers=JSON))) == (b"png", 9)
+    assert run(image_and_budget(body_of(piece(data), headers=JSON))) == (b"png", 9)
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_an_image_is_base64_in_an_object_and_its_budget_is_a_field() -> None:
 )
 def test_what_is_no_image_is_refused(data: bytes, headers: dict[str, str], query: str, says: str) -> None:
     with pytest.raises(InvalidInputError, match=says):
-        run(image_and_budget(request_of(piece(data), headers=headers, query=query)))
+        run(image_and_budget(body_of(piece(data), headers=headers, query=query)))
 
 
 def test_a_number_may_come_as_text() -> None:

@@ -20,10 +20,11 @@ from serving.errors import (
     MalformedError,
     NotServedError,
     OverloadedError,
+    ShedReason,
     SieveError,
     TooSlowError,
 )
-from serving.http.guard import ARRIVED, Guard, Handler, not_there
+from serving.http.guard import ARRIVED, Enter, Guard, Worker, not_there
 from serving.load.admission import Admission
 from serving.watch.metrics import Metrics
 from serving.watch.observer import Observer
@@ -40,7 +41,7 @@ class Guarded:
         self._log = io.StringIO()
         self.guard = Guard(Observer(metrics, log=self._log), self.admission)
 
-    def app(self, handler: Handler) -> Any:
+    def app(self, handler: Worker) -> Any:
         return posting(self.guard.limited("/work", handler))
 
     def log(self) -> list[dict[str, Any]]:
@@ -52,13 +53,19 @@ def guarded(metrics: Metrics) -> Guarded:
     return Guarded(metrics)
 
 
-async def answering(_request: Request, record: RequestRecord) -> dict[str, Any]:
+async def answering(_request: Request, record: RequestRecord, enter: Enter) -> dict[str, Any]:
+    enter()
     record.timings.end("work")
     return {"label": "a"}
 
 
-def raising(error: Exception) -> Handler:
-    async def handler(_request: Request, _record: RequestRecord) -> dict[str, Any]:
+async def informing(_request: Request, _record: RequestRecord) -> dict[str, Any]:
+    return {"label": "a"}
+
+
+def raising(error: Exception) -> Worker:
+    async def handler(_request: Request, _record: RequestRecord, enter: Enter) -> dict[str, Any]:
+        enter()
         raise error
 
     return handler
@@ -126,7 +133,8 @@ def test_requests_beyond_the_limit_are_refused_and_high_priority_last(metrics: M
     guarded = Guarded(metrics, limit=10)
     full = asyncio.Event()
 
-    async def waiting(_request: Request, _record: RequestRecord) -> dict[str, Any]:
+    async def waiting(_request: Request, _record: RequestRecord, enter: Enter) -> dict[str, Any]:
+        enter()
         await full.wait()
         return {}
 
@@ -157,6 +165,39 @@ def test_requests_beyond_the_limit_are_refused_and_high_priority_last(metrics: M
     assert guarded.admission.in_flight == 0
 
 
+def test_a_body_that_is_still_arriving_has_no_place(metrics: Metrics) -> None:
+    guarded = Guarded(metrics, limit=2)
+    arrived, begun = asyncio.Event(), []
+
+    async def reading(request: Request, _record: RequestRecord, enter: Enter) -> dict[str, Any]:
+        if "slow" in request.headers:
+            begun.append(request)
+            await arrived.wait()
+        enter()
+        return {}
+
+    async def scenario(client: httpx.AsyncClient) -> list[int]:
+        slow = [asyncio.create_task(client.post("/", headers={"slow": "1"})) for _ in range(115)]
+        while len(begun) < len(slow):
+            await asyncio.sleep(0)
+        assert guarded.admission.in_flight == 0
+        statuses = [(await client.post("/")).status_code for _ in range(20)]
+        arrived.set()
+        await asyncio.gather(*slow)
+        return statuses
+
+    assert with_client(guarded.app(reading), scenario) == [200] * 20
+
+
+@pytest.mark.parametrize("reason", ["memory", "reading", "deadline"])
+def test_what_is_refused_on_the_way_is_counted_with_its_reason(metrics: Metrics, reason: ShedReason) -> None:
+    guarded = Guarded(metrics)
+    reply = post(guarded.app(raising(OverloadedError("come back later", reason))), headers={"X-Priority": "high"})
+    assert (reply.status_code, reply.json()["error"]["reason"]) == (503, "overloaded")
+    metrics.flush()
+    assert sample("sieve_shed_total", priority="high", reason=reason) == 1
+
+
 def test_an_unknown_priority_is_refused(guarded: Guarded) -> None:
     reply = post(guarded.app(answering), headers={"X-Priority": "urgent"})
     assert (reply.status_code, reply.json()["error"]["field"]) == (422, "X-Priority")
@@ -166,7 +207,8 @@ def test_an_unknown_priority_is_refused(guarded: Guarded) -> None:
 def test_requests_that_arrive_together_are_counted_before_the_second_one_works(guarded: Guarded) -> None:
     seen = []
 
-    async def counting(_request: Request, record: RequestRecord) -> dict[str, Any]:
+    async def counting(_request: Request, record: RequestRecord, enter: Enter) -> dict[str, Any]:
+        enter()
         record.was_read(1000)
         await guarded.guard.turns.take(record, "text", 1)
         seen.append(guarded.admission.in_flight)
@@ -188,7 +230,8 @@ def test_time_before_the_request_was_seen_counts(guarded: Guarded) -> None:
 def test_a_request_that_could_not_be_on_time_is_refused_while_others_work(guarded: Guarded, metrics: Metrics) -> None:
     begun, go_on = asyncio.Event(), asyncio.Event()
 
-    async def working(_request: Request, record: RequestRecord) -> dict[str, Any]:
+    async def working(_request: Request, record: RequestRecord, enter: Enter) -> dict[str, Any]:
+        enter()
         record.was_read(50)
         await guarded.guard.turns.take(record, "text", 1)
         begun.set()
@@ -231,10 +274,14 @@ def test_every_request_is_reported_once(guarded: Guarded, metrics: Metrics) -> N
 def test_information_is_never_refused_and_not_reported(metrics: Metrics) -> None:
     guarded = Guarded(metrics, limit=1)
     assert guarded.admission.enter("high", 0.0, 0.0) is None
-    reply = post(posting(guarded.guard.free(answering)), headers={"X-Request-Id": "one"})
+    reply = post(posting(guarded.guard.free(informing)), headers={"X-Request-Id": "one"})
     assert reply.json() == {"label": "a", "request_id": "one"}
     assert reply.headers["x-request-id"] == "one"
-    assert post(posting(guarded.guard.free(raising(NotServedError("nothing here"))))).status_code == 404
+
+    async def missing(_request: Request, _record: RequestRecord) -> dict[str, Any]:
+        raise NotServedError("nothing here")
+
+    assert post(posting(guarded.guard.free(missing))).status_code == 404
     assert guarded.log() == []
 
 

@@ -137,3 +137,21 @@ def test_one_who_is_cancelled_while_it_waits_holds_up_nobody() -> None:
 
     run(scenario)
     assert "".join(worker.order) == "acd"
+
+
+def test_the_time_that_a_client_takes_to_send_is_not_the_services_own() -> None:
+    worker = Worker()
+
+    async def scenario() -> None:
+        holder, slow, late = (RequestRecord("/work", name, arrived_s=time.monotonic() - 3.0) for name in "abc")
+        for record, sending_s in ((holder, 0.0), (slow, 3.0), (late, 0.0)):
+            record.was_read(1000.0, sending_s)
+        await worker.turns.take(holder, "text", 1.0)
+        waiting = asyncio.create_task(worker.turns.take(slow, "text", 1.0))
+        with pytest.raises(OverloadedError):
+            await worker.turns.take(late, "text", 1.0)
+        worker.turns.release(holder)
+        await waiting
+        worker.turns.release(slow)
+
+    run(scenario)

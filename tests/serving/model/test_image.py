@@ -2,17 +2,33 @@ from __future__ import annotations
 
 import io
 import struct
+import subprocess
+import sys
 import tarfile
 import zlib
 from pathlib import Path
 
+import hypothesis
+import hypothesis.strategies as st
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image, ImageOps
 
 from serving.errors import InvalidInputError
+from serving.model import image as image_module
 from serving.model.artifact import ImageSettings
-from serving.model.image import MAX_BYTES, REDUCING_GAP, ImageDecoder, load, read_header
+from serving.model.image import (
+    MAX_BYTES,
+    REDUCING_GAP,
+    TURNS,
+    Decoded,
+    ImageDecoder,
+    load,
+    read_header,
+    resized,
+    to_mode,
+)
+from tests.conftest import ROOT
 
 SETTINGS = ImageSettings(width=16, height=16, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
 
@@ -32,14 +48,29 @@ def animation() -> bytes:
     return encoded(frames[0], save_all=True, append_images=frames[1:])
 
 
-def enormous() -> bytes:
-    """A PNG whose header claims 30,000 x 30,000 pixels and whose data is a few bytes."""
-    header = struct.pack(">IIBBBBB", 30_000, 30_000, 8, 2, 0, 0, 0)
+def png(side: int, colour: int, compressed: bytes) -> bytes:
+    """A square PNG file of a colour type (2: RGB, 3: palette, 6: RGBA) with these compressed rows."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+    header = struct.pack(">IIBBBBB", side, side, 8, colour, 0, 0, 0)
+    palette = chunk(b"PLTE", bytes(range(256)) * 3) if colour == 3 else b""
+    parts = (chunk(b"IHDR", header), palette, chunk(b"IDAT", compressed), chunk(b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+def enormous() -> bytes:
+    """A PNG whose header claims 30,000 x 30,000 pixels and whose data is a few bytes."""
+    return png(30_000, 2, zlib.compress(b""))
+
+
+def largest(colour: int = 6) -> bytes:
+    """A PNG of just under 40 megapixels, in less than a megabyte."""
+    side, channels = 6_324, {2: 3, 3: 1, 6: 4}[colour]
+    row = bytes(1) + bytes(range(256)) * (side * channels // 256) + bytes(side * channels % 256)
+    packer = zlib.compressobj(1)
+    return png(side, colour, b"".join([packer.compress(row) for _ in range(side)]) + packer.flush())
 
 
 @pytest.mark.parametrize(
@@ -106,6 +137,68 @@ def test_exif_orientation_is_applied() -> None:
 def test_exif_data_that_is_damaged_is_passed_over() -> None:
     file = encoded(noise(20, 30), "JPEG", exif=b"Exif\0\0MM\0*\xff\xff\xff\xff", quality=100)
     assert load(read_header(file), 16).size == (20, 30)
+
+
+FILTERS = ("nearest", "bilinear", "bicubic", "lanczos", "box", "hamming")
+
+
+@hypothesis.given(
+    mode=st.sampled_from(["RGB", "L", "P", "RGBA", "LA", "1", "I;16"]),
+    wanted=st.sampled_from(["RGB", "L"]),
+    resample=st.sampled_from(FILTERS),
+    size=st.tuples(st.integers(1, 60), st.integers(1, 60)),
+    to=st.tuples(st.integers(1, 70), st.integers(1, 70)),
+    orientation=st.integers(1, 8),
+    band=st.integers(1, 500),
+)
+def test_bands_give_the_pixels_of_the_whole_bit_for_bit(
+    mode: str,
+    wanted: str,
+    resample: str,
+    size: tuple[int, int],
+    to: tuple[int, int],
+    orientation: int,
+    band: int,
+) -> None:
+    pixels = noise(*size)
+    if mode == "I;16":
+        pixels = Image.fromarray(np.asarray(pixels, dtype=np.uint16)[..., 0] * 257)
+    else:
+        pixels = pixels.convert(mode)
+    pixels.getexif()[ExifTags.Base.Orientation] = orientation
+    method = Image.Resampling[resample.upper()]
+    whole = to_mode(ImageOps.exif_transpose(pixels), wanted).resize(to, method)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(image_module, "WHOLE_PIXELS", 0)
+        patch.setattr(image_module, "BAND_PIXELS", band)
+        banded = resized(Decoded(pixels, TURNS.get(orientation)), to, wanted, method)
+    assert (banded.mode, banded.size) == (wanted, to)
+    assert banded.tobytes() == whole.tobytes()
+
+
+@pytest.mark.parametrize(("colour", "pixel_bytes"), [(2, 4), (3, 1), (6, 4)])
+def test_a_large_image_takes_the_memory_of_its_pixels_and_little_more(colour: int, pixel_bytes: int) -> None:
+    """In a process of its own, by its peak: the kernel's VmHWM."""
+    script = """
+import sys
+from pathlib import Path
+from serving.model.artifact import ImageSettings
+from serving.model.image import ImageDecoder
+
+def peak():
+    (line,) = [each for each in Path("/proc/self/status").read_text().splitlines() if each.startswith("VmHWM")]
+    return 1024 * int(line.split()[1])
+
+decoder = ImageDecoder(ImageSettings(width=224, height=224, resize_short_side=256, mean=(0,) * 3, std=(1,) * 3))
+data = sys.stdin.buffer.read()
+before = peak()
+decoder.decode(data)
+print(peak() - before)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], input=largest(colour), cwd=ROOT, capture_output=True, check=True
+    )
+    assert int(done.stdout) < 6_324**2 * pixel_bytes + 40_000_000
 
 
 def test_a_strip_is_refused_before_it_is_blown_up() -> None:
