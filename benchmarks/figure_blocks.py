@@ -66,7 +66,9 @@ def int8_block(result: Int8) -> str:
 
 
 def comparison_block(result: Comparison) -> str:
-    rounds = f"{len(result['rows'][0]['rounds'])} rounds: medians, lowest to highest; ratios with intervals of 95 %"
+    count = len(result["rows"][0]["rounds"])
+    intervals = f"ratios with intervals of {comparison.coverage(count):.0%}"
+    rounds = f"{count} rounds: medians, lowest to highest; {intervals}"
     return f"{described(result['machine'])}; {rounds}.\n\n{comparison.table(result)}\n"
 
 

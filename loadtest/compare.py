@@ -11,7 +11,7 @@ from loadtest.pages import pictures
 from loadtest.pages.files import page, write_json, write_text
 from loadtest.pages.live import console
 from loadtest.traffic.plan import Plan
-from loadtest.verdict.comparison import Comparison, Rounds, reasons, summary
+from loadtest.verdict.comparison import Comparison, Rounds, coverage, reasons, summary
 from loadtest.verdict.objective import Objective
 
 
@@ -52,4 +52,6 @@ def one_round(subjects: Mapping[str, Subject], measured: Mapping[str, Rounds], *
 def write(folder: Path, result: Comparison) -> None:
     """Write compare.json and compare.html."""
     write_json(folder / "compare.json", result)
-    write_text(folder / "compare.html", page("compare.html", result=result, picture=pictures.ladder(result["rows"])))
+    rounds = len(result["rows"][0]["rounds"])
+    values = {"picture": pictures.ladder(result["rows"]), "coverage": coverage(rounds)}
+    write_text(folder / "compare.html", page("compare.html", result=result, **values))

@@ -3,8 +3,8 @@
 Optuna's TPE proposes settings, the service's defaults first. Each is served and driven at rising rates. A setting that
 twice breaks the objective a little below the best rate so far is given up: successive halving with two rungs (Jamieson
 and Talwalkar 2016). The best of many trials is partly luck, so at the end the winner and the defaults are measured in
-turn, and the defaults stay unless the winner is better. A journal holds every finished trial, so a run that was stopped
-can go on.
+turn, and the defaults stay unless the winner is surely better. A journal holds every finished trial, so a run that was
+stopped can go on.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
 from loadtest.compare import compare
-from loadtest.errors import NotStartedError, UnreachableError
+from loadtest.errors import NotStartedError, OptionError, UnreachableError
 from loadtest.machine import Machine, machine
 from loadtest.measuring.contender import Contender
 from loadtest.measuring.search import Found
@@ -35,7 +35,7 @@ from loadtest.pages import pictures
 from loadtest.pages.files import page, write_json, write_text
 from loadtest.pages.live import console
 from loadtest.traffic.plan import Plan
-from loadtest.verdict.comparison import Comparison
+from loadtest.verdict.comparison import Comparison, interval, ratios
 from loadtest.verdict.objective import Objective
 from loadtest.verdict.trials import Trial
 
@@ -43,6 +43,8 @@ RUNG_SHARE = 0.85
 """The first rate of a trial, as a share of the best goodput so far."""
 MIN_TRIALS = 2
 """The defaults and one other setting, however short the time."""
+MIN_ROUNDS = 5
+"""Of the final comparison. If the winner is no better, it wins all of five rounds in 1 of 32 searches."""
 RUNS_A_TRIAL = 6
 CORES = os.cpu_count() or 1
 Settings = Mapping[str, float]
@@ -108,8 +110,14 @@ class TuneResult(TypedDict):
 def tune(wanted: Tuning) -> TuneResult:
     """Search, then measure the winner and the defaults in turn. Writes settings.toml, tune.json and tune.html.
 
-    Raises LoadTestError where the defaults do not start or do not answer.
+    Raises OptionError for fewer than MIN_ROUNDS rounds, and LoadTestError where the defaults do not start or do not
+    answer.
     """
+    if wanted.rounds < MIN_ROUNDS:
+        raise OptionError(
+            f"--rounds: must be at least {MIN_ROUNDS}, since luck wins fewer too often, got {wanted.rounds}; leave it "
+            "out"
+        )
     wanted.folder.mkdir(parents=True, exist_ok=True)
     study = _study(wanted)
     limit = time.monotonic() + 60 * wanted.minutes
@@ -141,12 +149,14 @@ def tune(wanted: Tuning) -> TuneResult:
 
 
 def better(found: Settings, comparison: Comparison) -> dict[str, float]:
-    """The settings found, or the defaults unless these lost; the comparison's last rows are the defaults and tuned."""
-    tuned = comparison["rows"][-1]
-    times = tuned["times_the_one_before"]
-    if times is None:  # the defaults did not keep the objective in some round
-        return dict(found if any(tuned["rounds"]) else DEFAULTS)
-    return dict(found if times["median"] > 1 else DEFAULTS)
+    """The settings found if they surely beat the defaults: the lower end of their ratio's interval is above 1.
+
+    The comparison's last two rows are the defaults and tuned. A median above 1 would be luck in half of all searches
+    that found nothing.
+    """
+    defaults, tuned = (row["rounds"] for row in comparison["rows"][-2:])
+    low, _ = interval(ratios(tuned, defaults))
+    return dict(found if low > 1 else DEFAULTS)
 
 
 def write_page(folder: Path, result: TuneResult) -> None:
