@@ -24,12 +24,14 @@ from serving.errors import SieveError
 from serving.expert.client import RemoteExpert
 from serving.garbage import freeze_garbage
 from serving.http import api, expert_app
+from serving.http.door import Door
 from serving.http.draining import Draining
 from serving.http.guard import Guard, not_there
 from serving.http.mount import mounted_app
 from serving.http.no_pickle import NoPickle
 from serving.http.priority import VARIABLE as PRIORITY_VARIABLE
 from serving.http.priority import PriorityRule
+from serving.http.protocol import SieveProtocol, install_protocol
 from serving.http.readiness import Readiness
 from serving.load.admission import Admission
 from serving.load.budget import MAX_MS
@@ -57,6 +59,7 @@ except SieveError as error:
     raise SystemExit(str(error)) from None
 CLIENT_HEADER = os.environ.get("SIEVE_CLIENT_HEADER", "")
 DRAINING = Draining(os.environ.get("SIEVE_DRAIN_FILE"))
+install_protocol()
 
 # BentoML 1.4.40 keeps a timer and the context of each request alive for this many seconds, even after its answer
 # (TimeoutMiddleware). Only requests that are not on the fast path go through it.
@@ -229,6 +232,8 @@ class Cascade:
         self._memory = MemoryLimit(upload_bytes())
         guard = Guard(observer, admission, PRIORITY)
         self.endpoints = api.api_endpoints(self.modalities, guard, metrics, self._memory, CLIENT_HEADER)
+        posts = [address for address, method in api.METHODS.items() if method == "POST"]
+        SieveProtocol.door = Door(posts, observer, admission, DRAINING)
         freeze_garbage()
 
     def _modality(self, kind: str, metrics: Metrics, tracer: Tracer | None) -> Modality:

@@ -14,6 +14,7 @@ GROUP_OF = {
     "encode": "serialization",
     "tokenise": "pre-processing",
     "decode": "pre-processing",
+    "wait": "queueing",
     "admission": "queueing",
     "queue": "queueing",
     "hop": "network",

@@ -27,7 +27,7 @@ from serving.errors import (
 from serving.http.fast_path import Endpoint
 from serving.http.loop_turns import LoopTurns
 from serving.http.priority import PriorityRule
-from serving.load.admission import Admission, Reason
+from serving.load.admission import MESSAGES, Admission, Reason
 from serving.watch.observer import Observer
 from serving.watch.record import RequestRecord
 
@@ -56,7 +56,7 @@ class Guard:
     def __init__(self, observer: Observer, admission: Admission, priority: PriorityRule | None = None) -> None:
         self._observer, self._admission = observer, admission
         self._priority = priority or PriorityRule()
-        self.turns = LoopTurns(admission, observer.metrics.shed)
+        self.turns = LoopTurns(admission)
 
     def limited(self, address: str, handler: Worker) -> Endpoint:
         """An endpoint for work: it admits or refuses the request, and its answer holds `timings_ms`.
@@ -124,7 +124,7 @@ class Guard:
 
 def _require(refusal: Reason | None) -> None:
     if refusal is not None:
-        raise OverloadedError("too many requests are in flight; come back after a while", refusal)
+        raise OverloadedError(MESSAGES[refusal], refusal)
 
 
 async def _guarded(answer: Awaitable[JsonObject], record: RequestRecord) -> JsonObject | Response:
@@ -153,7 +153,12 @@ def described(error: SieveError) -> JsonObject:
 
 def to_json(body: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """A response with a JSON body."""
-    return Response(orjson.dumps(body), status, headers, media_type="application/json")
+    return Response(to_bytes(body), status, headers, media_type="application/json")
+
+
+def to_bytes(body: object) -> bytes:
+    """A body as JSON."""
+    return orjson.dumps(body)
 
 
 async def not_there(request: Request, error: Exception) -> Response:
@@ -177,7 +182,11 @@ def _error_response(error: Mapping[str, object], status: int, record: RequestRec
 
 
 def _request_id(request: Request) -> str:
-    sent = request.headers.get("x-request-id", "")
+    return sound_id(request.headers.get("x-request-id", ""))
+
+
+def sound_id(sent: str) -> str:
+    """The id that a request states, if it is sound, else a new one."""
     if REQUEST_ID.fullmatch(sent):
         return sent
     # An id must be unlikely to come twice, no secret: uuid.uuid4 would ask the kernel for each.

@@ -9,21 +9,18 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
 
 from serving.errors import OverloadedError
-from serving.load.admission import Admission, Priority, Reason, share_of
+from serving.load.admission import MESSAGES, Admission, share_of
 from serving.load.turns import Turn
 from serving.watch.record import RequestRecord
 
-WOULD_BE_LATE = "the work ahead of this request leaves too little of its budget; come back after a while"
-
 
 class LoopTurns:
-    """Turns of the requests that `admission` has let in. `tell_shed` is told of each that is refused here."""
+    """Turns of the requests that `admission` has let in."""
 
-    def __init__(self, admission: Admission, tell_shed: Callable[[Priority, Reason], None]) -> None:
-        self._admission, self._turns, self._tell_shed = admission, admission.turns, tell_shed
+    def __init__(self, admission: Admission) -> None:
+        self._admission, self._turns = admission, admission.turns
         self._waiters: dict[Turn, asyncio.Future[bool]] = {}
 
     async def take(self, record: RequestRecord, kind: str, units: float) -> None:
@@ -80,5 +77,4 @@ class LoopTurns:
 
     def _refusal(self, record: RequestRecord) -> OverloadedError:
         self._admission.shed[record.priority] += 1
-        self._tell_shed(record.priority, "deadline")
-        return OverloadedError(WOULD_BE_LATE)
+        return OverloadedError(MESSAGES["deadline"], "deadline")

@@ -15,6 +15,12 @@ PRIORITIES: tuple[Priority, ...] = ("high", "normal")
 Reason = Literal["limit", "reserved", "deadline"]
 """Why a request is refused: too many are in flight, the rest is kept for high priority, or it would be late."""
 
+MESSAGES: dict[Reason, str] = {
+    "limit": "too many requests are in flight; come back after a while",
+    "reserved": "too many requests are in flight, and the last places are for high priority; come back after a while",
+    "deadline": "the work ahead of this request leaves too little of its budget; come back after a while",
+}
+
 # The last tenth of every limit is kept for requests of high priority, so that they are shed last.
 NORMAL_SHARE = 0.9
 # A budget counts as usual for one to two periods of this length after it was last seen.
@@ -40,7 +46,7 @@ class Admission:
 
         Its budget is not known yet, so the longest budget of the last seconds counts.
         """
-        reason = self._reason(priority, arrived_s, now_s)
+        reason = self.reason(priority, arrived_s, now_s)
         if reason is not None:
             self.shed[priority] += 1
         return reason
@@ -51,6 +57,11 @@ class Admission:
         if reason is None:
             self.in_flight += 1
         return reason
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is in flight and nobody works, so that no request would be refused."""
+        return self.in_flight == 0 and self.turns.free
 
     def leave(self) -> None:
         """A request ends."""
@@ -63,7 +74,8 @@ class Admission:
             self._period_s = now_s
         self._longest_ms = max(self._longest_ms, budget_ms)
 
-    def _reason(self, priority: Priority, arrived_s: float, now_s: float) -> Reason | None:
+    def reason(self, priority: Priority, arrived_s: float, now_s: float) -> Reason | None:
+        """Why a request would be refused; None if it would be let in."""
         share = share_of(priority)
         if self.in_flight >= max(1, int(self.max_in_flight * share)):
             return "limit" if self.in_flight >= self.max_in_flight else "reserved"

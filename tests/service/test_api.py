@@ -82,7 +82,7 @@ def test_a_text_gets_the_answer_that_the_models_give(client: httpx.Client, text_
         stages.add(body["stage"])
         assert set(body["models"]) == {"screen", "expert"}
         assert body["timings_ms"]["total"] >= body["timings_ms"]["screen"] > 0
-        assert reply.headers["server-timing"].startswith("admission;dur=")
+        assert reply.headers["server-timing"].startswith("wait;dur=")
     assert stages == {"screen", "expert"}, "the sample holds both sure and unsure texts"
 
 

@@ -58,7 +58,7 @@ def test_what_is_too_much_is_refused_with_a_reason_and_high_priority_last(always
         assert status == 503
         refused[priority] += 1
         assert headers["retry-after"] == "1"
-        assert headers["server-timing"].startswith("admission;dur=")
+        assert headers["server-timing"].startswith("wait;dur=")
         assert body["error"]["reason"] == "overloaded"
         assert "come back" in body["error"]["message"]
     assert 0 < refused["normal"] < priorities.count("normal")
@@ -124,7 +124,7 @@ def test_the_parts_of_the_time_add_up(client: httpx.Client) -> None:
         assert sum(parts.values()) >= 0.95 * total
         stage = reply.json()["stage"]
         stages.add(stage)
-        wanted = ["admission", "read", "tokenise", "screen"]
+        wanted = ["wait", "admission", "read", "tokenise", "screen"]
         assert list(parts) == [*wanted, *(["queue", "expert", "hop"] if stage == "expert" else []), "encode"]
         header = {
             name: float(ms) for name, ms in (p.split(";dur=") for p in reply.headers["server-timing"].split(", "))

@@ -83,7 +83,7 @@ def test_one_trace_from_the_caller_to_the_batch_in_the_experts_process(traced: t
     sent = send_in_full(server, "sampled", sampled=True)
     trace_id = sent.trace_id
     assert sent.answer["stage"] == "expert"
-    parts = {"admission", "read", "tokenise", "screen", "queue", "expert", "encode"}
+    parts = {"wait", "admission", "read", "tokenise", "screen", "queue", "expert", "encode"}
     wanted = {"POST /classify_text", "batch", "run", *parts}
     there.wait(lambda: set(there.trace(trace_id)) >= wanted)
     spans = there.trace(trace_id)
@@ -109,7 +109,8 @@ def test_one_trace_from_the_caller_to_the_batch_in_the_experts_process(traced: t
         }.items()
     )
     # One after the other, and all within the request; a millisecond for two clocks of one machine.
-    ordered = [spans[part] for part in ("admission", "read", "tokenise", "screen", "queue", "expert", "encode")]
+    names = ("wait", "admission", "read", "tokenise", "screen", "queue", "expert", "encode")
+    ordered = [spans[part] for part in names]
     assert all(one.end_ns <= other.start_ns + 1e6 for one, other in itertools.pairwise(ordered))
     assert root.start_ns - 1e6 <= batch.start_ns <= run.start_ns + 1e6
     assert run.end_ns <= batch.end_ns + 1e6

@@ -214,7 +214,7 @@ def test_a_cascade_is_told_when_the_client_has_gone() -> None:
 
     async def ask() -> None:
         async with asyncio.timeout(60):
-            api = Api({"text": kind}, LoopTurns(Admission(), lambda *_: None), MemoryLimit(0))
+            api = Api({"text": kind}, LoopTurns(Admission()), MemoryLimit(0))
             await api.classify_text(request, RequestRecord("/classify_text", "one"), lambda: None)
 
     asyncio.run(ask())

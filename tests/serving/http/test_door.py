@@ -1,0 +1,151 @@
+"""Which requests are refused unread, and with what response."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+from serving.http.door import Door
+from serving.http.draining import Draining
+from serving.load.admission import Admission
+from serving.load.turns import Turn
+from serving.watch.metrics import Metrics
+from serving.watch.observer import Observer
+from tests.serving.conftest import sample
+
+SERVER_HEADERS = [(b"date", b"today")]
+
+
+def overload(admission: Admission) -> None:
+    """Give the thread to a request with a minute of work."""
+    turns, now_s = admission.turns, time.monotonic()
+    first = Turn("text", 1.0, now_s - 60, 1e6)
+    turns.enter(first, now_s - 60)
+    turns.end(first, now_s)
+    turns.rest()
+    turns.enter(Turn("text", 1.0, now_s, 1e6), now_s)
+
+
+class Before:
+    """A door in front of a process with a minute of work, unless it is `idle`; and its log."""
+
+    def __init__(self, metrics: Metrics, *, idle: bool = False, draining: str | None = None) -> None:
+        self.admission, self._log = Admission(), io.StringIO()
+        if not idle:
+            overload(self.admission)
+        observer = Observer(metrics, log=self._log)
+        self.door = Door(["/classify_text", "/classify_image"], observer, self.admission, Draining(draining))
+
+    def refuse(self, data: bytes, waited_s: float = 0.0) -> bytes | None:
+        async def refused() -> bytes | None:
+            return self.door.refuse(data, time.monotonic() - waited_s, SERVER_HEADERS)
+
+        return asyncio.run(refused())
+
+    def log(self) -> list[dict[str, object]]:
+        return [json.loads(line) for line in self._log.getvalue().splitlines()]
+
+
+@pytest.fixture
+def before(metrics: Metrics) -> Before:
+    return Before(metrics)
+
+
+def request(
+    *headers: str, line: str = "POST /classify_text HTTP/1.1", body: bytes = b'{"text": "a"}', length: int | None = None
+) -> bytes:
+    """One request as sent over HTTP."""
+    stated = len(body) if length is None else length
+    return "\r\n".join([line, "Host: x", *headers, f"Content-Length: {stated}", "", ""]).encode() + body
+
+
+def parsed(response: bytes | None) -> tuple[str, dict[str, str], dict[str, object]]:
+    assert response is not None
+    head, _, body = response.decode().partition("\r\n\r\n")
+    first, *lines = head.split("\r\n")
+    headers = dict(line.split(": ", 1) for line in lines)
+    assert int(headers["content-length"]) == len(body)
+    return first, headers, json.loads(body)
+
+
+def test_the_response_is_that_of_a_request_which_was_read(before: Before, metrics: Metrics) -> None:
+    first, headers, body = parsed(before.refuse(request("X-Request-Id: order-17"), waited_s=0.2))
+    assert first == "HTTP/1.1 503 Service Unavailable"
+    assert headers["date"] == "today"
+    assert (headers["retry-after"], headers["content-type"]) == ("1", "application/json")
+    assert body["request_id"] == headers["x-request-id"] == "order-17"
+    error = body["error"]
+    assert isinstance(error, dict)
+    assert (error["field"], error["reason"]) == (None, "overloaded")
+    assert "come back" in error["message"]
+    took = dict(part.split(";dur=") for part in headers["server-timing"].split(", "))
+    assert list(took) == ["wait", "admission", "total"]
+    assert float(took["wait"]) >= 200
+    (line,) = before.log()
+    assert (line["request_id"], line["endpoint"], line["status"]) == ("order-17", "/classify_text", 503)
+    metrics.flush()
+    assert sample("sieve_shed_total", priority="normal", reason="deadline") == 1
+    assert sample("sieve_requests_total", endpoint="/classify_text", outcome="shed", stage="none", model="none") == 1
+    assert before.admission.shed["normal"] == 1
+    assert before.admission.in_flight == 0
+
+
+@pytest.mark.parametrize("stated", ["", "X-Request-Id: a b", "X-Request-Id: " + "x" * 129])
+def test_without_a_sound_id_there_is_a_new_one(before: Before, stated: str) -> None:
+    _, headers, _ = parsed(before.refuse(request(*([stated] if stated else []))))
+    assert len(headers["x-request-id"]) == 32
+    assert int(headers["x-request-id"], 16)
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        request("X-Priority: high"),
+        request("x-priority: urgent"),
+        request("traceparent: 00-1-1-01"),
+        request("Connection: close"),
+        request("Connection: keep-alive, Upgrade", "Upgrade: websocket"),
+        request("Expect: 100-continue"),
+        request("Transfer-Encoding: chunked"),
+        request('X-Request-Id: a"b'),
+        request("X-Request-Id: a\\b"),
+        request(line="POST /classify_text HTTP/1.0"),
+        request(line="POST /classify_text?a=b HTTP/1.1"),
+        request(line="GET /models HTTP/1.1"),
+        request(length=14),
+        request(length=12),
+        request()[:-14],
+        request() + request(),
+        b"POST /classify_text HTTP/1.1\r\n\r\n",
+        b"nonsense",
+        b"",
+    ],
+)
+def test_what_the_response_may_depend_on_is_read(before: Before, sent: bytes) -> None:
+    assert before.refuse(sent) is None
+    assert before.log() == []
+
+
+def test_a_connection_that_stays_open_is_no_reason_to_read(before: Before) -> None:
+    assert before.refuse(request("Connection: keep-alive")) is not None
+    assert before.refuse(request(line="POST /classify_image HTTP/1.1", body=b"\x89PNG")) is not None
+
+
+def test_the_door_is_closed_only_while_there_is_too_much_work(metrics: Metrics) -> None:
+    before = Before(metrics, idle=True)
+    assert not before.door.closed()
+    assert before.refuse(request()) is None
+    overload(before.admission)
+    assert before.door.closed()
+
+
+def test_nothing_is_refused_unread_while_the_server_sends_its_clients_away(metrics: Metrics, tmp_path: Path) -> None:
+    file = tmp_path / "drain"
+    before = Before(metrics, draining=str(file))
+    file.touch()
+    assert before.refuse(request()) is None

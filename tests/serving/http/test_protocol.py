@@ -1,0 +1,159 @@
+"""A real server on a real socket: when requests came, and what happens to a connection whose request was refused."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+
+import pytest
+import uvicorn
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.types import Receive, Scope, Send
+from uvicorn.config import HTTP_PROTOCOLS
+
+from serving.http.door import Door
+from serving.http.draining import Draining
+from serving.http.guard import ARRIVED
+from serving.http.protocol import TICK_MS, SieveProtocol, install_protocol, waited_ms
+from serving.load.admission import Admission
+from serving.watch.metrics import Metrics
+from serving.watch.observer import Observer
+from tests.serving.http.test_door import overload, request
+
+
+async def app(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answers with the milliseconds that passed since the request came."""
+    await Request(scope, receive).body()
+    waited = (time.monotonic() - scope[ARRIVED]) * 1e3
+    await PlainTextResponse(f"{waited:.3f}")(scope, receive, send)
+
+
+@pytest.fixture(autouse=True)
+def installed() -> Iterator[None]:
+    before = HTTP_PROTOCOLS["auto"]
+    install_protocol()
+    yield
+    HTTP_PROTOCOLS["auto"] = before
+    SieveProtocol.door = None
+
+
+@asynccontextmanager
+async def served(keep_alive_s: int = 5) -> AsyncIterator[int]:
+    """The port of a server with this protocol."""
+    listening = socket.create_server(("127.0.0.1", 0))
+    config = uvicorn.Config(app, log_config=None, lifespan="off", timeout_keep_alive=keep_alive_s)
+    server = uvicorn.Server(config)
+    server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]  # the test's process keeps its own
+    task = asyncio.create_task(server._serve([listening]))
+    while not server.started:
+        await asyncio.sleep(0.01)
+    assert config.http_protocol_class is SieveProtocol
+    yield listening.getsockname()[1]
+    server.should_exit = True
+    await task
+
+
+def run(scenario: Callable[[], Awaitable[None]]) -> None:
+    async def limited() -> None:
+        async with asyncio.timeout(60):
+            await scenario()
+
+    asyncio.run(limited())
+
+
+async def response(reader: asyncio.StreamReader) -> tuple[int, bytes]:
+    head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+    (length,) = [line.partition(": ")[2] for line in head.split("\r\n") if line.startswith("content-length")]
+    return int(head.split()[1]), await reader.readexactly(int(length))
+
+
+@pytest.fixture
+def admission(metrics: Metrics) -> Admission:
+    """The admission behind a door in front of every server of this process."""
+    got = Admission()
+    SieveProtocol.door = Door(["/classify_text"], Observer(metrics), got, Draining(None))
+    return got
+
+
+def test_the_time_in_the_kernel_counts() -> None:
+    async def scenario() -> None:
+        async with served() as port:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            for held_s in (0.0, 0.2):
+                writer.write(request())
+                time.sleep(held_s)  # the server's event loop, which is this one, does not look
+                status, body = await response(reader)
+                assert status == 200
+                assert held_s * 1e3 - 2 * TICK_MS <= float(body)
+            writer.close()
+
+    run(scenario)
+
+
+def test_a_request_that_waits_for_its_connection_to_be_accepted_counts() -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listening,
+        socket.create_connection(listening.getsockname()) as client,
+    ):
+        client.sendall(b"data")
+        time.sleep(0.1)
+        accepted, _ = listening.accept()
+        with accepted:
+            assert waited_ms(accepted) >= 100 - 2 * TICK_MS
+
+
+def test_a_request_is_refused_unread_and_the_next_one_on_its_connection_is_answered(admission: Admission) -> None:
+    async def scenario() -> None:
+        async with served() as port:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            overload(admission)
+            for _ in range(3):
+                writer.write(request())
+                status, body = await response(reader)
+                assert status == 503
+                assert b"overloaded" in body
+            admission.turns.next(time.monotonic())
+            admission.turns.rest()
+            writer.write(request())
+            assert (await response(reader))[0] == 200
+            overload(admission)
+            writer.write(request())
+            assert (await response(reader))[0] == 503
+            writer.close()
+
+    run(scenario)
+    assert admission.shed["normal"] == 4
+
+
+def test_a_request_in_pieces_is_read(admission: Admission) -> None:
+    async def scenario() -> None:
+        async with served() as port:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            sent = request()
+            writer.write(sent[:40])
+            await asyncio.sleep(0.05)
+            overload(admission)
+            writer.write(sent[40:])
+            assert (await response(reader))[0] == 200, "the endpoint of this server refuses nothing"
+            writer.close()
+
+    run(scenario)
+
+
+def test_connections_are_closed_when_nothing_has_come_since_the_last_refusal(admission: Admission) -> None:
+    async def scenario() -> None:
+        async with served(keep_alive_s=1) as port:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            overload(admission)
+            for _ in range(3):
+                writer.write(request())
+                assert (await response(reader))[0] == 503
+                await asyncio.sleep(0.6)  # longer than the server waits, together
+            assert await reader.read() == b""
+            writer.close()
+
+    run(scenario)
