@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -53,9 +53,9 @@ def command(*arguments: str, home: Path) -> tuple[list[str], dict[str, str]]:
 
 
 @contextmanager
-def serve(*arguments: str, home: Path, folder: Path, log: Path) -> Iterator[Server]:
-    """`bentoml serve ARGUMENTS` in `folder`, ready; on 127.0.0.1 and a free port."""
-    line = [sys.executable, "-m", "bentoml", "serve", *arguments, "--host", "127.0.0.1", "--port", "{port}"]
+def serve(*arguments: str, home: Path, folder: Path, log: Path, before: Sequence[str] = ()) -> Iterator[Server]:
+    """`bentoml serve ARGUMENTS` in `folder`, ready; on 127.0.0.1 and a free port. `before`: what runs the command."""
+    line = [*before, sys.executable, "-m", "bentoml", "serve", *arguments, "--host", "127.0.0.1", "--port", "{port}"]
     # A connection that a slow test leaves alone for five seconds is still there.
     line += ["--timeout-keep-alive", "600"]
     with running(line, variables=variables(home), ready="/readyz", log=log, folder=folder) as server:

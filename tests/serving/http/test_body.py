@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import tempfile
 from collections.abc import Coroutine
 from typing import Any
 
@@ -92,6 +93,14 @@ def test_an_image_is_a_file_of_a_form_and_its_budget_is_a_field() -> None:
     assert run(image_and_budget(body_of(piece(with_budget), headers=FORM))) == (b"png", 20.0)
     in_query = body_of(piece(file + b"--x--\r\n"), headers=FORM, query="budget_ms=30")
     assert run(image_and_budget(in_query)) == (b"png", 30.0)
+
+
+def test_a_large_file_of_a_form_is_not_written_to_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile.SpooledTemporaryFile, "rollover", None)
+    image = bytes(body.MAX_BYTES)
+    data = part("image", image, '; filename="a.png"') + b"--x--\r\n"
+    pieces = [piece(data[start : start + 65_536], more=True) for start in range(0, len(data), 65_536)]
+    assert run(image_and_budget(body_of(*pieces, piece(b""), headers=FORM))) == (image, None)
 
 
 def test_an_image_is_base64_in_an_object_and_its_budget_is_a_field() -> None:
