@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from serving.errors import OverloadedError
 from serving.http.draining import Draining
@@ -31,9 +31,20 @@ REST = (
 
 
 class Door:
-    """Refuses POSTs to `addresses` for `admission`, and reports them to `observer`; not while `draining`."""
+    """Refuses POSTs to `addresses` for `admission`, and reports them to `observer`; not while `draining`.
 
-    def __init__(self, addresses: Iterable[str], observer: Observer, admission: Admission, draining: Draining) -> None:
+    `connection_made` is called for each new connection.
+    """
+
+    def __init__(
+        self,
+        addresses: Iterable[str],
+        observer: Observer,
+        admission: Admission,
+        draining: Draining,
+        connection_made: Callable[[], None],
+    ) -> None:
+        self.connection_made = connection_made
         self._addresses = {f"POST {address} HTTP/1.1".encode(): address for address in addresses}
         self._observer, self._admission, self._draining = observer, admission, draining
         self._errors = {
@@ -41,18 +52,20 @@ class Door:
             for reason, message in MESSAGES.items()
         }
 
-    def closed(self) -> bool:
-        """Whether a request of normal priority that came now would be refused."""
-        if self._admission.idle:
-            return False
-        now_s = time.monotonic()
-        return self._admission.reason("normal", now_s, now_s) is not None
+    @property
+    def open(self) -> bool:
+        """Whether no request would be refused now, since nobody is at work."""
+        return self._admission.idle
 
     def refuse(self, data: bytes, arrived_s: float, server_headers: Iterable[tuple[bytes, bytes]]) -> bytes | None:
         """The response to the one request that `data` holds, as sent over HTTP; None if it must be parsed.
 
+        A request of normal priority is refused if `admission` would refuse it.
+
         `arrived_s`: when its bytes came. `server_headers` are those that the server adds to each response.
         """
+        if self._admission.reason("normal", arrived_s, time.monotonic()) is None:
+            return None
         begin, end = data.find(b"\r\n"), data.find(b"\r\n\r\n")
         address = self._addresses.get(data[:begin])
         if address is None or end < 0 or self._draining():

@@ -15,6 +15,9 @@ from serving.load.admission import MESSAGES, Admission, share_of
 from serving.load.turns import Turn
 from serving.watch.record import RequestRecord
 
+# libuv accepts one connection a turn of the event loop. So many turns in a row may bring nothing but a connection each.
+MOST_LOOKS = 64
+
 
 class LoopTurns:
     """Turns of the requests that `admission` has let in."""
@@ -22,6 +25,11 @@ class LoopTurns:
     def __init__(self, admission: Admission) -> None:
         self._admission, self._turns = admission, admission.turns
         self._waiters: dict[Turn, asyncio.Future[bool]] = {}
+        self._new_connection, self._looks = False, 0
+
+    def connection_made(self) -> None:
+        """A connection was accepted. Others may wait: the event loop looks for them before the next request works."""
+        self._new_connection = True
 
     async def take(self, record: RequestRecord, kind: str, units: float) -> None:
         """Wait until this request may work. `units`: its work, relative to others of its `kind`.
@@ -55,6 +63,12 @@ class LoopTurns:
             self._pass_on()
 
     def _pass_on(self) -> None:
+        if self._new_connection and self._looks < MOST_LOOKS:
+            self._new_connection = False
+            self._looks += 1
+            asyncio.get_running_loop().call_soon(self._pass_on)
+            return
+        self._looks = 0
         turn, late = self._turns.next(time.monotonic())
         for each in late:
             self._wake(each, False)

@@ -39,18 +39,23 @@ class SieveProtocol(HttpToolsProtocol):
     door: Door | None = None
     _connection: socket.socket | None = None
     _refused_s = 0.0
+    _came_s: float | None = None
+    """When the request came whose first bytes are parsed next, if that is known already."""
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]  # as in uvicorn's own
         super().connection_made(transport)
         connection = transport.get_extra_info("socket")
         if connection is not None and connection.family in (socket.AF_INET, socket.AF_INET6):
             self._connection = connection
+        if self.door is not None:
+            self.door.connection_made()
 
     def data_received(self, data: bytes) -> None:
         """Refuse the request that `data` holds, or parse it."""
         door = self.door
-        if door is not None and door.closed() and self._between_requests():
-            response = door.refuse(data, self._arrived_s(), self.server_state.default_headers)
+        if door is not None and not door.open and self._between_requests():
+            self._came_s = self._arrived_s()
+            response = door.refuse(data, self._came_s, self.server_state.default_headers)
             if response is not None:
                 self.transport.write(response)
                 self._keep_alive()
@@ -61,7 +66,8 @@ class SieveProtocol(HttpToolsProtocol):
         """A request begins: note when it came."""
         super().on_message_begin()
         if self._connection is not None:
-            self.scope[ARRIVED] = self._arrived_s()  # type: ignore[literal-required]  # a key of our own
+            came_s, self._came_s = self._came_s, None
+            self.scope[ARRIVED] = came_s if came_s is not None else self._arrived_s()  # type: ignore[literal-required]  # a key of our own
 
     def timeout_keep_alive_handler(self) -> None:
         """Close a connection on which nothing has come for a while, unless its last request was refused here."""

@@ -87,12 +87,15 @@ class Turns:
         """
         if self._free:
             return False
-        waits_ms = (now_s - start_s) * 1e3 + self.ahead_ms(now_s, start_s + budget_ms / 1e3)
+        ahead_ms = self.ahead_ms(now_s, start_s + budget_ms / 1e3)
+        waits_ms = (now_s - start_s) * 1e3 + ahead_ms
         if waits_ms + work_ms > END_SHARE * budget_ms:
             return True
+        least_ms = ALWAYS_AHEAD * work_ms
+        if waits_ms > share * max(BURST_SHARE * budget_ms, least_ms):
+            return True
         stands = now_s - self._drained_s > STANDING_S
-        limit_ms = (STANDING_SHARE if stands else BURST_SHARE) * budget_ms
-        return waits_ms > share * max(limit_ms, ALWAYS_AHEAD * work_ms)
+        return stands and ahead_ms > share * max(STANDING_SHARE * budget_ms, least_ms)
 
     def enter(self, turn: Turn, now_s: float, share: float = 1.0) -> bool:
         """Whether the request may stay. It has the thread at once if that was free, or waits until `next` returns it.

@@ -39,7 +39,9 @@ class Before:
         if not idle:
             overload(self.admission)
         observer = Observer(metrics, log=self._log)
-        self.door = Door(["/classify_text", "/classify_image"], observer, self.admission, Draining(draining))
+        self.door = Door(
+            ["/classify_text", "/classify_image"], observer, self.admission, Draining(draining), lambda: None
+        )
 
     def refuse(self, data: bytes, waited_s: float = 0.0) -> bytes | None:
         async def refused() -> bytes | None:
@@ -136,12 +138,20 @@ def test_a_connection_that_stays_open_is_no_reason_to_read(before: Before) -> No
     assert before.refuse(request(line="POST /classify_image HTTP/1.1", body=b"\x89PNG")) is not None
 
 
-def test_the_door_is_closed_only_while_there_is_too_much_work(metrics: Metrics) -> None:
+def test_the_door_is_open_unless_somebody_is_at_work(metrics: Metrics) -> None:
     before = Before(metrics, idle=True)
-    assert not before.door.closed()
+    assert before.door.open
     assert before.refuse(request()) is None
     overload(before.admission)
-    assert before.door.closed()
+    assert not before.door.open
+    assert before.refuse(request()) is not None
+
+
+def test_a_request_that_has_waited_too_long_is_refused_however_little_work_is_ahead(metrics: Metrics) -> None:
+    before = Before(metrics, idle=True)
+    before.admission.turns.enter(Turn("text", 1.0, time.monotonic(), 50.0), time.monotonic())
+    assert before.refuse(request()) is None
+    assert before.refuse(request(), waited_s=0.04) is not None
 
 
 def test_nothing_is_refused_unread_while_the_server_sends_its_clients_away(metrics: Metrics, tmp_path: Path) -> None:

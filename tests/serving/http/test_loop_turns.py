@@ -154,3 +154,46 @@ def test_the_time_that_a_client_takes_to_send_is_not_the_services_own() -> None:
         worker.turns.release(slow)
 
     run(scenario)
+
+
+def test_all_connections_that_wait_are_accepted_before_the_next_request_works() -> None:
+    """libuv accepts one connection a turn of the event loop."""
+    worker = Worker()
+
+    async def scenario() -> None:
+        loop = asyncio.get_running_loop()
+        left = 5
+
+        def accept() -> None:
+            nonlocal left
+            if left:
+                left -= 1
+                worker.turns.connection_made()
+                loop.call_soon(accept)
+
+        first, second = asyncio.create_task(worker.work("first")), asyncio.create_task(worker.work("second"))
+        loop.call_soon(accept)
+        await first
+        assert worker.order == ["first"]
+        await second
+        assert left == 0
+
+    run(scenario)
+
+
+def test_connections_without_end_do_not_stop_the_work() -> None:
+    worker = Worker()
+
+    async def scenario() -> None:
+        loop = asyncio.get_running_loop()
+
+        def accept() -> None:
+            worker.turns.connection_made()
+            if len(worker.order) < 3:
+                loop.call_soon(accept)
+
+        loop.call_soon(accept)
+        await asyncio.gather(*(worker.work(name) for name in "abc"))
+
+    run(scenario)
+    assert "".join(worker.order) == "abc"
