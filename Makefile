@@ -7,7 +7,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export BENTOML_DO_NOT_TRACK ?= True
 export ORT_DISABLE_TELEMETRY ?= 1
 
-.PHONY: help ablation bench capacity compare decoding demo figures int8 kubectl loadtest overload serve test test-slow test-machines test-gpu lint tune
+.PHONY: help ablation autoscaling bench capacity compare decoding demo figures int8 kubectl loadtest overload serve test test-slow test-machines test-gpu lint tune
 .PHONY: tune-bert types versions check clean sms-risk cifar10 tables profile examples docs picture format
 .PHONY: image image-gpu image-sizes test-container test-large
 .DEFAULT_GOAL := help
@@ -94,7 +94,7 @@ profile: .venv/.installed ## where the time of the sms-risk models goes, and doc
 	$(BIN)/python -m optimize profile sms-risk-expert sms-risk-screen --variant all --lengths 16,32,64
 	$(BIN)/python -m benchmarks.pages profile sms-risk-expert sms-risk-screen
 
-# What make compare, tune, tune-bert, capacity, loadtest, decoding and int8 left in build.
+# What make compare, tune, tune-bert, capacity, loadtest, decoding, int8 and autoscaling left in build.
 figures: .venv/.installed ## the tables of docs/tuning.md, loadtest.md, performance.md and README from the last measurements
 	$(BIN)/python -m benchmarks.pages figures
 
@@ -152,6 +152,9 @@ compare: .venv/.installed ## what each step bought, PyTorch to cascade: build/co
 
 capacity: .venv/.installed ## replicas for 5,000 requests/s, and the simulation held against the service (needs DATA)
 	$(BIN)/python -m benchmarks.capacity sms-risk --texts $(SMS) --rate 5000
+
+autoscaling: .venv/.installed ## deploy/kubernetes' autoscaler at a step of the load, in virtual time: build/autoscaling.json
+	$(BIN)/python -m benchmarks.autoscaling
 
 # NAMES="--arg text=my-cascade --arg image=" for cascades of one's own; BACKEND=buildah OPTIONS="--opt network=host".
 BACKEND ?= docker

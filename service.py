@@ -134,7 +134,7 @@ class ExpertService:
         """Prepared items -> logits [items, labels]."""
         begin = time.monotonic()
         logits = self.session.run(self.preprocess.collate(items))
-        self.metrics.ran(len(items), time.monotonic() - begin)
+        self.metrics.ran(len(items), max(map(len, items)), time.monotonic() - begin)
         return logits
 
     # max_latency_ms is no batch window: BentoML's batcher refuses items that would take longer. No budget is longer.

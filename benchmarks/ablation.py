@@ -31,7 +31,11 @@ ROUNDS, SECONDS = 3, 2.0
 OUTPUT = Path("build") / "ablation.json"
 Change = tuple[str, str, str]
 """A file of the service, a line of it, and what replaces the line."""
-NO_FAST_PATH: Change = ("serving/http/mount.py", "install_fast_path(running.to_async.app, posts, draining)", "pass")
+NO_FAST_PATH: Change = (
+    "serving/http/mount.py",
+    "install_fast_path(running.to_async.app, posts,",
+    "install_fast_path(running.to_async.app, {},",
+)
 CHANGES: dict[str, list[Change]] = {
     "the short way past BentoML's middleware": [NO_FAST_PATH],
     "that, and BentoML's tracing switched off": [

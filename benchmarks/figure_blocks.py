@@ -10,7 +10,8 @@ from typing import Any
 
 from rich.console import Console
 
-from benchmarks import decoding, int8
+from benchmarks import autoscaling, decoding, int8
+from benchmarks.autoscaling import Autoscaling
 from benchmarks.decoding import Decoding
 from benchmarks.int8 import Int8
 from loadtest import capacity
@@ -34,6 +35,7 @@ def figure_block(path: Path) -> str:
         "capacity": capacity_block,
         "decoding": decoding_block,
         "int8": int8_block,
+        "autoscaling": autoscaling_block,
     }
     return kinds[path.stem.partition("-")[0]](json.loads(path.read_text(encoding="utf-8")))
 
@@ -63,6 +65,10 @@ def int8_block(result: Int8) -> str:
     taken = f"medians of {result['rounds']} rounds in turn with quartiles"
     load = f"load average before it {result['load_average_before']:g}"
     return f"{on}; {taken}; {load}:\n\n{int8.table(result['rows'])}\n"
+
+
+def autoscaling_block(result: Autoscaling) -> str:
+    return f"{autoscaling.table(result['rows'])}\n"
 
 
 def comparison_block(result: Comparison) -> str:

@@ -2,7 +2,8 @@
 
 make tables      build/RECIPE/summary.json -> docs/measured/RECIPE.json
 make profile     build/profile/MODEL -> docs/measured/profile
-make figures     what compare, tune, capacity, loadtest, decoding and int8 left in build -> docs/measured/figures
+make figures     what compare, tune, capacity, loadtest, decoding, int8 and autoscaling left in build
+                 -> docs/measured/figures
 make examples    every curl line of README.md and docs/api.md, sent to a served demo -> the JSON that follows it
 
 The first three then rewrite every block between `<!-- NAME: begin -->` and `<!-- NAME: end -->` from docs/measured.
@@ -39,6 +40,7 @@ FIGURES = {
     "capacity": "capacity/sms-risk/capacity.json",
     "decoding": "decoding.json",
     "int8": "int8.json",
+    "autoscaling": "autoscaling.json",
 }
 """Files of docs/measured/figures, and where the make targets leave them below build."""
 JSON_WIDTH = 260

@@ -13,6 +13,7 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
+from time import process_time
 from typing import Literal
 
 from serving.cascade.drift import Drift
@@ -23,6 +24,7 @@ from serving.load.admission import Admission, Priority
 from serving.load.breaker import State
 from serving.watch.record import RequestOutcome, RequestRecord
 from serving.watch.tally import Counts, Tallies
+from serving.watch.work import Work
 
 # Finest around the default budget of 50 ms.
 LATENCY_BUCKETS_S = (
@@ -96,22 +98,26 @@ class ExpertMetrics:
     """
 
     def __init__(self, modality: str, folder: Path | None, **info: str) -> None:
-        from prometheus_client import Histogram
+        from prometheus_client import Counter, Histogram
 
-        self._folder = folder
+        self._folder, self._work = folder, Work()
         sizes = Histogram(
             "sieve_expert_batch_size", "Items of one run of an expert", ["modality"], buckets=BATCH_SIZE_BUCKETS
         )
         seconds = Histogram(
             "sieve_expert_run_seconds", "One run of an expert's session", ["modality"], buckets=PART_BUCKETS_S
         )
-        self._size, self._seconds = sizes.labels(modality), seconds.labels(modality)
+        work = Counter(
+            "sieve_expert_work_seconds", "What the items of the runs would take in the best batches", ["modality"]
+        )
+        self._size, self._seconds, self._worth = sizes.labels(modality), seconds.labels(modality), work.labels(modality)
         model_info()(modality=modality, role="expert", **info)
 
-    def ran(self, size: int, took_s: float) -> None:
-        """Count a run of `size` items."""
+    def ran(self, size: int, length: int, took_s: float) -> None:
+        """Count a run of `size` items, the longest of this `length`."""
         self._size.observe(size)
         self._seconds.observe(took_s)
+        self._worth.inc(self._work.of(size, length, took_s))
 
     def exposition(self) -> tuple[bytes, str]:
         """What was counted, in Prometheus's text format, and its content type."""
@@ -162,6 +168,7 @@ class Metrics:
             self._parts,
             self._budget_left,
         )
+        self._cpu, self._cpu_s = Counter("sieve_cpu_seconds", "Processor time of the API's processes"), process_time()
         self._in_flight = gauge("in_flight", "Requests in flight", "livesum", ())
         self._limit = gauge("in_flight_limit", "How many requests may be in flight", "livesum", ())
         self._ahead = gauge("work_ahead_seconds", "Work that waits for the event loop", "livemax", ())
@@ -221,6 +228,9 @@ class Metrics:
         """Hand what was counted to prometheus_client, and set the gauges of this moment."""
         for tallied in self._tallied:
             tallied.flush()
+        cpu_s = process_time()
+        self._cpu.inc(cpu_s - self._cpu_s)
+        self._cpu_s = cpu_s
         now = time.monotonic()
         if self._admission is not None:
             self._in_flight.set(self._admission.in_flight)

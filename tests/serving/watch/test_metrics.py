@@ -6,6 +6,7 @@ import asyncio
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -124,10 +125,21 @@ def test_drift_is_a_gauge_of_its_modality(metrics: Metrics) -> None:
 def test_an_expert_counts_its_runs(clean_registry: None) -> None:
     info = {"model": "expert:1", "digest": "2" * 64, "variant": "cpu-int8", "provider": "CPUExecutionProvider"}
     metrics = ExpertMetrics("text", None, **info)
-    metrics.ran(3, 0.02)
+    metrics.ran(3, 16, 0.02)
     assert sample("sieve_expert_batch_size_sum", modality="text") == 3
     assert sample("sieve_expert_run_seconds_sum", modality="text") == 0.02
+    metrics.ran(1, 16, 0.05)
+    assert sample("sieve_expert_work_seconds_total", modality="text") == pytest.approx(0.02 + 0.02 / 3)
     assert sample("sieve_model_info", modality="text", role="expert", **info) == 1
+
+
+def test_the_processor_time_of_the_process_is_counted_from_the_first_metric_on(metrics: Metrics) -> None:
+    metrics.flush()
+    first, begin = sample("sieve_cpu_seconds_total"), time.process_time()
+    while time.process_time() < begin + 0.01:
+        pass
+    metrics.flush()
+    assert 0.01 <= sample("sieve_cpu_seconds_total") - first <= time.process_time(), "start-up is no load"
 
 
 def test_what_is_exposed_can_be_read_by_prometheus(metrics: Metrics) -> None:
