@@ -82,20 +82,22 @@ class Guard:
             _require(admission.enter(record.priority, record.own_start_s, time.monotonic()))
             entered = True
 
-        async def answer() -> JsonObject:
+        body: JsonObject | Response
+        try:
             record.priority = self._priority(request.headers)
             reason = admission.refuses(record.priority, record.own_start_s, time.monotonic())
             record.timings.end("admission")
             _require(reason)
+        except SieveError as error:
+            body = _refused(error, record)
+        else:
             metrics.flush_soon()
-            return await handler(request, record, enter)
-
-        try:
-            body = await _guarded(answer(), record)
-        finally:
-            self.turns.release(record)
-            if entered:
-                admission.leave()
+            try:
+                body = await _guarded(handler(request, record, enter), record)
+            finally:
+                self.turns.release(record)
+                if entered:
+                    admission.leave()
         if record.refusal is not None:
             metrics.shed(record.priority, record.refusal)
         if isinstance(body, Response):
@@ -131,8 +133,6 @@ async def _guarded(answer: Awaitable[JsonObject], record: RequestRecord) -> Json
     try:
         return await answer
     except SieveError as error:
-        if isinstance(error, OverloadedError):
-            record.refusal = error.reason
         return _refused(error, record)
     except ClientDisconnect:
         record.client_hung_up()
@@ -171,6 +171,8 @@ async def not_there(request: Request, error: Exception) -> Response:
 
 
 def _refused(error: SieveError, record: RequestRecord) -> Response:
+    if isinstance(error, OverloadedError):
+        record.refusal = error.reason
     return _error_response(described(error), _status(error), record)
 
 

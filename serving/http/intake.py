@@ -7,12 +7,13 @@ is given up, so that clients that drip bytes do not keep others out.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable
 from time import monotonic
 from types import TracebackType
-from typing import Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
+from starlette.types import Message
 
 from serving.errors import InvalidInputError, OverloadedError, TooSlowError
 from serving.load.memory import MemoryLimit
@@ -27,7 +28,7 @@ T = TypeVar("T")
 
 
 class Intake:
-    """The bodies that arrive now. `freed` is called when a large body is no longer held."""
+    """The bodies that are waited for. `freed` is called when a large body is no longer held."""
 
     def __init__(
         self, memory: MemoryLimit, freed: Callable[[], None] = lambda: None, at_once: int = ARRIVING_AT_ONCE
@@ -40,19 +41,39 @@ class Intake:
         return Body(request, self)
 
     def begin(self, body: Body) -> None:
-        """A body begins to arrive."""
-        if len(self.arriving) > self._at_once:
+        """A body must be waited for."""
+        if len(self.arriving) >= self._at_once:
             _slowest(self.arriving).give_up("reading")
         self.arriving.add(body)
 
     def make_room(self, body: Body) -> None:
         """Give up the slowest of the bodies that hold memory, and of `body`."""
-        _slowest(each for each in self.arriving if each is body or each.held_bytes).give_up("memory")
+        _slowest({body, *(each for each in self.arriving if each.held_bytes)}).give_up("memory")
 
 
 def _slowest(bodies: Iterable[Body]) -> Body:
     now_s = monotonic()
     return min(bodies, key=lambda body: body.pace(now_s))
+
+
+class _Started(Generic[T]):
+    """An awaitable, run up to where it first waits. `done` is its result if it waits for nothing, else None."""
+
+    def __init__(self, awaitable: Awaitable[T]) -> None:
+        self._steps = awaitable.__await__()
+        self.done: T | None = None
+        try:
+            self._waits_for = next(self._steps)
+        except StopIteration as end:
+            self.done = end.value
+
+    def __await__(self) -> Generator[Any, None, T]:
+        try:
+            yield self._waits_for
+        except BaseException:
+            self._steps.close()
+            raise
+        return (yield from self._steps)
 
 
 class Body:
@@ -96,7 +117,14 @@ class Body:
         Raises InvalidInputError if they are more, TooSlowError if they take longer than READ_LIMIT_S, OverloadedError
         if they are given up for others, ClientDisconnect if the client hangs up.
         """
-        return await self.in_time(self._joined(limit, field, copies), field)
+        self._copies = copies
+        self._require_stated(limit, limit, field)
+        # Most bodies are there. They need no time limit, which costs as much as all else here.
+        first = _Started(self.request.receive())
+        if first.done is None:
+            return await self.in_time(self._joined(first, limit, field), field)
+        piece, more = self._piece(first.done, limit, limit, field)
+        return await self.in_time(self._joined(self.request.receive(), limit, field, piece), field) if more else piece
 
     async def pieces(self, limit: int, rule: int, field: str, copies: int) -> AsyncGenerator[bytes, None]:
         """The bytes piece by piece, at most `limit`; an error names `rule` bytes. Read them inside `in_time`."""
@@ -104,7 +132,7 @@ class Body:
         self._require_stated(limit, rule, field)
         more = True
         while more:
-            piece, more = await self._piece(limit, rule, field)
+            piece, more = self._piece(await self._received(self.request.receive()), limit, rule, field)
             yield piece
 
     async def in_time(self, reading: Awaitable[T], field: str) -> T:
@@ -138,26 +166,26 @@ class Body:
         self._given_up = reason
         self._intake.arriving.discard(self)
         self.keep(0)
-        assert self._time_limit is not None, "what arrives has a time limit"
-        self._time_limit.reschedule(asyncio.get_running_loop().time())
+        if self._time_limit is not None:
+            self._time_limit.reschedule(asyncio.get_running_loop().time())
 
-    async def _joined(self, limit: int, field: str, copies: int) -> bytes:
-        self._copies = copies
-        self._require_stated(limit, limit, field)
-        piece, more = await self._piece(limit, limit, field)
-        if not more:
-            return piece
-        pieces = [piece]
-        while more:
-            piece, more = await self._piece(limit, limit, field)
-            pieces.append(piece)
-        return b"".join(pieces)
+    async def _joined(self, following: Awaitable[Message], limit: int, field: str, *pieces: bytes) -> bytes:
+        joined = list(pieces)
+        while True:
+            piece, more = self._piece(await self._received(following), limit, limit, field)
+            joined.append(piece)
+            if not more:
+                return b"".join(joined)
+            following = self.request.receive()
 
-    async def _piece(self, limit: int, rule: int, field: str) -> tuple[bytes, bool]:
-        waits_s = monotonic()
-        message = await self.request.receive()
-        self.waited_s += monotonic() - waits_s
+    async def _received(self, following: Awaitable[Message]) -> Message:
+        begin_s = monotonic()
+        message = await following
+        self.waited_s += monotonic() - begin_s
         self._require_wanted()
+        return message
+
+    def _piece(self, message: Message, limit: int, rule: int, field: str) -> tuple[bytes, bool]:
         if message["type"] == "http.disconnect":
             raise ClientDisconnect
         piece: bytes = message.get("body", b"")

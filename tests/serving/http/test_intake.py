@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 import pytest
-from starlette.requests import ClientDisconnect
+from starlette.requests import ClientDisconnect, Request
 from starlette.types import Message
 
 from serving.errors import InvalidInputError, OverloadedError, TooSlowError
@@ -177,3 +177,25 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     now = [0.0]
     monkeypatch.setattr(intake, "monotonic", lambda: now[0])
     return lambda seconds: now.__setitem__(0, seconds)
+
+
+def test_a_body_that_is_given_up_closes_what_it_waited_for() -> None:
+    closed = []
+
+    async def receive() -> Message:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            closed.append(True)
+        raise AssertionError("nobody sets the event")
+
+    async def main() -> None:
+        scope = {"type": "http", "method": "POST", "path": "/", "query_string": b"", "headers": []}
+        task = asyncio.create_task(Intake(MemoryLimit(0)).open(Request(scope, receive)).whole(LIMIT, "body"))
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(main())
+    assert closed == [True]
