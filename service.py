@@ -125,6 +125,7 @@ class ExpertService:
         warm_up(self.session, artifact, self.preprocess)
         info = model_labels(artifact, self.session)
         self.metrics = ExpertMetrics(artifact.manifest.settings.kind, METRICS_FOLDER, model=str(self.model.tag), **info)
+        self.lag = self.metrics.lag
         tracer = open_tracer("sieve-expert", TRACING)
         self.endpoints = expert_app.expert_endpoints(artifact.digest, self.session, self.run, self.metrics, tracer)
         logging.getLogger("bentoml._internal.server.http_app").addFilter(_not_shed)
@@ -223,6 +224,7 @@ class Cascade:
         self.readiness = Readiness(DRAINING)
         tracer = open_tracer("sieve", TRACING)
         metrics = Metrics(METRICS_FOLDER)
+        self.lag = metrics.lag
         self.modalities = {kind: self._modality(kind, metrics, tracer) for kind in ARGUMENTS.served}
         for opened in self.modalities.values():
             metrics.watch_modality(opened)

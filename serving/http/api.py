@@ -17,7 +17,7 @@ from serving.cascade.modality import Modality
 from serving.errors import InvalidInputError, NotServedError, kind_of
 from serving.http.body import MAX_TEXTS, as_number, image_and_budget, json_object, required
 from serving.http.fast_path import Endpoint
-from serving.http.guard import Enter, Guard, JsonObject, described, to_json
+from serving.http.guard import Enter, Guard, JsonObject, described, to_bytes
 from serving.http.heavy import HeavyRunner
 from serving.http.intake import Intake
 from serving.http.loop_turns import LoopTurns
@@ -58,8 +58,10 @@ def api_endpoints(
     """
     api = Api(modalities, guard.turns, memory, client_header)
 
+    described_once = to_bytes(openapi())
+
     async def docs(_request: Request) -> Response:
-        return to_json(openapi())
+        return Response(described_once, media_type="application/json")
 
     return {
         "/classify_text": guard.limited("/classify_text", api.classify_text),

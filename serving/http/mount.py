@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Literal, Protocol
@@ -15,9 +16,12 @@ from starlette.types import ExceptionHandler
 from serving.http.draining import Draining
 from serving.http.fast_path import Endpoint, install_fast_path
 from serving.http.readiness import Readiness, probes
+from serving.watch.lag import LoopLag
 
 Methods = Mapping[str, Literal["GET", "POST"]]
 """The HTTP method of each address."""
+# How long a thread that runs Python may keep the event loop waiting; 5 ms by default.
+SWITCH_INTERVAL_S = 0.0005
 
 
 class ClientOfItself(Protocol):
@@ -27,10 +31,14 @@ class ClientOfItself(Protocol):
 
 
 class MountedService(Protocol):
-    """A running service: its endpoints by address, whether it should get requests, and what BentoML added."""
+    """A running service: its endpoints by address, whether it should get requests, and what BentoML added.
+
+    `lag` watches its event loop.
+    """
 
     endpoints: Mapping[str, Endpoint]
     readiness: Readiness
+    lag: LoopLag
     to_async: ClientOfItself
 
 
@@ -59,7 +67,9 @@ def mounted_app(
         running = service()
         posts = {address: running.endpoints[address] for address, method in methods.items() if method == "POST"}
         install_fast_path(running.to_async.app, posts, draining, probes(running.readiness))
-        yield
+        sys.setswitchinterval(SWITCH_INTERVAL_S)
+        with running.lag.watching():
+            yield
 
     routes = [Route(address, looked_up(address), methods=[method]) for address, method in methods.items()]
     return Starlette(routes=routes, exception_handlers=exception_handlers, lifespan=lifespan)

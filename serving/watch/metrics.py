@@ -22,6 +22,7 @@ from serving.errors import ShedReason
 from serving.expert.queue import Escalations
 from serving.load.admission import Admission, Priority
 from serving.load.breaker import State
+from serving.watch.lag import LoopLag
 from serving.watch.record import RequestOutcome, RequestRecord
 from serving.watch.tally import Counts, Tallies
 from serving.watch.work import Work
@@ -111,6 +112,7 @@ class ExpertMetrics:
             "sieve_expert_work_seconds", "What the items of the runs would take in the best batches", ["modality"]
         )
         self._size, self._seconds, self._worth = sizes.labels(modality), seconds.labels(modality), work.labels(modality)
+        self.lag = LoopLag(f"{modality}-expert")
         model_info()(modality=modality, role="expert", **info)
 
     def ran(self, size: int, length: int, took_s: float) -> None:
@@ -119,8 +121,12 @@ class ExpertMetrics:
         self._seconds.observe(took_s)
         self._worth.inc(self._work.of(size, length, took_s))
 
+    def flush(self) -> None:
+        """Hand what was sampled to prometheus_client."""
+        self.lag.flush()
+
     def exposition(self) -> tuple[bytes, str]:
-        """What was counted, in Prometheus's text format, and its content type."""
+        """What was counted, in Prometheus's text format, and its content type. Any thread may call it."""
         return exposition(self._folder)
 
 
@@ -148,6 +154,7 @@ class Metrics:
             return Counts(Counter(f"sieve_{name}", text, labels))
 
         self._folder = folder
+        self.lag = LoopLag("api")
         self._requests = counter("requests", "Requests that ended", "endpoint", "outcome", "stage", "model")
         self._answers = counter(
             "answers", "Items answered: by whom, and why the screen's stands", "modality", "stage", "degraded"
@@ -226,6 +233,7 @@ class Metrics:
 
     def flush(self) -> None:
         """Hand what was counted to prometheus_client, and set the gauges of this moment."""
+        self.lag.flush()
         for tallied in self._tallied:
             tallied.flush()
         cpu_s = process_time()
@@ -241,11 +249,10 @@ class Metrics:
             self._waiting.labels(modality).set(escalations.waiting)
 
     def exposition(self) -> tuple[bytes, str]:
-        """What was counted, in Prometheus's text format, and its content type.
+        """What was counted until the last flush, in Prometheus's text format, and its content type.
 
-        The counts of other processes may be half a second old.
+        The counts of other processes may be half a second old. Any thread may call it.
         """
-        self.flush()
         return exposition(self._folder)
 
     def drift_reporter(self, modality: str) -> Callable[[Drift], None]:

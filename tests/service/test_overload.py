@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 from urllib.parse import urlparse
 
@@ -56,3 +57,12 @@ def test_what_piled_up_is_refused_or_answered_as_late(server: Server, turn: int)
     with server.client() as client:
         fresh = in_full(client, "/classify_text", json={"text": "and now", "budget_ms": PATIENT_MS})
         assert fresh.json()["timings_ms"]["wait"] < least_ms
+        metrics = client.get("/metrics").text
+    assert lags(metrics, "api")["1.0"] - lags(metrics, "api")["0.25"] >= 1, "the watchdog saw it"
+    assert lags(metrics, "text-expert")["+Inf"] > 0
+
+
+def lags(metrics: str, process: str) -> dict[str, float]:
+    """Samples of the event loop of a process up to each bound."""
+    name = f'^sieve_event_loop_lag_seconds_bucket{{le="(.+)",process="{process}"}} (.+)$'
+    return {bound: float(count) for bound, count in re.findall(name, metrics, re.MULTILINE)}

@@ -194,7 +194,7 @@ def test_long_work_goes_to_threads_and_only_so_much_of_it_at_once(serve: Callabl
 
     app = serve(text=modality(prepare=prepare))
     sizes = [DIRECT_WORK, *[DIRECT_WORK + 1] * 8]
-    asked(app, *(("POST", "/classify_text", {"json": {"text": "x" * size}}) for size in sizes))
+    asked(app, *(("POST", "/classify_text", {"json": {"text": "x" * size, "budget_ms": 1000}}) for size in sizes))
     assert sorted(threads) == [(False, False)] * 8 + [(True, True)]
     assert most <= PLACES + 1, "with the short one beside them"
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from types import SimpleNamespace
+from typing import Any
 
 import bentoml
 import httpx
@@ -33,7 +35,9 @@ async def state(_request: Request) -> Response:
 def running(app: Starlette) -> MountedService:
     """A service in `app`, as BentoML leaves it."""
     endpoints = {"/work": work, "/state": state}
-    return SimpleNamespace(endpoints=endpoints, readiness=Readiness(NEVER), to_async=SimpleNamespace(app=app))
+    lag: Any = SimpleNamespace(watching=contextlib.nullcontext)
+    to_async: Any = SimpleNamespace(app=app)
+    return SimpleNamespace(endpoints=endpoints, readiness=Readiness(NEVER), lag=lag, to_async=to_async)
 
 
 def test_the_service_is_looked_up_only_once_there_are_requests() -> None:
@@ -83,6 +87,7 @@ def test_bentoml_starts_a_mounted_application_after_the_service_and_before_the_f
         def __init__(self) -> None:
             self.endpoints = {"/work": work, "/state": state}
             self.readiness = Readiness(NEVER)
+            self.lag = SimpleNamespace(watching=contextlib.nullcontext)
 
     Service.add_asgi_middleware(Noting)
     whole = Service.to_asgi()

@@ -146,6 +146,7 @@ def test_what_is_exposed_can_be_read_by_prometheus(metrics: Metrics) -> None:
     async def main() -> None:
         metrics.shed("normal", "limit")
         metrics.ended(answered(None), "ok")
+        metrics.flush()
 
     asyncio.run(main())
     body, content_type = metrics.exposition()
