@@ -267,10 +267,10 @@ class Metrics:
         return tell
 
     def _flush_and_reschedule(self) -> None:
+        self._due = False  # first: a flush that fails must not be the last one
         self.flush()
         now = time.monotonic()
         busy = self._admission is not None and self._admission.in_flight > 0
-        self._due = False
         # An open breaker becomes half-open as time passes, without any request.
         if busy or any(escalations.breaker.state(now) == "open" for escalations in self._experts.values()):
             self.flush_soon()

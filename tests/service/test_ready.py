@@ -8,19 +8,30 @@ import subprocess
 import time
 from pathlib import Path
 
+import pytest
+
 from loadtest.traffic.process import free_port, stop
 from tests.conftest import ROOT, TinyCascades
 from tests.server import LIMIT_S, PATIENT_MS, command, in_full, serve
 from tests.service.test_degraded import TEXT_ONLY, with_point
 
 SENT = {"text": "where is my refund", "budget_ms": PATIENT_MS}
-BROKEN = """
+BROKEN_WARM_UP = """
 from serving.cascade.modality import Modality
 
 async def broken(self):
     raise ValueError("a length that no model has")
 
 Modality.warm_up_expert = broken
+from service import *
+"""
+BROKEN_EXPERT = """
+import service
+
+def broken(*_):
+    raise ValueError("a length that no model has")
+
+service.warm_up = broken
 from service import *
 """
 
@@ -50,11 +61,19 @@ def test_an_api_whose_expert_is_stopped_or_killed_stays_ready(tiny_cascades: Tin
             time.sleep(0.05)
 
 
+@pytest.mark.parametrize(
+    ("broken", "says"),
+    [
+        (BROKEN_WARM_UP, "the process cannot get ready, and ends"),
+        (BROKEN_EXPERT, "Application startup failed. Exiting."),
+    ],
+    ids=["the warm-up of the experts", "the start of an expert"],
+)
 def test_a_failure_while_getting_ready_is_logged_and_ends_the_process(
-    tiny_cascades: TinyCascades, tmp_path: Path
+    tiny_cascades: TinyCascades, tmp_path: Path, broken: str, says: str
 ) -> None:
     home = with_point(tiny_cascades, tmp_path / "home")
-    (tmp_path / "broken.py").write_text(BROKEN)
+    (tmp_path / "broken.py").write_text(broken)
     port = free_port()
     line, environment = command("serve", "broken:Cascade", "--port", str(port), *TEXT_ONLY, home=home)
     # In an image BentoML does not start a process again that has ended, so all of it ends.
@@ -69,7 +88,7 @@ def test_a_failure_while_getting_ready_is_logged_and_ends_the_process(
     finally:
         stop(process)
     said = log.read_text()
-    assert "the process cannot get ready, and ends" in said
+    assert says in said
     assert "a length that no model has" in said
 
 

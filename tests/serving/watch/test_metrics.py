@@ -133,6 +133,29 @@ def test_an_expert_counts_its_runs(clean_registry: None) -> None:
     assert sample("sieve_model_info", modality="text", role="expert", **info) == 1
 
 
+def test_a_flush_that_fails_is_not_the_last_one(metrics: Metrics, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "FLUSH_S", 0.001)
+    flushed: list[str] = []
+
+    def failing_once() -> None:
+        flushed.append("now")
+        if len(flushed) == 1:
+            raise OSError("no space left on device")
+
+    async def main() -> None:
+        failures: list[object] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _loop, context: failures.append(context["exception"]))
+        monkeypatch.setattr(metrics, "flush", failing_once)
+        async with asyncio.timeout(60):
+            for wanted in (1, 2):
+                metrics.flush_soon()
+                while len(flushed) < wanted:
+                    await asyncio.sleep(0.001)
+        assert [type(failure) for failure in failures] == [OSError]
+
+    asyncio.run(main())
+
+
 def test_the_processor_time_of_the_process_is_counted_from_the_first_metric_on(metrics: Metrics) -> None:
     metrics.flush()
     first, begin = sample("sieve_cpu_seconds_total"), time.process_time()
