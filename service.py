@@ -235,6 +235,7 @@ class Cascade:
         guard = Guard(observer, admission, PRIORITY)
         self.endpoints = api.api_endpoints(self.modalities, guard, metrics, self._memory, CLIENT_HEADER)
         posts = [address for address, method in api.METHODS.items() if method == "POST"]
+        SieveProtocol.lag = self.lag
         SieveProtocol.door = Door(posts, observer, admission, DRAINING, guard.turns.connection_made)
         freeze_garbage()
 

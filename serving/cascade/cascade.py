@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from serving.arrays import Array, Logits
@@ -16,12 +16,12 @@ from serving.cascade.deferral import OperatingPoint, should_defer
 from serving.errors import CallerGoneError, StageError, StageLateError
 from serving.expert.call import Escalated
 from serving.load.budget import Budget
+from serving.load.direct import DirectWork
 from serving.model.answer import Answer, answers_from_logits
 from serving.timings import Timings
 from serving.trace import Trace
 
-# One screened text takes about half a millisecond, and a thread costs a tenth of that and a wait for the interpreter
-# lock. Larger batches would delay every other request, so they go to a thread.
+# Larger batches would delay every other request, so they go to a thread.
 DIRECT_BATCH_SIZE = 8
 
 
@@ -71,6 +71,8 @@ class ModelCascade:
     point: OperatingPoint
     observe: Callable[[float, bool], None] = _unobserved
     """Takes the screen's confidence and whether it deferred, once for each item."""
+    direct: DirectWork = field(default_factory=DirectWork)
+    """Knows which items the screen runs on the event loop, and which in a thread."""
 
     async def classify(
         self,
@@ -118,10 +120,19 @@ class ModelCascade:
         return answers
 
     async def _screened(self, items: Sequence[Array]) -> list[Answer]:
-        if len(items) <= DIRECT_BATCH_SIZE:
+        units = sum(map(len, items))
+
+        def run() -> Logits:
+            # Processor time: a busy machine makes no work longer.
+            begin_s = time.thread_time()
             logits = self.screen(items)
+            self.direct.took(units, (time.thread_time() - begin_s) * 1e3)
+            return logits
+
+        if len(items) <= DIRECT_BATCH_SIZE and self.direct.fits(units):
+            logits = run()
         else:
-            logits = await asyncio.to_thread(self.screen, items)
+            logits = await asyncio.to_thread(run)
         return answers_from_logits(logits, self.labels, self.point.screen_temperature)
 
     def _deferred(self, screened: Sequence[Answer]) -> list[int]:

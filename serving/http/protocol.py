@@ -15,6 +15,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from serving.http.door import Door
 from serving.http.guard import ARRIVED
+from serving.watch.lag import LoopLag
 
 # `tcpi_last_data_recv` of struct tcp_info (linux/tcp.h): milliseconds since the last data came.
 LAST_DATA_AT, LAST_DATA = 52, struct.Struct("I")
@@ -34,9 +35,13 @@ def waited_ms(connection: socket.socket) -> float:
 
 
 class SieveProtocol(HttpToolsProtocol):
-    """A connection of a client. `door` refuses requests for all connections of the process, once there is one."""
+    """A connection of a client. `door` refuses requests for all connections of the process, once there is one.
+
+    `lag` watches their event loop.
+    """
 
     door: Door | None = None
+    lag: LoopLag | None = None
     _connection: socket.socket | None = None
     _refused_s = 0.0
     _came_s: float | None = None
@@ -79,7 +84,12 @@ class SieveProtocol(HttpToolsProtocol):
 
     def _arrived_s(self) -> float:
         now_s = time.monotonic()
-        return now_s if self._connection is None else now_s - waited_ms(self._connection) / 1e3
+        if self._connection is None:
+            return now_s
+        came_s = now_s - waited_ms(self._connection) / 1e3
+        # The kernel's ticks stand still while a virtual machine does not run, and come all at once afterwards.
+        is_new = self.cycle is None and self._refused_s == 0
+        return came_s if is_new or self.lag is None else max(came_s, self.lag.looked_s)
 
     def _between_requests(self) -> bool:
         """Whether the last request was read and answered, nothing of another one has come, and the client reads."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -14,6 +15,7 @@ from serving.cascade.cascade import ModelCascade, StageAnswer
 from serving.errors import StageDownError, StageRefusedError
 from serving.expert.call import Escalated
 from serving.load.budget import Budget
+from serving.load.direct import LONGEST_MS
 from serving.timings import Timings
 from tests.points import make_point
 
@@ -160,3 +162,25 @@ def test_a_large_batch_goes_to_a_thread_with_the_same_answers() -> None:
     numbers = [9 if i % 3 else 0 for i in range(64)]
     outcomes = classify(expert, numbers)
     assert [o.stage for o in outcomes] == ["screen" if n else "expert" for n in numbers]
+
+
+def test_a_screen_that_takes_long_leaves_the_event_loop() -> None:
+    on_the_loop = []
+
+    def slow(items: Sequence[Any]) -> Any:
+        on_the_loop.append(threading.current_thread() is threading.main_thread())
+        until_s = time.thread_time() + 2 * LONGEST_MS / 1e3
+        while time.thread_time() < until_s:
+            pass
+        return screen(items)
+
+    cascade = ModelCascade(labels=("a", "b"), screen=slow, expert=Expert(), point=make_point(threshold=0.0))
+
+    async def ask_twice() -> None:
+        for _ in range(2):
+            items = [np.array([9])]
+            (answer,) = await cascade.classify(items, items, Budget(time.monotonic(), 500), Timings())
+            assert answer.answer.label == "a"
+
+    asyncio.run(ask_twice())
+    assert on_the_loop == [True, False]
