@@ -7,6 +7,7 @@ where the response depends on nothing but its first line, its length and its id.
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 from collections.abc import Callable, Iterable
@@ -57,15 +58,25 @@ class Door:
         """Whether no request would be refused now, since nobody is at work."""
         return self._admission.idle
 
-    def refuse(self, data: bytes, arrived_s: float, server_headers: Iterable[tuple[bytes, bytes]]) -> bytes | None:
+    def refuse(
+        self, data: bytes, came: Callable[[], float], server_headers: Iterable[tuple[bytes, bytes]]
+    ) -> bytes | None:
         """The response to the one request that `data` holds, as sent over HTTP; None if it must be parsed.
 
-        A request of normal priority is refused if `admission` would refuse it.
-
-        `arrived_s`: when its bytes came. `server_headers` are those that the server adds to each response.
+        A request of normal priority is refused if `admission` would refuse it. `came` asks the kernel when its bytes
+        came. `server_headers` are those that the server adds to each response.
         """
-        if self._admission.reason("normal", arrived_s, time.monotonic()) is None:
-            return None
+        turns, now_s = self._admission.turns, time.monotonic()
+        # The kernel's answer costs as much as the rest, and where the work alone is too much it changes nothing.
+        arrived_s = turns.looked_s or now_s
+        reason = self._admission.reason("normal", now_s, now_s)
+        if reason is None:
+            arrived_s = came()
+            reason = self._admission.reason("normal", arrived_s, now_s)
+            if reason is None:
+                if turns.expect():
+                    asyncio.get_running_loop().call_soon(turns.expect_nobody)
+                return None
         begin, end = data.find(b"\r\n"), data.find(b"\r\n\r\n")
         address = self._addresses.get(data[:begin])
         if address is None or end < 0 or self._draining():
@@ -79,14 +90,10 @@ class Door:
         sent = head[place + len(ID) : head.find(b"\r\n", place + 2)].strip() if place >= 0 else b""
         if b'"' in sent or b"\\" in sent:  # would have to be escaped in the body
             return None
-        reason = self._admission.refuses("normal", arrived_s, time.monotonic())
-        if reason is None:
-            return None
-        record = self._observer.begin(address, {}, sound_id(sent.decode("latin-1")), arrived_s)
-        record.timings.end("admission")
-        self._observer.metrics.shed("normal", reason)
-        self._observer.ended(record, 503)
-        said, timing, error = record.request_id.encode(), record.timings.header().encode(), self._errors[reason]
+        self._admission.shed["normal"] += 1
+        request_id = sound_id(sent.decode("latin-1"))
+        timing = self._observer.refused(address, "normal", reason, request_id, arrived_s).encode()
+        said, error = request_id.encode(), self._errors[reason]
         first = [FIRST_LINE]
         for name, value in server_headers:
             first += (name, b": ", value, b"\r\n")

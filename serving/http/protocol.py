@@ -59,8 +59,7 @@ class SieveProtocol(HttpToolsProtocol):
         """Refuse the request that `data` holds, or parse it."""
         door = self.door
         if door is not None and not door.open and self._between_requests():
-            self._came_s = self._arrived_s()
-            response = door.refuse(data, self._came_s, self.server_state.default_headers)
+            response = door.refuse(data, self._arrived_s, self.server_state.default_headers)
             if response is not None:
                 self.transport.write(response)
                 self._keep_alive()
@@ -71,8 +70,8 @@ class SieveProtocol(HttpToolsProtocol):
         """A request begins: note when it came."""
         super().on_message_begin()
         if self._connection is not None:
-            came_s, self._came_s = self._came_s, None
-            self.scope[ARRIVED] = came_s if came_s is not None else self._arrived_s()  # type: ignore[literal-required]  # a key of our own
+            came_s, self._came_s = self._came_s or self._arrived_s(), None
+            self.scope[ARRIVED] = came_s  # type: ignore[literal-required]  # a key of our own
 
     def timeout_keep_alive_handler(self) -> None:
         """Close a connection on which nothing has come for a while, unless its last request was refused here."""
@@ -83,13 +82,14 @@ class SieveProtocol(HttpToolsProtocol):
             super().timeout_keep_alive_handler()
 
     def _arrived_s(self) -> float:
-        now_s = time.monotonic()
+        came_s = time.monotonic()
         if self._connection is None:
-            return now_s
-        came_s = now_s - waited_ms(self._connection) / 1e3
+            return came_s
+        came_s -= waited_ms(self._connection) / 1e3
         # The kernel's ticks stand still while a virtual machine does not run, and come all at once afterwards.
         is_new = self.cycle is None and self._refused_s == 0
-        return came_s if is_new or self.lag is None else max(came_s, self.lag.looked_s)
+        self._came_s = came_s if is_new or self.lag is None else max(came_s, self.lag.looked_s)
+        return self._came_s
 
     def _between_requests(self) -> bool:
         """Whether the last request was read and answered, nothing of another one has come, and the client reads."""

@@ -60,7 +60,7 @@ class Admission:
 
     @property
     def idle(self) -> bool:
-        """Whether nothing is in flight and nobody works, so that no request would be refused."""
+        """Whether nobody works or has a place, so that a request would hardly be refused."""
         return self.in_flight == 0 and self.turns.free
 
     def leave(self) -> None:

@@ -58,6 +58,11 @@ class Turns:
         self._free = True
         self._since_s = self._drained_s = 0.0
         self._ms_per_unit: dict[str, float] = {}
+        self._usual_ms = 0.0
+        self._expected = 0
+        self._granted_s: float | None = None
+        self.looked_s: float | None = None
+        """What comes while the thread is taken has come after this time, if it is the first chance to see it."""
 
     @property
     def free(self) -> bool:
@@ -71,7 +76,7 @@ class Turns:
 
     def ahead_ms(self, now_s: float, deadline_s: float | None = None) -> float:
         """Milliseconds of work before a request with this deadline, or before all of them."""
-        ahead_ms = self._waiting_ms
+        ahead_ms = self._waiting_ms + self._expected * self._usual_ms
         if deadline_s is not None and self._waiting and deadline_s < self._waiting[-1][0]:
             ahead_ms *= bisect_right(self._waiting, (deadline_s, self._number)) / len(self._waiting)
         if self._running is not None:
@@ -146,15 +151,27 @@ class Turns:
         self._drained_s = now_s
         return None, late
 
+    def expect(self) -> bool:
+        """A request will `enter` that comes before all that are seen after it. Whether it is the only one so far."""
+        self._expected += 1
+        return self._expected == 1
+
+    def expect_nobody(self) -> None:
+        """Those who were expected enter now."""
+        self._expected = 0
+
     def rest(self) -> None:
         """Nobody waits: the next request gets the thread at once."""
         self._free = True
 
     def _grant(self, turn: Turn, since_s: float) -> None:
         self._running, self._free, self._since_s = turn, False, since_s
+        self.looked_s, self._granted_s = self._granted_s, since_s
 
     def _learn(self, turn: Turn, took_ms: float) -> None:
         took = took_ms / turn.units
+        usual_ms = self._usual_ms or took_ms
+        self._usual_ms = usual_ms + WEIGHT * (min(took_ms, OUTLIER * usual_ms) - usual_ms)
         before = self._ms_per_unit.get(turn.kind)
         if before is None:
             self._ms_per_unit[turn.kind] = took

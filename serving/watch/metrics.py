@@ -23,7 +23,7 @@ from serving.expert.queue import Escalations
 from serving.load.admission import Admission, Priority
 from serving.load.breaker import State
 from serving.watch.lag import LoopLag
-from serving.watch.record import RequestOutcome, RequestRecord
+from serving.watch.record import NONE, RequestOutcome, RequestRecord
 from serving.watch.tally import Counts, Tallies
 from serving.watch.work import Work
 
@@ -219,6 +219,11 @@ class Metrics:
         if record.modality is not None:
             for item in record.answers:
                 self._answers.add(record.modality.name, item.stage, item.degraded or "no")
+        self.flush_soon()
+
+    def refused(self, endpoint: str) -> None:
+        """Count a request that was refused before it was read."""
+        self._requests.add(endpoint, "shed", NONE, NONE)
         self.flush_soon()
 
     def shed(self, priority: Priority, reason: ShedReason) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from io import TextIOWrapper
@@ -10,9 +11,11 @@ from typing import TextIO
 
 import orjson
 
+from serving.errors import ShedReason
+from serving.load.admission import Priority
 from serving.trace import begin_trace
 from serving.watch.metrics import Metrics
-from serving.watch.record import RequestOutcome, RequestRecord
+from serving.watch.record import UNAVAILABLE, RequestOutcome, RequestRecord
 from serving.watch.tracing import Tracer
 
 
@@ -35,6 +38,18 @@ class Observer:
         elif self._log is not None and "traceparent" in headers:
             trace = begin_trace(headers["traceparent"])
         return RequestRecord(endpoint, request_id, trace, arrived_s)
+
+    def refused(self, endpoint: str, priority: Priority, reason: ShedReason, request_id: str, arrived_s: float) -> str:
+        """Report a request that was refused before it was parsed. Returns the value of its `Server-Timing`."""
+        self.metrics.shed(priority, reason)
+        if self._tracer is None and self._log is None:
+            self.metrics.refused(endpoint)
+            waited_ms = f"{(time.monotonic() - arrived_s) * 1e3:.3f}"
+            return f"wait;dur={waited_ms}, admission;dur=0.0, total;dur={waited_ms}"
+        record = self.begin(endpoint, {}, request_id, arrived_s)
+        record.timings.end("admission")
+        self.ended(record, UNAVAILABLE)
+        return record.timings.header()
 
     def ended(self, record: RequestRecord, status: int) -> None:
         """Report a request that was answered with `status`."""

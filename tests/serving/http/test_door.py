@@ -45,7 +45,7 @@ class Before:
 
     def refuse(self, data: bytes, waited_s: float = 0.0) -> bytes | None:
         async def refused() -> bytes | None:
-            return self.door.refuse(data, time.monotonic() - waited_s, SERVER_HEADERS)
+            return self.door.refuse(data, lambda: time.monotonic() - waited_s, SERVER_HEADERS)
 
         return asyncio.run(refused())
 
@@ -159,3 +159,29 @@ def test_nothing_is_refused_unread_while_the_server_sends_its_clients_away(metri
     before = Before(metrics, draining=str(file))
     file.touch()
     assert before.refuse(request()) is None
+
+
+def test_requests_that_are_let_pass_together_count_against_those_behind_them(metrics: Metrics) -> None:
+    """They enter only in the next turn of the event loop."""
+    before = Before(metrics, idle=True)
+    turns = before.admission.turns
+    for begin_s in (0.0, 1.0):  # a piece of work takes 10 ms
+        turns.enter(Turn("text", 1.0, begin_s, 50.0), begin_s)
+        turns.end(turns._running, begin_s + 0.01)  # type: ignore[arg-type]  # it has the thread
+        turns.rest()
+    now_s = time.monotonic()
+    turns.enter(Turn("text", 1.0, now_s, 50.0), now_s)
+
+    async def seen() -> tuple[list[bool], bool]:
+        def passes() -> bool:
+            return before.door.refuse(request(), time.monotonic, SERVER_HEADERS) is None
+
+        together = [passes() for _ in range(10)]
+        await asyncio.sleep(0)
+        return together, passes()
+
+    together, afterwards = asyncio.run(seen())
+    assert together[0]
+    assert together == sorted(together, reverse=True)
+    assert not together[-1]
+    assert afterwards, "nobody has entered"

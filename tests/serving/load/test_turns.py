@@ -167,3 +167,21 @@ def test_a_burst_is_answered_as_far_as_its_budget_reaches() -> None:
     outcome = OneThread(Traffic(load=0.3, burst=40), seed=9).run()
     assert outcome.late_share(10) <= 0.01
     assert len(outcome.answers) >= 0.25 * (len(outcome.answers) + len(outcome.shed_ms))
+
+
+def test_those_who_are_expected_count_as_work_ahead() -> None:
+    turns, _ = taken(10.0)
+    before_ms = turns.ahead_ms(10.0)
+    assert turns.expect(), "the first one"
+    assert not turns.expect()
+    assert turns.ahead_ms(10.0) == pytest.approx(before_ms + 20)
+    turns.expect_nobody()
+    assert turns.ahead_ms(10.0) == before_ms
+
+
+def test_what_is_seen_while_the_thread_is_taken_came_after_the_grant_before_the_last() -> None:
+    turns, running = taken(10.0)
+    waiting(turns)
+    turns.end(running, 10.01)
+    turns.next(10.01)
+    assert turns.looked_s == 10.0
