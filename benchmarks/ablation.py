@@ -44,7 +44,7 @@ CHANGES: dict[str, list[Change]] = {
     ],
     "a lone item run without a thread": [("serving/http/expert_app.py", "if len(items) == 1:", "if not items:")],
     "a second call on its way": [
-        ("serving/settings.py", "calls_in_flight: int = Field(default=2", "calls_in_flight: int = Field(default=1")
+        ("serving/load/forecast.py", "len(ends_s) >= 2 * self._side_by_side", "len(ends_s) >= self._side_by_side")
     ],
     "escalations together in one call": [("serving/settings.py", "Field(default=MAX_BATCH_SIZE", "Field(default=1")],
 }

@@ -56,7 +56,7 @@ SPACE: dict[str, list[float]] = {
     "expert_threads": [1, *(n for n in (2, 4, 8) if n <= CORES)],
     "max_batch_size": [32, 16, 8, 4, 1],
     "batch_window_ms": [0.0, 1.0, 2.0, 5.0],
-    "calls_in_flight": [2, 1, 3, 4],
+    "calls_in_flight": [1, 2, 3, 4],
     "max_in_flight": [256, 16, 32, 64, 128, 512, 1024],
 }
 DEFAULTS: Settings = {name: values[0] for name, values in SPACE.items()}

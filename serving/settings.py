@@ -17,9 +17,9 @@ class Settings(BaseModel):
 
     `workers` is the number of API processes, each with its own screens. `screen_threads` and `expert_threads` are ONNX
     Runtime threads for each session. `max_batch_size` limits the items of one call to an expert, `batch_window_ms` is
-    how long an escalation waits for others to share its call, and `calls_in_flight` limits the simultaneous calls of
-    one API process to one expert. `max_in_flight` is the most requests that one API process has in flight.
-
+    how long an escalation waits for others to share its call, and `calls_in_flight` is how many calls of one API
+    process an expert runs side by side, one on each of its machines. `max_in_flight` is the most requests that one API
+    process has in flight.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
@@ -29,7 +29,7 @@ class Settings(BaseModel):
     expert_threads: int = Field(default=1, ge=1, le=256)
     max_batch_size: int = Field(default=MAX_BATCH_SIZE, ge=1, le=MAX_BATCH_SIZE)
     batch_window_ms: float = Field(default=0.0, ge=0, le=100)
-    calls_in_flight: int = Field(default=2, ge=1, le=16)
+    calls_in_flight: int = Field(default=1, ge=1, le=16)
     max_in_flight: int = Field(default=256, ge=8, le=4096)
 
 

@@ -14,7 +14,7 @@ from typing import Literal, Protocol
 from serving.arrays import Array, Logits
 from serving.cascade.deferral import OperatingPoint, should_defer
 from serving.errors import CallerGoneError, StageError, StageLateError
-from serving.expert.call import Escalated
+from serving.expert.call import Asked, Escalated
 from serving.load.budget import Budget
 from serving.load.direct import DirectWork
 from serving.model.answer import Answer, answers_from_logits
@@ -32,11 +32,13 @@ Gone = Callable[[], Awaitable[object]]
 class AskExpert(Protocol):
     """Asks the expert, in this process's queue or elsewhere."""
 
-    def __call__(self, items: Sequence[Array], deadline_s: float, trace: Trace | None) -> Awaitable[Escalated]:
+    def __call__(
+        self, items: Sequence[Array], deadline_s: float, trace: Trace | None, asked: Asked
+    ) -> Awaitable[Escalated]:
         """Prepared items of one request -> the expert's answer, with logits [items, labels].
 
-        The answer is of no use after `deadline_s` of the monotonic clock. `trace` is the request's. Raises a
-        StageError when the expert gives none.
+        The answer is of no use after `deadline_s` of the monotonic clock. `trace` is the request's. `asked` is told
+        when a call with the items begins. Raises a StageError when the expert gives no answer.
         """
 
 
@@ -44,7 +46,8 @@ class AskExpert(Protocol):
 class StageAnswer:
     """The cascade's answer to one item, and the stage that gave it.
 
-    `escalated`: whether the expert was called. `degraded`: why the screen's answer stands although it deferred.
+    `escalated`: whether a call with the item was sent to the expert. `degraded`: why the screen's answer stands
+    although it deferred.
     """
 
     answer: Answer
@@ -105,18 +108,19 @@ class ModelCascade:
             for place in deferred:
                 answers[place] = _degraded(given[place], StageLateError.reason, escalated=False)
             return answers
+        asked = Asked()
         try:
-            asked = self.expert([expert_items[place] for place in deferred], budget.deadline_s, trace)
-            escalated = await _in_time(asked, left_s, gone)
+            answer = self.expert([expert_items[place] for place in deferred], budget.deadline_s, trace, asked)
+            escalated = await _in_time(answer, left_s, gone)
         except StageError as error:
             timings.end("queue")
             for place in deferred:
-                answers[place] = _degraded(given[place], error.reason, escalated=True)
+                answers[place] = _degraded(given[place], error.reason, escalated=asked.sent)
             return answers
         timings.split("hop", {"queue": escalated.queue_ms, "expert": escalated.expert_ms})
         expert_answers = answers_from_logits(escalated.logits, self.labels, self.point.expert_temperature)
-        for place, answer in zip(deferred, expert_answers, strict=True):
-            answers[place] = StageAnswer(answer=answer, stage="expert", escalated=True, degraded=None)
+        for place, theirs in zip(deferred, expert_answers, strict=True):
+            answers[place] = StageAnswer(answer=theirs, stage="expert", escalated=True, degraded=None)
         return answers
 
     async def _screened(self, items: Sequence[Array]) -> list[Answer]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import math
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -16,8 +16,9 @@ from serving.cascade.cascade import ModelCascade
 from serving.cascade.deferral import OperatingPoint
 from serving.cascade.drift import Drift, DriftMonitor
 from serving.errors import ArtifactError, StageError
-from serving.expert.call import CALL_LIMIT_S, ExpertClient
+from serving.expert.call import ExpertClient
 from serving.expert.queue import Escalations
+from serving.load.budget import MAX_MS
 from serving.model.artifact import Artifact
 from serving.model.preprocess import (
     WARM_UP_BATCH_SIZES,
@@ -36,6 +37,10 @@ from serving.settings import Settings
 from serving.trace import CallSpan
 
 WARM_UP_LIMIT_S = 30.0
+# The least of three calls counts. The second and the third round begin only where those before were quick.
+WARM_UP_ROUNDS, WARM_UP_QUICK_S = 3, 5.0
+
+logger = logging.getLogger("sieve")
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,26 +143,58 @@ class Modality:
         }
 
     async def warm_up_expert(self) -> bool:
-        """Call the expert once with every batch size and length, which also measures how long they take.
+        """Call the expert with every batch size and length, up to three times, which also measures what they take.
 
-        False when it does not answer yet.
+        False when it cannot be reached yet. A warning tells of an expert that is too slow for any budget, or that has
+        not answered within `WARM_UP_LIMIT_S`; its screen answers alone.
         """
+        begin_s = time.monotonic()
         try:
             async with asyncio.timeout(WARM_UP_LIMIT_S):
-                for item in example_items(self._stored.expert.artifact.manifest.settings):
-                    await self._warm_up_sizes(item)
-        except (StageError, TimeoutError):
+                for number in range(WARM_UP_ROUNDS):
+                    if number == 0 or time.monotonic() - begin_s < WARM_UP_QUICK_S:
+                        await self._warm_up_shapes()
+        except StageError:
             return False
+        except TimeoutError:
+            logger.warning(
+                "%s was warmed up for %.0f s and has not answered every batch size and length; requests may find it "
+                "slower than they expect, and then their screen answers alone",
+                self.expert_tag,
+                WARM_UP_LIMIT_S,
+            )
+        self._warn_if_slow()
         return True
 
-    async def _warm_up_sizes(self, item: Array) -> None:
-        for size in WARM_UP_BATCH_SIZES:
-            if size > self._max_batch_size:
+    async def _warm_up_shapes(self) -> None:
+        forecast = self.escalations.forecast
+        for item in self._examples():
+            for size in WARM_UP_BATCH_SIZES:
+                # No request waits for a shape that takes longer than the largest budget. Twice the size takes about
+                # twice as long.
+                twice_ms = 2 * forecast.run_ms(size // 2, len(item)) if size > 1 else 0.0
+                if size > self._max_batch_size or twice_ms > MAX_MS:
+                    break
+                await self.escalations.measure([item] * size)
+            if forecast.run_ms(1, len(item)) > MAX_MS:  # longer items are no faster
                 return
-            # Twice the size takes about twice as long, and no call may take longer than the limit.
-            if size > 1 and 4 * self.escalations.forecast.expected_ms(size // 2, len(item)) > 1e3 * CALL_LIMIT_S:
+
+    def _warn_if_slow(self) -> None:
+        for item in self._examples():
+            took_ms = self.escalations.forecast.run_ms(1, len(item))
+            if took_ms > MAX_MS:
+                logger.warning(
+                    "%s takes %s ms for one item of length %d and no budget is longer than %s ms: its screen answers "
+                    "such items and longer ones alone, as degraded",
+                    self.expert_tag,
+                    f"{took_ms:,.0f}",
+                    len(item),
+                    f"{MAX_MS:,.0f}",
+                )
                 return
-            await self.escalations.ask([item] * size, math.inf)
+
+    def _examples(self) -> list[Array]:
+        return example_items(self._stored.expert.artifact.manifest.settings)
 
 
 def require_pair(screen: Artifact, expert: Artifact, point: OperatingPoint) -> None:

@@ -1,4 +1,4 @@
-"""One call to an expert: within a limit of time, behind a circuit breaker, with a span in its requests' traces."""
+"""One call to an expert: while anybody waits, behind a circuit breaker, with a span in its requests' traces."""
 
 from __future__ import annotations
 
@@ -8,22 +8,23 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from serving.arrays import Array, Logits
-from serving.errors import StageDownError, StageError, StageRefusedError
-from serving.load.breaker import CircuitBreaker
+from serving.errors import StageError, StageLateError, StageRefusedError
+from serving.load.breaker import CircuitBreaker, Token
 from serving.trace import CallSpan, Trace, begin_call
 
-# No budget is longer than a second, so a slower expert is as good as down.
-CALL_LIMIT_S = 1.0
+# An answer that comes a little late still tells how long the call takes. Nobody waits for a later one.
+GRACE_S = 0.05
 
 
 class ExpertCall(Protocol):
     """Asks the expert's process once."""
 
-    async def __call__(self, items: Sequence[Array], traceparent: str | None) -> tuple[Logits, float]:
+    async def __call__(self, items: Sequence[Array], traceparent: str | None, left_ms: float) -> tuple[Logits, float]:
         """Prepared items -> logits [items, labels], and the milliseconds that the expert's own session took.
 
-        `traceparent`: the call's place in a trace (W3C), for the expert's own spans. Raises a StageError when the
-        expert gives no answer.
+        `traceparent`: the call's place in a trace (W3C), for the expert's own spans. `left_ms`: how long anybody waits
+        for the answer, so that the expert need not run a call that is too late. Raises a StageError when the expert
+        gives no answer.
         """
 
 
@@ -32,6 +33,13 @@ class ExpertClient(ExpertCall, Protocol):
 
     async def describe(self) -> Mapping[str, str]:
         """The variant that the expert runs and its execution provider, `asked` and `got`; else `error` says why not."""
+
+
+@dataclass(slots=True)
+class Asked:
+    """What became of an escalation so far. `sent`: whether a call with items of it has begun."""
+
+    sent: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +56,7 @@ class Escalated:
 
 
 class GuardedCall:
-    """Calls the expert unless the breaker is open, for `CALL_LIMIT_S` at most, and tells the breaker what became of it.
+    """Calls the expert until nobody waits for the answer any more, and tells the breaker what became of it.
 
     `clock` gives seconds of a monotonic clock.
     """
@@ -56,13 +64,17 @@ class GuardedCall:
     def __init__(self, call: ExpertCall, breaker: CircuitBreaker, spans: CallSpans, clock: Callable[[], float]) -> None:
         self._call, self._breaker, self._spans, self._clock = call, breaker, spans, clock
 
-    async def __call__(self, items: Sequence[Array], traces: Sequence[Trace | None]) -> tuple[Logits, float]:
-        """The same as an `ExpertCall`, for items of requests with these `traces`."""
-        if not self._breaker.begin(self._clock()):
-            raise StageDownError("the expert failed and is not asked for a while")
+    async def __call__(
+        self, token: Token, items: Sequence[Array], traces: Sequence[Trace | None], deadline_s: float
+    ) -> tuple[Logits, float]:
+        """The same as an `ExpertCall`, for items of requests with these `traces`.
+
+        `token`: the breaker's for this call. Raises StageLateError, and ends the call, `GRACE_S` after `deadline_s`,
+        the last deadline of the items.
+        """
         span, error = self._spans.begin(traces, len(items)), "given up"
         try:
-            answer = await self._judged(items, span.traceparent if span else None)
+            answer = await self._judged(token, items, span.traceparent if span else None, deadline_s)
             error = ""
             return answer
         except StageError as failure:
@@ -72,23 +84,26 @@ class GuardedCall:
             if span is not None:
                 self._spans.end(span, error or None)
 
-    async def _judged(self, items: Sequence[Array], traceparent: str | None) -> tuple[Logits, float]:
+    async def _judged(
+        self, token: Token, items: Sequence[Array], traceparent: str | None, deadline_s: float
+    ) -> tuple[Logits, float]:
+        left_s = deadline_s - self._clock()
         try:
-            async with asyncio.timeout(CALL_LIMIT_S):
-                answer = await self._call(items, traceparent)
+            async with asyncio.timeout(left_s + GRACE_S):
+                answer = await self._call(items, traceparent, left_s * 1e3)
         except StageRefusedError:  # an expert that is busy is not broken
-            self._breaker.abandoned()
+            self._breaker.abandoned(token)
             raise
         except StageError:
-            self._breaker.failed(self._clock())
+            self._breaker.failed(token, self._clock())
             raise
         except TimeoutError:
-            self._breaker.failed(self._clock())
-            raise StageDownError("the expert did not answer in time") from None
+            self._breaker.failed(token, self._clock())
+            raise StageLateError("the expert did not answer before the last deadline of the call") from None
         except BaseException:
-            self._breaker.abandoned()
+            self._breaker.abandoned(token)
             raise
-        self._breaker.succeeded()
+        self._breaker.succeeded(token)
         return answer
 
 

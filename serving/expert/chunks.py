@@ -22,6 +22,8 @@ async def ask_in_chunks(
     try:
         for start in range(0, len(items), chunk_size):
             asked.append(submit(items[start : start + chunk_size]))
+        for refused in filter(asyncio.Future.done, asked):  # to make place for a later one
+            refused.result()
         return _together(await asyncio.gather(*asked))
     finally:
         for future in asked:

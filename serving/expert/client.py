@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Sequence
 
 import orjson
@@ -11,7 +12,7 @@ import orjson
 from serving.arrays import Array, Logits
 from serving.errors import MalformedError, StageDownError, StageError, StageRefusedError
 from serving.expert.connection import Connections, Reply
-from serving.expert.wire import TOOK_HEADER, pack, unpack
+from serving.expert.wire import LEFT_HEADER, TOOK_HEADER, pack, unpack
 
 DESCRIBE_LIMIT_S = 0.5
 TRIES = 3
@@ -37,16 +38,19 @@ class RemoteExpert:
         self._common = b" HTTP/1.1\r\nHost: %b\r\nIf-Match: %b\r\n" % (self._connections.host.encode(), self._etag)
         self._up = True
 
-    async def __call__(self, items: Sequence[Array], traceparent: str | None = None) -> tuple[Logits, float]:
+    async def __call__(
+        self, items: Sequence[Array], traceparent: str | None = None, left_ms: float = math.inf
+    ) -> tuple[Logits, float]:
         """Prepared items -> logits [items, labels] and the milliseconds of the expert's own session.
 
-        `traceparent` (W3C) goes along as a header. Raises StageRefusedError when the expert is overloaded, and
-        StageDownError for every other failure.
+        `traceparent` (W3C) and `left_ms`, how long anybody waits for the answer, go along as headers. Raises
+        StageRefusedError when the expert is overloaded, and StageDownError for every other failure.
         """
         message = pack(items)
         try:
             traced = b"traceparent: %b\r\n" % traceparent.encode() if traceparent else b""
-            head = b"POST /infer%b%bContent-Length: %d\r\n\r\n" % (self._common, traced, len(message))
+            limited = b"%b: %.1f\r\n" % (LEFT_HEADER.encode(), left_ms) if left_ms < math.inf else b""
+            head = b"POST /infer%b%b%bContent-Length: %d\r\n\r\n" % (self._common, traced, limited, len(message))
             reply = await self._ask(head + message)
             (logits,) = unpack(reply.body)
         except StageRefusedError:

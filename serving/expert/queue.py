@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -10,11 +11,11 @@ from functools import partial
 
 from serving.arrays import Array, Logits
 from serving.errors import StageDownError, StageError, StageLateError
-from serving.expert.call import CallSpans, Escalated, ExpertCall, GuardedCall
+from serving.expert.call import Asked, CallSpans, Escalated, ExpertCall, GuardedCall
 from serving.expert.chunks import ask_in_chunks
 from serving.expert.window import BatchWindow
-from serving.load.batch import NextBatch, next_batch
-from serving.load.breaker import CircuitBreaker
+from serving.load.batch import NextBatch, next_batch, sifted
+from serving.load.breaker import CircuitBreaker, Token
 from serving.load.forecast import Forecast, Waiting
 from serving.settings import MAX_BATCH_SIZE
 from serving.trace import CallSpan, Trace
@@ -26,13 +27,14 @@ class _Escalation(Waiting):
     since_s: float
     answer: asyncio.Future[Escalated]
     trace: Trace | None
+    asked: Asked
 
 
 class Escalations:
     """The queue in front of one expert. One event loop uses it.
 
-    An escalation goes at once while fewer than `calls_in_flight` calls run, or after `batch_window_ms`. Two calls in
-    flight keep the expert busy: one runs in it while the other is on its way.
+    An escalation goes at once, or after `batch_window_ms`, while fewer than `calls_in_flight` calls run side by side.
+    Else it waits until one of them is about to end: the next call is sent early by its way to the expert.
 
     An escalation is refused at once when it is expected to end after its deadline or the breaker is open. It leaves
     the queue when its caller cancels it or when its deadline can no longer be kept. `serving.load.batch` says which
@@ -48,18 +50,23 @@ class Escalations:
         *,
         max_batch_size: int = MAX_BATCH_SIZE,
         batch_window_ms: float = 0.0,
-        calls_in_flight: int = 2,
+        calls_in_flight: int = 1,
         tell: Callable[[CallSpan], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         window_s = batch_window_ms / 1e3
         self.breaker = CircuitBreaker()
         self.forecast = Forecast(max_batch_size=max_batch_size, calls_in_flight=calls_in_flight, window_s=window_s)
+        self._unguarded = call
         self._call = GuardedCall(call, self.breaker, CallSpans(tell, clock), clock)
         self._window = BatchWindow(window_s, clock, self._send_waiting)
-        self._max_batch_size, self._calls_in_flight, self._clock = max_batch_size, calls_in_flight, clock
+        self._max_batch_size, self._clock = max_batch_size, clock
         self._waiting: list[_Escalation] = []
-        self._ends_s: dict[asyncio.Task[None], float] = {}
+        self._looked_at = 0
+        self._ends_s: dict[object, float] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._settles_s = 0.0
+        self._timer: asyncio.TimerHandle | None = None
 
     @property
     def waiting(self) -> int:
@@ -74,67 +81,138 @@ class Escalations:
         """
         return await self.submit(items, deadline_s, trace)
 
+    async def measure(self, items: Sequence[Array]) -> float:
+        """Milliseconds of a call that does not wait in the queue, which the forecast learns. No breaker, no limit.
+
+        Raises a StageError when the expert gives no answer.
+        """
+        begin_s = self._clock()
+        _, expert_ms = await self._unguarded(items, None, math.inf)
+        took_ms = (self._clock() - begin_s) * 1e3
+        self.forecast.observe(len(items), _length(items), took_ms, expert_ms, alone=not self._ends_s)
+        return took_ms
+
     def submit(
-        self, items: Sequence[Array], deadline_s: float, trace: Trace | None = None
+        self, items: Sequence[Array], deadline_s: float, trace: Trace | None = None, asked: Asked | None = None
     ) -> asyncio.Future[Escalated]:
-        """The same as a future, which saves a task and two turns of the event loop. A refusal is raised at once."""
-        size = len(items)
+        """The same as `ask` as a future, which saves a task and two turns of the event loop.
+
+        A refusal is raised at once. `asked` is told when a call with the items begins.
+        """
+        size, asked = len(items), asked or Asked()
         if size > self._max_batch_size:
-            submit = partial(self.submit, deadline_s=deadline_s, trace=trace)
+            submit = partial(self.submit, deadline_s=deadline_s, trace=trace, asked=asked)
             return asyncio.ensure_future(ask_in_chunks(submit, items, self._max_batch_size))
         now_s = self._clock()
         if self.breaker.would_refuse(now_s):
-            raise StageDownError("the expert failed several times in a row and is not asked for a while")
-        length = max(len(item) for item in items)
-        if self.forecast.expected_end_s(now_s, size, length, self._waiting, self._ends_s.values()) > deadline_s:
-            self.forecast.refused(size, length)
+            raise _not_asked()
+        length = _length(items)
+        if self.forecast.earliest_end_s(now_s, size, length, self._ends_s.values()) > deadline_s:
+            if not self._ends_s and not self._waiting:
+                self.forecast.refused(length)
             raise _late()
         loop = asyncio.get_running_loop()
-        escalation = _Escalation(size, length, deadline_s, items, now_s, loop.create_future(), trace)
+        escalation = _Escalation(size, length, deadline_s, items, now_s, loop.create_future(), trace, asked)
         self._waiting.append(escalation)
+        if len(self._waiting) > max(1, self._looked_at):
+            self._drop_hopeless(now_s)
+            if escalation.answer.done() and (error := escalation.answer.exception()):
+                raise error
         # Not at once: escalations that arrive in the same turn of the event loop go along.
         loop.call_soon(self._send_waiting)
         return escalation.answer
 
+    def _drop_hopeless(self, now_s: float) -> None:
+        """Fail those that the calls to come cannot answer in time, each time that the queue has grown by a quarter."""
+        self._waiting, late = sifted(self._wanted(), now_s, self._free_s(now_s), self.forecast)
+        _fail(late, _late())
+        self._looked_at = len(self._waiting) * 5 // 4
+
+    def _wanted(self) -> list[_Escalation]:
+        return [waiting for waiting in self._waiting if not waiting.answer.done()]
+
+    def _free_s(self, now_s: float) -> float:
+        return self.forecast.free_s(now_s, self._ends_s.values())
+
     def _send_waiting(self) -> None:
-        while self._waiting and len(self._ends_s) < self._calls_in_flight:
+        while self._waiting:
+            now_s, first = self._clock(), self._waiting[0]
+            goes_s = self.forecast.may_go_s(now_s, len(self._waiting), first.length, self._ends_s.values())
+            if goes_s > now_s:
+                return self._send_later(goes_s - now_s)
             full = sum(waiting.size for waiting in self._waiting) >= self._max_batch_size
-            if not full and self._window.hold(self._waiting[0].since_s):
-                return
-            wanted = [waiting for waiting in self._waiting if not waiting.answer.done()]
-            formed = next_batch(wanted, self._clock(), self.forecast)
+            if not full and self._window.hold(first.since_s):
+                return None
+            formed = next_batch(self._wanted(), now_s, self._free_s(now_s), self.forecast)
             self._waiting = formed.rest
+            self._looked_at = len(self._waiting) * 5 // 4
             _fail(formed.late, _late())
             if formed.batch:
-                self._start(formed)
+                self._start(formed, now_s)
+        return None
 
-    def _start(self, formed: NextBatch[_Escalation]) -> None:
-        task = asyncio.get_running_loop().create_task(self._send(formed))
-        self._ends_s[task] = self._clock() + self.forecast.expected_ms(formed.size, formed.length) / 1e3
-        task.add_done_callback(self._ended)
+    def _send_later(self, left_s: float) -> None:
+        if self._timer is None and left_s < math.inf:
+            self._timer = asyncio.get_running_loop().call_later(left_s, self._time_is_up)
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        del self._ends_s[task]
+    def _time_is_up(self) -> None:
+        self._timer = None
         self._send_waiting()
 
-    async def _send(self, formed: NextBatch[_Escalation]) -> None:
+    def _start(self, formed: NextBatch[_Escalation], now_s: float) -> None:
+        token = self.breaker.begin(now_s)
+        if token is None:
+            return _fail(formed.batch, _not_asked())
+        for escalation in formed.batch:
+            escalation.asked.sent = True
+        call = object()
+        alone = not self._ends_s and now_s >= self._settles_s
+        task = asyncio.get_running_loop().create_task(self._send(formed, token, call, alone=alone))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        self._ends_s[call] = self.forecast.end_s(now_s, formed.size, formed.length, self._ends_s.values())
+        return None
+
+    async def _send(self, formed: NextBatch[_Escalation], token: Token, call: object, *, alone: bool) -> None:
         begin_s = self._clock()
         items = [item for escalation in formed.batch for item in escalation.items]
+        traces = [escalation.trace for escalation in formed.batch]
         try:
-            logits, expert_ms = await self._call(items, [escalation.trace for escalation in formed.batch])
+            deadline_s = max(escalation.deadline_s for escalation in formed.batch)
+            logits, expert_ms = await self._call(token, items, traces, deadline_s)
+            took_ms = (self._clock() - begin_s) * 1e3
+            self.forecast.observe(formed.size, formed.length, took_ms, expert_ms, alone=alone)
+            self._settles_s = 0.0
+            _hand_out(formed.batch, logits, begin_s, took_ms, expert_ms)
         except StageError as error:
-            return _fail(formed.batch, error)
+            if isinstance(error, StageLateError):
+                self._gave_up(formed, begin_s, alone=alone)
+            _fail(formed.batch, error)
         except BaseException:
             _fail(formed.batch, StageDownError("the call to the expert was given up"))
             raise
-        took_ms = (self._clock() - begin_s) * 1e3
-        self.forecast.observe(formed.size, formed.length, took_ms)
-        _hand_out(formed.batch, logits, begin_s, took_ms, expert_ms)
-        return None
+        finally:
+            del self._ends_s[call]
+            self._send_waiting()
+
+    def _gave_up(self, formed: NextBatch[_Escalation], begin_s: float, *, alone: bool) -> None:
+        now_s = self._clock()
+        if alone:
+            self.forecast.gave_up(formed.size, formed.length, (now_s - begin_s) * 1e3)
+        # The expert may still run the call, and one that waits behind it is not alone. Expect as long again.
+        self._settles_s = 2 * now_s - begin_s
+
+
+def _length(items: Sequence[Array]) -> int:
+    return max(len(item) for item in items)
 
 
 def _late() -> StageLateError:
     return StageLateError("the expert is expected to take longer than is left")
+
+
+def _not_asked() -> StageDownError:
+    return StageDownError("the expert failed several times in a row and is not asked for a while")
 
 
 def _hand_out(batch: Iterable[_Escalation], logits: Logits, begin_s: float, took_ms: float, expert_ms: float) -> None:

@@ -41,7 +41,7 @@ class Classification(BaseModel):
     confidence: float = Field(ge=0, le=1)
     scores: dict[str, float]
     stage: str = Field(description="screen or expert: who gave the answer")
-    escalated: bool = Field(description="whether the expert was asked for")
+    escalated: bool = Field(description="whether a call with the item was sent to the expert")
     degraded: str | None = Field(description="why the screen's answer stands although the expert was wanted")
     models: dict[str, str]
 

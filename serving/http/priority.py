@@ -36,10 +36,11 @@ class PriorityRule:
 
         Raises InvalidInputError if X-Priority has another value.
         """
-        sent = headers.get("x-priority", "normal")
-        for priority in PRIORITIES:
-            if sent == priority:
-                return priority if priority == "normal" or self._proved(headers) else "normal"
+        sent = headers.get("x-priority")
+        if sent is None or sent == "normal":
+            return "normal"
+        if sent == "high":
+            return "high" if self._proved(headers) else "normal"
         raise InvalidInputError(
             "X-Priority", f"must be {' or '.join(PRIORITIES)}, got something else; leave it out for normal"
         )

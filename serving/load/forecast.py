@@ -1,18 +1,20 @@
-"""When a call to the expert would end: learned from the calls before it and from what waits.
+"""When a call to the expert would end: learned from the calls before it and from those that run.
 
-Pure: the caller passes the time, in seconds of one monotonic clock, and the state of its queue.
+Pure: the caller passes the time, in seconds of one monotonic clock.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-# Weight of a new call in the mean of its shape: about the last ten calls matter.
-WEIGHT = 0.1
-# A shape that is refused as too slow is never measured again. So each refusal makes its estimate a little smaller,
-# until a call is tried.
+from serving.load.curve import Curve
+
+# Each refusal of a lone escalation by an idle expert makes the forecast a little smaller, until a call is tried. So an
+# expert that was slow is found to be fast again.
 FORGIVENESS = 0.98
+# The next call is sent this much sooner than its way to the expert asks for, since timers count whole milliseconds.
+TIMER_S = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,61 +26,126 @@ class Waiting:
     deadline_s: float
 
 
-class Forecast:
-    """Expected times of calls to one expert that takes `max_batch_size` items and `calls_in_flight` calls at once.
+@dataclass(frozen=True, slots=True)
+class Times:
+    """Milliseconds of calls with 0, 1, 2, … items of like length: on their way, and in the expert's session."""
 
-    The shape of a call is its number of items and the length of the longest (tokens of a text). Shapes are rounded up
-    to powers of two, and each has an exponentially weighted mean. `window_s`: how long a new escalation waits for
-    others before it is sent.
+    hops_ms: Sequence[float]
+    runs_ms: Sequence[float]
+
+    def end_s(self, now_s: float, free_s: float, size: int) -> float:
+        """When a call would be back that is sent at `now_s` to an expert that is free at `free_s`."""
+        return max(now_s + self.hops_ms[size] / 1e3, free_s) + self.runs_ms[size] / 1e3
+
+
+class Forecast:
+    """Expected times of calls to one expert that takes `max_batch_size` items a call.
+
+    The expert runs `calls_in_flight` calls side by side, one for each of its machines. A call that comes while these
+    run waits for the first of them to end. `window_s`: how long a new escalation waits for others before it is sent.
+
+    A call takes the way to the expert and back (`hop`) and the run of the model. Each is a curve over the number of
+    items, one for each length (tokens of a text), rounded up to a power of two.
     """
 
     def __init__(self, *, max_batch_size: int, calls_in_flight: int, window_s: float = 0.0) -> None:
         self.max_batch_size = max_batch_size
-        self._calls_in_flight, self._window_s = calls_in_flight, window_s
-        self._means_ms: dict[tuple[int, int], float] = {}
+        self._side_by_side, self._window_s = calls_in_flight, window_s
+        self._runs: dict[int, Curve] = {}
+        self._hops: dict[int, Curve] = {}
+        self._forgiven: dict[int, float] = {}
 
-    def observe(self, size: int, length: int, took_ms: float) -> None:
-        """Learn from a call that ended well."""
-        shape = _shape(size, length)
-        before = self._means_ms.get(shape)
-        mean = took_ms if before is None else before + WEIGHT * (took_ms - before)
-        self._means_ms[shape] = mean
-        # Smaller shapes cannot be slower, so clamp their estimates.
-        for smaller, ms in self._means_ms.items():
-            if ms > mean and smaller[0] <= shape[0] and smaller[1] <= shape[1]:
-                self._means_ms[smaller] = mean
+    def observe(self, size: int, length: int, took_ms: float, expert_ms: float, *, alone: bool) -> None:
+        """Learn from a call that took `took_ms`, of which `expert_ms` in the expert's session.
 
-    def refused(self, size: int, length: int) -> None:
-        """Forgive a shape whose call was refused as too slow."""
-        self._means_ms[_shape(size, length)] = self.expected_ms(size, length) * FORGIVENESS
-
-    def expected_ms(self, size: int, length: int) -> float:
-        """What a call takes, from its start to its answer.
-
-        A shape without calls of its own takes as long as the slowest smaller one; 0 where that has none either.
+        `alone`: no other call was under way when it was sent. Only then is the rest its hop; else it has waited.
         """
-        shape = _shape(size, length)
-        known = self._means_ms.get(shape)
-        if known is not None:
-            return known
-        smaller = (ms for key, ms in self._means_ms.items() if key[0] <= shape[0] and key[1] <= shape[1])
-        return max(smaller, default=0.0)
+        self._forgiven.pop(step(length), None)
+        self._learn(self._runs, size, length, expert_ms)
+        if alone:
+            self._learn(self._hops, size, length, max(0.0, took_ms - expert_ms))
 
-    def expected_end_s(
-        self, now_s: float, size: int, length: int, waiting: Iterable[Waiting], ends_s: Collection[float]
-    ) -> float:
-        """When a new escalation would have its answer: a running call ends, those ahead go, then it goes itself.
+    def gave_up(self, size: int, length: int, waited_ms: float) -> None:
+        """Learn from a lone call that was given up after `waited_ms`: its run takes at least as long, less the hop."""
+        self._forgiven.pop(step(length), None)
+        at_least_ms = waited_ms - self.hop_ms(size, length)
+        if at_least_ms > self.run_ms(size, length):
+            self._learn(self._runs, size, length, at_least_ms, given_up=True)
 
-        `waiting`: the escalations ahead of it. `ends_s`: when each running call is expected to end.
+    def refused(self, length: int) -> None:
+        """A lone escalation was refused, though the expert was idle: expect a little less of calls of this length."""
+        self._forgiven[step(length)] = self._forgiven.get(step(length), 1.0) * FORGIVENESS
+
+    def run_ms(self, size: int, length: int) -> float:
+        """Expected milliseconds in the expert's session; 0 while nothing of this length or a shorter one is known."""
+        return self._curve(self._runs, length).means()[size]
+
+    def hop_ms(self, size: int, length: int) -> float:
+        """Expected milliseconds of the way to the expert and back."""
+        return self._curve(self._hops, length).means()[size]
+
+    def times(self, length: int) -> Times:
+        """In which time most calls with items of this length end."""
+        forgiven = self._forgiven.get(step(length), 1.0)
+        hops_ms, runs_ms = (self._curve(curves, length).cautious() for curves in (self._hops, self._runs))
+        if forgiven != 1.0:
+            hops_ms, runs_ms = ([forgiven * ms for ms in times] for times in (hops_ms, runs_ms))
+        return Times(hops_ms, runs_ms)
+
+    def least_s(self, length: int) -> float:
+        """Seconds of the expert for each item of this length, in calls of the size that is the best for that."""
+        return self._curve(self._runs, length).least_ms() / 1e3
+
+    def free_s(self, now_s: float, ends_s: Collection[float]) -> float:
+        """When the expert can start another call. `ends_s`: when each call under way is expected to end."""
+        if len(ends_s) < self._side_by_side:
+            return now_s
+        # A call that is overdue is expected to take as much longer as it is late.
+        ends = sorted(end_s if end_s > now_s else 2 * now_s - end_s for end_s in ends_s)
+        return ends[len(ends) - self._side_by_side]
+
+    def may_go_s(self, now_s: float, size: int, length: int, ends_s: Collection[float]) -> float:
+        """When to send a call with `size` items, so that it arrives just when the expert is free; infinite: not yet.
+
+        At most one call a machine is sent early. A full call that waits in the expert would only grow older there.
         """
-        free_s = now_s if len(ends_s) < self._calls_in_flight else max(now_s, min(ends_s))
-        ahead = sum(other.size for other in waiting)
-        calls_ahead, beside = divmod(ahead, self.max_batch_size)
-        ahead_ms = calls_ahead * self.expected_ms(self.max_batch_size, length)
-        own_ms = self.expected_ms(min(self.max_batch_size, beside + size), length)
-        return free_s + self._window_s + (ahead_ms + own_ms) / 1e3
+        if len(ends_s) >= 2 * self._side_by_side:
+            return float("inf")
+        early_s = TIMER_S + self.hop_ms(min(size, self.max_batch_size), length) / 1e3
+        return self.free_s(now_s, ends_s) - (early_s if len(ends_s) >= self._side_by_side else 0.0)
+
+    def end_s(self, now_s: float, size: int, length: int, ends_s: Collection[float]) -> float:
+        """When a call that is sent now is expected to be back."""
+        hop_s = self.hop_ms(size, length) / 1e3
+        return max(now_s + hop_s, self.free_s(now_s, ends_s)) + self.run_ms(size, length) / 1e3
+
+    def earliest_end_s(self, now_s: float, size: int, length: int, ends_s: Collection[float]) -> float:
+        """When a new escalation would have its answer if its call was the next one, in most cases."""
+        return self.times(length).end_s(now_s + self._window_s, self.free_s(now_s, ends_s), size)
+
+    def _curve(self, curves: dict[int, Curve], length: int) -> Curve:
+        """The curve of a length; that of the longest shorter one while it has no calls of its own."""
+        wanted = step(length)
+        found = curves.get(wanted)
+        if found is not None:
+            return found
+        shorter = max((known for known in curves if known < wanted), default=None)
+        return Curve(self.max_batch_size) if shorter is None else curves[shorter]
+
+    def _learn(
+        self, curves: dict[int, Curve], size: int, length: int, took_ms: float, *, given_up: bool = False
+    ) -> None:
+        own = curves.setdefault(step(length), Curve(self.max_batch_size))
+        own.observe(size, took_ms, given_up=given_up)
+        mean_ms = own.means()[size]
+        # Shorter items cannot be slower and longer ones cannot be faster; the newest call is right.
+        for known, curve in curves.items():
+            if known < step(length):
+                curve.clamp(size, up_to=size, most_ms=mean_ms)
+            elif known > step(length):
+                curve.clamp(size, up_to=self.max_batch_size, least_ms=mean_ms)
 
 
-def _shape(size: int, length: int) -> tuple[int, int]:
-    """Both rounded up to a power of two, as exponents."""
-    return (size - 1).bit_length(), (length - 1).bit_length()
+def step(length: int) -> int:
+    """A length rounded up to a power of two, as its exponent. Padding to the longest of a step costs little."""
+    return (length - 1).bit_length()

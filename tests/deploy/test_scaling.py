@@ -16,7 +16,9 @@ import yaml
 
 from loadtest.queueing.autoscaler import Rates, offered_work, pods_for_deadlines
 from tests.conftest import ROOT
+from tests.deploy.test_kubernetes import FOLDER, rendered
 from tests.deploy.test_prometheus import PROMETHEUS, tool
+from tests.docs.reading import blocks, commands, read
 
 SCALED = ROOT / "deploy" / "kubernetes" / "components" / "keda" / "scaled-objects.yaml"
 RULES: list[dict[str, Any]] = [
@@ -51,6 +53,25 @@ def test_every_query_is_a_rule_of_our_own_metrics() -> None:
         for metric in re.findall(r"\b(sieve_\w+)", rule["expr"]):
             plain = re.sub("_(total|bucket|count|sum)$", "", metric)
             assert f'"{plain}"' in own or f'"{plain.removeprefix("sieve_")}"' in own, metric
+
+
+def test_the_guide_loads_the_rules_and_scrapes_every_pod(tmp_path: Path) -> None:
+    guide = read("docs/kubernetes.md")
+    (command,) = [line for line in commands(guide) if "PrometheusRule" in line]
+    line = command.replace("kubectl -n sieve apply -f -", "sed '1s/^/---\\n/'")
+    done = subprocess.run(["bash", "-c", line], cwd=ROOT, capture_output=True, text=True, check=True)
+    loaded = {one["metadata"]["name"]: one["spec"] for one in yaml.safe_load_all(done.stdout)}
+    rules = {f"sieve-{path.stem}": yaml.safe_load(path.read_text()) for path in (PROMETHEUS / "rules").glob("*.yml")}
+    assert loaded == rules
+    (monitor,) = [yaml.safe_load(block) for block in blocks(guide, "yaml") if "PodMonitor" in block]
+    (selected,) = monitor["spec"]["selector"]["matchExpressions"]
+    (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
+    deployments = [one for (kind, _), one in rendered(FOLDER / "overlays" / "cpu").items() if kind == "Deployment"]
+    for one in deployments:
+        pod = one["spec"]["template"]
+        assert pod["metadata"]["labels"][selected["key"]] in selected["values"]
+        assert endpoint["port"] in [port["name"] for port in pod["spec"]["containers"][0]["ports"]]
+    assert len(selected["values"]) == len(deployments)
 
 
 def test_without_an_answer_of_prometheus_keda_falls_back_instead_of_scaling_down() -> None:

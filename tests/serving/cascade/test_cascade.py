@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from serving.cascade.cascade import ModelCascade, StageAnswer
-from serving.errors import StageDownError, StageRefusedError
-from serving.expert.call import Escalated
+from serving.errors import StageDownError, StageLateError, StageRefusedError
+from serving.expert.call import Asked, Escalated
 from serving.load.budget import Budget
 from serving.load.direct import LONGEST_MS
 from serving.timings import Timings
@@ -21,15 +21,19 @@ from tests.points import make_point
 
 
 class Expert:
-    """Answers "b" for everything, after `delay_s`, or raises `error`; keeps what it was asked."""
+    """Answers "b" for everything, after `delay_s`, or raises `error`; keeps what it was asked.
 
-    def __init__(self, delay_s: float = 0.0, error: Exception | None = None) -> None:
-        self.delay_s, self.error = delay_s, error
+    `sends`: whether a call was sent, and not only wanted.
+    """
+
+    def __init__(self, delay_s: float = 0.0, error: Exception | None = None, *, sends: bool = True) -> None:
+        self.delay_s, self.error, self.sends = delay_s, error, sends
         self.calls: list[list[int]] = []
         self.seen: list[tuple[bool, bool]] = []
 
-    async def __call__(self, items: Sequence[Any], deadline_s: float, trace: Any = None) -> Escalated:
+    async def __call__(self, items: Sequence[Any], deadline_s: float, trace: Any, asked: Asked) -> Escalated:
         self.calls.append([int(item[0]) for item in items])
+        asked.sent = self.sends
         if self.error:
             raise self.error
         await asyncio.sleep(self.delay_s)
@@ -92,6 +96,13 @@ def test_without_an_answer_from_the_expert_the_screens_stands_as_degraded(expert
     assert unsure.answer.label == "a"
 
 
+@pytest.mark.parametrize("error", [None, StageDownError("gone"), StageLateError("expected to be late")])
+def test_an_item_that_was_never_sent_to_the_expert_did_not_escalate(error: Exception | None) -> None:
+    sure, unsure = classify(Expert(5, error, sends=False), [9, 0], budget_ms=30)
+    assert (sure.escalated, unsure.escalated) == (False, False)
+    assert unsure.degraded == ("down" if isinstance(error, StageDownError) else "deadline")
+
+
 def test_a_caller_that_hung_up_is_not_waited_for() -> None:
     expert = Expert(delay_s=5)
     cascade = ModelCascade(labels=("a", "b"), screen=screen, expert=expert, point=make_point(threshold=0.9))
@@ -109,7 +120,7 @@ def test_a_caller_that_hung_up_is_not_waited_for() -> None:
 class Queue:
     """An expert that gives a plain future and never answers, as a queue does."""
 
-    def __call__(self, items: Sequence[Any], deadline_s: float, trace: Any = None) -> asyncio.Future[Escalated]:
+    def __call__(self, items: Sequence[Any], *_: Any) -> asyncio.Future[Escalated]:
         self.answer = asyncio.get_running_loop().create_future()
         return self.answer
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pytest
 
+from serving.cascade import modality as modality_module
 from serving.cascade.deferral import OperatingPoint
 from serving.cascade.modality import Modality, StoredCascade, StoredModel, StoredPoint
 from serving.errors import ArtifactError, StageDownError
@@ -18,17 +21,20 @@ from tests.conftest import TinyCascades
 
 
 class Client:
-    """An expert that runs `variant`, keeps the shapes it is called with, and raises `error` if there is one."""
+    """An expert that runs `variant`, keeps the shapes it is called with, and raises `error` if there is one.
 
-    def __init__(self, variant: str, error: Exception | None = None) -> None:
-        self.variant, self.error = variant, error
+    `took_ms`: what each call in turn says that it took; 0.1 after these.
+    """
+
+    def __init__(self, variant: str, error: Exception | None = None, took_ms: Sequence[float] = ()) -> None:
+        self.variant, self.error, self.took_ms = variant, error, list(took_ms)
         self.shapes: list[tuple[int, int]] = []
 
-    async def __call__(self, items: Sequence[Any], traceparent: str | None = None) -> tuple[Any, float]:
+    async def __call__(self, items: Sequence[Any], *_: Any) -> tuple[Any, float]:
         if self.error:
             raise self.error
         self.shapes.append((len(items), max(len(item) for item in items)))
-        return np.zeros((len(items), 2), dtype=np.float32), 0.1
+        return np.zeros((len(items), 2), dtype=np.float32), self.took_ms.pop(0) if self.took_ms else 0.1
 
     async def describe(self) -> Mapping[str, str]:
         return {"asked": "CPUExecutionProvider", "got": "CPUExecutionProvider", "variant": self.variant}
@@ -67,16 +73,75 @@ def test_the_promise_applies_to_the_experts_variant_it_was_made_with(
     assert said["breaker"] == "closed"
 
 
-def test_a_warm_up_calls_the_expert_with_every_length_and_every_batch_size_that_it_takes(
+SHAPES = [(size, length) for length in (8, 16, 32, 48) for size in (1, 2, 4)]
+
+
+def test_a_warm_up_calls_the_expert_three_times_with_every_length_and_every_batch_size_that_it_takes(
     opened: Callable[[Client], Modality],
 ) -> None:
     client = Client("cpu-int8")
     modality = opened(client)
     assert asyncio.run(modality.warm_up_expert())
-    lengths = {length for _, length in client.shapes}
-    assert client.shapes == [(size, length) for length in sorted(lengths) for size in (1, 2, 4)]
-    assert modality.escalations.forecast.expected_ms(4, max(lengths)) > 0
+    assert client.shapes == 3 * SHAPES
+    assert modality.escalations.forecast.run_ms(4, 48) > 0
+
+
+def test_the_least_of_the_warm_ups_calls_counts(opened: Callable[[Client], Modality]) -> None:
+    cold, bad = [400.0, *[5.0] * 11], [*[5.0] * 11, 700.0]
+    modality = opened(Client("cpu-int8", took_ms=[*cold, *bad, *[5.0] * 12]))
+    assert asyncio.run(modality.warm_up_expert())
+    assert [modality.escalations.forecast.run_ms(size, length) for size, length in SHAPES] == [5.0] * 12
+
+
+def test_a_warm_up_that_takes_long_is_not_repeated(
+    opened: Callable[[Client], Modality], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(modality_module, "WARM_UP_QUICK_S", 0.0)
+    client = Client("cpu-int8")
+    assert asyncio.run(opened(client).warm_up_expert())
+    assert client.shapes == SHAPES
+
+
+def test_shapes_that_no_budget_allows_are_left_out(opened: Callable[[Client], Modality]) -> None:
+    client = Client("cpu-int8", took_ms=[10, 20, 40, 300, 600, 800, 1600, 3200, 900, 900, 900] + [1500] * 20)
+    assert asyncio.run(opened(client).warm_up_expert())
+    assert client.shapes[:7] == [(1, 8), (2, 8), (4, 8), (1, 16), (2, 16), (1, 32), (1, 48)]
+
+
+def test_an_expert_that_is_too_slow_for_any_budget_is_ready_and_one_warning_says_so(
+    opened: Callable[[Client], Modality], warned: list[str]
+) -> None:
+    client = Client("cpu-int8", took_ms=[1300.0] * 99)
+    assert asyncio.run(opened(client).warm_up_expert())
+    assert set(client.shapes) == {(1, 8)}, "longer ones are no faster"
+    (said,) = warned
+    assert "takes 1,300 ms for one item of length 8 and no budget is longer than 1,000 ms" in said
+    assert "its screen answers such items and longer ones alone" in said
+
+
+def test_an_expert_that_never_answers_does_not_hold_up_the_service(
+    opened: Callable[[Client], Modality], warned: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(modality_module, "WARM_UP_LIMIT_S", 0.05)
+    modality = opened(Client("cpu-int8"))
+    monkeypatch.setattr(modality.escalations, "measure", lambda _: asyncio.sleep(60))
+    assert asyncio.run(modality.warm_up_expert())
+    assert "has not answered every batch size and length" in warned[0]
 
 
 def test_a_warm_up_of_an_expert_that_is_down_fails(opened: Callable[[Client], Modality]) -> None:
-    assert not asyncio.run(opened(Client("cpu-int8", StageDownError("gone"))).warm_up_expert())
+    modality = opened(Client("cpu-int8", StageDownError("gone")))
+    for _ in range(5):
+        assert not asyncio.run(modality.warm_up_expert())
+    assert modality.escalations.breaker.state(time.monotonic()) == "closed", "nobody has asked yet"
+
+
+@pytest.fixture
+def warned() -> Iterator[list[str]]:
+    """What is logged as a warning."""
+    said: list[str] = []
+    handler = logging.Handler(logging.WARNING)
+    handler.emit = lambda record: said.append(record.getMessage())  # type: ignore[method-assign]
+    logging.getLogger("sieve").addHandler(handler)
+    yield said
+    logging.getLogger("sieve").removeHandler(handler)

@@ -27,7 +27,7 @@ class Expert:
         self.batches: list[list[int]] = []
         self.running = self.most_running = 0
 
-    async def __call__(self, items: Sequence[Any], traceparent: str | None = None) -> tuple[Any, float]:
+    async def __call__(self, items: Sequence[Any], *_: Any) -> tuple[Any, float]:
         self.batches.append([int(item[0]) for item in items])
         self.running += 1
         self.most_running = max(self.running, self.most_running)

@@ -15,6 +15,7 @@ import pytest
 from serving.arrays import Array, Logits
 from serving.cascade.cascade import ModelCascade, StageAnswer
 from serving.errors import StageDownError
+from serving.expert.call import Asked
 from serving.http.api import DIRECT_UNITS, METHODS, Api, api_endpoints
 from serving.http.guard import Guard
 from serving.http.loop_turns import LoopTurns
@@ -41,7 +42,8 @@ def screen(items: Sequence[Array]) -> Logits:
     return np.array([[9.0 * item[0], 0.0] for item in items], dtype=np.float32)
 
 
-async def nobody(_items: Sequence[Array], _deadline_s: float, _trace: object) -> Any:
+async def nobody(_items: Sequence[Array], _deadline_s: float, _trace: object, asked: Asked) -> Any:
+    asked.sent = True
     raise StageDownError("no expert in this test")
 
 

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from starlette.datastructures import Headers
+from starlette.requests import Request
 
 from serving.errors import InvalidInputError, SettingsError
+from serving.http.guard import Enter, Guard
 from serving.http.priority import PriorityRule
+from serving.load.admission import Admission
+from serving.watch.metrics import Metrics
+from serving.watch.observer import Observer
+from serving.watch.record import RequestRecord
+from tests.serving.asgi import post, posting
 
 HIGH = {"X-Priority": "high"}
 
@@ -52,3 +61,18 @@ def test_another_value_is_refused_without_being_repeated() -> None:
     with pytest.raises(InvalidInputError, match="must be high or normal") as caught:
         PriorityRule()(Headers({"X-Priority": "urgent"}))
     assert "urgent" not in str(caught.value)
+
+
+def test_the_last_places_are_for_those_who_have_the_proof(metrics: Metrics) -> None:
+    async def answering(_request: Request, _record: RequestRecord, enter: Enter) -> dict[str, object]:
+        enter()
+        return {}
+
+    admission = Admission(10)
+    guard = Guard(Observer(metrics), admission, PriorityRule("X-Priority-Key: s3cret"))
+    app = posting(guard.limited("/work", answering))
+    now_s = time.monotonic()
+    for _ in range(9):
+        assert admission.enter("normal", now_s, now_s) is None
+    guessed, proved = {**HIGH, "X-Priority-Key": "a guess"}, {**HIGH, "X-Priority-Key": "s3cret"}
+    assert [post(app, headers=headers).status_code for headers in (HIGH, guessed, proved)] == [503, 503, 200]

@@ -17,15 +17,20 @@ def test_with_a_gain_from_batches_small_ones_are_worth_less_than_they_took() -> 
     assert work.of(1, 3, 0.0201) == pytest.approx(0.0201), "nothing better was seen yet"
     assert work.of(32, 3, 0.0232) == pytest.approx(0.0232)
     assert work.of(1, 3, 0.0201) == pytest.approx(0.0232 / 32)
+    assert work.of(8, 3, 0.0208) == pytest.approx(0.0232 / 32 * 8)
 
 
-def test_a_slow_moment_makes_an_item_worth_no_more() -> None:
+def test_on_a_machine_that_is_busy_with_other_work_a_run_is_worth_more() -> None:
     work = Work()
-    work.of(1, 16, 0.005)
-    assert work.of(1, 16, 0.5) == pytest.approx(0.005)
+    for size in (1, 2, 4):
+        work.of(size, 16, 0.005 * size)
+    assert work.of(1, 16, 0.020) == pytest.approx(0.020), "the expert can do a quarter, so it is four times as full"
+    work.of(32, 3, 0.0232)
+    work.of(1, 3, 0.0201)
+    assert work.of(1, 3, 2 * 0.0201) == pytest.approx(2 * 0.0232 / 32)
 
 
-def test_long_items_are_worth_what_long_items_take() -> None:
+def test_long_items_are_compared_with_long_items() -> None:
     work = Work()
     work.of(8, 16, 0.008)
     assert work.of(2, 128, 0.026) == pytest.approx(0.026)
