@@ -94,7 +94,7 @@ profile: .venv/.installed ## where the time of the sms-risk models goes, and doc
 	$(BIN)/python -m optimize profile sms-risk-expert sms-risk-screen --variant all --lengths 16,32,64
 	$(BIN)/python -m benchmarks.pages profile sms-risk-expert sms-risk-screen
 
-# What make compare, tune, tune-bert, capacity, loadtest, decoding, int8 and autoscaling left in build.
+# What the commands of benchmarks/pages.py's FIGURES left in build.
 figures: .venv/.installed ## the tables of docs/tuning.md, loadtest.md, performance.md and README from the last measurements
 	$(BIN)/python -m benchmarks.pages figures
 

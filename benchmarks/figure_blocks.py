@@ -10,7 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
-from benchmarks import autoscaling, decoding, int8
+from benchmarks import autoscaling, bench_tables, decoding, int8
 from benchmarks.autoscaling import Autoscaling
 from benchmarks.decoding import Decoding
 from benchmarks.int8 import Int8
@@ -30,6 +30,7 @@ def figure_block(path: Path) -> str:
     """The Markdown of one file, by its name."""
     kinds: Mapping[str, Callable[[Any], str]] = {
         "run": run_block,
+        "bench": bench_block,
         "compare": comparison_block,
         "tune": tune_block,
         "capacity": capacity_block,
@@ -50,6 +51,12 @@ def run_block(result: RunResult) -> str:
     report.say_run(result, Console(file=file, width=CONSOLE_WIDTH, color_system=None, legacy_windows=False))
     printed = "".join(f"{line.rstrip()}\n" for line in file.getvalue().splitlines())
     return f"{described(result['machine'])}; {asked}:\n\n```\n{printed}```\n"
+
+
+def bench_block(report: Mapping[str, Any]) -> str:
+    machine = f"{report['machine']['processor']}, {report['machine']['cores']} cores"
+    load = f"load average before it {report['load_average_before']:.1f}"
+    return f"{machine}; texts of {report['tokens']} tokens; {load}.\n\n{bench_tables.tables(report)}\n"
 
 
 def capacity_block(result: CapacityResult) -> str:

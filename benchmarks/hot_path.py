@@ -3,8 +3,9 @@
 1. serve copies of the demo's text cascade: the expert behind an empty screen (everything escalates), the screen alone,
    and empty models in both places; and the FastAPI baseline
 2. alternating rounds: the model alone in process (batch 1 and 32), the expert and FastAPI at 1, 8 and 32 connections,
-   the screen at 1, the empty models at 32 and at 1
-3. Poisson arrivals at 0.7, 1 and 5 times saturation
+   the screen at 1 and 32, the empty models at 32 and at 1
+3. Poisson arrivals at 0.7 to 10 times the expert's saturation, where everything escalates, and at 0.7 to 5 times the
+   API's, where nothing does; the generator shares the cores
 4. 100,000 escalations and 200,000 answers of empty models: lost escalations, and growth of memory
 5. build/bench.json holds every figure and its bound; the terminal shows which bounds hold
 
@@ -14,6 +15,7 @@ All texts have 32 tokens. Every ONNX Runtime session has one thread.
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import statistics
 import tempfile
@@ -22,35 +24,32 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import httpx
-import orjson
 
-from benchmarks.bounds import BUDGET_MS, CONNECTIONS, bounds, spread
+from benchmarks.bench_tables import said
+from benchmarks.bounds import CONNECTIONS, bounds, spread
 from benchmarks.command import end_with
 from benchmarks.homes import ALWAYS, NEVER, make_home
+from benchmarks.loads import EXPERT_TIMES, SCREEN_TIMES, loads
 from benchmarks.published import Published
 from benchmarks.servers import fastapi, rss_bytes, sieve
 from benchmarks.texts import TOKENS, encoder, text_of
-from loadtest.traffic.arrivals import arrivals
-from loadtest.traffic.client import send_all
+from loadtest.machine import machine
 from loadtest.traffic.process import Running
-from loadtest.traffic.workload import TEXT_PATH, Sample
 from loadtest.traffic.wrk import closed_loop
-from loadtest.verdict.percentiles import percentile
 from optimize.progress import console
-from optimize.versions import processor, versions
+from optimize.versions import versions
 from serving.model.artifact import Artifact, write_json
 from serving.model.session import Session
 
 CASCADE = "demo-text"
 ROUNDS, SECONDS = 3, 4.0
-LOAD_S = 12.0
 OUTPUT = Path("build") / "bench.json"
 
 Body = Mapping[str, object]
 
 
 def main() -> int:
-    demo = Published(CASCADE)
+    demo, busy = Published(CASCADE), os.getloadavg()[0]
     text = text_of(TOKENS, demo.expert)
     patient: Body = {"text": text, "budget_ms": 1000}
     with tempfile.TemporaryDirectory(prefix="sieve-bench-") as name, contextlib.ExitStack() as stack:
@@ -60,16 +59,17 @@ def main() -> int:
             console.print(f"rounds: {number + 1} of {ROUNDS}")
             rounds.append(one_round(servers, demo, text, patient))
         spreads = {key: spread([each[key] for each in rounds]) for key in rounds[0]}
-        under_load = loads(servers["expert"].url, text, spreads["expert_32_per_s"]["median"])
+        expert = loads(servers["expert"].url, text, spreads["expert_32_per_s"]["median"], EXPERT_TIMES)
+        screen = loads(servers["screen"].url, text, spreads["screen_32_per_s"]["median"], SCREEN_TIMES)
         lasting = endurance(servers, patient)
-    rows = bounds(spreads, under_load, lasting)
-    figures = {**spreads, **{f"load_{times}": figures for times, figures in under_load.items()}, **_nested(lasting)}
-    report = {"machine": processor(), "versions": versions(), "tokens": TOKENS, "figures": figures, "bounds": rows}
+    figures = {"rounds": spreads, "expert_loads": expert, "screen_loads": screen, "endurance": lasting}
+    rows = bounds(spreads, expert, screen, lasting)
+    report = {"machine": machine(), "versions": versions(), "tokens": TOKENS, "load_average_before": busy}
     OUTPUT.parent.mkdir(exist_ok=True)
-    write_json(OUTPUT, report)
+    write_json(OUTPUT, report | {"figures": figures, "bounds": rows})
     for row in rows:
         mark = "holds      " if row["holds"] else "FALLS SHORT"
-        console.print(f"{mark} {row['what']}: {row['measured']:.3f}, {row['asked']} asked")
+        console.print(f"{mark} {row['what']}: {said(row)}, {row['asked']} asked")
     console.print(f"all figures: {OUTPUT}")
     return 0
 
@@ -98,7 +98,7 @@ def one_round(servers: Mapping[str, Running], demo: Published, text: str, body: 
     got = {f"alone_{key}": value for key, value in alone(demo.expert, text).items()}
     got["screen_alone_p50_ms"] = alone(demo.screen, text)["p50_ms"]
     turns = [(name, connections) for connections in CONNECTIONS for name in ("expert", "fastapi")]
-    for name, connections in [*turns, ("screen", 1), ("empty", 32), ("hop", 1)]:
+    for name, connections in [*turns, ("screen", 1), ("screen", 32), ("empty", 32), ("hop", 1)]:
         figures = closed_loop(f"{servers[name].url}/classify_text", body, connections=connections, seconds=SECONDS)
         got |= {f"{name}_{connections}_{key}": figures[key] for key in ("per_s", "p50_ms", "p99_ms")}
     return got
@@ -131,31 +131,6 @@ def timed(call: Callable[[], object], seconds: float) -> list[float]:
     return took
 
 
-def loads(url: str, text: str, saturation: float) -> dict[str, dict[str, float]]:
-    """Poisson arrivals at 0.7, 1 and 5 times saturation (requests/s): latency, shares, goodput."""
-    body = orjson.dumps({"text": text, "budget_ms": BUDGET_MS})
-    sample = Sample(TEXT_PATH, body, "application/json", "text")
-    figures = {}
-    for times in (0.7, 1.0, 5.0):
-        console.print(f"open loop at {times:g} times saturation")
-        due_s = arrivals(f"poisson:{times * saturation}", LOAD_S, seed=1)
-        replies = send_all(url, [sample] * len(due_s), due_s, timeout_s=10)
-        answered = [o for o in replies if o.status == 200]
-        refused = [o for o in replies if o.status == 503]
-        figures[f"{times:g}"] = {
-            "sent": len(replies),
-            "p50_ms": percentile([o.latency_ms for o in answered], 0.5),
-            "p99_ms": percentile([o.latency_ms for o in answered], 0.99),
-            "server_p99_ms": percentile([o.server_ms for o in answered if o.server_ms is not None], 0.99),
-            "goodput_per_s": sum(o.latency_ms <= BUDGET_MS for o in answered) / LOAD_S,
-            "expert_share": sum(o.stage == "expert" for o in answered) / max(1, len(answered)),
-            "shed_share": len(refused) / len(replies),
-            "shed_server_p99_ms": percentile([o.server_ms for o in refused if o.server_ms is not None], 0.99),
-            "broken": sum(o.status not in (200, 503) for o in replies),
-        }
-    return figures
-
-
 def endurance(servers: Mapping[str, Running], body: Body) -> dict[str, float]:
     """Empty models: escalations without the expert's answer, and growth of the API process."""
     console.print("100,000 escalations")
@@ -177,13 +152,6 @@ def endurance(servers: Mapping[str, Running], body: Body) -> dict[str, float]:
         "rss_bytes_at_the_end": sizes[-1][1],
         "longest_ms": closed_loop(f"{empty.url}/classify_text", body, connections=1, seconds=10)["max_ms"],
     }
-
-
-def _nested(lasting: Mapping[str, float]) -> dict[str, object]:
-    """Figures of `endurance` as bench.json has them: both sizes under one key."""
-    sizes = {key.removeprefix("rss_bytes_"): value for key, value in lasting.items() if key.startswith("rss_bytes_")}
-    rest = {key: value for key, value in lasting.items() if not key.startswith("rss_bytes_")}
-    return {**rest, "rss_bytes": sizes}
 
 
 def degraded_answers(url: str) -> float:

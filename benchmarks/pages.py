@@ -2,8 +2,7 @@
 
 make tables      build/RECIPE/summary.json -> docs/measured/RECIPE.json
 make profile     build/profile/MODEL -> docs/measured/profile
-make figures     what compare, tune, capacity, loadtest, decoding, int8 and autoscaling left in build
-                 -> docs/measured/figures
+make figures     what the commands of FIGURES left in build -> docs/measured/figures
 make examples    every curl line of README.md and docs/api.md, sent to a served demo -> the JSON that follows it
 
 The first three then rewrite every block between `<!-- NAME: begin -->` and `<!-- NAME: end -->` from docs/measured.
@@ -38,6 +37,7 @@ FIGURES = {
     "tune-cascade": "tune/sms-risk-cascade/tune.json",
     "tune-bert": "tune/sms-risk-bert/tune.json",
     "capacity": "capacity/sms-risk/capacity.json",
+    "bench": "bench.json",
     "decoding": "decoding.json",
     "int8": "int8.json",
     "autoscaling": "autoscaling.json",
@@ -80,7 +80,7 @@ def keep_profiles(models: Sequence[str]) -> None:
 
 
 def keep_figures(_: Sequence[str]) -> None:
-    """Copy what was measured last in build to docs/measured/figures, where it is there."""
+    """Copy what was measured last in build, with its picture, to docs/measured/figures, where it is there."""
     for name, made in FIGURES.items():
         if (ROOT / "build" / made).is_file():
             shutil.copy(ROOT / "build" / made, MEASURED / "figures" / f"{name}.json")

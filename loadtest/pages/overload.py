@@ -11,8 +11,8 @@ from loadtest.pages.report import judged_line
 from loadtest.verdict.steps import OverloadResult, Step
 
 COLUMNS = (
-    *("times saturation", "offered/s", "full/s", "of them the expert's", "degraded/s", "late/s", "shed/s", "missing"),
-    *("p50 ms", "p99 ms", "p99 ms, server", "refusal's p99 ms, server", "generator's lag ms"),
+    *("times", "offered/s", "full/s", "expert's/s", "degraded/s", "late/s", "shed/s", "missing"),
+    *("p50 ms", "p99 ms", "server p99", "refusal p99", "lag p99"),
 )
 
 
@@ -63,5 +63,5 @@ def cells(step: Step) -> list[str]:
         *(f"{rate:.0f}" for rate in rates),
         f"{step['counts']['missing']:,}",
         *("" if value is None else f"{value:.1f}" for value in ms),
-        f"{step['lag_ms']:.1f}" + ("" if step["valid"] else ": invalid"),
+        f"{step['lag_ms']:.1f}" + ("" if step["valid"] else " invalid"),
     ]

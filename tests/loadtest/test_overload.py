@@ -72,7 +72,7 @@ def test_a_generator_that_is_late_proves_nothing(server: Server, tmp_path: Path)
     result = read(tmp_path)
     assert not any(step["valid"] for step in result["steps"])
     assert (result["objective"], result["valid"], result["passed"]) == ([], False, False)
-    assert said.count(": invalid |") == 3
+    assert said.count(" invalid |") == 3
     assert said.splitlines()[-2] == "INVALID"
 
 

@@ -72,5 +72,5 @@ def test_the_table_has_a_line_a_step_and_marks_what_is_invalid() -> None:
     head, rule, good, late, bad = steps_table([GOOD, LATE, BAD]).splitlines()
     assert head.count("|") == rule.count("|") == good.count("|") == len(COLUMNS) + 1
     assert good.startswith("| 1 | 100 | 100 | 0 | 0 | 0 | 0 | 0 | 5.0 | 5.0 |")
-    assert late.endswith("| 9.0: invalid |")
+    assert late.endswith("| 9.0 invalid |")
     assert "invalid" not in good + bad
