@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from serving.arrays import Array
-from serving.cascade.cascade import DIRECT_BATCH_SIZE, Gone, StageAnswer
+from serving.cascade.cascade import StageAnswer
 from serving.cascade.modality import Modality
 from serving.errors import InvalidInputError, NotServedError, kind_of
 from serving.http.body import MAX_TEXTS, as_number, image_and_budget, json_object, required
@@ -23,12 +23,11 @@ from serving.http.intake import Intake
 from serving.http.loop_turns import LoopTurns
 from serving.http.mount import Methods
 from serving.http.openapi import openapi
+from serving.http.preparing import Preparing, hung_up
 from serving.http.scrape import Exposed, metrics_endpoint
 from serving.load.budget import check_budget_ms
-from serving.load.heavy import HeavyWork, Kind
 from serving.load.memory import MemoryLimit
 from serving.model.image import read_header
-from serving.model.preprocess import Content
 from serving.model.text import check_text
 from serving.watch.record import RequestRecord
 
@@ -40,12 +39,6 @@ METHODS: Methods = {
     "/metrics": "GET",
     "/docs.json": "GET",
 }
-CLIENT_CHARACTERS = 128
-# More characters or pixels than this would delay other requests by milliseconds, so they go to a thread.
-DIRECT_UNITS: Mapping[Kind, int] = {"text": 2_500, "PNG": 250_000, "JPEG": 250_000}
-# So many characters or pixels take about a microsecond, and an item takes so many more of them.
-MICROSECOND: Mapping[Kind, int] = {"text": 1, "PNG": 100, "JPEG": 100}
-ITEM_MICROSECONDS = 50
 
 
 def api_endpoints(
@@ -79,9 +72,10 @@ class Api:
     def __init__(
         self, modalities: Mapping[str, Modality], turns: LoopTurns, memory: MemoryLimit, client_header: str = ""
     ) -> None:
-        self._modalities, self._turns, self._client_header = modalities, turns, client_header
-        self._heavy = HeavyRunner(memory)
-        self._intake = Intake(memory, self._heavy.start_next)
+        self._modalities = modalities
+        heavy = HeavyRunner(memory)
+        self._preparing = Preparing(turns, heavy, client_header)
+        self._intake = Intake(memory, heavy.start_next)
 
     async def classify_text(self, request: Request, record: RequestRecord, enter: Enter) -> JsonObject:
         modality = self._modality("text")
@@ -90,9 +84,9 @@ class Api:
             text = check_text(required(body, "text"))
             record.was_read(_budget_ms(request, body.get("budget_ms")), arriving.waited_s)
             enter()
-            ((item, expert_item),) = await self._prepared(modality, [text], "text", len(text), record, request)
+            prepared = await self._preparing.texts(modality, [text], record, request)
             record.timings.end("tokenise")
-            (answer,) = await self._classified(modality, [item], [expert_item], record, request)
+            (answer,) = await self._classified(modality, prepared, record, request)
         return _entry(modality, answer)
 
     async def classify_texts(self, request: Request, record: RequestRecord, enter: Enter) -> JsonObject:
@@ -103,11 +97,9 @@ class Api:
             record.was_read(_budget_ms(request, body.get("budget_ms")), arriving.waited_s)
             enter()
             if good:
-                texts = list(good.values())
-                prepared = await self._prepared(modality, texts, "text", sum(map(len, texts)), record, request)
+                prepared = await self._preparing.texts(modality, list(good.values()), record, request)
                 record.timings.end("tokenise")
-                items, expert_items = zip(*prepared, strict=True)
-                answers = await self._classified(modality, items, expert_items, record, request)
+                answers = await self._classified(modality, prepared, record, request)
                 for place, answer in zip(good, answers, strict=True):
                     entries[place] = _entry(modality, answer)
         return {"answers": entries}
@@ -119,70 +111,27 @@ class Api:
             arriving.keep(len(data))
             record.was_read(_budget_ms(request, stated), arriving.waited_s)
             image = read_header(data)
-            kind: Kind = "JPEG" if image.format == "JPEG" else "PNG"
             enter()
-            pixels = image.width * image.height
-            ((item, expert_item),) = await self._prepared(modality, [image], kind, pixels, record, request)
+            prepared = await self._preparing.image(modality, image, record, request)
             record.timings.end("decode")
-            (answer,) = await self._classified(modality, [item], [expert_item], record, request)
+            (answer,) = await self._classified(modality, prepared, record, request)
         return _entry(modality, answer)
 
     async def models(self, _request: Request, _record: RequestRecord) -> JsonObject:
         return {name: await modality.describe() for name, modality in self._modalities.items()}
 
-    async def _prepared(
-        self,
-        modality: Modality,
-        contents: Sequence[Content],
-        kind: Kind,
-        units: int,
-        record: RequestRecord,
-        request: Request,
-    ) -> list[tuple[Array, Array]]:
-        """The screen's and the expert's item of each content, prepared in a thread where that takes long.
-
-        `units` are characters or pixels. The request then has its turn, unless its items are so many that the screen
-        runs in a thread. Raises OverloadedError where the work or the turn would come too late.
-        """
-        alone = len(contents) <= DIRECT_BATCH_SIZE
-        if units <= DIRECT_UNITS[kind]:
-            if alone:
-                work = (units // MICROSECOND[kind] + ITEM_MICROSECONDS * len(contents)) / 1e3
-                await self._turns.take(record, modality.name, work)
-            return [modality.prepare(content) for content in contents]
-        assert record.budget is not None, "an endpoint reads the budget before it prepares"
-        heavy = HeavyWork(
-            client=self._client(request),
-            kind=kind,
-            units=units,
-            size_bytes=sum(modality.preparing_bytes(content) for content in contents),
-            deadline_s=record.budget.deadline_s + record.sending_s,
-        )
-        prepared = await self._heavy.run(
-            heavy, lambda: [modality.prepare(content) for content in contents], _hung_up(request)
-        )
-        if alone:
-            await self._turns.take(record, f"{modality.name}, prepared", len(contents))
-        return prepared
-
-    def _client(self, request: Request) -> str:
-        """What tells clients apart: the header that a trusted proxy sets, else the address of the connection."""
-        named = request.headers.get(self._client_header) if self._client_header else None
-        return named[:CLIENT_CHARACTERS] if named else request.client.host if request.client else ""
-
     async def _classified(
-        self,
-        modality: Modality,
-        items: Sequence[Array],
-        expert_items: Sequence[Array],
-        record: RequestRecord,
-        request: Request,
+        self, modality: Modality, prepared: Sequence[tuple[Array, Array]], record: RequestRecord, request: Request
     ) -> list[StageAnswer]:
         assert record.budget is not None, "an endpoint reads the budget before it classifies"
-        screened = partial(self._turns.release, record)
-        answers = await modality.cascade.classify(
-            items, expert_items, record.budget, record.timings, _hung_up(request), screened, trace=record.trace
-        )
+        items, expert_items = zip(*prepared, strict=True)
+        screened = partial(self._preparing.screened, record)
+        try:
+            answers = await modality.cascade.classify(
+                items, expert_items, record.budget, record.timings, hung_up(request), screened, trace=record.trace
+            )
+        finally:
+            screened()
         record.answered(modality, answers)
         return answers
 
@@ -232,13 +181,3 @@ def _budget_ms(request: Request, stated: object) -> float:
         from_header = check_budget_ms(as_number(header, "X-Budget-Ms"), "X-Budget-Ms")
         budget_ms = from_header if stated is None else min(budget_ms, from_header)
     return budget_ms
-
-
-def _hung_up(request: Request) -> Gone:
-    """A function that returns when the client closes its connection. Call it after the body was read."""
-
-    async def gone() -> None:
-        while (await request.receive())["type"] != "http.disconnect":
-            pass
-
-    return gone

@@ -29,11 +29,11 @@ class HeavyRunner:
         self._places = FairPlaces(memory)
         self._turns: dict[HeavyWork, asyncio.Future[Verdict | Literal["gone"]]] = {}
 
-    async def run(self, work: HeavyWork, do: Callable[[], T], gone: Gone) -> T:
+    async def run(self, work: HeavyWork, do: Callable[[], T], gone: Gone, *, keep: bool = False) -> T:
         """The result of `do`, from a thread.
 
-        Raises OverloadedError when the work can no longer be on time or finds no memory, ClientDisconnect when `gone`
-        returns while it waits.
+        To `keep` the place means that the work goes on elsewhere: the caller then calls `end`. Raises OverloadedError
+        when the work can no longer be on time or finds no memory, ClientDisconnect when `gone` returns while it waits.
         """
         verdict: Verdict | Literal["gone"] = self._places.enter(work, time.monotonic())
         ran = False
@@ -48,9 +48,14 @@ class HeavyRunner:
             ran = True
             return result
         finally:
-            self._turns.pop(work, None)
-            self._places.leave(work, time.monotonic(), ran=ran)
-            self.start_next()
+            if not (ran and keep):
+                self.end(work, ran=ran)
+
+    def end(self, work: HeavyWork, *, ran: bool) -> None:
+        """The work has ended, or no longer waits. If it `ran`, its time teaches what such work takes."""
+        self._turns.pop(work, None)
+        self._places.leave(work, time.monotonic(), ran=ran)
+        self.start_next()
 
     def start_next(self) -> None:
         """Start the work whose turn it is. Call this when memory has become free."""

@@ -1,8 +1,8 @@
 """Whose heavy work starts next: fair between clients, first in first out for each, and only while it can be on time.
 
-Heavy work is a large image to decode or a long list of texts to tokenise. Clients take turns by start-time fair
-queueing (Goyal, Vin and Cheng 1996): a client that had a large piece of work waits longer for its next one. Pure: the
-caller passes the time, in seconds of one monotonic clock.
+Heavy work is a large image to decode, a long text to tokenise, or a long list of texts to tokenise and screen. Clients
+take turns by start-time fair queueing (Goyal, Vin and Cheng 1996): a client that had a large piece of work waits longer
+for its next one. Pure: the caller passes the time, in seconds of one monotonic clock.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from typing import Literal
 
 from serving.load.memory import MemoryLimit
 
-Kind = Literal["text", "PNG", "JPEG"]
+Kind = Literal["text", "texts", "PNG", "JPEG"]
 Verdict = Literal["starts", "waits", "deadline", "memory"]
 # Milliseconds of one character or pixel, until work of its kind has been timed.
-FIRST_RATES_MS: dict[Kind, float] = {"text": 1e-3, "PNG": 1e-5, "JPEG": 1e-5}
+FIRST_RATES_MS: dict[Kind, float] = {"text": 1e-3, "texts": 1e-3, "PNG": 1e-5, "JPEG": 1e-5}
 # Weight of the work that has just ended in the mean of its kind.
 WEIGHT = 0.2
 PLACES = 2

@@ -10,6 +10,7 @@ from serving.cascade.modality import Modality
 from serving.errors import ShedReason
 from serving.load.admission import Priority
 from serving.load.budget import Budget
+from serving.load.heavy import HeavyWork
 from serving.load.turns import Turn
 from serving.timings import Timings
 from serving.trace import Trace
@@ -26,11 +27,12 @@ class RequestRecord:
     `arrived_s`: when its bytes came, on the monotonic clock; None means now. Otherwise the part `wait` is what has
     passed since. The endpoint calls `was_read` and `answered`, the guard around it `client_hung_up`; `priority` and
     `refusal` (why the request was refused because of load) are the guard's, `turn` belongs to the turns of the event
-    loop.
+    loop, `heavy_work` to the places for heavy work.
     """
 
     priority: Priority = "normal"
     turn: Turn | None = None
+    heavy_work: HeavyWork | None = None
     refusal: ShedReason | None = None
     sending_s: float = 0.0
 

@@ -16,10 +16,11 @@ from serving.arrays import Array, Logits
 from serving.cascade.cascade import ModelCascade, StageAnswer
 from serving.errors import StageDownError
 from serving.expert.call import Asked
-from serving.http.api import DIRECT_UNITS, METHODS, Api, api_endpoints
+from serving.http.api import METHODS, Api, api_endpoints
 from serving.http.guard import Guard
 from serving.http.loop_turns import LoopTurns
 from serving.http.openapi import ClassificationAnswer, ClassificationAnswers
+from serving.http.preparing import DIRECT_UNITS
 from serving.load.admission import Admission
 from serving.load.budget import DEFAULT_MS, Budget
 from serving.load.heavy import PLACES

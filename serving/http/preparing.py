@@ -1,0 +1,118 @@
+"""Prepares what requests bring, each in its turn: on the event loop, or in a thread where that takes long."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from PIL import Image
+from starlette.requests import Request
+
+from serving.arrays import Array
+from serving.cascade.cascade import DIRECT_BATCH_SIZE, Gone
+from serving.cascade.modality import Modality
+from serving.http.heavy import HeavyRunner
+from serving.http.loop_turns import LoopTurns
+from serving.load.heavy import HeavyWork, Kind
+from serving.model.preprocess import Content
+from serving.watch.record import RequestRecord
+
+CLIENT_CHARACTERS = 128
+# More characters or pixels than this would delay other requests by milliseconds, so they go to a thread.
+DIRECT_UNITS: Mapping[Kind, int] = {"text": 2_500, "PNG": 250_000, "JPEG": 250_000}
+# So many characters or pixels take about a microsecond, and an item takes so many microseconds more.
+MICROSECOND: Mapping[Kind, int] = {"text": 1, "PNG": 100, "JPEG": 100}
+ITEM_MICROSECONDS = 50
+# A text of a long list costs its screen as much as so many characters more.
+SCREEN_CHARACTERS = 1_000
+
+Prepared = list[tuple[Array, Array]]
+"""The screen's and the expert's item of each content."""
+
+
+class Preparing:
+    """Gives each request its turn on the event loop (`turns`), and heavy work a place of its own (`heavy`).
+
+    `client_header` names the header that tells clients apart; without it their addresses do.
+    """
+
+    def __init__(self, turns: LoopTurns, heavy: HeavyRunner, client_header: str = "") -> None:
+        self._turns, self._heavy, self._client_header = turns, heavy, client_header
+
+    async def texts(
+        self, modality: Modality, texts: Sequence[str], record: RequestRecord, request: Request
+    ) -> Prepared:
+        """Texts, tokenised. A long list keeps its place until it is `screened`, which takes longest.
+
+        Raises OverloadedError where the answer could no longer be on time.
+        """
+        characters = sum(map(len, texts))
+        if len(texts) <= DIRECT_BATCH_SIZE:
+            return await self._prepared(modality, texts, "text", characters, record, request)
+        work = self._work("texts", characters + SCREEN_CHARACTERS * len(texts), 0, record, request)
+        prepared = await self._heavy.run(work, lambda: _prepare(modality, texts), hung_up(request), keep=True)
+        record.heavy_work = work
+        return prepared
+
+    async def image(self, modality: Modality, image: Image.Image, record: RequestRecord, request: Request) -> Prepared:
+        """An image, decoded.
+
+        Raises OverloadedError where the answer could no longer be on time or the memory is in use, InvalidInputError
+        where the image is damaged.
+        """
+        kind: Kind = "JPEG" if image.format == "JPEG" else "PNG"
+        return await self._prepared(modality, [image], kind, image.width * image.height, record, request)
+
+    def screened(self, record: RequestRecord) -> None:
+        """The screen has run, or the request ends: the next one may work."""
+        self._turns.release(record)
+        work, record.heavy_work = record.heavy_work, None
+        if work is not None:
+            self._heavy.end(work, ran=True)
+
+    async def _prepared(
+        self,
+        modality: Modality,
+        contents: Sequence[Content],
+        kind: Kind,
+        units: int,
+        record: RequestRecord,
+        request: Request,
+    ) -> Prepared:
+        if units <= DIRECT_UNITS[kind]:
+            work_ms = (units // MICROSECOND[kind] + ITEM_MICROSECONDS * len(contents)) / 1e3
+            await self._turns.take(record, modality.name, work_ms)
+            return _prepare(modality, contents)
+        size_bytes = sum(modality.preparing_bytes(content) for content in contents)
+        work = self._work(kind, units, size_bytes, record, request)
+        prepared = await self._heavy.run(work, lambda: _prepare(modality, contents), hung_up(request))
+        await self._turns.take(record, f"{modality.name}, prepared", len(contents))
+        return prepared
+
+    def _work(self, kind: Kind, units: int, size_bytes: int, record: RequestRecord, request: Request) -> HeavyWork:
+        assert record.budget is not None, "an endpoint reads the budget before it prepares"
+        return HeavyWork(
+            client=self._client(request),
+            kind=kind,
+            units=units,
+            size_bytes=size_bytes,
+            deadline_s=record.budget.deadline_s + record.sending_s,
+        )
+
+    def _client(self, request: Request) -> str:
+        """What tells clients apart: the header that a trusted proxy sets, else the address of the connection."""
+        named = request.headers.get(self._client_header) if self._client_header else None
+        return named[:CLIENT_CHARACTERS] if named else request.client.host if request.client else ""
+
+
+def hung_up(request: Request) -> Gone:
+    """A function that returns when the client closes its connection. Call it after the body was read."""
+
+    async def gone() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+
+    return gone
+
+
+def _prepare(modality: Modality, contents: Sequence[Content]) -> Prepared:
+    return [modality.prepare(content) for content in contents]

@@ -1,0 +1,169 @@
+"""What goes to a thread, whose it is, and how long it keeps its place."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from starlette.requests import Request
+
+from serving.cascade.cascade import DIRECT_BATCH_SIZE
+from serving.errors import InvalidInputError, OverloadedError
+from serving.http.heavy import HeavyRunner
+from serving.http.loop_turns import LoopTurns
+from serving.http.preparing import CLIENT_CHARACTERS, DIRECT_UNITS, Preparing, hung_up
+from serving.load.admission import Admission
+from serving.load.heavy import PLACES, HeavyWork
+from serving.load.memory import MemoryLimit
+from serving.model.image import read_header
+from serving.watch.record import RequestRecord
+from tests.serving.asgi import piece, request_of
+from tests.serving.model.test_image import encoded, noise
+
+LONG_LIST = ["text"] * (DIRECT_BATCH_SIZE + 1)
+
+
+class Kitchen:
+    """Prepares with a modality that notes its threads; `works` are the pieces of heavy work."""
+
+    def __init__(self, memory_bytes: int = 100, client_header: str = "") -> None:
+        self.memory = MemoryLimit(memory_bytes)
+        self.works: list[HeavyWork] = []
+        self.in_main: list[bool] = []
+        heavy = HeavyRunner(self.memory)
+        running = heavy.run
+
+        async def noted(work: HeavyWork, *positional: Any, **named: Any) -> Any:
+            self.works.append(work)
+            return await running(work, *positional, **named)
+
+        heavy.run = noted  # type: ignore[method-assign]  # a spy in front of the real one
+        self.preparing = Preparing(LoopTurns(Admission()), heavy, client_header)
+        self.modality: Any = SimpleNamespace(name="text", prepare=self._prepare, preparing_bytes=lambda _content: 60)
+
+    def _prepare(self, content: Any) -> Any:
+        self.in_main.append(threading.current_thread() is threading.main_thread())
+        if content == "damaged":
+            raise InvalidInputError("image", "must be whole")
+        return np.zeros(1), np.ones(1)
+
+    async def texts(self, texts: list[str], request: Request | None = None, budget_ms: float = 1000) -> RequestRecord:
+        record = RequestRecord("/classify_texts", "one")
+        record.was_read(budget_ms)
+        prepared = await self.preparing.texts(self.modality, texts, record, request or request_of())
+        assert len(prepared) == len(texts)
+        return record
+
+
+def test_short_texts_are_prepared_on_the_event_loop_in_their_turn() -> None:
+    kitchen = Kitchen()
+
+    async def main() -> None:
+        record = await kitchen.texts(["text"] * DIRECT_BATCH_SIZE)
+        assert record.turn is not None
+        kitchen.preparing.screened(record)
+        assert record.turn is None
+
+    asyncio.run(main())
+    assert kitchen.in_main == [True] * DIRECT_BATCH_SIZE
+    assert kitchen.works == []
+
+
+def test_a_long_text_goes_to_a_thread_and_then_has_its_turn() -> None:
+    kitchen = Kitchen()
+
+    async def main() -> None:
+        record = await kitchen.texts(["x" * (DIRECT_UNITS["text"] + 1)])
+        assert record.turn is not None
+        assert record.heavy_work is None
+
+    asyncio.run(main())
+    assert kitchen.in_main == [False]
+    assert kitchen.memory.work_bytes == 0
+
+
+def test_a_long_list_keeps_its_place_until_it_is_screened() -> None:
+    kitchen = Kitchen()
+
+    async def main() -> None:
+        records = [await kitchen.texts(LONG_LIST) for _ in range(PLACES)]
+        assert [record.turn for record in records] == [None] * PLACES, "its screen runs in a thread"
+        waiting = asyncio.create_task(kitchen.texts(LONG_LIST))
+        await asyncio.sleep(0.01)
+        assert not waiting.done()
+        kitchen.preparing.screened(records[0])
+        kitchen.preparing.screened(records[0])
+        kitchen.preparing.screened(await waiting)
+
+    asyncio.run(main())
+    assert {work.kind for work in kitchen.works} == {"texts"}
+
+
+def test_an_image_is_weighed_by_its_pixels_and_its_memory() -> None:
+    kitchen = Kitchen()
+
+    async def main(image: Any) -> None:
+        record = RequestRecord("/classify_image", "one")
+        record.was_read(1000)
+        await kitchen.preparing.image(kitchen.modality, image, record, request_of())
+        kitchen.preparing.screened(record)
+        await asyncio.sleep(0)
+
+    asyncio.run(main(read_header(encoded(noise(500, 500)))))
+    assert (kitchen.works, kitchen.in_main) == ([], [True])
+    asyncio.run(main(read_header(encoded(noise(600, 500), "JPEG"))))
+    (work,) = kitchen.works
+    assert (work.kind, work.units, work.size_bytes) == ("JPEG", 300_000, 60)
+    kitchen.memory.capacity = 50
+    with pytest.raises(OverloadedError, match="memory"):
+        asyncio.run(main(read_header(encoded(noise(600, 500)))))
+
+
+def test_an_error_frees_the_place() -> None:
+    kitchen = Kitchen()
+
+    async def main() -> None:
+        for _ in range(PLACES + 1):
+            with pytest.raises(InvalidInputError):
+                await kitchen.texts([*LONG_LIST, "damaged"])
+
+    asyncio.run(main())
+
+
+def test_the_time_of_sending_is_added_to_the_deadline() -> None:
+    kitchen = Kitchen()
+
+    async def main() -> None:
+        record = RequestRecord("/classify_texts", "one")
+        record.was_read(50, sending_s=3.0)
+        await kitchen.preparing.texts(kitchen.modality, LONG_LIST, record, request_of())
+        assert kitchen.works[0].deadline_s == pytest.approx(record.timings.start_s + 3.05)
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("header", "sent", "client"),
+    [
+        ("", {"x-client": "shop"}, "10.0.0.1"),
+        ("X-Client", {"x-client": "shop"}, "shop"),
+        ("X-Client", {}, "10.0.0.1"),
+        ("X-Client", {"x-client": "x" * 1000}, "x" * CLIENT_CHARACTERS),
+    ],
+)
+def test_clients_are_told_apart_by_the_header_or_by_their_address(
+    header: str, sent: dict[str, str], client: str
+) -> None:
+    kitchen, request = Kitchen(client_header=header), request_of(headers=sent)
+    request.scope["client"] = ("10.0.0.1", 1234)
+    asyncio.run(kitchen.texts(LONG_LIST, request))
+    assert [work.client for work in kitchen.works] == [client]
+
+
+def test_a_client_that_hangs_up_is_noticed() -> None:
+    request = request_of(piece(b"the rest"), {"type": "http.disconnect"})
+    asyncio.run(asyncio.wait_for(hung_up(request)(), 60))
