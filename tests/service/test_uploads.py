@@ -71,8 +71,8 @@ def test_clients_that_drip_and_uploads_that_are_slow_keep_nobody_out(confined: S
         writer.close()
 
     async def upload(answered: asyncio.Event) -> int:
-        """Send half of an image, and the rest when others have been answered."""
-        reader, writer = await connect("/classify_image", "image/png", len(image))
+        """Send a part of an image, and the rest when others have been answered, after more than the budget."""
+        reader, writer = await connect(f"/classify_image?budget_ms={PATIENT_MS}", "image/png", len(image))
         writer.write(image[:50])
         await answered.wait()
         writer.write(image[50:])
