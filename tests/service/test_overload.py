@@ -7,11 +7,12 @@ import json
 import os
 import re
 import signal
+import time
 from urllib.parse import urlparse
 
 import pytest
 
-from tests.server import PATIENT_MS, Server, in_full
+from tests.server import LIMIT_S, PATIENT_MS, Server, in_full
 
 PILED_UP, HELD_S, BUDGET_MS = 60, 0.3, 50
 
@@ -57,9 +58,12 @@ def test_what_piled_up_is_refused_or_answered_as_late(server: Server, turn: int)
     with server.client() as client:
         fresh = in_full(client, "/classify_text", json={"text": "and now", "budget_ms": PATIENT_MS})
         assert fresh.json()["timings_ms"]["wait"] < least_ms
-        metrics = client.get("/metrics").text
-    assert lags(metrics, "api")["1.0"] - lags(metrics, "api")["0.25"] >= 1, "the watchdog saw it"
-    assert lags(metrics, "text-expert")["+Inf"] > 0
+        api = lags(client.get("/metrics").text, "api")
+        assert api["1.0"] - api["0.25"] >= 1, "the watchdog saw it"
+        end_s = time.monotonic() + LIMIT_S
+        while lags(client.get("/metrics").text, "text-expert")["+Inf"] == 0:  # another process flushes now and then
+            assert time.monotonic() < end_s
+            time.sleep(0.2)
 
 
 def lags(metrics: str, process: str) -> dict[str, float]:

@@ -45,6 +45,11 @@ class Running:
         self.at_once -= 1
         return logits
 
+    flushed = False
+
+    def flush(self) -> None:
+        self.flushed = True
+
     def exposition(self) -> tuple[bytes, str]:
         return f"runs {len(self.sizes)}\n".encode(), "text/plain"
 
