@@ -83,9 +83,11 @@ def find_saturation(subject: Subject) -> Saturation:
     found = highest_rate(attempt, subject.start_per_s, most=SEARCHED)
     if not found.rate_per_s:
         least = found.broken or found.first
+        late = "" if least["valid"] else f" while the generator was {least['generator_lag_p99_ms']:.0f} ms late"
         raise SaturationError(
             f"{subject.plan.url} must give {KEPT_UP:.0%} full answers at some rate, got {_full_share(least):.0%} at "
-            f"{least['figures']['offered_per_s']:g}/s; look at its log, or name the rate with --saturation"
+            f"{least['figures']['offered_per_s']:g}/s{late}; look at its log and at this machine's other work, or name "
+            "the rate with --saturation"
         )
     by_generator = found.broken is not None and not found.broken["valid"]
     return {"per_s": round(found.rate_per_s, 2), "found": "the generator's" if by_generator else "searched"}

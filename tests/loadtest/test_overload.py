@@ -115,6 +115,11 @@ def test_saturation_of_the_generator_is_told_as_such(monkeypatch: pytest.MonkeyP
     assert found["per_s"] < 300
 
 
+def test_a_generator_that_is_late_at_every_rate_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(SaturationError, match=r"got 100% at .*/s while the generator was 50 ms late"):
+        find_saturation(subject(monkeypatch, 1e6, lag_from=0.0))
+
+
 def test_a_service_that_keeps_up_with_nothing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SaturationError, match=r"must give 95% full answers at some rate, got 0% at .*--saturation"):
         find_saturation(subject(monkeypatch, 0.0))
