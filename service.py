@@ -40,7 +40,7 @@ from serving.memory import free_bytes
 from serving.model.artifact import Artifact
 from serving.model.preprocess import preprocessor, warm_up
 from serving.model.session import Session, model_labels
-from serving.settings import MAX_BATCH_SIZE, settings_of
+from serving.settings import MAX_BATCH_SIZE, for_machines, settings_of
 from serving.watch.metrics import ExpertMetrics, Metrics
 from serving.watch.observer import Observer, stdout
 from serving.watch.tracing import Tracer, open_tracer, tracing_settings
@@ -52,7 +52,7 @@ os.environ["OTEL_SDK_DISABLED"] = "true"
 METRICS_FOLDER = Path(shared) if (shared := os.environ.get("PROMETHEUS_MULTIPROC_DIR")) else None
 try:
     ARGUMENTS = with_variables(bentoml.use_arguments(Arguments), os.environ)
-    SETTINGS = settings_of(ARGUMENTS.settings, Path(__file__).parent)
+    SETTINGS = for_machines(settings_of(ARGUMENTS.settings, Path(__file__).parent), os.environ)
     TRACING = None if TRACING_OFF else tracing_settings(os.environ)
     PRIORITY = PriorityRule(os.environ.get(PRIORITY_VARIABLE, ""))
 except SieveError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -40,6 +41,23 @@ def settings_of(stated: str, folder: Path) -> Settings:
     """
     path = folder / (stated or "settings.toml")
     return read_settings(path) if stated or path.exists() else Settings()
+
+
+def for_machines(settings: Settings, variables: Mapping[str, str]) -> Settings:
+    """The settings, with SIEVE_CALLS_IN_FLIGHT in the place of `calls_in_flight` where the variable is set.
+
+    How many machines an expert has differs between clusters that serve one image. Raises SettingsError if the variable
+    breaks the setting's rule.
+    """
+    stated = variables.get("SIEVE_CALLS_IN_FLIGHT")
+    if not stated:
+        return settings
+    try:
+        return Settings.model_validate({**settings.model_dump(), "calls_in_flight": int(stated)})
+    except ValueError:
+        raise SettingsError(
+            "SIEVE_CALLS_IN_FLIGHT: must be a whole number from 1 to 16, got something else; mend it or leave it out"
+        ) from None
 
 
 def read_settings(path: Path) -> Settings:

@@ -19,6 +19,7 @@ import yaml
 from cloudcoil.models.keda.v1alpha1 import ScaledObject
 
 from serving.http.priority import VARIABLE
+from serving.settings import Settings, for_machines
 from tests.conftest import ROOT
 
 FOLDER = ROOT / "deploy" / "kubernetes"
@@ -187,6 +188,7 @@ def selects(selector: dict[str, Any], labels: dict[str, str]) -> bool:
 def test_the_api_asks_the_experts_of_its_track(objects: Objects) -> None:
     api = containers(objects)["sieve"]
     variables = {variable["name"]: variable["value"] for variable in api["env"]}
+    assert for_machines(Settings(), variables).calls_in_flight == 2
     for component in EXPERTS:
         url = variables[f"SIEVE_{component.replace('-', '_').upper()}_URL"]
         name = re.fullmatch(r"http://([a-z-]+):3000", url)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from serving.errors import SettingsError
-from serving.settings import Settings, read_settings, settings_of
+from serving.settings import Settings, for_machines, read_settings, settings_of
 
 
 def written(folder: Path, text: str, name: str = "settings.toml") -> Path:
@@ -48,3 +48,12 @@ def test_the_stated_file_comes_before_the_one_beside_the_service(tmp_path: Path)
     assert settings_of("other.toml", tmp_path).workers == 3
     with pytest.raises(SettingsError):
         settings_of("missing.toml", tmp_path)
+
+
+def test_the_number_of_machines_may_come_from_a_variable() -> None:
+    settings = Settings(workers=3)
+    assert for_machines(settings, {}) == for_machines(settings, {"SIEVE_CALLS_IN_FLIGHT": ""}) == settings
+    assert for_machines(settings, {"SIEVE_CALLS_IN_FLIGHT": "4"}) == Settings(workers=3, calls_in_flight=4)
+    for wrong in ("0", "17", "two", "1.5"):
+        with pytest.raises(SettingsError, match="SIEVE_CALLS_IN_FLIGHT: must be a whole number from 1 to 16"):
+            for_machines(settings, {"SIEVE_CALLS_IN_FLIGHT": wrong})
