@@ -7,6 +7,7 @@ kind of input out. `bentoml build` keeps the arguments in the Bento.
 import logging
 import os
 import re
+import threading
 import time
 import typing as t
 from pathlib import Path
@@ -122,6 +123,7 @@ class ExpertService:
         artifact = open_artifact(self.model)
         self.preprocess = preprocessor(artifact)
         self.session = Session(artifact, threads=SETTINGS.expert_threads)
+        self.turn = threading.Lock()
         warm_up(self.session, artifact, self.preprocess)
         info = model_labels(artifact, self.session)
         self.metrics = ExpertMetrics(artifact.manifest.settings.kind, METRICS_FOLDER, model=str(self.model.tag), **info)

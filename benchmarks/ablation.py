@@ -42,7 +42,6 @@ CHANGES: dict[str, list[Change]] = {
         NO_FAST_PATH,
         ("service.py", 'os.environ["OTEL_SDK_DISABLED"] = "true"', "pass"),
     ],
-    "a lone item run without a thread": [("serving/http/expert_app.py", "if len(items) == 1:", "if not items:")],
     "a second call on its way": [
         ("serving/load/forecast.py", "len(ends_s) >= 2 * self._side_by_side", "len(ends_s) >= self._side_by_side")
     ],

@@ -5,6 +5,7 @@ A message is one line of JSON with the type and the shapes of the arrays, and th
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -19,6 +20,19 @@ TOOK_HEADER = "x-expert-ms"
 LEFT_HEADER = "x-left-ms"
 """Header of a call: for so many milliseconds from its arrival on somebody waits for the answer."""
 MAX_ARRAYS = 64
+
+
+def left_of(header: str | None) -> float:
+    """The milliseconds of a LEFT_HEADER; infinite where there is none. Raises MalformedError for no such number."""
+    if header is None:
+        return math.inf
+    try:
+        left_ms = float(header)
+    except ValueError:
+        left_ms = math.nan
+    if math.isnan(left_ms):
+        raise MalformedError(LEFT_HEADER, "must be a number of milliseconds, got something else; leave it out for none")
+    return left_ms
 
 
 def pack(arrays: Sequence[Array]) -> bytes:

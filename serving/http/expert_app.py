@@ -10,15 +10,15 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
 from serving.arrays import Array, Logits
-from serving.errors import MalformedError
-from serving.expert.wire import TOOK_HEADER, pack, unpack
+from serving.errors import MalformedError, StageLateError
+from serving.expert.wire import LEFT_HEADER, TOOK_HEADER, left_of, pack, unpack
+from serving.expert.worker import Call, Worker
 from serving.http.fast_path import Endpoint
 from serving.http.mount import Methods
 from serving.http.no_pickle import REFUSED, brings_pickle
@@ -26,6 +26,7 @@ from serving.http.scrape import Exposed, metrics_endpoint
 from serving.model.session import Session
 from serving.watch.tracing import Tracer
 
+TURNS = 3
 METHODS: Methods = {"/infer": "POST", "/model": "GET", "/metrics": "GET"}
 
 
@@ -49,35 +50,52 @@ def expert_endpoints(
 
 
 def infer_endpoint(run: Callable[[Sequence[Array]], Logits], tracer: Tracer | None = None) -> Endpoint:
-    """An endpoint that runs the arrays of a `serving.expert.wire` message, one call at a time.
+    """An endpoint that runs the arrays of a `serving.expert.wire` message, one call at a time, in a thread.
 
     `run` turns prepared items into logits [items, labels]; the reply's header `x-expert-ms` gives its milliseconds.
-    A body that is no such message gets 400. With a `tracer`, a call whose `traceparent` is sampled gets a span.
+    A body that is no such message gets 400. A call is not run, and gets 503, when the milliseconds of its header
+    `x-left-ms` have passed or its caller has closed the connection before its turn. With a `tracer`, a call whose
+    `traceparent` is sampled gets a span.
     """
-    # One thread: of two calls that share a core, neither ends sooner and the first ends later.
-    pool = ThreadPoolExecutor(max_workers=1)
 
-    def timed(items: Sequence[Array], traceparent: str | None) -> tuple[Logits, float]:
+    def timed(call: Call[tuple[Logits, float]]) -> tuple[Logits, float]:
         begin = time.monotonic()
-        logits = run(items)
+        logits = run(call.items)
         end = time.monotonic()
-        if traceparent is not None and tracer is not None:
-            tracer.ran(traceparent, begin, end, len(items))
+        if call.traceparent is not None and tracer is not None:
+            tracer.ran(call.traceparent, begin, end, len(call.items))
         return logits, (end - begin) * 1e3
 
+    worker = Worker(timed)
+
     async def infer(request: Request) -> Response:
+        arrived_s = time.monotonic()
         try:
-            items = unpack(await request.body())
+            items, left_ms = unpack(await request.body()), left_of(request.headers.get(LEFT_HEADER))
         except MalformedError as error:
             return Response(str(error), 400)
-        traceparent = request.headers.get("traceparent")
-        if len(items) == 1:  # a single item is done before a thread would have woken up
-            logits, took_ms = timed(items, traceparent)
-        else:
-            logits, took_ms = await asyncio.get_running_loop().run_in_executor(pool, timed, items, traceparent)
+        call = Call[tuple[Logits, float]](items, request.headers.get("traceparent"), arrived_s + left_ms / 1e3)
+        gone = asyncio.ensure_future(_hung_up(request, call))
+        try:
+            # A connection that was closed while this process was stopped is seen to be so in the turns after the one
+            # that read its call.
+            for _ in range(TURNS):
+                await asyncio.sleep(0)
+            logits, took_ms = await worker.submit(call)
+        except StageLateError as error:
+            return Response(str(error), 503)
+        finally:
+            gone.cancel()
         return Response(pack([logits]), media_type="application/octet-stream", headers={TOOK_HEADER: f"{took_ms:.3f}"})
 
     return infer
+
+
+async def _hung_up(request: Request, call: Call[tuple[Logits, float]]) -> None:
+    """Give a call up when its caller closes the connection."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+    call.give_up()
 
 
 def model_endpoint(session: Session) -> Endpoint:

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 from serving.arrays import Array, Logits
-from serving.expert.wire import TOOK_HEADER, pack, unpack
+from serving.expert.wire import LEFT_HEADER, TOOK_HEADER, pack, unpack
 from serving.http.expert_app import METHODS, expert_endpoints, infer_endpoint
-from tests.serving.asgi import asked, get, post, posting, routed
+from tests.serving.asgi import asked, get, piece, post, posting, request_of, routed
 
 DIGEST = "1" * 64
 ETAG = f'"{DIGEST}"'
@@ -87,19 +87,42 @@ def test_arrays_get_their_logits_and_the_time_they_took(app: Any) -> None:
     assert reply.headers["etag"] == ETAG
 
 
-def test_a_lone_item_runs_at_once_and_several_in_a_thread(run: Running) -> None:
+def test_calls_run_in_one_thread_beside_the_event_loop(run: Running) -> None:
     endpoint = posting(infer_endpoint(run))
     post(endpoint, content=ONE)
     post(endpoint, content=TWO)
     assert run.sizes == [1, 2]
-    assert run.threads[0] == threading.get_ident() != run.threads[1]
+    assert run.threads[0] == run.threads[1] != threading.get_ident()
 
 
-def test_calls_with_several_items_run_one_after_the_other(app: Any, run: Running) -> None:
-    asked(app, *[("POST", "/infer", {"content": TWO})] * 8)
-    assert run.sizes == [2] * 8
+def test_calls_run_one_after_the_other_also_lone_items(app: Any, run: Running) -> None:
+    asked(app, *[("POST", "/infer", {"content": content}) for content in (ONE, TWO)] * 8)
+    assert sorted(run.sizes) == [1] * 8 + [2] * 8
     assert run.most_at_once == 1
     assert len(set(run.threads)) == 1
+
+
+def test_a_call_whose_time_is_over_before_its_turn_is_not_run(app: Any, run: Running) -> None:
+    first, late = ({"content": TWO, "headers": {LEFT_HEADER: left}} for left in ("1000", "0.5"))
+    replies = asked(app, ("POST", "/infer", first), *[("POST", "/infer", late)] * 5)
+    assert [reply.status_code for reply in replies] == [200] + [503] * 5
+    assert run.sizes == [2]
+
+
+@pytest.mark.parametrize("left", ["soon", "nan"])
+def test_a_time_that_is_no_number_is_refused(app: Any, run: Running, left: str) -> None:
+    reply = post(app, "/infer", content=ONE, headers={LEFT_HEADER: left})
+    assert (reply.status_code, run.sizes) == (400, [])
+    assert "must be a number of milliseconds" in reply.text
+
+
+def test_a_call_whose_caller_has_gone_is_not_run(run: Running) -> None:
+    async def main() -> int:
+        messages = [piece(ONE), {"type": "http.disconnect"}]
+        return (await infer_endpoint(run)(request_of(*messages))).status_code
+
+    assert asyncio.run(main()) == 503
+    assert run.sizes == []
 
 
 def test_what_is_no_message_is_refused_and_not_run(app: Any, run: Running) -> None:
