@@ -7,7 +7,6 @@ kind of input out. `bentoml build` keeps the arguments in the Bento.
 import logging
 import os
 import re
-import threading
 import time
 import typing as t
 from pathlib import Path
@@ -65,12 +64,11 @@ install_protocol()
 # BentoML 1.4.40 keeps a timer and the context of each request alive for this many seconds, even after its answer
 # (TimeoutMiddleware). Only requests that are not on the fast path go through it.
 API_TRAFFIC = {"timeout": 10}
-EXPERT_TRAFFIC = {"timeout": 2}
 NO_ACCESS_LOG = {"access": {"enabled": False}}
 # A label of BentoML's own metrics is the requested address, which a client can make up. Ours count the same and more.
 NO_METRICS = {"enabled": False}
 EXPERT_CONFIG = {
-    "traffic": EXPERT_TRAFFIC,
+    "traffic": {"timeout": 2},
     "logging": NO_ACCESS_LOG,
     "metrics": NO_METRICS,
     "workers": 1,
@@ -123,7 +121,6 @@ class ExpertService:
         artifact = open_artifact(self.model)
         self.preprocess = preprocessor(artifact)
         self.session = Session(artifact, threads=SETTINGS.expert_threads)
-        self.turn = threading.Lock()
         warm_up(self.session, artifact, self.preprocess)
         info = model_labels(artifact, self.session)
         self.metrics = ExpertMetrics(artifact.manifest.settings.kind, METRICS_FOLDER, model=str(self.model.tag), **info)
@@ -133,6 +130,7 @@ class ExpertService:
         logging.getLogger("bentoml._internal.server.http_app").addFilter(_not_shed)
         freeze_garbage()
 
+    @expert_app.one_at_a_time
     def run(self, items: t.Sequence[Array]) -> Logits:
         """Prepared items -> logits [items, labels]."""
         begin = time.monotonic()

@@ -15,7 +15,7 @@ import pytest
 
 from serving.arrays import Array, Logits
 from serving.expert.wire import LEFT_HEADER, TOOK_HEADER, pack, unpack
-from serving.http.expert_app import METHODS, expert_endpoints, infer_endpoint
+from serving.http.expert_app import METHODS, expert_endpoints, infer_endpoint, one_at_a_time
 from tests.serving.asgi import asked, get, piece, post, posting, request_of, routed
 
 DIGEST = "1" * 64
@@ -100,6 +100,18 @@ def test_calls_run_one_after_the_other_also_lone_items(app: Any, run: Running) -
     assert sorted(run.sizes) == [1] * 8 + [2] * 8
     assert run.most_at_once == 1
     assert len(set(run.threads)) == 1
+
+
+def test_a_run_in_another_thread_waits_for_its_turn(run: Running) -> None:
+    """BentoML runs its batchable API in threads of its own."""
+    in_turn = one_at_a_time(run)
+    threads = [threading.Thread(target=in_turn, args=([np.array([1])],)) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert run.sizes == [1] * 6
+    assert run.most_at_once == 1
 
 
 def test_a_call_whose_time_is_over_before_its_turn_is_not_run(app: Any, run: Running) -> None:
