@@ -135,7 +135,7 @@ def _post(body: dict[str, Any], answer: type[BaseModel], summary: str) -> dict[s
                 "422": problem,
                 "503": {
                     **problem,
-                    "description": "Too many are in flight; Retry-After says when to come back",
+                    "description": "Late, or too much is in flight; Retry-After says when to come back",
                 },
             },
         }

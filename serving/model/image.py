@@ -124,6 +124,11 @@ class ImageDecoder:
         ratio = settings.resize_short_side / min(size)
         return max(round(size[0] * ratio), settings.width), max(round(size[1] * ratio), settings.height)
 
+    def resizing_bytes(self, size: tuple[int, int]) -> int:
+        """The memory that it takes to resize a decoded image of `size`: one pass's result, and the other's."""
+        width, height = self._size(size)
+        return 4 * (max(width * size[1], height * size[0]) + width * height)
+
     def from_pixels(self, pixels: NDArray[np.uint8]) -> Pixels:
         """uint8 [height, width, channels] or [height, width] -> float32 [channels, height, width]."""
         array = pixels[..., 0] if pixels.ndim == 3 and pixels.shape[-1] == 1 else pixels

@@ -60,7 +60,7 @@ def preparing_bytes(ours: Preprocessor, theirs: Preprocessor, content: Content) 
     assert isinstance(ours, ImageDecoder)
     assert isinstance(theirs, ImageDecoder)
     reduce(content, max(ours.least_side, theirs.least_side))
-    return decoding_bytes(content)
+    return decoding_bytes(content) + max(each.resizing_bytes(content.size) for each in (ours, theirs))
 
 
 def same_preprocessing(one: Artifact, other: Artifact) -> bool:

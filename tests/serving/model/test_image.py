@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tarfile
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import hypothesis
@@ -18,11 +19,13 @@ from serving.errors import InvalidInputError
 from serving.model import image as image_module
 from serving.model.artifact import ImageSettings
 from serving.model.image import (
+    BAND_PIXELS,
     MAX_BYTES,
     REDUCING_GAP,
     TURNS,
     Decoded,
     ImageDecoder,
+    decoding_bytes,
     load,
     read_header,
     resized,
@@ -176,14 +179,31 @@ def test_bands_give_the_pixels_of_the_whole_bit_for_bit(
     assert banded.tobytes() == whole.tobytes()
 
 
-@pytest.mark.parametrize(("colour", "pixel_bytes"), [(2, 4), (3, 1), (6, 4)])
-def test_a_large_image_takes_the_memory_of_its_pixels_and_little_more(colour: int, pixel_bytes: int) -> None:
+def large_jpeg(**options: object) -> bytes:
+    row = np.arange(6_324 * 3, dtype=np.uint32).astype(np.uint8).reshape(1, 6_324, 3)
+    return encoded(Image.fromarray(np.repeat(row, 6_324, axis=0)), "JPEG", **options)
+
+
+@pytest.mark.parametrize(
+    ("data", "megabytes"),
+    [
+        (lambda: largest(2), 160),
+        (lambda: largest(3), 40),
+        (lambda: largest(6), 160),
+        (large_jpeg, 0),
+        (lambda: large_jpeg(progressive=True), 120),
+        (lambda: large_jpeg(progressive=True, subsampling=0), 240),
+    ],
+    ids=["rgb", "palette", "rgba", "jpeg", "progressive", "progressive without subsampling"],
+)
+def test_a_large_image_takes_the_memory_that_it_is_weighed_as(data: Callable[[], bytes], megabytes: int) -> None:
     """In a process of its own, by its peak: the kernel's VmHWM."""
     script = """
 import sys
 from pathlib import Path
 from serving.model.artifact import ImageSettings
-from serving.model.image import ImageDecoder
+from serving.model.image import ImageDecoder, read_header
+from serving.model.preprocess import preparing_bytes
 
 def peak():
     (line,) = [each for each in Path("/proc/self/status").read_text().splitlines() if each.startswith("VmHWM")]
@@ -191,14 +211,15 @@ def peak():
 
 decoder = ImageDecoder(ImageSettings(width=224, height=224, resize_short_side=256, mean=(0,) * 3, std=(1,) * 3))
 data = sys.stdin.buffer.read()
+weight = preparing_bytes(decoder, decoder, read_header(data))
 before = peak()
 decoder.decode(data)
-print(peak() - before)
+print(peak() - before, weight)
 """
-    done = subprocess.run(
-        [sys.executable, "-c", script], input=largest(colour), cwd=ROOT, capture_output=True, check=True
-    )
-    assert int(done.stdout) < 6_324**2 * pixel_bytes + 40_000_000
+    done = subprocess.run([sys.executable, "-c", script], input=data(), cwd=ROOT, capture_output=True, check=True)
+    took, weight = map(int, done.stdout.split())
+    assert took < weight + 10_000_000
+    assert 0 <= weight - megabytes * 1_000_000 < 30_000_000
 
 
 def test_a_strip_is_refused_before_it_is_blown_up() -> None:
@@ -255,3 +276,20 @@ def test_real_photographs_decode(shared_data: Path) -> None:
             pixels = decoder.decode(photos.extractfile(member).read())
             assert pixels.shape == (3, 224, 224)
             assert pixels.std() > 0.05
+
+
+def test_a_strip_is_weighed_with_what_resizing_makes_of_it() -> None:
+    decoder = ImageDecoder(SETTINGS.model_copy(update={"resize_short_side": 256}))
+    assert decoder.resizing_bytes((44_700, 894)) == 4 * 12_800 * (894 + 256)
+    assert ImageDecoder(SETTINGS).resizing_bytes((1_000, 1_000)) == 4 * 16 * (1_000 + 16)
+
+
+@pytest.mark.parametrize(("interleaved", "scans"), [(True, False), (False, True)])
+def test_a_jpeg_whose_first_scan_lacks_layers_has_several(interleaved: bool, scans: bool) -> None:
+    file = encoded(noise(1200, 1200), "JPEG")
+    if not interleaved:
+        # The header of the scan now says that it has one layer, the first of three.
+        begin = file.index(b"\xff\xda")
+        file = file[:begin] + b"\xff\xda\x00\x08\x01\x01\x00\x00\x3f\x00" + file[begin + 14 :]
+    image = read_header(file)
+    assert (decoding_bytes(image) > 4 * 1200 * 1200 + 20 * BAND_PIXELS) == scans

@@ -13,6 +13,7 @@ from serving.model.preprocess import (
     WARM_UP_BATCH_SIZES,
     example_items,
     items_of,
+    preparing_bytes,
     preprocessor,
     same_preprocessing,
     warm_up,
@@ -31,6 +32,16 @@ def test_an_image_is_decoded_once_as_large_as_the_larger_stage_needs_it() -> Non
     assert item.shape == (3, 16, 16)
     np.testing.assert_array_equal(expert_item, large.decode(file))
     np.testing.assert_allclose(item, small.decode(file), atol=0.02)
+
+
+def test_an_image_is_weighed_as_it_is_decoded_for_the_larger_stage() -> None:
+    small, large = (
+        ImageDecoder(ImageSettings(width=side, height=side, mean=(0, 0, 0), std=(1, 1, 1))) for side in (16, 512)
+    )
+    file = encoded(waves(2400), "JPEG")
+    alone, both = preparing_bytes(small, small, read_header(file)), preparing_bytes(small, large, read_header(file))
+    assert alone < 300 * 300 * 4 * 6 < 1200 * 1200 * 4 < both
+    assert preparing_bytes(small, large, "a text") == 0
 
 
 def test_stages_of_the_same_preprocessing_share_one_item() -> None:
