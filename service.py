@@ -9,6 +9,7 @@ import os
 import re
 import time
 import typing as t
+from functools import partial
 from pathlib import Path
 
 import bentoml
@@ -147,16 +148,6 @@ class ExpertService:
         return list(self.run(items))
 
 
-def named(kind: str) -> t.Any:
-    """A hook that ends `bentoml serve` with one sentence, before the worker starts, if no argument names a cascade."""
-
-    def check() -> None:
-        if kind not in ARGUMENTS.served:
-            raise SystemExit(f"nothing to serve: an expert needs a name; give it with --arg {kind}=NAME")
-
-    return bentoml.on_deployment(check)
-
-
 EXPERT_APP = mounted_app(expert_app.METHODS, bentoml.get_current_service, DRAINING)
 
 
@@ -165,7 +156,7 @@ EXPERT_APP = mounted_app(expert_app.METHODS, bentoml.get_current_service, DRAINI
 class TextExpert(ExpertService):
     """The expert for texts."""
 
-    check = named("text")
+    check = bentoml.on_deployment(partial(ARGUMENTS.require, "text"))
     if ARGUMENTS.text:
         model = latest(ARGUMENTS.text, "expert")
 
@@ -175,7 +166,7 @@ class TextExpert(ExpertService):
 class ImageExpert(ExpertService):
     """The expert for images."""
 
-    check = named("image")
+    check = bentoml.on_deployment(partial(ARGUMENTS.require, "image"))
     if ARGUMENTS.image:
         model = latest(ARGUMENTS.image, "expert")
 

@@ -41,6 +41,11 @@ class Arguments(BaseModel, extra="forbid"):
         """The URL of the expert for `kind`, text or image; empty if it is started here."""
         return {"text": self.text_expert_url, "image": self.image_expert_url}[kind]
 
+    def require(self, kind: str) -> None:
+        """End the process with one sentence if no cascade for `kind` is named."""
+        if kind not in self.served:
+            raise SystemExit(f"nothing to serve: an expert needs a name; give it with --arg {kind}=NAME")
+
 
 def with_variables(arguments: Arguments, variables: Mapping[str, str]) -> Arguments:
     """The arguments, with SIEVE_TEXT_EXPERT_URL and SIEVE_IMAGE_EXPERT_URL for URLs that no argument gives.

@@ -14,6 +14,13 @@ def test_an_empty_name_is_not_served() -> None:
     assert Arguments(text="", image="").served == {}
 
 
+def test_an_expert_without_a_name_ends_the_process_with_a_sentence() -> None:
+    arguments = Arguments(text="", image="mine")
+    arguments.require("image")
+    with pytest.raises(SystemExit, match="an expert needs a name; give it with --arg text=NAME"):
+        arguments.require("text")
+
+
 def test_an_expert_is_remote_where_it_has_a_url() -> None:
     arguments = Arguments(image_expert_url="http://10.0.0.1:3000")
     assert (arguments.expert_url("text"), arguments.expert_url("image")) == ("", "http://10.0.0.1:3000")
