@@ -42,8 +42,9 @@ from serving.model.artifact import Artifact
 from serving.model.preprocess import preprocessor, warm_up
 from serving.model.session import Session, model_labels
 from serving.settings import MAX_BATCH_SIZE, for_machines, settings_of
+from serving.watch.log import LogWriter
 from serving.watch.metrics import ExpertMetrics, Metrics
-from serving.watch.observer import Observer, stdout
+from serving.watch.observer import Observer
 from serving.watch.tracing import Tracer, open_tracer, tracing_settings
 
 # BentoML makes three spans for each request even when nobody collects them. Ours do not use its tracer, so it is off.
@@ -221,13 +222,12 @@ class Cascade:
             metrics.watch_modality(opened)
         admission = Admission(SETTINGS.max_in_flight)
         metrics.watch_admission(admission)
-        observer = Observer(metrics, tracer, stdout() if ARGUMENTS.log_requests else None)
+        observer = Observer(metrics, tracer, LogWriter() if ARGUMENTS.log_requests else None)
         self._memory = MemoryLimit(upload_bytes())
         guard = Guard(observer, admission, PRIORITY)
         self.endpoints = api.api_endpoints(self.modalities, guard, metrics, self._memory, CLIENT_HEADER)
-        posts = [address for address, method in api.METHODS.items() if method == "POST"]
         SieveProtocol.lag = self.lag
-        SieveProtocol.door = Door(posts, observer, admission, DRAINING, guard.turns.connection_made)
+        SieveProtocol.door = Door(api.METHODS, observer, admission, DRAINING, guard.turns.connection_made)
         freeze_garbage()
 
     def _modality(self, kind: str, metrics: Metrics, tracer: Tracer | None) -> Modality:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable
 from serving.errors import OverloadedError
 from serving.http.draining import Draining
 from serving.http.guard import RETRY_AFTER_S, described, sound_id, to_bytes
+from serving.http.mount import Methods
 from serving.load.admission import MESSAGES, Admission
 from serving.watch.observer import Observer
 
@@ -32,21 +33,22 @@ REST = (
 
 
 class Door:
-    """Refuses POSTs to `addresses` for `admission`, and reports them to `observer`; not while `draining`.
+    """Refuses POSTs to the addresses of `methods` for `admission`, and reports them to `observer`; not while
+    `draining`.
 
     `connection_made` is called for each new connection.
     """
 
     def __init__(
         self,
-        addresses: Iterable[str],
+        methods: Methods,
         observer: Observer,
         admission: Admission,
         draining: Draining,
         connection_made: Callable[[], None],
     ) -> None:
         self.connection_made = connection_made
-        self._addresses = {f"POST {address} HTTP/1.1".encode(): address for address in addresses}
+        self._addresses = {f"POST {path} HTTP/1.1".encode(): path for path in methods if methods[path] == "POST"}
         self._observer, self._admission, self._draining = observer, admission, draining
         self._errors = {
             reason: to_bytes({"error": described(OverloadedError(message)), "request_id": ""})[:-2]

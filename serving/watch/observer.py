@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from io import TextIOWrapper
-from typing import TextIO
+from typing import Protocol
 
 import orjson
 
@@ -19,13 +17,19 @@ from serving.watch.record import UNAVAILABLE, RequestOutcome, RequestRecord
 from serving.watch.tracing import Tracer
 
 
+class Log(Protocol):
+    """Takes lines."""
+
+    def write(self, line: str, /) -> object: ...
+
+
 class Observer:
     """Begins the record of each request, and reports it at its end.
 
     `tracer` is None when nobody collects traces. `log` gets one line of JSON for each request, unless it is None.
     """
 
-    def __init__(self, metrics: Metrics, tracer: Tracer | None = None, log: TextIO | None = None) -> None:
+    def __init__(self, metrics: Metrics, tracer: Tracer | None = None, log: Log | None = None) -> None:
         self.metrics, self._tracer, self._log = metrics, tracer, log
 
     def begin(
@@ -59,13 +63,6 @@ class Observer:
             self._tracer.ended(record, outcome, status)
         if self._log is not None:
             self._log.write(orjson.dumps(line(record, outcome, status)).decode() + "\n")
-
-
-def stdout() -> TextIO:
-    """Standard output, flushed at the end of each line: what a container writes there is its log."""
-    if isinstance(sys.stdout, TextIOWrapper):
-        sys.stdout.reconfigure(line_buffering=True)
-    return sys.stdout
 
 
 def line(record: RequestRecord, outcome: RequestOutcome, status: int) -> dict[str, object]:

@@ -12,12 +12,14 @@ import pytest
 
 from serving.http.door import Door
 from serving.http.draining import Draining
+from serving.http.mount import Methods
 from serving.load.admission import Admission
 from serving.load.turns import Turn
 from serving.watch.metrics import Metrics
 from serving.watch.observer import Observer
 from tests.serving.conftest import sample
 
+METHODS: Methods = {"/classify_text": "POST", "/classify_image": "POST", "/models": "GET"}
 SERVER_HEADERS = [(b"date", b"today")]
 
 

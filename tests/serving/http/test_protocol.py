@@ -75,7 +75,7 @@ async def response(reader: asyncio.StreamReader) -> tuple[int, bytes]:
 def admission(metrics: Metrics) -> Admission:
     """The admission behind a door in front of every server of this process."""
     got = Admission()
-    SieveProtocol.door = Door(["/classify_text"], Observer(metrics), got, Draining(None), lambda: None)
+    SieveProtocol.door = Door({"/classify_text": "POST"}, Observer(metrics), got, Draining(None), lambda: None)
     return got
 
 

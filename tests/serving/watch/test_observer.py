@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import subprocess
-import sys
 from typing import Any
 
 import pytest
@@ -14,7 +12,6 @@ from serving.cascade.cascade import StageAnswer
 from serving.model.answer import Answer
 from serving.watch.observer import Observer
 from serving.watch.record import RequestRecord
-from tests.conftest import ROOT
 
 PARENT = f"00-{'1' * 32}-{'2' * 16}-01"
 ANSWER = Answer(label="a secret label", confidence=0.9, margin=0.8, scores=(0.9, 0.1))
@@ -91,15 +88,3 @@ def test_a_line_of_the_log_tells_of_the_request_and_nothing_of_its_content(metri
         "budget_ms": 50.0,
     }
     assert "secret" not in line
-
-
-def test_a_line_on_standard_output_is_there_at_once() -> None:
-    script = "import sys\nfrom serving.watch.observer import stdout\nstdout().write('a line\\n')\nsys.stdin.read()"
-    process = subprocess.Popen(
-        [sys.executable, "-c", script], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    try:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "a line\n", "the process still runs, and has not been flushed by its end"
-    finally:
-        process.communicate(timeout=20)
