@@ -41,9 +41,7 @@ class Before:
         if not idle:
             overload(self.admission)
         observer = Observer(metrics, log=self._log)
-        self.door = Door(
-            ["/classify_text", "/classify_image"], observer, self.admission, Draining(draining), lambda: None
-        )
+        self.door = Door(METHODS, observer, self.admission, Draining(draining), lambda: None)
 
     def refuse(self, data: bytes, waited_s: float = 0.0) -> bytes | None:
         async def refused() -> bytes | None:
