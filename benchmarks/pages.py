@@ -80,7 +80,7 @@ def keep_profiles(models: Sequence[str]) -> None:
 
 
 def keep_figures(_: Sequence[str]) -> None:
-    """Copy what was measured last in build, with its picture, to docs/measured/figures, where it is there."""
+    """Copy what was measured last in build to docs/measured/figures, where it is there."""
     for name, made in FIGURES.items():
         if (ROOT / "build" / made).is_file():
             shutil.copy(ROOT / "build" / made, MEASURED / "figures" / f"{name}.json")
