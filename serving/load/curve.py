@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left
 from dataclasses import dataclass
-from itertools import pairwise
 
 # Weight of a new call in the mean: about the last ten calls matter.
 WEIGHT = 0.1
@@ -50,91 +50,102 @@ class Curve:
 
     def __init__(self, largest: int) -> None:
         self._sizes = sorted({largest, *(2**power for power in range(largest.bit_length()))} - {0})
-        self._largest = largest
         self._knots: dict[int, _Knot] = {}
-        self._means: list[float] | None = None
-        self._cautious: list[float] | None = None
+        self._known: list[int] = []
+        self._means: dict[int, float] = {}
+        self._cautious: dict[int, float] = {}
+        self._least: float | None = None
 
-    @property
-    def known(self) -> bool:
-        """Whether any call was observed."""
-        return bool(self._knots)
+    def mean_ms(self, size: int) -> float:
+        """Expected milliseconds of a call with `size` items; 0 while nothing is known."""
+        found = self._means.get(size)
+        if found is None:
+            found = self._means[size] = self._at(size, 0.0)
+        return found
 
-    def means(self) -> list[float]:
-        """Expected milliseconds of calls with 0, 1, 2, … items [largest + 1]; zeros while nothing is known."""
-        if self._means is None:
-            self._means = self._line({size: knot.mean_ms for size, knot in self._knots.items()})
-        return self._means
-
-    def cautious(self) -> list[float]:
+    def cautious_ms(self, size: int) -> float:
         """The same, with the usual deviation added: most calls take less."""
-        if self._cautious is None:
-            ends = {size: knot.mean_ms + CAUTION * knot.deviation_ms for size, knot in self._knots.items()}
-            self._cautious = list(map(max, self._line(ends), self.means()))
-        return self._cautious
+        found = self._cautious.get(size)
+        if found is None:
+            found = self._cautious[size] = max(self.mean_ms(size), self._at(size, CAUTION))
+        return found
 
     def least_ms(self) -> float:
         """Expected milliseconds for each item, in calls of the size that is the best for that."""
-        return min(ms / size for size, ms in enumerate(self.means()) if size)
+        if self._least is None:
+            # On a straight line an end is the best.
+            self._least = min(self.mean_ms(size) / size for size in self._sizes)
+        return self._least
 
     def observe(self, size: int, took_ms: float, *, given_up: bool = False) -> None:
         """Learn from a call with `size` items. `given_up`: it would have taken still longer."""
         above = self._sizes[bisect_left(self._sizes, size)]
-        below = size if above == size else max(knot for knot in self._sizes if knot < size)
-        guesses = {place: self._guess(place, size, took_ms) for place in {below, above} - set(self._knots)}
-        self._knots |= {place: _Knot(guess_ms) for place, guess_ms in guesses.items()}
-        self._changed()
-        expected_ms = self.means()[size]
+        below = above if above == size else self._sizes[bisect_left(self._sizes, size) - 1]
+        self._make_known(below, above, size, took_ms)
         share = 1.0 if above == below else (size - below) / (above - below)
         squares = share**2 + (1 - share) ** 2 if above != below else 1.0
+        error_ms = took_ms - self.mean_ms(size)
         for place, part in {below: 1 - share, above: share}.items():
-            error_ms = took_ms - expected_ms
-            if place == size and self._knots[place].calls < FIRST_CALLS and not given_up:
-                self._knots[place].first(took_ms)
+            knot = self._knots[place]
+            if place == size and knot.calls < FIRST_CALLS and not given_up:
+                knot.first(took_ms)
             else:
-                self._knots[place].learn(error_ms, part / squares, GIVEN_UP_WEIGHT if given_up else WEIGHT)
+                knot.learn(error_ms, part / squares, GIVEN_UP_WEIGHT if given_up else WEIGHT)
         self._relax(below if share < 0.5 else above)
         self._changed()
-        for place in (below, above):
+        for place in {below, above}:
             self.clamp(place, most_ms=self._knots[place].mean_ms, up_to=place)
-            self.clamp(place, least_ms=self._knots[place].mean_ms, up_to=self._largest)
+            self.clamp(place, least_ms=self._knots[place].mean_ms, up_to=self._sizes[-1])
 
-    def clamp(self, size: int, *, up_to: int, most_ms: float = float("inf"), least_ms: float = 0.0) -> None:
+    def clamp(self, size: int, *, up_to: int, most_ms: float = math.inf, least_ms: float = 0.0) -> None:
         """Hold knots to what a call of another size or length has shown.
 
         Those of at most `up_to` items are at most `most_ms`; those from `size` to `up_to` items at least `least_ms`.
         """
-        for place, knot in self._knots.items():
+        for place in self._known:
+            knot = self._knots[place]
             if place <= up_to and (knot.mean_ms > most_ms or (place >= size and knot.mean_ms < least_ms)):
                 knot.mean_ms = most_ms if knot.mean_ms > most_ms else least_ms
                 self._changed()
 
-    def _guess(self, place: int, size: int, took_ms: float) -> float:
-        """The mean of a knot that nobody has seen yet, beside a first call of `size` items."""
-        if self._knots:
-            return self.means()[place]
-        return took_ms * place / size
+    def _make_known(self, below: int, above: int, size: int, took_ms: float) -> None:
+        """Give the knots beside a call a first mean: from the line, or in proportion where there is none."""
+        new = [place for place in (below, above) if place not in self._knots]
+        if new:
+            means = [self.mean_ms(place) if self._known else took_ms * place / size for place in new]
+            self._knots |= {place: _Knot(mean_ms) for place, mean_ms in zip(new, means, strict=True)}
+            self._known = sorted(self._knots)
+            self._changed()
 
     def _relax(self, beyond: int) -> None:
-        guesses_ms = self._line({size: knot.mean_ms for size, knot in self._knots.items() if size <= beyond})
-        for place, knot in self._knots.items():
-            if place > beyond:
-                knot.mean_ms += RELAXATION * min(0.0, guesses_ms[place] - knot.mean_ms)
-                knot.deviation_ms *= 1 - RELAXATION
+        place = bisect_left(self._known, beyond)
+        if place == len(self._known) - 1:
+            return
+        from_ms, slope = self._knots[beyond].mean_ms, self._slope(place, 0.0)
+        for larger in self._known[place + 1 :]:
+            knot = self._knots[larger]
+            knot.mean_ms += RELAXATION * min(0.0, from_ms + slope * (larger - beyond) - knot.mean_ms)
+            knot.deviation_ms *= 1 - RELAXATION
 
     def _changed(self) -> None:
-        self._means = self._cautious = None
+        self._means.clear()
+        self._cautious.clear()
+        self._least = None
 
-    def _line(self, known: dict[int, float]) -> list[float]:
-        """Milliseconds at every size, from those at the knots."""
-        if not known:
-            return [0.0] * (self._largest + 1)
-        known = {0: 0.0, **known}
-        sizes = sorted(known)
-        line = [0.0]
-        for low, high in pairwise(sizes):
-            slope = (known[high] - known[low]) / (high - low)
-            line += [known[low] + slope * (size - low) for size in range(low + 1, high + 1)]
-        last = sizes[-1]
-        slope = max(0.0, line[last] - line[last - 1])
-        return line + [line[last] + slope * (size - last) for size in range(last + 1, self._largest + 1)]
+    def _at(self, size: int, caution: float) -> float:
+        """Milliseconds of a call with `size` items, and `caution` deviations more."""
+        if not self._known:
+            return 0.0
+        place = min(bisect_left(self._known, size), len(self._known) - 1)
+        end = self._known[place]
+        return self._end(end, caution) + self._slope(place, caution) * (size - end)
+
+    def _slope(self, place: int, caution: float) -> float:
+        """Milliseconds for each item, on the line that ends at a known knot."""
+        end, start = self._known[place], self._known[place - 1] if place else 0
+        start_ms = self._end(start, caution) if start else 0.0
+        return max(0.0, self._end(end, caution) - start_ms) / (end - start)
+
+    def _end(self, size: int, caution: float) -> float:
+        knot = self._knots[size]
+        return knot.mean_ms + caution * knot.deviation_ms

@@ -5,7 +5,7 @@ Pure: the caller passes the time, in seconds of one monotonic clock.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from serving.load.curve import Curve
@@ -28,14 +28,16 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """Milliseconds of calls with 0, 1, 2, … items of like length: on their way, and in the expert's session."""
+    """What calls with items of like length take: on their way and in the session. `share` of it after refusals."""
 
-    hops_ms: Sequence[float]
-    runs_ms: Sequence[float]
+    hops: Curve
+    runs: Curve
+    share: float
 
     def end_s(self, now_s: float, free_s: float, size: int) -> float:
-        """When a call would be back that is sent at `now_s` to an expert that is free at `free_s`."""
-        return max(now_s + self.hops_ms[size] / 1e3, free_s) + self.runs_ms[size] / 1e3
+        """When most calls would be back that are sent at `now_s` to an expert that is free at `free_s`."""
+        ready_s = now_s + self.share * self.hops.cautious_ms(size) / 1e3
+        return max(ready_s, free_s) + self.share * self.runs.cautious_ms(size) / 1e3
 
 
 class Forecast:
@@ -78,19 +80,16 @@ class Forecast:
 
     def run_ms(self, size: int, length: int) -> float:
         """Expected milliseconds in the expert's session; 0 while nothing of this length or a shorter one is known."""
-        return self._curve(self._runs, length).means()[size]
+        return self._curve(self._runs, length).mean_ms(size)
 
     def hop_ms(self, size: int, length: int) -> float:
         """Expected milliseconds of the way to the expert and back."""
-        return self._curve(self._hops, length).means()[size]
+        return self._curve(self._hops, length).mean_ms(size)
 
     def times(self, length: int) -> Times:
         """In which time most calls with items of this length end."""
-        forgiven = self._forgiven.get(step(length), 1.0)
-        hops_ms, runs_ms = (self._curve(curves, length).cautious() for curves in (self._hops, self._runs))
-        if forgiven != 1.0:
-            hops_ms, runs_ms = ([forgiven * ms for ms in times] for times in (hops_ms, runs_ms))
-        return Times(hops_ms, runs_ms)
+        share = self._forgiven.get(step(length), 1.0)
+        return Times(self._curve(self._hops, length), self._curve(self._runs, length), share)
 
     def least_s(self, length: int) -> float:
         """Seconds of the expert for each item of this length, in calls of the size that is the best for that."""
@@ -137,7 +136,7 @@ class Forecast:
     ) -> None:
         own = curves.setdefault(step(length), Curve(self.max_batch_size))
         own.observe(size, took_ms, given_up=given_up)
-        mean_ms = own.means()[size]
+        mean_ms = own.mean_ms(size)
         # Shorter items cannot be slower and longer ones cannot be faster; the newest call is right.
         for known, curve in curves.items():
             if known < step(length):
