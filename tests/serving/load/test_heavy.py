@@ -211,3 +211,16 @@ def test_under_any_load_what_starts_late_started_alone(
     for piece, refused_s, verdict in sim.refused:
         assert refused_s >= arrived[id(piece)]
         assert verdict in ("deadline", "memory")
+
+
+@pytest.mark.parametrize("load", [1.0, 2.0, 10.0])
+def test_under_overload_both_places_do_work_that_is_on_time(load: float) -> None:
+    rng, sim = random.Random(0), simulation()
+    arrivals, now_s = [], 0.0
+    while now_s < 30.0:
+        units = rng.randint(1, 10) * MEGA
+        now_s += rng.expovariate(load) * 0.0275
+        arrivals.append((now_s, work(f"{rng.randrange(5)}", units, now_s + 0.3)))
+    sim.run(arrivals)
+    done = sum(piece.units for piece, ended_s in sim.ended if ended_s <= piece.deadline_s + 1e-6)
+    assert done * sim.ms_a_unit / 1e3 > 0.85 * 2 * 30.0
