@@ -226,7 +226,6 @@ class Cascade:
         self._memory = MemoryLimit(upload_bytes())
         guard = Guard(observer, admission, PRIORITY)
         self.endpoints = api.api_endpoints(self.modalities, guard, metrics, self._memory, CLIENT_HEADER)
-        SieveProtocol.lag = self.lag
         SieveProtocol.door = Door(api.METHODS, observer, admission, DRAINING, guard.turns.connection_made)
         freeze_garbage()
 

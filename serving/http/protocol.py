@@ -15,7 +15,6 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from serving.http.door import Door
 from serving.http.guard import ARRIVED
-from serving.watch.lag import LoopLag
 
 # `tcpi_last_data_recv` of struct tcp_info (linux/tcp.h): milliseconds since the last data came.
 LAST_DATA_AT, LAST_DATA = 52, struct.Struct("I")
@@ -35,13 +34,9 @@ def waited_ms(connection: socket.socket) -> float:
 
 
 class SieveProtocol(HttpToolsProtocol):
-    """A connection of a client. `door` refuses requests for all connections of the process, once there is one.
-
-    `lag` watches their event loop.
-    """
+    """A connection of a client. `door` refuses requests for all connections of the process, once there is one."""
 
     door: Door | None = None
-    lag: LoopLag | None = None
     _connection: socket.socket | None = None
     _refused_s = 0.0
     _came_s: float | None = None
@@ -61,6 +56,7 @@ class SieveProtocol(HttpToolsProtocol):
         if door is not None and not door.open and self._between_requests():
             response = door.refuse(data, self._arrived_s, self.server_state.default_headers)
             if response is not None:
+                self._came_s = None
                 self.transport.write(response)
                 self._keep_alive()
                 return
@@ -82,13 +78,10 @@ class SieveProtocol(HttpToolsProtocol):
             super().timeout_keep_alive_handler()
 
     def _arrived_s(self) -> float:
-        came_s = time.monotonic()
-        if self._connection is None:
-            return came_s
-        came_s -= waited_ms(self._connection) / 1e3
-        # The kernel's ticks stand still while a virtual machine does not run, and come all at once afterwards.
-        is_new = self.cycle is None and self._refused_s == 0
-        self._came_s = came_s if is_new or self.lag is None else max(came_s, self.lag.looked_s)
+        """When the request came whose first bytes have just been read."""
+        self._came_s = time.monotonic()
+        if self._connection is not None:
+            self._came_s -= waited_ms(self._connection) / 1e3
         return self._came_s
 
     def _between_requests(self) -> bool:

@@ -163,10 +163,11 @@ class Turns:
     def rest(self) -> None:
         """Nobody waits: the next request gets the thread at once."""
         self._free = True
+        self._granted_s = None
 
     def _grant(self, turn: Turn, since_s: float) -> None:
         self._running, self._free, self._since_s = turn, False, since_s
-        self.looked_s, self._granted_s = self._granted_s, since_s
+        self.looked_s, self._granted_s = self._granted_s or since_s, since_s
 
     def _learn(self, turn: Turn, took_ms: float) -> None:
         took = took_ms / turn.units

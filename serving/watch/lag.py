@@ -30,22 +30,16 @@ class LoopLag:
         self._tally = Tally(seconds.labels(process))
         self._samples = 0
         self._due_s = 0.0
-        self.looked_s = 0.0
-        """What has come since, on the connections that were there, cannot have come before this time."""
 
     @contextmanager
     def watching(self) -> Iterator[None]:
         """Sample the running event loop during the block."""
         loop = asyncio.get_running_loop()
         timer: asyncio.TimerHandle
-        sampled_s = time.monotonic()
 
         def sample() -> None:
             nonlocal timer
-            nonlocal sampled_s
             now_s = time.monotonic()
-            # Between two samples the loop has looked at every connection.
-            self.looked_s, sampled_s = sampled_s, now_s
             self._tally.observe(max(0.0, now_s - self._due_s))
             self._samples += 1
             if self._samples % FLUSH_EVERY == 0:

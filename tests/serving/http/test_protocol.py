@@ -20,6 +20,7 @@ from serving.http.draining import Draining
 from serving.http.guard import ARRIVED
 from serving.http.protocol import TICK_MS, SieveProtocol, install_protocol, waited_ms
 from serving.load.admission import Admission
+from serving.load.turns import Turn
 from serving.watch.metrics import Metrics
 from serving.watch.observer import Observer
 from tests.serving.http.test_door import overload, request
@@ -127,6 +128,29 @@ def test_a_request_is_refused_unread_and_the_next_one_on_its_connection_is_answe
 
     run(scenario)
     assert admission.shed["normal"] == 4
+
+
+def test_the_time_of_a_refused_request_is_not_that_of_the_next_one(admission: Admission) -> None:
+    async def scenario() -> None:
+        async with served() as port:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(request())
+            await response(reader)
+            now_s = time.monotonic()
+            admission.turns.enter(Turn("text", 1.0, now_s, 50.0), now_s)
+            writer.write(request())
+            time.sleep(0.2)  # so the kernel is asked, and says that it came too long ago
+            assert (await response(reader))[0] == 503
+            admission.turns.next(now_s)
+            admission.turns.rest()
+            await asyncio.sleep(0.2)
+            writer.write(request())
+            status, body = await response(reader)
+            assert status == 200
+            assert float(body) < 200, "since it came, not since the one before it"
+            writer.close()
+
+    run(scenario)
 
 
 def test_a_request_in_pieces_is_read(admission: Admission) -> None:

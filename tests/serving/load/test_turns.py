@@ -185,3 +185,11 @@ def test_what_is_seen_while_the_thread_is_taken_came_after_the_grant_before_the_
     turns.end(running, 10.01)
     turns.next(10.01)
     assert turns.looked_s == 10.0
+
+
+def test_a_thread_that_was_free_has_looked_until_then() -> None:
+    turns, running = taken(10.0)
+    turns.end(running, 10.01)
+    turns.rest()
+    turns.enter(Turn("text", 1.0, 20.0, 50.0), 20.0)
+    assert turns.looked_s == 20.0
