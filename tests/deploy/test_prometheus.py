@@ -114,7 +114,8 @@ def asked(url: str, query: str) -> list[dict[str, Any]]:
 
 
 def test_every_query_of_the_dashboard_and_every_rule_returns_data(loaded: Server, prometheus: str) -> None:
-    rules = yaml.safe_load((PROMETHEUS / "rules" / "recording.yml").read_text())["groups"]
+    files = [PROMETHEUS / "rules" / f"{name}.yml" for name in ("recording", "scaling")]
+    rules = [group for file in files for group in yaml.safe_load(file.read_text())["groups"]]
     queries = [*QUERIES, *(rule["record"] for group in rules for rule in group["rules"])]
     assert len(QUERIES) > 20
     end = time.monotonic() + LIMIT_S

@@ -23,7 +23,8 @@ from tests.docs.reading import blocks, commands, read
 SCALED = ROOT / "deploy" / "kubernetes" / "components" / "keda" / "scaled-objects.yaml"
 RULES: list[dict[str, Any]] = [
     rule
-    for group in yaml.safe_load((PROMETHEUS / "rules" / "recording.yml").read_text())["groups"]
+    for name in ("recording", "scaling")
+    for group in yaml.safe_load((PROMETHEUS / "rules" / f"{name}.yml").read_text())["groups"]
     for rule in group["rules"]
 ]
 TRIGGERS = [
@@ -126,7 +127,7 @@ def test_a_rule_gives_what_the_simulation_takes_it_to_give(rates: Rates, tmp_pat
     ]
     test = {"interval": f"{SECONDS}s", "input_series": list(fed(rates)), "promql_expr_test": samples}
     file = tmp_path / "test.yml"
-    file.write_text(yaml.safe_dump({"rule_files": [str(PROMETHEUS / "rules" / "recording.yml")], "tests": [test]}))
+    file.write_text(yaml.safe_dump({"rule_files": [str(PROMETHEUS / "rules" / "scaling.yml")], "tests": [test]}))
     done = subprocess.run(
         [tool("promtool"), "test", "rules", str(file)], capture_output=True, text=True, timeout=500, check=False
     )
