@@ -69,8 +69,9 @@ class Door:
         came. `server_headers` are those that the server adds to each response.
         """
         turns, now_s = self._admission.turns, time.monotonic()
-        # The kernel's answer costs as much as the rest, and where the work alone is too much it changes nothing.
-        arrived_s = turns.looked_s or now_s
+        # The kernel's answer costs as much as the rest, and where the work alone is too much it changes nothing: the
+        # request came between the last look and this one.
+        arrived_s = (now_s + (turns.looked_s or now_s)) / 2
         reason = self._admission.reason("normal", now_s, now_s)
         if reason is None:
             arrived_s = came()

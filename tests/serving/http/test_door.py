@@ -75,7 +75,9 @@ def parsed(response: bytes | None) -> tuple[str, dict[str, str], dict[str, objec
     return first, headers, json.loads(body)
 
 
-def test_the_response_is_that_of_a_request_which_was_read(before: Before, metrics: Metrics) -> None:
+def test_the_response_is_that_of_a_request_which_was_read(metrics: Metrics) -> None:
+    before = Before(metrics, idle=True)
+    before.admission.turns.enter(Turn("text", 1.0, time.monotonic(), 50.0), time.monotonic())
     first, headers, body = parsed(before.refuse(request("X-Request-Id: order-17"), waited_s=0.2))
     assert first == "HTTP/1.1 503 Service Unavailable"
     assert headers["date"] == "today"
