@@ -224,6 +224,7 @@ class Cascade:
         metrics.watch_admission(admission)
         observer = Observer(metrics, tracer, LogWriter() if ARGUMENTS.log_requests else None)
         self._memory = MemoryLimit(upload_bytes())
+        metrics.watch_memory(self._memory)
         guard = Guard(observer, admission, PRIORITY)
         self.endpoints = api.api_endpoints(self.modalities, guard, metrics, self._memory, CLIENT_HEADER)
         SieveProtocol.door = Door(api.METHODS, observer, admission, DRAINING, guard.turns.connection_made)

@@ -22,6 +22,7 @@ from serving.errors import ShedReason
 from serving.expert.queue import Escalations
 from serving.load.admission import Admission, Priority
 from serving.load.breaker import State
+from serving.load.memory import MemoryLimit
 from serving.watch.lag import LoopLag
 from serving.watch.record import NONE, RequestOutcome, RequestRecord
 from serving.watch.tally import Counts, Tallies
@@ -178,6 +179,8 @@ class Metrics:
         self._cpu, self._cpu_s = Counter("sieve_cpu_seconds", "Processor time of the API's processes"), process_time()
         self._in_flight = gauge("in_flight", "Requests in flight", "livesum", ())
         self._limit = gauge("in_flight_limit", "How many requests may be in flight", "livesum", ())
+        self._upload_bytes = gauge("upload_bytes", "Memory of large bodies and of images at work", "livesum", ())
+        self._upload_limit = gauge("upload_limit_bytes", "How much that may be", "livesum", ())
         self._ahead = gauge("work_ahead_seconds", "Work that waits for the event loop", "livemax", ())
         self._breaker = gauge("breaker_state", "The expert's circuit breaker: 0 closed, 1 half-open, 2 open", "livemax")
         self._waiting = gauge("escalations_waiting", "Escalations that wait for a call to the expert", "livesum")
@@ -193,12 +196,17 @@ class Metrics:
         )
         self._serves = model_info()
         self._admission: Admission | None = None
+        self._memory: MemoryLimit | None = None
         self._experts: dict[str, Escalations] = {}
         self._due = False
 
     def watch_admission(self, admission: Admission) -> None:
         """Report from now on how many requests are in flight, and their limit."""
         self._admission = admission
+
+    def watch_memory(self, memory: MemoryLimit) -> None:
+        """Report from now on what uploads hold, and how much that may be."""
+        self._memory = memory
 
     def watch_modality(self, modality: Modality) -> None:
         """Report from now on which screen answers, the expert's breaker and how many escalations wait."""
@@ -244,6 +252,9 @@ class Metrics:
         cpu_s = process_time()
         self._cpu.inc(cpu_s - self._cpu_s)
         self._cpu_s = cpu_s
+        if self._memory is not None:
+            self._upload_bytes.set(self._memory.held_bytes)
+            self._upload_limit.set(self._memory.capacity)
         now = time.monotonic()
         if self._admission is not None:
             self._in_flight.set(self._admission.in_flight)

@@ -17,6 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from serving.cascade.cascade import StageAnswer
 from serving.cascade.drift import Drift
 from serving.load.admission import Admission
+from serving.load.memory import MemoryLimit
 from serving.model.answer import Answer
 from serving.watch import metrics as module
 from serving.watch.metrics import ExpertMetrics, Metrics, remove_dead_gauges
@@ -194,6 +195,7 @@ import sys
 from pathlib import Path
 folder = Path(sys.argv[1])
 from serving.load.admission import Admission
+from serving.load.memory import MemoryLimit
 from serving.cascade.drift import Drift
 from serving.watch.metrics import Metrics
 metrics = Metrics(folder)
@@ -207,6 +209,15 @@ from serving.watch.metrics import exposition
 print(exposition(folder)[0].decode(), flush=True)
 sys.stdin.read()
 """
+
+
+def test_what_uploads_hold_is_reported_with_its_limit(metrics: Metrics) -> None:
+    memory = MemoryLimit(1_000)
+    metrics.watch_memory(memory)
+    assert memory.take_body(300)
+    memory.begin_work(100)
+    metrics.flush()
+    assert (sample("sieve_upload_bytes"), sample("sieve_upload_limit_bytes")) == (400, 1_000)
 
 
 def test_processes_add_up_and_the_dead_leave_no_gauge(tmp_path: Path) -> None:
