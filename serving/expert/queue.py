@@ -30,6 +30,17 @@ class _Escalation(Waiting):
     asked: Asked
 
 
+@dataclass(slots=True, eq=False)
+class _Call:
+    """A call under way: when it is expected to be back, and when it would be in most cases."""
+
+    size: int
+    length: int
+    sent_s: float
+    ends_s: float = 0.0
+    surely_s: float = 0.0
+
+
 class Escalations:
     """The queue in front of one expert. One event loop uses it.
 
@@ -63,7 +74,7 @@ class Escalations:
         self._max_batch_size, self._clock = max_batch_size, clock
         self._waiting: list[_Escalation] = []
         self._looked_at = 0
-        self._ends_s: dict[object, float] = {}
+        self._side_by_side, self._under_way = calls_in_flight, list[_Call]()
         self._tasks: set[asyncio.Task[None]] = set()
         self._settles_s = 0.0
         self._timer: asyncio.TimerHandle | None = None
@@ -89,7 +100,7 @@ class Escalations:
         begin_s = self._clock()
         _, expert_ms = await self._unguarded(items, None, math.inf)
         took_ms = (self._clock() - begin_s) * 1e3
-        self.forecast.observe(len(items), _length(items), took_ms, expert_ms, alone=not self._ends_s)
+        self.forecast.observe(len(items), _length(items), took_ms, expert_ms, alone=not self._under_way)
         return took_ms
 
     def submit(
@@ -107,8 +118,8 @@ class Escalations:
         if self.breaker.would_refuse(now_s):
             raise _not_asked()
         length = _length(items)
-        if self.forecast.earliest_end_s(now_s, size, length, self._ends_s.values()) > deadline_s:
-            if not self._ends_s and not self._waiting:
+        if self.forecast.earliest_end_s(now_s, size, length, self._surely_s()) > deadline_s:
+            if not self._under_way and not self._waiting:
                 self.forecast.refused(length)
             raise _late()
         loop = asyncio.get_running_loop()
@@ -132,12 +143,18 @@ class Escalations:
         return [waiting for waiting in self._waiting if not waiting.answer.done()]
 
     def _free_s(self, now_s: float) -> float:
-        return self.forecast.free_s(now_s, self._ends_s.values())
+        return self.forecast.free_s(now_s, self._surely_s())
+
+    def _ends_s(self) -> list[float]:
+        return [call.ends_s for call in self._under_way]
+
+    def _surely_s(self) -> list[float]:
+        return [call.surely_s for call in self._under_way]
 
     def _send_waiting(self) -> None:
         while self._waiting:
             now_s, first = self._clock(), self._waiting[0]
-            goes_s = self.forecast.may_go_s(now_s, len(self._waiting), first.length, self._ends_s.values())
+            goes_s = self.forecast.may_go_s(now_s, len(self._waiting), first.length, self._ends_s())
             if goes_s > now_s:
                 return self._send_later(goes_s - now_s)
             full = sum(waiting.size for waiting in self._waiting) >= self._max_batch_size
@@ -165,15 +182,29 @@ class Escalations:
             return _fail(formed.batch, _not_asked())
         for escalation in formed.batch:
             escalation.asked.sent = True
-        call = object()
-        alone = not self._ends_s and now_s >= self._settles_s
+        call = _Call(formed.size, formed.length, now_s)
+        alone = not self._under_way and now_s >= self._settles_s
+        self._foresee(call, self.forecast.free_s(now_s, self._ends_s()), self._free_s(now_s))
+        self._under_way.append(call)
         task = asyncio.get_running_loop().create_task(self._send(formed, token, call, alone=alone))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        self._ends_s[call] = self.forecast.end_s(now_s, formed.size, formed.length, self._ends_s.values())
         return None
 
-    async def _send(self, formed: NextBatch[_Escalation], token: Token, call: object, *, alone: bool) -> None:
+    def _foresee(self, call: _Call, free_s: float, surely_free_s: float) -> None:
+        """Say when a call ends that the expert can start then, or then in most cases."""
+        call.ends_s = self.forecast.end_s(call.sent_s, call.size, call.length, free_s)
+        call.surely_s = self.forecast.times(call.length).end_s(call.sent_s, surely_free_s, call.size)
+
+    def _ended(self, call: _Call) -> None:
+        self._under_way.remove(call)
+        if len(self._under_way) >= self._side_by_side:
+            # The call that has waited in the expert starts now, whatever was expected when it was sent.
+            now_s = self._clock()
+            self._foresee(self._under_way[self._side_by_side - 1], now_s, now_s)
+        self._send_waiting()
+
+    async def _send(self, formed: NextBatch[_Escalation], token: Token, call: _Call, *, alone: bool) -> None:
         begin_s = self._clock()
         items = [item for escalation in formed.batch for item in escalation.items]
         traces = [escalation.trace for escalation in formed.batch]
@@ -192,8 +223,7 @@ class Escalations:
             _fail(formed.batch, StageDownError("the call to the expert was given up"))
             raise
         finally:
-            del self._ends_s[call]
-            self._send_waiting()
+            self._ended(call)
 
     def _gave_up(self, formed: NextBatch[_Escalation], begin_s: float, *, alone: bool) -> None:
         now_s = self._clock()

@@ -19,7 +19,7 @@ MOST_TIMES = 4.0
 # of it: nine tenths of the way in 115 calls.
 RELAXATION = 0.02
 # A forecast that is to be kept adds this many mean deviations.
-CAUTION = 2.0
+CAUTION = 1.5
 
 
 @dataclass(slots=True)

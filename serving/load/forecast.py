@@ -113,10 +113,10 @@ class Forecast:
         early_s = TIMER_S + self.hop_ms(min(size, self.max_batch_size), length) / 1e3
         return self.free_s(now_s, ends_s) - (early_s if len(ends_s) >= self._side_by_side else 0.0)
 
-    def end_s(self, now_s: float, size: int, length: int, ends_s: Collection[float]) -> float:
-        """When a call that is sent now is expected to be back."""
+    def end_s(self, now_s: float, size: int, length: int, free_s: float) -> float:
+        """When a call that is sent at `now_s` to an expert that is free at `free_s` is expected to be back."""
         hop_s = self.hop_ms(size, length) / 1e3
-        return max(now_s + hop_s, self.free_s(now_s, ends_s)) + self.run_ms(size, length) / 1e3
+        return max(now_s + hop_s, free_s) + self.run_ms(size, length) / 1e3
 
     def earliest_end_s(self, now_s: float, size: int, length: int, ends_s: Collection[float]) -> float:
         """When a new escalation would have its answer if its call was the next one, in most cases."""

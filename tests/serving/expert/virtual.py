@@ -60,14 +60,17 @@ def virtually(main: Callable[[], Awaitable[T]]) -> T:
 class Ideal:
     """An `ExpertCall` of one thread that takes `fixed_ms + item_ms * n` for n items, and `hop_ms` on the way.
 
-    Calls run one after the other. One that is too late when its turn comes is refused.
+    The times vary by a log-normal factor with deviation `noise`. Calls run one after the other. One that is too late
+    when its turn comes is refused.
     """
 
     fixed_ms: float
     item_ms: float
     hop_ms: float = 0.0
+    noise: float = 0.0
     sizes: list[int] = field(default_factory=list)
     _free_s: float = 0.0
+    _rng: random.Random = field(default_factory=lambda: random.Random(7), repr=False)
     _thread: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def run_ms(self, size: int) -> float:
@@ -94,10 +97,11 @@ class Ideal:
             if loop.time() > deadline_s:
                 raise StageRefusedError("too late")
             self.sizes.append(len(items))
-            self._free_s = loop.time() + self.run_ms(len(items)) / 1e3
+            took_ms = self.run_ms(len(items)) * self._rng.lognormvariate(-(self.noise**2) / 2, self.noise)
+            self._free_s = loop.time() + took_ms / 1e3
             await asyncio.sleep(self._free_s - loop.time())
         await asyncio.sleep(self.hop_ms / 2e3)
-        return np.zeros((len(items), 2), dtype=np.float32), self.run_ms(len(items))
+        return np.zeros((len(items), 2), dtype=np.float32), took_ms
 
 
 @dataclass(frozen=True)

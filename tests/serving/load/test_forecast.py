@@ -77,8 +77,8 @@ def test_a_call_goes_when_its_way_takes_as_long_as_the_running_call() -> None:
     assert forecast.may_go_s(100.0, 1, 1, [100.008]) == pytest.approx(100.006 - TIMER_S)
     assert forecast.may_go_s(100.0, 1, 1, [100.001]) < 100.0
     assert forecast.may_go_s(100.0, 1, 1, [100.001, 100.011]) == math.inf, "one is on its way"
-    assert forecast.end_s(100.0, 1, 1, []) == pytest.approx(100.012)
-    assert forecast.end_s(100.0, 1, 1, [100.008]) == pytest.approx(100.018), "its way was hidden"
+    assert forecast.end_s(100.0, 1, 1, 100.0) == pytest.approx(100.012)
+    assert forecast.end_s(100.0, 1, 1, 100.008) == pytest.approx(100.018), "its way was hidden"
 
 
 def test_long_items_the_way_and_the_batch_window_make_it_later() -> None:
