@@ -26,7 +26,7 @@ END_SHARE = 0.9
 # However short the limit is, the work of so many requests like the new one may be ahead, so the thread never idles.
 ALWAYS_AHEAD = 2
 # Weight of a new observation. One far above the mean counts as OUTLIER times the mean: the process did not run.
-WEIGHT, OUTLIER = 0.1, 4.0
+WEIGHT, OUTLIER = 0.1, 10.0
 
 
 @dataclass(slots=True, eq=False)
@@ -92,7 +92,8 @@ class Turns:
         """
         if self._free:
             return False
-        ahead_ms = self.ahead_ms(now_s, start_s + budget_ms / 1e3)
+        # All that came before it count, also those that it would overtake because it has waited unseen.
+        ahead_ms = self.ahead_ms(now_s, now_s + budget_ms / 1e3)
         waits_ms = (now_s - start_s) * 1e3 + ahead_ms
         if waits_ms + work_ms > END_SHARE * budget_ms:
             return True

@@ -68,7 +68,7 @@ def test_a_process_that_was_stopped_says_little_about_the_work() -> None:
     turns.end(running, 13.0)
     turns.rest()
     turns.enter(Turn("text", 1.0, 13.0, 50.0), 13.0)
-    assert turns.ahead_ms(13.0) == pytest.approx(13)
+    assert turns.ahead_ms(13.0) == pytest.approx(19)
 
 
 def test_a_burst_may_wait_longer_than_a_queue_that_stands() -> None:
@@ -91,6 +91,17 @@ def test_a_burst_may_wait_longer_than_a_queue_that_stands() -> None:
     assert waited_ms() == pytest.approx(BURST_SHARE * 100, abs=2)
     begin_s = STANDING_S * 2
     assert waited_ms() == pytest.approx(STANDING_SHARE * 100, abs=2)
+
+
+def test_those_whom_an_unseen_wait_overtakes_count_as_well() -> None:
+    """Otherwise each of them would make the queue longer than it may be."""
+    turns, _ = taken(1.0)
+    while turns.enter(Turn("text", 1.0, 10.0, 50.0), 10.0):
+        pass
+    full = turns.waiting
+    while turns.enter(Turn("text", 1.0, 9.99, 50.0), 10.0):
+        pass
+    assert turns.waiting == full
 
 
 def test_slow_work_always_has_a_successor() -> None:
