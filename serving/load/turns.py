@@ -39,6 +39,8 @@ class Turn:
     budget_ms: float
     work_ms: float = 0.0
     """What it is expected to take."""
+    alone: bool = False
+    """Nobody was ahead of it, so it gets the thread however late it is."""
 
     @property
     def deadline_s(self) -> float:
@@ -74,6 +76,10 @@ class Turns:
         """How many requests wait for the thread."""
         return len(self._waiting)
 
+    @property
+    def _nobody_ahead(self) -> bool:
+        return self._free or (self._running is None and not self._waiting and not self._expected)
+
     def ahead_ms(self, now_s: float, deadline_s: float | None = None) -> float:
         """Milliseconds of work before a request with this deadline, or before all of them."""
         ahead_ms = self._waiting_ms + self._expected * self._usual_ms
@@ -90,7 +96,7 @@ class Turns:
 
         `share`: the part of the limit that it may use. `work_ms`: its own work, 0 where that is not known yet.
         """
-        if self._free:
+        if self._nobody_ahead:
             return False
         # All that came before it count, also those that it would overtake because it has waited unseen.
         ahead_ms = self.ahead_ms(now_s, now_s + budget_ms / 1e3)
@@ -115,6 +121,7 @@ class Turns:
             return True
         if self.too_late(now_s, turn.start_s, turn.budget_ms, share=share, work_ms=turn.work_ms):
             return False
+        turn.alone = self._nobody_ahead
         self._number += 1
         entry = (turn.deadline_s, self._number, turn)
         self._waiting.insert(bisect_right(self._waiting, entry), entry)
@@ -144,7 +151,7 @@ class Turns:
         while self._waiting:
             _, _, turn = self._waiting.pop(0)
             self._waiting_ms -= turn.work_ms
-            if (now_s - turn.start_s) * 1e3 + turn.work_ms <= END_SHARE * turn.budget_ms:
+            if turn.alone or (now_s - turn.start_s) * 1e3 + turn.work_ms <= END_SHARE * turn.budget_ms:
                 self._grant(turn, self._since_s)
                 return turn, late
             late.append(turn)

@@ -119,6 +119,14 @@ def test_who_can_no_longer_be_on_time_does_not_get_the_thread() -> None:
     assert turns.next(10.045) == (later, [late])
 
 
+def test_who_comes_before_the_thread_rests_has_nobody_ahead_and_is_not_refused() -> None:
+    turns, running = taken(10.0)
+    turns.end(running, 10.01)
+    assert turns.next(10.01) == (None, [])
+    hasty = waiting(turns, now_s=10.01, budget_ms=0.01)
+    assert turns.next(10.02) == (hasty, [])
+
+
 def test_who_gives_up_waiting_is_forgotten() -> None:
     turns, running = taken(10.0)
     gone, other = waiting(turns), waiting(turns)
