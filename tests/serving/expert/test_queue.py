@@ -8,7 +8,7 @@ import random
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
 from serving.errors import StageError, StageLateError
@@ -142,11 +142,13 @@ def test_times_that_vary_by_a_tenth_cost_a_fifth_of_the_answers_at_most(expert: 
 experts = st.builds(Ideal, st.floats(0, 30), st.floats(0.05, 25) | st.floats(0.05, 2), st.sampled_from([0.0, 1.0]))
 # Of a budget of two runs or more, all of a run is left to gather others in while one runs. With less, whom an answer
 # reaches depends on arrivals that nobody knows beforehand. Waiting for the slack to end, or for half of it, or while
-# each newcomer raises the rate, was no better than to go at once.
-ENOUGH, TIGHT = 0.9, 0.5
+# each newcomer raises the rate, was no better than to go at once. Where a run takes nearly the whole budget, a best
+# schedule that knows all arrivals gives up to three times as many answers.
+ENOUGH, TIGHT, TIGHTEST = 0.9, 0.5, 0.25
 
 
-@settings(max_examples=160, derandomize=True, suppress_health_check=[HealthCheck.filter_too_much])
+@settings(max_examples=80, derandomize=True, suppress_health_check=[HealthCheck.filter_too_much])
+@example(expert=Ideal(16.0, 0.25, 1.0), budget_ms=20.0, times=1.0, burst=1, seed=0)
 @given(
     expert=experts,
     budget_ms=st.floats(20, 200),
@@ -161,11 +163,11 @@ def test_answers_in_time_are_nine_tenths_of_what_is_offered_or_of_what_the_best_
     assume(alone_ms <= 0.95 * budget_ms)
     left_ms = budget_ms - expert.hop_ms
     per_ms = expert.capacity_per_ms(left_ms)
-    arrivals = arrivals_ms(random.Random(seed), times * per_ms, 40 * budget_ms, burst=burst, most=1000)
+    arrivals = arrivals_ms(random.Random(seed), times * per_ms, 40 * budget_ms, burst=burst, most=400)
     assume(len(arrivals) >= 100)
     played = play(expert, arrivals, budget_ms)
     assert played.late == 0
-    share = ENOUGH if 2.2 * alone_ms <= budget_ms else TIGHT
+    share = ENOUGH if 2.2 * alone_ms <= budget_ms else TIGHT if alone_ms <= 0.75 * budget_ms else TIGHTEST
     # One call is the one that runs when the load begins.
     beside = LARGEST if times > 2 else 0
     bound = min(len(arrivals), math.ceil(per_ms * (arrivals[-1] - arrivals[0] + left_ms)))
