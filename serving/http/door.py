@@ -32,6 +32,10 @@ REST = (
 )
 
 
+# The kernel tells times in ticks, whose length is the step of CLOCK_MONOTONIC_COARSE (6 in linux/time.h).
+TICK_S = time.clock_getres(6)
+
+
 class Door:
     """Refuses POSTs to the addresses of `methods` for `admission`, and reports them to `observer`; not while
     `draining`.
@@ -55,31 +59,30 @@ class Door:
             for reason, message in MESSAGES.items()
         }
 
-    @property
-    def open(self) -> bool:
-        """Whether no request would be refused now, since nobody is at work."""
-        return self._admission.idle
+    def looked(self) -> bool:
+        """The event loop has found data of a client. Whether it might be refused, since others are at work."""
+        self._admission.turns.look()
+        return not self._admission.quiet
+
+    def just_came(self, now_s: float) -> bool:
+        """Whether what the event loop finds now has come since its last look, less than a tick of the kernel ago."""
+        return now_s - self._admission.turns.looked_s < TICK_S
 
     def refuse(
         self, data: bytes, came: Callable[[], float], server_headers: Iterable[tuple[bytes, bytes]]
     ) -> bytes | None:
         """The response to the one request that `data` holds, as sent over HTTP; None if it must be parsed.
 
-        A request of normal priority is refused if `admission` would refuse it. `came` asks the kernel when its bytes
-        came. `server_headers` are those that the server adds to each response.
+        A request of normal priority is refused if `admission` would refuse it. `came` says when its bytes came.
+        `server_headers` are those that the server adds to each response.
         """
         turns, now_s = self._admission.turns, time.monotonic()
-        # The kernel's answer costs as much as the rest, and where the work alone is too much it changes nothing: the
-        # request came between the last look and this one.
-        arrived_s = (now_s + (turns.looked_s or now_s)) / 2
-        reason = self._admission.reason("normal", now_s, now_s)
+        arrived_s = came()
+        reason = self._admission.reason("normal", arrived_s, now_s)
         if reason is None:
-            arrived_s = came()
-            reason = self._admission.reason("normal", arrived_s, now_s)
-            if reason is None:
-                if turns.expect():
-                    asyncio.get_running_loop().call_soon(turns.expect_nobody)
-                return None
+            if turns.expect():
+                asyncio.get_running_loop().call_soon(turns.expect_nobody)
+            return None
         begin, end = data.find(b"\r\n"), data.find(b"\r\n\r\n")
         address = self._addresses.get(data[:begin])
         if address is None or end < 0 or self._draining():

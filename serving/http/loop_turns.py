@@ -1,4 +1,4 @@
-"""Gives the event loop to one request at a time, so that others are seen, and told no, between two pieces of work.
+"""Gives the event loop to one request after the other, so that others are seen, and told no, every few milliseconds.
 
 Without turns, all requests that arrived during one turn of the event loop work in the next one. Under load such a turn
 lasts as long as all of them together: what arrives meanwhile waits in the kernel, where nothing counts its time, and
@@ -25,6 +25,7 @@ class LoopTurns:
     def __init__(self, admission: Admission) -> None:
         self._admission, self._turns = admission, admission.turns
         self._waiters: dict[Turn, asyncio.Future[bool]] = {}
+        self._passes_on = False
         self._new_connection, self._looks = False, 0
 
     def connection_made(self) -> None:
@@ -40,12 +41,13 @@ class LoopTurns:
         assert budget is not None, "an endpoint reads the budget before it works"
         self._admission.saw_budget(budget.budget_ms, now_s)
         turn = Turn(kind, units, record.own_start_s, budget.budget_ms)
-        was_free = self._turns.free
-        if not self._turns.enter(turn, now_s, share_of(record.priority)):
+        if not self._turns.enter(turn, now_s, share_of(record.priority), at_once=not self._new_connection):
             raise self._refusal(record)
         record.turn = turn
-        if was_free:
+        if not self._turns.waiting:
             return
+        if not self._turns.taken:
+            self._pass_on_soon()
         waiter = self._waiters[turn] = asyncio.get_running_loop().create_future()
         in_time = await waiter
         record.timings.end("admission")
@@ -54,35 +56,34 @@ class LoopTurns:
             raise self._refusal(record)
 
     def release(self, record: RequestRecord) -> None:
-        """The request's work is done, or it ends. Another one works in the next turn of the event loop."""
+        """The request's work is done, or it ends. Those that wait work after the next look of the event loop."""
         turn, record.turn = record.turn, None
         if turn is None:
             return
         self._waiters.pop(turn, None)
-        if self._turns.end(turn, time.monotonic()):
+        if self._turns.end(turn, time.monotonic()) and self._turns.waiting:
             self._pass_on()
 
+    def _pass_on_soon(self) -> None:
+        if not self._passes_on:
+            self._passes_on = True
+            asyncio.get_running_loop().call_soon(self._pass_on)
+
     def _pass_on(self) -> None:
+        self._passes_on = False
+        if self._turns.taken:
+            return
         if self._new_connection and self._looks < MOST_LOOKS:
             self._new_connection = False
             self._looks += 1
-            asyncio.get_running_loop().call_soon(self._pass_on)
+            self._pass_on_soon()
             return
-        self._looks = 0
-        turn, late = self._turns.next(time.monotonic())
-        for each in late:
-            self._wake(each, False)
-        if turn is not None:
+        self._new_connection, self._looks = False, 0
+        granted, late = self._turns.next(time.monotonic())
+        for turn in late:
+            self._wake(turn, False)
+        for turn in granted:
             self._wake(turn, True)
-        else:
-            asyncio.get_running_loop().call_soon(self._settle)
-
-    def _settle(self) -> None:
-        """A turn of the event loop later, those who had arrived meanwhile have been seen."""
-        if self._turns.waiting:
-            self._pass_on()
-        else:
-            self._turns.rest()
 
     def _wake(self, turn: Turn, in_time: bool) -> None:
         waiter = self._waiters.pop(turn, None)

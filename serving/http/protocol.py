@@ -1,4 +1,4 @@
-"""The server's side of an HTTP connection: it tells when a request came, and refuses some unread.
+"""The server's side of an HTTP connection: it tells when a request came, refuses some unread, and writes answers whole.
 
 Subclasses uvicorn's protocol, because an ASGI application sees a request only after it was parsed and has got a task.
 """
@@ -10,16 +10,16 @@ import struct
 import time
 from asyncio import Transport
 
+from uvicorn._types import ASGI3Application
 from uvicorn.config import HTTP_PROTOCOLS
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from serving.http.door import Door
+from serving.http.door import TICK_S, Door
 from serving.http.guard import ARRIVED
+from serving.http.one_write import OneWrite
 
 # `tcpi_last_data_recv` of struct tcp_info (linux/tcp.h): milliseconds since the last data came.
 LAST_DATA_AT, LAST_DATA = 52, struct.Struct("I")
-# The kernel counts them in ticks, whose length is the step of CLOCK_MONOTONIC_COARSE (6 in linux/time.h).
-TICK_MS = time.clock_getres(6) * 1e3
 
 
 def waited_ms(connection: socket.socket) -> float:
@@ -30,7 +30,7 @@ def waited_ms(connection: socket.socket) -> float:
     """
     info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, LAST_DATA_AT + LAST_DATA.size)
     ms: int = LAST_DATA.unpack_from(info, LAST_DATA_AT)[0]
-    return ms if ms > TICK_MS else 0.0
+    return ms if ms > TICK_S * 1e3 else 0.0
 
 
 class SieveProtocol(HttpToolsProtocol):
@@ -53,7 +53,7 @@ class SieveProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Refuse the request that `data` holds, or parse it."""
         door = self.door
-        if door is not None and not door.open and self._between_requests():
+        if door is not None and door.looked() and self._between_requests():
             response = door.refuse(data, self._arrived_s, self.server_state.default_headers)
             if response is not None:
                 self._came_s = None
@@ -69,6 +69,11 @@ class SieveProtocol(HttpToolsProtocol):
             came_s, self._came_s = self._came_s or self._arrived_s(), None
             self.scope[ARRIVED] = came_s  # type: ignore[literal-required]  # a key of our own
 
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        if cycle.scope["method"] != "HEAD":
+            cycle.transport = OneWrite(self.transport)  # type: ignore[assignment]  # it has what a cycle calls
+        super()._start_asgi_task(cycle, app)
+
     def timeout_keep_alive_handler(self) -> None:
         """Close a connection on which nothing has come for a while, unless its last request was refused here."""
         left_s = self._refused_s + self.timeout_keep_alive - self.loop.time()
@@ -79,8 +84,8 @@ class SieveProtocol(HttpToolsProtocol):
 
     def _arrived_s(self) -> float:
         """When the request came whose first bytes have just been read."""
-        self._came_s = time.monotonic()
-        if self._connection is not None:
+        self._came_s = now_s = time.monotonic()
+        if self._connection is not None and (self.door is None or not self.door.just_came(now_s)):
             self._came_s -= waited_ms(self._connection) / 1e3
         return self._came_s
 

@@ -59,9 +59,9 @@ class Admission:
         return reason
 
     @property
-    def idle(self) -> bool:
-        """Whether nobody works or has a place, so that a request would hardly be refused."""
-        return self.in_flight == 0 and self.turns.free
+    def quiet(self) -> bool:
+        """Whether nobody works and most places are free, so that a request would hardly be refused."""
+        return self.turns.idle and 2 * self.in_flight < self.max_in_flight
 
     def leave(self) -> None:
         """A request ends."""

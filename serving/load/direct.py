@@ -8,6 +8,8 @@ from __future__ import annotations
 LONGEST_MS = 2.0
 # Weight of a new observation.
 WEIGHT = 0.1
+# One of so many pieces of work is timed. The processor time of a thread is a question to the kernel.
+TIMED_ONE_OF = 8
 
 
 class DirectWork:
@@ -16,6 +18,15 @@ class DirectWork:
     def __init__(self) -> None:
         self._by_size_ms: dict[int, float] = {}
         self._unit_ms = 0.0
+        self._untimed = 0
+
+    def times(self, units: int) -> bool:
+        """Whether work of so many units is to be timed: what is not known yet, and now and then what is."""
+        if self._untimed < TIMED_ONE_OF - 1 and units.bit_length() in self._by_size_ms:
+            self._untimed += 1
+            return False
+        self._untimed = 0
+        return True
 
     def fits(self, units: int) -> bool:
         """Whether work of so many units is expected to take at most LONGEST_MS."""

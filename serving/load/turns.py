@@ -10,6 +10,9 @@ take the larger one. Facebook's servers have these two limits ("Fail at Scale", 
 Requests go in the order of their deadlines. With equal budgets this is the order of arrival, and a client that can wait
 does not delay one that cannot. Nobody starves, because every deadline becomes the earliest one in the end.
 
+After each look at who has arrived, requests get the thread for a slice of `SLICE_MS`. Looking after each one would cost
+short ones a tenth of their time.
+
 Pure: the caller passes the time, in seconds of one monotonic clock.
 """
 
@@ -23,6 +26,8 @@ BURST_SHARE, STANDING_SHARE = 0.7, 0.25
 STANDING_S = 0.2
 # A request must be expected to end within this share of its budget; the rest is for what cannot be foreseen.
 END_SHARE = 0.9
+# So much work at most is done between two looks at who has arrived, unless one request alone takes longer.
+SLICE_MS = 2.0
 # However short the limit is, the work of so many requests like the new one may be ahead, so the thread never idles.
 ALWAYS_AHEAD = 2
 # Weight of a new observation. One far above the mean counts as OUTLIER times the mean: the process did not run.
@@ -49,27 +54,33 @@ class Turn:
 
 
 class Turns:
-    """Gives the thread to one request after the other."""
+    """Gives the thread to one request after the other.
+
+    The caller says when it has looked at who has arrived (`look`).
+    """
 
     def __init__(self) -> None:
         self._waiting: list[tuple[float, int, Turn]] = []
         """By deadline; a running number decides between equal ones."""
         self._waiting_ms = 0.0
         self._number = 0
-        self._running: Turn | None = None
-        self._free = True
-        self._since_s = self._drained_s = 0.0
+        self._taken: list[Turn] = []
+        """Those that have the thread, in their order. The first one is at work."""
+        self._looked = True
+        self._slice_s = self._since_s = self._drained_s = 0.0
         self._ms_per_unit: dict[str, float] = {}
         self._usual_ms = 0.0
         self._expected = 0
-        self._granted_s: float | None = None
-        self.looked_s: float | None = None
-        """What comes while the thread is taken has come after this time, if it is the first chance to see it."""
 
     @property
-    def free(self) -> bool:
-        """Whether a request would get the thread at once."""
-        return self._free
+    def idle(self) -> bool:
+        """Whether nobody has the thread or waits for it."""
+        return not (self._taken or self._waiting)
+
+    @property
+    def taken(self) -> bool:
+        """Whether a request has the thread, so that `next` is called when it ends."""
+        return bool(self._taken)
 
     @property
     def waiting(self) -> int:
@@ -77,16 +88,21 @@ class Turns:
         return len(self._waiting)
 
     @property
-    def _nobody_ahead(self) -> bool:
-        return self._free or (self._running is None and not self._waiting and not self._expected)
+    def looked_s(self) -> float:
+        """What is seen now has come after this time, because the thread has looked since then."""
+        return self._slice_s
+
+    def look(self) -> None:
+        """The thread has looked at who has arrived, so a new slice may begin."""
+        self._looked = True
 
     def ahead_ms(self, now_s: float, deadline_s: float | None = None) -> float:
         """Milliseconds of work before a request with this deadline, or before all of them."""
         ahead_ms = self._waiting_ms + self._expected * self._usual_ms
         if deadline_s is not None and self._waiting and deadline_s < self._waiting[-1][0]:
             ahead_ms *= bisect_right(self._waiting, (deadline_s, self._number)) / len(self._waiting)
-        if self._running is not None:
-            ahead_ms += max(0.0, self._running.work_ms - (now_s - self._since_s) * 1e3)
+        if self._taken:
+            ahead_ms += max(0.0, sum(turn.work_ms for turn in self._taken) - (now_s - self._since_s) * 1e3)
         return ahead_ms
 
     def too_late(
@@ -96,7 +112,7 @@ class Turns:
 
         `share`: the part of the limit that it may use. `work_ms`: its own work, 0 where that is not known yet.
         """
-        if self._nobody_ahead:
+        if not (self._taken or self._waiting or self._expected):
             return False
         # All that came before it count, also those that it would overtake because it has waited unseen.
         ahead_ms = self.ahead_ms(now_s, now_s + budget_ms / 1e3)
@@ -109,19 +125,21 @@ class Turns:
         stands = now_s - self._drained_s > STANDING_S
         return stands and ahead_ms > share * max(STANDING_SHARE * budget_ms, least_ms)
 
-    def enter(self, turn: Turn, now_s: float, share: float = 1.0) -> bool:
-        """Whether the request may stay. It has the thread at once if that was free, or waits until `next` returns it.
+    def enter(self, turn: Turn, now_s: float, share: float = 1.0, *, at_once: bool = True) -> bool:
+        """Whether the request may stay. It has the thread at once, or waits until `next` returns it.
 
-        `share`: the part of the limit that it may use.
+        `share`: the part of the limit that it may use. `at_once`: whether it may have the thread before the next look.
         """
         turn.work_ms = turn.units * self._ms_per_unit.get(turn.kind, 0.0)
-        if self._free:
+        if not (self._taken or self._waiting):
             self._drained_s = now_s
-            self._grant(turn, now_s)
-            return True
-        if self.too_late(now_s, turn.start_s, turn.budget_ms, share=share, work_ms=turn.work_ms):
+            if at_once and self._fits(turn, now_s):
+                self._taken.append(turn)
+                return True
+            turn.alone = not self._expected
+            self._since_s = now_s
+        elif self.too_late(now_s, turn.start_s, turn.budget_ms, share=share, work_ms=turn.work_ms):
             return False
-        turn.alone = self._nobody_ahead
         self._number += 1
         entry = (turn.deadline_s, self._number, turn)
         self._waiting.insert(bisect_right(self._waiting, entry), entry)
@@ -129,35 +147,40 @@ class Turns:
         return True
 
     def end(self, turn: Turn, now_s: float) -> bool:
-        """The request gives the thread back, or no longer waits. Whether it had the thread: then call `next`.
+        """The request gives the thread back, or no longer waits. Whether it was the last that had it: then call `next`.
 
         From one end to the next in a busy time is what a request costs, with all that the thread does beside it.
         """
-        if turn is self._running:
+        if turn in self._taken:
+            self._taken.remove(turn)
             self._learn(turn, (now_s - self._since_s) * 1e3)
-            self._running = None
             self._since_s = now_s
-            return True
+            return not self._taken
         self._waiting = [entry for entry in self._waiting if entry[2] is not turn]
         self._waiting_ms = sum(entry[2].work_ms for entry in self._waiting)
         return False
 
-    def next(self, now_s: float) -> tuple[Turn | None, list[Turn]]:
-        """The request that gets the thread now, and those before it that could no longer be on time.
-
-        None when nobody waits. The thread is then free only after `rest`: the caller looks first who has arrived.
-        """
+    def next(self, now_s: float) -> tuple[list[Turn], list[Turn]]:
+        """The requests that have the thread now, a slice of them, and those that could no longer be on time."""
         late: list[Turn] = []
+        slice_ms = 0.0
         while self._waiting:
-            _, _, turn = self._waiting.pop(0)
-            self._waiting_ms -= turn.work_ms
+            turn = self._waiting[0][2]
             if turn.alone or (now_s - turn.start_s) * 1e3 + turn.work_ms <= END_SHARE * turn.budget_ms:
-                self._grant(turn, self._since_s)
-                return turn, late
-            late.append(turn)
-        self._waiting_ms = 0.0
-        self._drained_s = now_s
-        return None, late
+                # What a request takes that is the first of its kind nobody knows.
+                slice_ms += turn.work_ms or SLICE_MS
+                if self._taken and slice_ms > SLICE_MS:
+                    break
+                self._taken.append(turn)
+            else:
+                late.append(turn)
+            self._waiting_ms -= turn.work_ms
+            del self._waiting[0]
+        if not self._waiting:
+            self._waiting_ms = 0.0
+            self._drained_s = now_s
+        self._slice_s, self._looked = now_s, False
+        return list(self._taken), late
 
     def expect(self) -> bool:
         """A request will `enter` that comes before all that are seen after it. Whether it is the only one so far."""
@@ -168,14 +191,15 @@ class Turns:
         """Those who were expected enter now."""
         self._expected = 0
 
-    def rest(self) -> None:
-        """Nobody waits: the next request gets the thread at once."""
-        self._free = True
-        self._granted_s = None
-
-    def _grant(self, turn: Turn, since_s: float) -> None:
-        self._running, self._free, self._since_s = turn, False, since_s
-        self.looked_s, self._granted_s = self._granted_s or since_s, since_s
+    def _fits(self, turn: Turn, now_s: float) -> bool:
+        """Whether the request may have the thread in this slice, or begins a new one."""
+        if self._looked:
+            self._looked = False
+            self._slice_s = self._since_s = now_s
+            return True
+        if (now_s - self._slice_s) * 1e3 + (turn.work_ms or SLICE_MS) > SLICE_MS:
+            return False
+        return (now_s - turn.start_s) * 1e3 + turn.work_ms <= END_SHARE * turn.budget_ms
 
     def _learn(self, turn: Turn, took_ms: float) -> None:
         took = took_ms / turn.units

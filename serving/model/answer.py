@@ -23,9 +23,10 @@ class Answer:
 
 def softmax(logits: Logits) -> NDArray[np.float64]:
     """Softmax over the last axis in float64; float32 or float16 [batch, labels] in, [batch, labels] out."""
-    shifted = logits.astype(np.float64) - logits.max(axis=-1, keepdims=True)
+    # The ufuncs themselves: for a row of a few labels the methods `max` and `sum` cost more than what they compute.
+    shifted = logits.astype(np.float64) - np.maximum.reduce(logits, axis=-1, keepdims=True)
     exponentials = np.exp(shifted)
-    return np.asarray(exponentials / exponentials.sum(axis=-1, keepdims=True))
+    return np.asarray(exponentials / np.add.reduce(exponentials, axis=-1, keepdims=True))
 
 
 def answers_from_logits(logits: Logits, labels: Sequence[str], temperature: float = 1.0) -> list[Answer]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from serving.http.door import Door
+from serving.http.door import TICK_S, Door
 from serving.http.draining import Draining
 from serving.http.mount import Methods
 from serving.load.admission import Admission
@@ -23,14 +23,16 @@ METHODS: Methods = {"/classify_text": "POST", "/classify_image": "POST", "/model
 SERVER_HEADERS = [(b"date", b"today")]
 
 
-def overload(admission: Admission) -> None:
+def overload(admission: Admission) -> Turn:
     """Give the thread to a request with a minute of work."""
     turns, now_s = admission.turns, time.monotonic()
     first = Turn("text", 1.0, now_s - 60, 1e6)
     turns.enter(first, now_s - 60)
     turns.end(first, now_s)
-    turns.rest()
-    turns.enter(Turn("text", 1.0, now_s, 1e6), now_s)
+    turns.look()
+    second = Turn("text", 1.0, now_s, 1e6)
+    turns.enter(second, now_s)
+    return second
 
 
 class Before:
@@ -140,12 +142,25 @@ def test_a_connection_that_stays_open_is_no_reason_to_read(before: Before) -> No
     assert before.refuse(request(line="POST /classify_image HTTP/1.1", body=b"\x89PNG")) is not None
 
 
-def test_the_door_is_open_unless_somebody_is_at_work(metrics: Metrics) -> None:
+def test_nobody_need_be_refused_unless_somebody_is_at_work_or_places_are_few(metrics: Metrics) -> None:
     before = Before(metrics, idle=True)
-    assert before.door.open
+    assert not before.door.looked()
     assert before.refuse(request()) is None
+    before.admission.in_flight = before.admission.max_in_flight // 2
+    assert before.door.looked()
+    before.admission.in_flight = 0
     overload(before.admission)
-    assert not before.door.open
+    assert before.door.looked()
+
+
+def test_the_kernel_is_asked_only_where_the_event_loop_has_not_looked_for_a_tick(metrics: Metrics) -> None:
+    before = Before(metrics, idle=True)
+    now_s = time.monotonic()
+    assert not before.door.just_came(now_s)
+    before.door.looked()
+    before.admission.turns.enter(Turn("text", 1.0, now_s, 50.0), now_s)
+    assert before.door.just_came(now_s + 0.9 * TICK_S)
+    assert not before.door.just_came(now_s + 1.1 * TICK_S)
     assert before.refuse(request()) is not None
 
 
@@ -168,9 +183,9 @@ def test_requests_that_are_let_pass_together_count_against_those_behind_them(met
     before = Before(metrics, idle=True)
     turns = before.admission.turns
     for begin_s in (0.0, 1.0):  # a piece of work takes 10 ms
-        turns.enter(Turn("text", 1.0, begin_s, 50.0), begin_s)
-        turns.end(turns._running, begin_s + 0.01)  # type: ignore[arg-type]  # it has the thread
-        turns.rest()
+        turns.enter(turn := Turn("text", 1.0, begin_s, 50.0), begin_s)
+        turns.end(turn, begin_s + 0.01)
+        turns.look()
     now_s = time.monotonic()
     turns.enter(Turn("text", 1.0, now_s, 50.0), now_s)
 

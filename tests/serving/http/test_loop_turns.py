@@ -1,4 +1,4 @@
-"""One request works at a time, and the event loop looks at the others in between."""
+"""One request works at a time, and the event loop looks at the others every few milliseconds."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ import pytest
 from serving.errors import OverloadedError
 from serving.http.loop_turns import LoopTurns
 from serving.load.admission import Admission
+from serving.load.turns import SLICE_MS
 from serving.watch.record import RequestRecord
+
+LONG_S = 1.5e-3 * SLICE_MS
 
 
 class Worker:
@@ -42,8 +45,8 @@ def run(scenario: Callable[[], Awaitable[None]]) -> None:
     asyncio.run(limited())
 
 
-def test_the_event_loop_looks_at_others_between_two_pieces_of_work() -> None:
-    worker = Worker()
+def test_the_event_loop_looks_at_others_between_two_long_pieces_of_work() -> None:
+    worker = Worker(LONG_S)
 
     async def scenario() -> None:
         loop = asyncio.get_running_loop()
@@ -62,6 +65,20 @@ def test_the_event_loop_looks_at_others_between_two_pieces_of_work() -> None:
     assert "".join(worker.order) == "abcde"
 
 
+def test_short_pieces_of_work_that_came_together_are_done_together() -> None:
+    worker = Worker()
+
+    async def scenario() -> None:
+        await worker.work("first")  # so what a piece of work takes is known
+        worker.admission.turns.look()
+        tasks = [asyncio.create_task(worker.work(name)) for name in "abc"]
+        await asyncio.sleep(0)
+        assert all(task.done() for task in tasks)
+
+    run(scenario)
+    assert worker.order == ["first", "a", "b", "c"]
+
+
 def test_a_free_loop_is_taken_without_waiting() -> None:
     worker = Worker()
 
@@ -73,16 +90,19 @@ def test_a_free_loop_is_taken_without_waiting() -> None:
     assert worker.order == ["a"]
 
 
-def test_the_loop_is_free_again_after_everybody_was_seen() -> None:
-    worker = Worker()
+def test_who_comes_when_the_slice_is_over_works_after_the_next_look() -> None:
+    worker = Worker(LONG_S)
 
     async def scenario() -> None:
         await worker.work("a")
-        assert not worker.admission.turns.free
+        assert worker.admission.turns.idle
+        task = asyncio.create_task(worker.work("b"))
         await asyncio.sleep(0)
-        assert worker.admission.turns.free
+        assert worker.order == ["a"]
+        await task
 
     run(scenario)
+    assert worker.order == ["a", "b"]
 
 
 def test_one_who_cannot_be_on_time_is_refused_and_counted() -> None:
@@ -90,6 +110,7 @@ def test_one_who_cannot_be_on_time_is_refused_and_counted() -> None:
 
     async def scenario() -> None:
         await worker.work("first")  # a piece of work is known to take 20 ms
+        worker.admission.turns.look()
         now_s = time.monotonic()
         same = [asyncio.create_task(worker.work(name, 1000.0, now_s)) for name in ("a", "b", "c")]
         hasty = asyncio.create_task(worker.work("hasty", 30.0, now_s))
@@ -124,7 +145,7 @@ def test_one_who_waited_too_long_is_refused_and_the_next_one_works() -> None:
 
 
 def test_one_who_is_cancelled_while_it_waits_holds_up_nobody() -> None:
-    worker = Worker()
+    worker = Worker(LONG_S)
 
     async def scenario() -> None:
         tasks = [asyncio.create_task(worker.work(name)) for name in "abc"]
@@ -158,7 +179,7 @@ def test_the_time_that_a_client_takes_to_send_is_not_the_services_own() -> None:
 
 def test_all_connections_that_wait_are_accepted_before_the_next_request_works() -> None:
     """libuv accepts one connection a turn of the event loop."""
-    worker = Worker()
+    worker = Worker(LONG_S)
 
     async def scenario() -> None:
         loop = asyncio.get_running_loop()

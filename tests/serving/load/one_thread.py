@@ -1,4 +1,4 @@
-"""A server with one thread in virtual time: Poisson arrivals, an event loop that looks between two pieces of work."""
+"""A server with one thread in virtual time: Poisson arrivals, an event loop that looks between two slices of work."""
 
 from __future__ import annotations
 
@@ -64,23 +64,20 @@ class OneThread:
 
     def run(self) -> Outcome:
         """What became of every request."""
-        turns, running = self._admission.turns, None
+        turns = self._admission.turns
         while True:
-            running = self._seen() or running
-            if running is None:
-                if self._next == len(self._arrivals):
-                    assert self._admission.in_flight == 0
-                    return self.outcome
-                self._now_s = max(self._now_s, self._arrivals[self._next][0])
-                continue
-            self._work(running)
-            turns.end(running, self._now_s)
-            running = self._passed_on()
-            if running is None:
-                self._seen()
+            running = self._looked()
+            if not running and turns.waiting:
                 running = self._passed_on()
-                if running is None:
-                    turns.rest()
+            if running:
+                for turn in running:
+                    self._work(turn)
+                    turns.end(turn, self._now_s)
+            elif self._next == len(self._arrivals):
+                assert self._admission.in_flight == 0
+                return self.outcome
+            else:
+                self._now_s = max(self._now_s, self._arrivals[self._next][0])
 
     def _drawn(self) -> list[tuple[float, float]]:
         traffic, at_s, drawn = self._traffic, 0.0, []
@@ -89,9 +86,10 @@ class OneThread:
             drawn += [(at_s, self._rng.choice(traffic.budgets_ms)) for _ in range(traffic.burst)]
         return drawn
 
-    def _seen(self) -> Turn | None:
-        """Read what has arrived; the request that got the free thread."""
-        granted = None
+    def _looked(self) -> list[Turn]:
+        """Read what has arrived; those that get the free thread at once."""
+        granted, turns = [], self._admission.turns
+        turns.look()
         while self._next < len(self._arrivals) and self._arrivals[self._next][0] <= self._now_s:
             arrived_s, budget_ms = self._arrivals[self._next]
             self._next += 1
@@ -101,11 +99,11 @@ class OneThread:
                 continue
             self._now_s += SEEN_MS / 1e3
             self._admission.saw_budget(budget_ms, self._now_s)
-            turn, was_free = Turn("text", 1.0, arrived_s, budget_ms), self._admission.turns.free
-            if not self._admission.turns.enter(turn, self._now_s, 0.9):
+            turn = Turn("text", 1.0, arrived_s, budget_ms)
+            if not turns.enter(turn, self._now_s, 0.9):
                 self._refused(turn)
-            elif was_free:
-                granted = turn
+            elif not turns.waiting:
+                granted.append(turn)
         return granted
 
     def _work(self, turn: Turn) -> None:
@@ -115,12 +113,12 @@ class OneThread:
         self.outcome.answers.append(((self._now_s - turn.start_s) * 1e3, turn.budget_ms))
         self._admission.leave()
 
-    def _passed_on(self) -> Turn | None:
-        turn, late = self._admission.turns.next(self._now_s)
+    def _passed_on(self) -> list[Turn]:
+        granted, late = self._admission.turns.next(self._now_s)
         for each in late:
             self.outcome.dropped += 1
             self._refused(each)
-        return turn
+        return granted
 
     def _refused(self, turn: Turn) -> None:
         self._admission.leave()

@@ -28,7 +28,7 @@ def busy(ms_ahead: float) -> Turns:
     first = Turn("text", ms_ahead, 99.0, 1e6)
     turns.enter(first, 99.0)
     turns.end(first, 99.0 + ms_ahead / 1e3)
-    turns.rest()
+    turns.look()
     turns.enter(Turn("text", ms_ahead, 100.0, 1e6), 100.0)
     return turns
 

@@ -14,7 +14,7 @@ def taken(work_ms: float = 10.0) -> tuple[Turns, Turn]:
     first = Turn("text", 1.0, 9.0, 50.0)
     turns.enter(first, 9.0)
     turns.end(first, 9.0 + work_ms / 1e3)
-    turns.rest()
+    turns.look()
     running = Turn("text", 1.0, 10.0, 50.0)
     assert turns.enter(running, 10.0)
     return turns, running
@@ -27,29 +27,78 @@ def waiting(turns: Turns, now_s: float = 10.0, budget_ms: float = 50.0, units: f
     return turn
 
 
-def test_a_free_thread_is_given_at_once_and_is_free_again_only_after_a_rest() -> None:
+def test_a_free_thread_is_given_at_once() -> None:
     turns = Turns()
     turn = Turn("text", 1.0, 0.0, 50.0)
-    assert turns.free
+    assert turns.idle
     assert turns.enter(turn, 0.0)
-    assert not turns.free
+    assert turns.taken
+    assert not turns.idle
     assert turns.end(turn, 0.002)
-    assert turns.next(0.002) == (None, [])
-    assert not turns.free
-    turns.rest()
-    assert turns.free
+    assert turns.idle
+
+
+def slices(work_ms: float, count: int = 7) -> list[int]:
+    """How many of the requests that arrived together get the thread between two looks."""
+    turns, running = taken(work_ms)
+    now_s, sizes = 10.0, [1]
+    turns.end(running, now_s := now_s + work_ms / 1e3)
+    for _ in range(count - 1):
+        turn = Turn("text", 1.0, 10.0, 1000.0)
+        assert turns.enter(turn, now_s)
+        if not turns.waiting:
+            turns.end(turn, now_s := now_s + work_ms / 1e3)
+            sizes[-1] += 1
+    while turns.waiting:
+        granted, late = turns.next(now_s)
+        assert late == []
+        for turn in granted:
+            turns.end(turn, now_s := now_s + work_ms / 1e3)
+        sizes.append(len(granted))
+    return sizes
+
+
+def test_short_requests_share_a_slice_and_long_ones_have_it_alone() -> None:
+    assert slices(0.6) == [3, 3, 1]
+    assert slices(1.1) == slices(10.0) == [1] * 7
+
+
+def test_a_look_begins_a_new_slice() -> None:
+    turns, running = taken(1.5)
+    turns.end(running, 10.0015)
+    turns.look()
+    assert turns.enter(Turn("text", 1.0, 10.0, 50.0), 10.0015)
+    assert turns.taken
+
+
+def test_the_first_of_its_kind_ends_a_slice() -> None:
+    turns, running = taken(0.5)
+    turns.end(running, 10.0005)
+    assert turns.enter(Turn("image", 1.0, 10.0, 50.0), 10.0005)
+    assert turns.waiting == 1
+
+
+def test_who_came_too_late_begins_no_slice_of_others() -> None:
+    turns, running = taken(0.5)
+    turns.end(running, 10.0005)
+    late, other = Turn("text", 1.0, 9.9, 50.0), Turn("text", 1.0, 10.0, 50.0)
+    assert turns.enter(late, 10.0005), "nobody is ahead of it"
+    assert not turns.enter(Turn("text", 1.0, 9.9, 50.0), 10.0005)
+    assert turns.enter(other, 10.0005)
+    assert turns.next(10.0005) == ([late, other], [])
 
 
 def test_the_earliest_deadline_goes_first_and_equal_ones_in_the_order_of_arrival() -> None:
     turns, running = taken(1.0)
     patient, first, second, hasty = (waiting(turns, budget_ms=ms) for ms in (900.0, 50.0, 50.0, 20.0))
-    order = []
-    while running is not None:
-        turns.end(running, 10.001)
-        running, late = turns.next(10.001)
-        assert late == []
-        order.append(running)
-    assert order == [hasty, first, second, patient, None]
+    turns.end(running, 10.001)
+    order, late = [], []
+    while turns.waiting:
+        granted, late = turns.next(10.001)
+        for turn in granted:
+            turns.end(turn, 10.001)
+        order += granted
+    assert (order, late) == ([hasty, first, second, patient], [])
 
 
 def test_work_ahead_is_learned_by_kind_and_unit() -> None:
@@ -66,7 +115,7 @@ def test_work_ahead_is_learned_by_kind_and_unit() -> None:
 def test_a_process_that_was_stopped_says_little_about_the_work() -> None:
     turns, running = taken(10.0)
     turns.end(running, 13.0)
-    turns.rest()
+    turns.look()
     turns.enter(Turn("text", 1.0, 13.0, 50.0), 13.0)
     assert turns.ahead_ms(13.0) == pytest.approx(19)
 
@@ -79,10 +128,9 @@ def test_a_burst_may_wait_longer_than_a_queue_that_stands() -> None:
             while turns.enter(Turn("text", 1.0, now_s, 100.0), now_s):
                 count += 1
             now_s += 0.001
-            turns.end(running, now_s)
-            following, _ = turns.next(now_s)
-            assert following is not None
-            running = following
+            if turns.end(running, now_s):
+                turns.next(now_s)
+            running = turns._taken[0]
         while turns.enter(Turn("text", 1.0, now_s, 100.0), now_s):
             count += 1
         return turns.ahead_ms(now_s)
@@ -116,15 +164,14 @@ def test_who_can_no_longer_be_on_time_does_not_get_the_thread() -> None:
     turns, running = taken(10.0)
     late, later = waiting(turns), waiting(turns, budget_ms=100.0)
     turns.end(running, 10.045)
-    assert turns.next(10.045) == (later, [late])
+    assert turns.next(10.045) == ([later], [late])
 
 
-def test_who_comes_before_the_thread_rests_has_nobody_ahead_and_is_not_refused() -> None:
+def test_who_comes_before_the_next_look_has_nobody_ahead_and_is_not_refused() -> None:
     turns, running = taken(10.0)
     turns.end(running, 10.01)
-    assert turns.next(10.01) == (None, [])
     hasty = waiting(turns, now_s=10.01, budget_ms=0.01)
-    assert turns.next(10.02) == (hasty, [])
+    assert turns.next(10.02) == ([hasty], [])
 
 
 def test_who_gives_up_waiting_is_forgotten() -> None:
@@ -133,7 +180,7 @@ def test_who_gives_up_waiting_is_forgotten() -> None:
     assert not turns.end(gone, 10.001)
     assert turns.ahead_ms(10.0) == pytest.approx(20)
     assert turns.end(running, 10.01)
-    assert turns.next(10.01) == (other, [])
+    assert turns.next(10.01) == ([other], [])
 
 
 LOADS = (0.5, 0.8, 1.0, 1.2, 2.0, 5.0)
@@ -198,17 +245,10 @@ def test_those_who_are_expected_count_as_work_ahead() -> None:
     assert turns.ahead_ms(10.0) == before_ms
 
 
-def test_what_is_seen_while_the_thread_is_taken_came_after_the_grant_before_the_last() -> None:
+def test_what_is_seen_now_came_after_the_slice_began() -> None:
     turns, running = taken(10.0)
     waiting(turns)
     turns.end(running, 10.01)
-    turns.next(10.01)
     assert turns.looked_s == 10.0
-
-
-def test_a_thread_that_was_free_has_looked_until_then() -> None:
-    turns, running = taken(10.0)
-    turns.end(running, 10.01)
-    turns.rest()
-    turns.enter(Turn("text", 1.0, 20.0, 50.0), 20.0)
-    assert turns.looked_s == 20.0
+    turns.next(10.01)
+    assert turns.looked_s == 10.01
