@@ -131,7 +131,8 @@ class Api:
                 items, expert_items, record.budget, record.timings, hung_up(request), screened, trace=record.trace
             )
         finally:
-            screened()
+            if record.turn is not None or record.heavy_work is not None:
+                screened()
         record.answered(modality, answers)
         return answers
 

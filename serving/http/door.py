@@ -32,15 +32,11 @@ REST = (
 )
 
 
-# The kernel tells times in ticks, whose length is the step of CLOCK_MONOTONIC_COARSE (6 in linux/time.h).
-TICK_S = time.clock_getres(6)
-
-
 class Door:
     """Refuses POSTs to the addresses of `methods` for `admission`, and reports them to `observer`; not while
     `draining`.
 
-    `connection_made` is called for each new connection.
+    `connection_made` is called for each new connection, and `looked` says whether a request might be refused.
     """
 
     def __init__(
@@ -52,21 +48,13 @@ class Door:
         connection_made: Callable[[], None],
     ) -> None:
         self.connection_made = connection_made
+        self.looked, self.turns = admission.looked, admission.turns
         self._addresses = {f"POST {path} HTTP/1.1".encode(): path for path in methods if methods[path] == "POST"}
         self._observer, self._admission, self._draining = observer, admission, draining
         self._errors = {
             reason: to_bytes({"error": described(OverloadedError(message)), "request_id": ""})[:-2]
             for reason, message in MESSAGES.items()
         }
-
-    def looked(self) -> bool:
-        """The event loop has found data of a client. Whether it might be refused, since others are at work."""
-        self._admission.turns.look()
-        return not self._admission.quiet
-
-    def just_came(self, now_s: float) -> bool:
-        """Whether what the event loop finds now has come since its last look, less than a tick of the kernel ago."""
-        return now_s - self._admission.turns.looked_s < TICK_S
 
     def refuse(
         self, data: bytes, came: Callable[[], float], server_headers: Iterable[tuple[bytes, bytes]]
@@ -76,7 +64,7 @@ class Door:
         A request of normal priority is refused if `admission` would refuse it. `came` says when its bytes came.
         `server_headers` are those that the server adds to each response.
         """
-        turns, now_s = self._admission.turns, time.monotonic()
+        turns, now_s = self.turns, time.monotonic()
         arrived_s = came()
         reason = self._admission.reason("normal", arrived_s, now_s)
         if reason is None:

@@ -8,8 +8,10 @@ model. BentoML's own /readyz asks the process of each expert, for 5 seconds at m
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
 
 from starlette.applications import Starlette
+from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -18,6 +20,29 @@ from serving.http.draining import Draining, LastAnswers
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 """Answers a request, as a Starlette route takes it."""
+
+
+class QuickHeaders(Headers):
+    """Headers in a dict. Starlette's own go through all of them for each one that is looked up."""
+
+    def __init__(self, scope: Scope) -> None:
+        super().__init__(scope=scope)
+        self._first = {name.decode("latin-1"): value.decode("latin-1") for name, value in reversed(self._list)}
+
+    def __getitem__(self, key: str) -> str:
+        return self._first[key.lower()]
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """The value of this name, the first if there are several."""
+        return self._first.get(key.lower(), default)
+
+
+class QuickRequest(Request):
+    """A request with `QuickHeaders`."""
+
+    def __init__(self, scope: Scope, receive: Receive) -> None:
+        super().__init__(scope, receive)
+        self._headers = QuickHeaders(scope)
 
 
 class FastPath:
@@ -38,7 +63,7 @@ class FastPath:
             endpoints = self._by_method.get(scope["method"])
             endpoint = endpoints.get(scope["path"]) if endpoints else None
             if endpoint is not None:
-                response = await endpoint(Request(scope, receive))
+                response = await endpoint(QuickRequest(scope, receive))
                 return await response(scope, receive, send)
         await self._app(scope, receive, send)
 

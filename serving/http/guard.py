@@ -95,7 +95,8 @@ class Guard:
             try:
                 body = await _guarded(handler(request, record, enter), record)
             finally:
-                self.turns.release(record)
+                if record.turn is not None:
+                    self.turns.release(record)
                 if entered:
                     admission.leave()
         if record.refusal is not None:

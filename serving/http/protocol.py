@@ -1,4 +1,4 @@
-"""The server's side of an HTTP connection: it tells when a request came, refuses some unread, and writes answers whole.
+"""The server's side of an HTTP connection: it tells when a request came, and refuses some unread.
 
 Subclasses uvicorn's protocol, because an ASGI application sees a request only after it was parsed and has got a task.
 """
@@ -10,16 +10,16 @@ import struct
 import time
 from asyncio import Transport
 
-from uvicorn._types import ASGI3Application
 from uvicorn.config import HTTP_PROTOCOLS
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from serving.http.door import TICK_S, Door
+from serving.http.door import Door
 from serving.http.guard import ARRIVED
-from serving.http.one_write import OneWrite
 
 # `tcpi_last_data_recv` of struct tcp_info (linux/tcp.h): milliseconds since the last data came.
 LAST_DATA_AT, LAST_DATA = 52, struct.Struct("I")
+# The kernel counts them in ticks, whose length is the step of CLOCK_MONOTONIC_COARSE (6 in linux/time.h).
+TICK_S = time.clock_getres(6)
 
 
 def waited_ms(connection: socket.socket) -> float:
@@ -69,11 +69,6 @@ class SieveProtocol(HttpToolsProtocol):
             came_s, self._came_s = self._came_s or self._arrived_s(), None
             self.scope[ARRIVED] = came_s  # type: ignore[literal-required]  # a key of our own
 
-    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
-        if cycle.scope["method"] != "HEAD":
-            cycle.transport = OneWrite(self.transport)  # type: ignore[assignment]  # it has what a cycle calls
-        super()._start_asgi_task(cycle, app)
-
     def timeout_keep_alive_handler(self) -> None:
         """Close a connection on which nothing has come for a while, unless its last request was refused here."""
         left_s = self._refused_s + self.timeout_keep_alive - self.loop.time()
@@ -84,10 +79,12 @@ class SieveProtocol(HttpToolsProtocol):
 
     def _arrived_s(self) -> float:
         """When the request came whose first bytes have just been read."""
-        self._came_s = now_s = time.monotonic()
-        if self._connection is not None and (self.door is None or not self.door.just_came(now_s)):
-            self._came_s -= waited_ms(self._connection) / 1e3
-        return self._came_s
+        came_s, door = time.monotonic(), self.door
+        # What has come since the last look, a tick ago at most, the kernel cannot tell any better.
+        if self._connection is not None and (door is None or came_s - door.turns.looked_s > TICK_S):
+            came_s -= waited_ms(self._connection) / 1e3
+        self._came_s = came_s
+        return came_s
 
     def _between_requests(self) -> bool:
         """Whether the last request was read and answered, nothing of another one has come, and the client reads."""

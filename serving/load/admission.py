@@ -46,6 +46,8 @@ class Admission:
 
         Its budget is not known yet, so the longest budget of the last seconds counts.
         """
+        if self.turns.idle and 2 * self.in_flight < self.max_in_flight:
+            return None
         reason = self.reason(priority, arrived_s, now_s)
         if reason is not None:
             self.shed[priority] += 1
@@ -58,10 +60,9 @@ class Admission:
             self.in_flight += 1
         return reason
 
-    @property
-    def quiet(self) -> bool:
-        """Whether nobody works and most places are free, so that a request would hardly be refused."""
-        return self.turns.idle and 2 * self.in_flight < self.max_in_flight
+    def looked(self) -> bool:
+        """The event loop has found data. Whether a request might be refused: others work, or many are there."""
+        return not self.turns.look() or 2 * self.in_flight >= self.max_in_flight
 
     def leave(self) -> None:
         """A request ends."""

@@ -67,7 +67,9 @@ class Turns:
         self._taken: list[Turn] = []
         """Those that have the thread, in their order. The first one is at work."""
         self._looked = True
-        self._slice_s = self._since_s = self._drained_s = 0.0
+        self._since_s = self._drained_s = 0.0
+        self.looked_s = 0.0
+        """When the slice began. What is seen now has come after this time."""
         self._ms_per_unit: dict[str, float] = {}
         self._usual_ms = 0.0
         self._expected = 0
@@ -87,14 +89,10 @@ class Turns:
         """How many requests wait for the thread."""
         return len(self._waiting)
 
-    @property
-    def looked_s(self) -> float:
-        """What is seen now has come after this time, because the thread has looked since then."""
-        return self._slice_s
-
-    def look(self) -> None:
-        """The thread has looked at who has arrived, so a new slice may begin."""
+    def look(self) -> bool:
+        """The thread has looked at who has arrived, so a new slice may begin. Whether nobody has it or waits for it."""
         self._looked = True
+        return not (self._taken or self._waiting)
 
     def ahead_ms(self, now_s: float, deadline_s: float | None = None) -> float:
         """Milliseconds of work before a request with this deadline, or before all of them."""
@@ -179,7 +177,7 @@ class Turns:
         if not self._waiting:
             self._waiting_ms = 0.0
             self._drained_s = now_s
-        self._slice_s, self._looked = now_s, False
+        self.looked_s, self._looked = now_s, False
         return list(self._taken), late
 
     def expect(self) -> bool:
@@ -195,9 +193,9 @@ class Turns:
         """Whether the request may have the thread in this slice, or begins a new one."""
         if self._looked:
             self._looked = False
-            self._slice_s = self._since_s = now_s
+            self.looked_s = self._since_s = now_s
             return True
-        if (now_s - self._slice_s) * 1e3 + (turn.work_ms or SLICE_MS) > SLICE_MS:
+        if (now_s - self.looked_s) * 1e3 + (turn.work_ms or SLICE_MS) > SLICE_MS:
             return False
         return (now_s - turn.start_s) * 1e3 + turn.work_ms <= END_SHARE * turn.budget_ms
 

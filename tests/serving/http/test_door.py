@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from serving.http.door import TICK_S, Door
+from serving.http.door import Door
 from serving.http.draining import Draining
 from serving.http.mount import Methods
 from serving.load.admission import Admission
@@ -151,17 +151,6 @@ def test_nobody_need_be_refused_unless_somebody_is_at_work_or_places_are_few(met
     before.admission.in_flight = 0
     overload(before.admission)
     assert before.door.looked()
-
-
-def test_the_kernel_is_asked_only_where_the_event_loop_has_not_looked_for_a_tick(metrics: Metrics) -> None:
-    before = Before(metrics, idle=True)
-    now_s = time.monotonic()
-    assert not before.door.just_came(now_s)
-    before.door.looked()
-    before.admission.turns.enter(Turn("text", 1.0, now_s, 50.0), now_s)
-    assert before.door.just_came(now_s + 0.9 * TICK_S)
-    assert not before.door.just_came(now_s + 1.1 * TICK_S)
-    assert before.refuse(request()) is not None
 
 
 def test_a_request_that_has_waited_too_long_is_refused_however_little_work_is_ahead(metrics: Metrics) -> None:

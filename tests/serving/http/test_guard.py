@@ -26,6 +26,7 @@ from serving.errors import (
 )
 from serving.http.guard import ARRIVED, Enter, Guard, Worker, not_there
 from serving.load.admission import Admission
+from serving.load.turns import SLICE_MS
 from serving.watch.metrics import Metrics
 from serving.watch.observer import Observer
 from serving.watch.record import RequestRecord
@@ -212,6 +213,7 @@ def test_requests_that_arrive_together_are_counted_before_the_second_one_works(g
         record.was_read(1000)
         await guarded.guard.turns.take(record, "text", 1)
         seen.append(guarded.admission.in_flight)
+        time.sleep(1.5e-3 * SLICE_MS)
         return {}
 
     asked(guarded.app(counting), *[("POST", "/", {})] * 5)

@@ -15,10 +15,10 @@ from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 from uvicorn.config import HTTP_PROTOCOLS
 
-from serving.http.door import TICK_S, Door
+from serving.http.door import Door
 from serving.http.draining import Draining
 from serving.http.guard import ARRIVED
-from serving.http.protocol import SieveProtocol, install_protocol, waited_ms
+from serving.http.protocol import TICK_S, SieveProtocol, install_protocol, waited_ms
 from serving.load.admission import Admission
 from serving.load.turns import Turn
 from serving.watch.metrics import Metrics
@@ -170,7 +170,7 @@ def test_connections_are_closed_when_nothing_has_come_since_the_last_refusal(adm
     async def scenario() -> None:
         async with served(keep_alive_s=1) as port:
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
-            first = overload(admission)
+            overload(admission)
             for _ in range(3):
                 writer.write(request())
                 assert (await response(reader))[0] == 503

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from serving.load.direct import LONGEST_MS, DirectWork
+from serving.load.direct import LONGEST_MS, TIMED_ONE_OF, DirectWork
 
 
 def test_unknown_work_is_tried() -> None:
@@ -41,3 +41,13 @@ def test_work_that_became_fast_comes_back() -> None:
     for _ in range(40):
         work.took(32, 1.0)
     assert work.fits(32)
+
+
+def test_known_work_is_timed_now_and_then_and_unknown_work_always() -> None:
+    work = DirectWork()
+    assert work.times(32)
+    assert work.times(32), "nothing was learned"
+    work.took(32, 1.0)
+    timed = [work.times(32) for _ in range(3 * TIMED_ONE_OF)]
+    assert sum(timed) == 3
+    assert work.times(512)
