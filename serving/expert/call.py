@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from serving.arrays import Array, Logits
 from serving.errors import StageError, StageLateError, StageRefusedError
@@ -16,11 +16,22 @@ from serving.trace import CallSpan, Trace, begin_call
 GRACE_S = 0.05
 
 
+class Ran(NamedTuple):
+    """The expert's reply to one call: `logits` [items, labels], and the milliseconds of its own session.
+
+    `waited_ms`: how long the call waited in the expert for those before it.
+    """
+
+    logits: Logits
+    expert_ms: float
+    waited_ms: float = 0.0
+
+
 class ExpertCall(Protocol):
     """Asks the expert's process once."""
 
-    async def __call__(self, items: Sequence[Array], traceparent: str | None, left_ms: float) -> tuple[Logits, float]:
-        """Prepared items -> logits [items, labels], and the milliseconds that the expert's own session took.
+    async def __call__(self, items: Sequence[Array], traceparent: str | None, left_ms: float) -> Ran:
+        """Prepared items -> the expert's reply.
 
         `traceparent`: the call's place in a trace (W3C), for the expert's own spans. `left_ms`: how long anybody waits
         for the answer, so that the expert need not run a call that is too late. Raises a StageError when the expert
@@ -66,7 +77,7 @@ class GuardedCall:
 
     async def __call__(
         self, token: Token, items: Sequence[Array], traces: Sequence[Trace | None], deadline_s: float
-    ) -> tuple[Logits, float]:
+    ) -> Ran:
         """The same as an `ExpertCall`, for items of requests with these `traces`.
 
         `token`: the breaker's for this call. Raises StageLateError, and ends the call, `GRACE_S` after `deadline_s`,
@@ -84,9 +95,7 @@ class GuardedCall:
             if span is not None:
                 self._spans.end(span, error or None)
 
-    async def _judged(
-        self, token: Token, items: Sequence[Array], traceparent: str | None, deadline_s: float
-    ) -> tuple[Logits, float]:
+    async def _judged(self, token: Token, items: Sequence[Array], traceparent: str | None, deadline_s: float) -> Ran:
         left_s = deadline_s - self._clock()
         try:
             async with asyncio.timeout(left_s + GRACE_S):

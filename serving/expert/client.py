@@ -9,13 +9,15 @@ from collections.abc import Sequence
 
 import orjson
 
-from serving.arrays import Array, Logits
+from serving.arrays import Array
 from serving.errors import MalformedError, StageDownError, StageError, StageRefusedError
+from serving.expert.call import Ran
 from serving.expert.connection import Connections, Reply
-from serving.expert.wire import LEFT_HEADER, TOOK_HEADER, pack, unpack
+from serving.expert.wire import LEFT_HEADER, TOOK_HEADER, WAITED_HEADER, pack, unpack
 
 DESCRIBE_LIMIT_S = 0.5
 TRIES = 3
+TOOK, WAITED = TOOK_HEADER.encode(), WAITED_HEADER.encode()
 OK, WRONG_ARTIFACT, UNAVAILABLE = 200, 412, 503
 
 logger = logging.getLogger("sieve")
@@ -38,10 +40,8 @@ class RemoteExpert:
         self._common = b" HTTP/1.1\r\nHost: %b\r\nIf-Match: %b\r\n" % (self._connections.host.encode(), self._etag)
         self._up = True
 
-    async def __call__(
-        self, items: Sequence[Array], traceparent: str | None = None, left_ms: float = math.inf
-    ) -> tuple[Logits, float]:
-        """Prepared items -> logits [items, labels] and the milliseconds of the expert's own session.
+    async def __call__(self, items: Sequence[Array], traceparent: str | None = None, left_ms: float = math.inf) -> Ran:
+        """Prepared items -> the expert's reply.
 
         `traceparent` (W3C) and `left_ms`, how long anybody waits for the answer, go along as headers. Raises
         StageRefusedError when the expert is overloaded, and StageDownError for every other failure.
@@ -64,7 +64,8 @@ class RemoteExpert:
         if not self._up:
             logger.warning("%s answers again", self._tag)
         self._up = True
-        return logits, float(reply.headers.get(TOOK_HEADER.encode(), 0.0))
+        expert_ms, waited_ms = (float(reply.headers.get(name, 0.0)) for name in (TOOK, WAITED))
+        return Ran(logits, expert_ms, waited_ms)
 
     async def describe(self) -> dict[str, str]:
         """The variant that the expert runs and its execution provider, `asked` and `got`; else `error` says why not."""

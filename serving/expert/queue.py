@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from serving.arrays import Array, Logits
+from serving.arrays import Array
 from serving.errors import StageDownError, StageError, StageLateError
-from serving.expert.call import Asked, CallSpans, Escalated, ExpertCall, GuardedCall
+from serving.expert.call import Asked, CallSpans, Escalated, ExpertCall, GuardedCall, Ran
 from serving.expert.chunks import ask_in_chunks
 from serving.expert.window import BatchWindow
 from serving.load.batch import NextBatch, next_batch, sifted
@@ -98,9 +98,9 @@ class Escalations:
         Raises a StageError when the expert gives no answer.
         """
         begin_s = self._clock()
-        _, expert_ms = await self._unguarded(items, None, math.inf)
+        ran = await self._unguarded(items, None, math.inf)
         took_ms = (self._clock() - begin_s) * 1e3
-        self.forecast.observe(len(items), _length(items), took_ms, expert_ms, alone=not self._under_way)
+        self.forecast.observe(len(items), _length(items), took_ms - ran.waited_ms, ran.expert_ms)
         return took_ms
 
     def submit(
@@ -210,11 +210,11 @@ class Escalations:
         traces = [escalation.trace for escalation in formed.batch]
         try:
             deadline_s = max(escalation.deadline_s for escalation in formed.batch)
-            logits, expert_ms = await self._call(token, items, traces, deadline_s)
+            ran = await self._call(token, items, traces, deadline_s)
             took_ms = (self._clock() - begin_s) * 1e3
-            self.forecast.observe(formed.size, formed.length, took_ms, expert_ms, alone=alone)
+            self.forecast.observe(formed.size, formed.length, took_ms - ran.waited_ms, ran.expert_ms)
             self._settles_s = 0.0
-            _hand_out(formed.batch, logits, begin_s, took_ms, expert_ms)
+            _hand_out(formed.batch, ran, begin_s, took_ms)
         except StageError as error:
             if isinstance(error, StageLateError):
                 self._gave_up(formed, begin_s, alone=alone)
@@ -245,15 +245,16 @@ def _not_asked() -> StageDownError:
     return StageDownError("the expert failed several times in a row and is not asked for a while")
 
 
-def _hand_out(batch: Iterable[_Escalation], logits: Logits, begin_s: float, took_ms: float, expert_ms: float) -> None:
-    """Give every escalation its rows of `logits` [items of all, labels]."""
+def _hand_out(batch: Iterable[_Escalation], ran: Ran, begin_s: float, took_ms: float) -> None:
+    """Give every escalation its rows of the logits, from a call that began at `begin_s`."""
+    hop_ms = max(0.0, took_ms - ran.waited_ms - ran.expert_ms)
     start = 0
     for escalation in batch:
-        rows = logits[start : start + escalation.size]
+        rows = ran.logits[start : start + escalation.size]
         start += escalation.size
         if not escalation.answer.done():
-            queue_ms = (begin_s - escalation.since_s) * 1e3
-            escalation.answer.set_result(Escalated(rows, queue_ms, max(0.0, took_ms - expert_ms), expert_ms))
+            queue_ms = (begin_s - escalation.since_s) * 1e3 + ran.waited_ms
+            escalation.answer.set_result(Escalated(rows, queue_ms, hop_ms, ran.expert_ms))
 
 
 def _fail(escalations: Iterable[_Escalation], error: StageError) -> None:

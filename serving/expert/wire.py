@@ -17,6 +17,8 @@ from serving.errors import MalformedError
 TYPES = ("int64", "float32")
 TOOK_HEADER = "x-expert-ms"
 """Header of a reply: milliseconds of the expert's own session."""
+WAITED_HEADER = "x-waited-ms"
+"""Header of a reply: milliseconds for which the call waited for those before it."""
 LEFT_HEADER = "x-left-ms"
 """Header of a call: for so many milliseconds from its arrival on somebody waits for the answer."""
 MAX_ARRAYS = 64

@@ -20,8 +20,11 @@ T = TypeVar("T")
 class Call(Generic[T]):
     """One call: its items, and its answer in the event loop that made it.
 
-    `until_s`: when nobody waits for the answer any more, in seconds of the monotonic clock.
+    `until_s`: when nobody waits for the answer any more, `since_s`: since when the call has waited for its turn, in
+    seconds of the monotonic clock.
     """
+
+    since_s: float
 
     def __init__(self, items: Sequence[Array], traceparent: str | None, until_s: float) -> None:
         self.items, self.traceparent, self.until_s = items, traceparent, until_s
@@ -58,7 +61,8 @@ class Worker(Generic[T]):
         threading.Thread(target=self._work, name="expert", daemon=True).start()
 
     def submit(self, call: Call[T]) -> asyncio.Future[T]:
-        """The answer of a call; StageLateError where it came too late to be run, or what `run` raises."""
+        """The answer of a call, which waits from now on; StageLateError if it came too late, or what `run` raises."""
+        call.since_s = time.monotonic()
         self._calls.put(call)
         return call.answer
 

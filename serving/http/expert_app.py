@@ -20,7 +20,8 @@ from starlette.responses import Response
 
 from serving.arrays import Array, Logits
 from serving.errors import MalformedError, StageLateError
-from serving.expert.wire import LEFT_HEADER, TOOK_HEADER, left_of, pack, unpack
+from serving.expert.call import Ran
+from serving.expert.wire import LEFT_HEADER, TOOK_HEADER, WAITED_HEADER, left_of, pack, unpack
 from serving.expert.worker import Call, Worker
 from serving.http.fast_path import Endpoint
 from serving.http.mount import Methods
@@ -33,6 +34,7 @@ from serving.watch.tracing import Tracer
 TURNS = 3
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
+InferCall = Call[Ran]
 METHODS: Methods = {"/infer": "POST", "/model": "GET", "/metrics": "GET"}
 
 
@@ -70,19 +72,20 @@ def one_at_a_time(run: Callable[Arguments, Result]) -> Callable[Arguments, Resul
 def infer_endpoint(run: Callable[[Sequence[Array]], Logits], tracer: Tracer | None = None) -> Endpoint:
     """An endpoint that runs the arrays of a `serving.expert.wire` message, one call at a time, in a thread.
 
-    `run` turns prepared items into logits [items, labels]; the reply's header `x-expert-ms` gives its milliseconds.
+    `run` turns prepared items into logits [items, labels]; the reply's header `x-expert-ms` gives its milliseconds,
+    `x-waited-ms` those for which the call waited for others.
     A body that is no such message gets 400. A call is not run, and gets 503, when the milliseconds of its header
     `x-left-ms` have passed or its caller has closed the connection before its turn. With a `tracer`, a call whose
     `traceparent` is sampled gets a span.
     """
 
-    def timed(call: Call[tuple[Logits, float]]) -> tuple[Logits, float]:
+    def timed(call: InferCall) -> Ran:
         begin = time.monotonic()
         logits = run(call.items)
         end = time.monotonic()
         if call.traceparent is not None and tracer is not None:
             tracer.ran(call.traceparent, begin, end, len(call.items))
-        return logits, (end - begin) * 1e3
+        return Ran(logits, (end - begin) * 1e3, (begin - call.since_s) * 1e3)
 
     worker = Worker(timed)
 
@@ -92,24 +95,25 @@ def infer_endpoint(run: Callable[[Sequence[Array]], Logits], tracer: Tracer | No
             items, left_ms = unpack(await request.body()), left_of(request.headers.get(LEFT_HEADER))
         except MalformedError as error:
             return Response(str(error), 400)
-        call = Call[tuple[Logits, float]](items, request.headers.get("traceparent"), arrived_s + left_ms / 1e3)
+        call = InferCall(items, request.headers.get("traceparent"), arrived_s + left_ms / 1e3)
         gone = asyncio.ensure_future(_hung_up(request, call))
         try:
             # A connection that was closed while this process was stopped is seen to be so in the turns after the one
             # that read its call.
             for _ in range(TURNS):
                 await asyncio.sleep(0)
-            logits, took_ms = await worker.submit(call)
+            ran = await worker.submit(call)
         except StageLateError as error:
             return Response(str(error), 503)
         finally:
             gone.cancel()
-        return Response(pack([logits]), media_type="application/octet-stream", headers={TOOK_HEADER: f"{took_ms:.3f}"})
+        took = {TOOK_HEADER: f"{ran.expert_ms:.3f}", WAITED_HEADER: f"{ran.waited_ms:.3f}"}
+        return Response(pack([ran.logits]), media_type="application/octet-stream", headers=took)
 
     return infer
 
 
-async def _hung_up(request: Request, call: Call[tuple[Logits, float]]) -> None:
+async def _hung_up(request: Request, call: InferCall) -> None:
     """Give a call up when its caller closes the connection."""
     while (await request.receive())["type"] != "http.disconnect":
         pass

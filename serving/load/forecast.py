@@ -57,15 +57,14 @@ class Forecast:
         self._hops: dict[int, Curve] = {}
         self._forgiven: dict[int, float] = {}
 
-    def observe(self, size: int, length: int, took_ms: float, expert_ms: float, *, alone: bool) -> None:
-        """Learn from a call that took `took_ms`, of which `expert_ms` in the expert's session.
+    def observe(self, size: int, length: int, took_ms: float, expert_ms: float) -> None:
+        """Learn from a call that took `took_ms`, of which `expert_ms` in the expert's session; the rest is its hop.
 
-        `alone`: no other call was under way when it was sent. Only then is the rest its hop; else it has waited.
+        What it waited in the expert for other calls does not count.
         """
         self._forgiven.pop(step(length), None)
         self._learn(self._runs, size, length, expert_ms)
-        if alone:
-            self._learn(self._hops, size, length, max(0.0, took_ms - expert_ms))
+        self._learn(self._hops, size, length, max(0.0, took_ms - expert_ms))
 
     def gave_up(self, size: int, length: int, waited_ms: float) -> None:
         """Learn from a lone call that was given up after `waited_ms`: its run takes at least as long, less the hop."""

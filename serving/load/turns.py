@@ -5,7 +5,9 @@ from the requests before it, and the time that the request has already waited un
 
 A queue that never drains delays everybody and helps nobody (CoDel: Nichols and Jacobson, "Controlling Queue Delay",
 2012). So once a queue has stood for `STANDING_S`, the work ahead may take a smaller share of the budget; a burst may
-take the larger one. Facebook's servers have these two limits ("Fail at Scale", Maurer 2015).
+take the larger one. Facebook's servers have these two limits ("Fail at Scale", Maurer 2015). While many requests are
+refused, the queue never runs empty, however short it is; then the work ahead may take a tenth of the budget, and the
+rest is left for the expert.
 
 Requests go in the order of their deadlines. With equal budgets this is the order of arrival, and a client that can wait
 does not delay one that cannot. Nobody starves, because every deadline becomes the earliest one in the end.
@@ -21,9 +23,12 @@ from __future__ import annotations
 from bisect import bisect_right
 from dataclasses import dataclass
 
-# The share of its budget that a request may wait: in a burst, and behind a queue that has stood for STANDING_S.
-BURST_SHARE, STANDING_SHARE = 0.7, 0.25
-STANDING_S = 0.2
+# The share of its budget that a request may wait: in a burst, behind a queue that has stood for STANDING_S, and while
+# more than the share OFTEN of the requests is refused.
+BURST_SHARE, STANDING_SHARE, OVERLOAD_SHARE = 0.7, 0.25, 0.1
+STANDING_S, OFTEN = 0.2, 0.2
+# A thread that had nothing to do for so long is not overloaded: what comes now is a burst.
+IDLE_S = 0.01
 # A request must be expected to end within this share of its budget; the rest is for what cannot be foreseen.
 END_SHARE = 0.9
 # So much work at most is done between two looks at who has arrived, unless one request alone takes longer.
@@ -53,6 +58,31 @@ class Turn:
         return self.start_s + self.budget_ms / 1e3
 
 
+class Refusals:
+    """How many of the requests that came lately were refused because of the work ahead, and how many were let in."""
+
+    def __init__(self) -> None:
+        self.refused = self.let_in = 0
+        self._refused_before = self._let_in_before = 0
+        self._since_s = 0.0
+
+    def often(self, now_s: float) -> bool:
+        """Whether more than `OFTEN` of those of the last one or two STANDING_S were refused."""
+        period_s = now_s - self._since_s
+        if period_s > STANDING_S:
+            refused, let_in = self.refused, self.let_in
+            self.forget()
+            if period_s < 2 * STANDING_S:
+                self._refused_before, self._let_in_before = refused, let_in
+            self._since_s = now_s
+        refused = self.refused + self._refused_before
+        return refused > OFTEN * (refused + self.let_in + self._let_in_before)
+
+    def forget(self) -> None:
+        """Begin anew."""
+        self.refused = self.let_in = self._refused_before = self._let_in_before = 0
+
+
 class Turns:
     """Gives the thread to one request after the other.
 
@@ -68,6 +98,7 @@ class Turns:
         """Those that have the thread, in their order. The first one is at work."""
         self._looked = True
         self._since_s = self._drained_s = 0.0
+        self._refusals = Refusals()
         self.looked_s = 0.0
         """When the slice began. What is seen now has come after this time."""
         self._ms_per_unit: dict[str, float] = {}
@@ -108,20 +139,25 @@ class Turns:
     ) -> bool:
         """Whether a request that arrived at `start_s` must be refused because of the work ahead of it.
 
-        `share`: the part of the limit that it may use. `work_ms`: its own work, 0 where that is not known yet.
+        `share`: the part of the limit that it may use. `work_ms`: its own work, 0 where that is not known yet; then the
+        usual work counts.
         """
         if not (self._taken or self._waiting or self._expected):
             return False
+        work_ms = work_ms or self._usual_ms
         # All that came before it count, also those that it would overtake because it has waited unseen.
         ahead_ms = self.ahead_ms(now_s, now_s + budget_ms / 1e3)
         waits_ms = (now_s - start_s) * 1e3 + ahead_ms
         if waits_ms + work_ms > END_SHARE * budget_ms:
             return True
         least_ms = ALWAYS_AHEAD * work_ms
-        if waits_ms > share * max(BURST_SHARE * budget_ms, least_ms):
-            return True
-        stands = now_s - self._drained_s > STANDING_S
-        return stands and ahead_ms > share * max(STANDING_SHARE * budget_ms, least_ms)
+        late = waits_ms > share * max(BURST_SHARE * budget_ms, least_ms)
+        if self._refusals.often(now_s):
+            late = late or ahead_ms > share * max(OVERLOAD_SHARE * budget_ms, least_ms)
+        elif now_s - self._drained_s > STANDING_S:
+            late = late or ahead_ms > share * max(STANDING_SHARE * budget_ms, least_ms)
+        self._refusals.refused += late
+        return late
 
     def enter(self, turn: Turn, now_s: float, share: float = 1.0, *, at_once: bool = True) -> bool:
         """Whether the request may stay. It has the thread at once, or waits until `next` returns it.
@@ -131,13 +167,17 @@ class Turns:
         turn.work_ms = turn.units * self._ms_per_unit.get(turn.kind, 0.0)
         if not (self._taken or self._waiting):
             self._drained_s = now_s
+            if now_s - self._since_s > IDLE_S:
+                self._refusals.forget()
             if at_once and self._fits(turn, now_s):
                 self._taken.append(turn)
+                self._refusals.let_in += 1
                 return True
             turn.alone = not self._expected
             self._since_s = now_s
         elif self.too_late(now_s, turn.start_s, turn.budget_ms, share=share, work_ms=turn.work_ms):
             return False
+        self._refusals.let_in += 1
         self._number += 1
         entry = (turn.deadline_s, self._number, turn)
         self._waiting.insert(bisect_right(self._waiting, entry), entry)

@@ -15,6 +15,7 @@ from serving.cascade import modality as modality_module
 from serving.cascade.deferral import OperatingPoint
 from serving.cascade.modality import Modality, StoredCascade, StoredModel, StoredPoint
 from serving.errors import ArtifactError, StageDownError
+from serving.expert.call import Ran
 from serving.model.artifact import Artifact
 from serving.settings import Settings
 from tests.conftest import TinyCascades
@@ -30,11 +31,11 @@ class Client:
         self.variant, self.error, self.took_ms = variant, error, list(took_ms)
         self.shapes: list[tuple[int, int]] = []
 
-    async def __call__(self, items: Sequence[Any], *_: Any) -> tuple[Any, float]:
+    async def __call__(self, items: Sequence[Any], *_: Any) -> Ran:
         if self.error:
             raise self.error
         self.shapes.append((len(items), max(len(item) for item in items)))
-        return np.zeros((len(items), 2), dtype=np.float32), self.took_ms.pop(0) if self.took_ms else 0.1
+        return Ran(np.zeros((len(items), 2), dtype=np.float32), self.took_ms.pop(0) if self.took_ms else 0.1)
 
     async def describe(self) -> Mapping[str, str]:
         return {"asked": "CPUExecutionProvider", "got": "CPUExecutionProvider", "variant": self.variant}

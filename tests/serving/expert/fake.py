@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from serving.expert.call import Ran
 from serving.expert.queue import Escalations
 from serving.settings import Settings
 
@@ -27,7 +28,7 @@ class Expert:
         self.batches: list[list[int]] = []
         self.running = self.most_running = 0
 
-    async def __call__(self, items: Sequence[Any], *_: Any) -> tuple[Any, float]:
+    async def __call__(self, items: Sequence[Any], *_: Any) -> Ran:
         self.batches.append([int(item[0]) for item in items])
         self.running += 1
         self.most_running = max(self.running, self.most_running)
@@ -37,7 +38,7 @@ class Expert:
             await asyncio.sleep(self.delay_s)
             if self.error:
                 raise self.error
-            return np.array([[float(item[0])] for item in items], dtype=np.float32), 0.1
+            return Ran(np.array([[float(item[0])] for item in items], dtype=np.float32), 0.1)
         finally:
             self.running -= 1
 

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from serving.errors import StageError, StageRefusedError
-from serving.expert.call import Escalated
+from serving.expert.call import Escalated, Ran
 from serving.expert.queue import Escalations
 
 T = TypeVar("T")
@@ -85,23 +85,23 @@ class Ideal:
         sizes = [n for n in range(1, LARGEST + 1) if self.run_ms(n) <= budget_ms]
         return max((n / self.run_ms(n) for n in sizes), default=0.0)
 
-    async def __call__(
-        self, items: Sequence[Any], _traceparent: str | None = None, left_ms: float = math.inf
-    ) -> tuple[Any, float]:
+    async def __call__(self, items: Sequence[Any], _traceparent: str | None = None, left_ms: float = math.inf) -> Ran:
         loop = asyncio.get_running_loop()
         await asyncio.sleep(self.hop_ms / 2e3)
-        deadline_s = loop.time() + left_ms / 1e3
+        arrived_s = loop.time()
+        deadline_s = arrived_s + left_ms / 1e3
         async with self._thread:
             # A call that was given up while it ran runs on.
             await asyncio.sleep(max(0.0, self._free_s - loop.time()))
             if loop.time() > deadline_s:
                 raise StageRefusedError("too late")
             self.sizes.append(len(items))
+            waited_ms = (loop.time() - arrived_s) * 1e3
             took_ms = self.run_ms(len(items)) * self._rng.lognormvariate(-(self.noise**2) / 2, self.noise)
             self._free_s = loop.time() + took_ms / 1e3
             await asyncio.sleep(self._free_s - loop.time())
         await asyncio.sleep(self.hop_ms / 2e3)
-        return np.zeros((len(items), 2), dtype=np.float32), took_ms
+        return Ran(np.zeros((len(items), 2), dtype=np.float32), took_ms, waited_ms)
 
 
 @dataclass(frozen=True)

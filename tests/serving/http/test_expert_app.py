@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from serving.arrays import Array, Logits
-from serving.expert.wire import LEFT_HEADER, TOOK_HEADER, pack, unpack
+from serving.expert.wire import LEFT_HEADER, TOOK_HEADER, WAITED_HEADER, pack, unpack
 from serving.http.expert_app import METHODS, expert_endpoints, infer_endpoint, one_at_a_time
 from tests.serving.asgi import asked, get, piece, post, posting, request_of, routed
 
@@ -84,6 +84,7 @@ def test_arrays_get_their_logits_and_the_time_they_took(app: Any) -> None:
     (logits,) = unpack(reply.content)
     assert logits.tolist() == [[3.0, 0.0], [3.0, 0.0]]
     assert float(reply.headers[TOOK_HEADER]) >= 0
+    assert float(reply.headers[WAITED_HEADER]) >= 0
     assert reply.headers["etag"] == ETAG
 
 

@@ -15,7 +15,7 @@ def forecast(took_ms: float = 10.0) -> Forecast:
     """Of an expert that takes 8 items, and for each 1 ms more than for the one before."""
     made = Forecast(max_batch_size=8, calls_in_flight=1)
     for size in (1, 2, 4, 8):
-        made.observe(size, 1, took_ms + size, took_ms + size, alone=True)
+        made.observe(size, 1, took_ms + size, took_ms + size)
     return made
 
 

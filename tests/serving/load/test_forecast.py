@@ -12,41 +12,33 @@ from serving.load.forecast import TIMER_S, Forecast
 def test_each_length_of_items_has_its_own_expected_time() -> None:
     forecast = Forecast(max_batch_size=32, calls_in_flight=1)
     assert forecast.run_ms(1, 16) == 0
-    forecast.observe(1, 16, 3.0, 2.0, alone=True)
-    forecast.observe(32, 16, 41.0, 40.0, alone=True)
+    forecast.observe(1, 16, 3.0, 2.0)
+    forecast.observe(32, 16, 41.0, 40.0)
     assert forecast.run_ms(1, 9) == 2.0, "9 to 16 tokens are one step"
     assert forecast.run_ms(32, 128) == 40.0, "as the nearest shorter ones, until they are known"
-    forecast.observe(1, 128, 9.0, 8.0, alone=True)
+    forecast.observe(1, 128, 9.0, 8.0)
     assert (forecast.run_ms(1, 128), forecast.run_ms(1, 16)) == (8.0, 2.0)
 
 
 def test_shorter_items_are_never_expected_to_take_longer_and_longer_ones_never_less() -> None:
     forecast = Forecast(max_batch_size=4, calls_in_flight=1)
-    forecast.observe(1, 8, 120.0, 120.0, alone=True)  # the very first call, cold
-    forecast.observe(1, 16, 5.0, 5.0, alone=True)
+    forecast.observe(1, 8, 120.0, 120.0)  # the very first call, cold
+    forecast.observe(1, 16, 5.0, 5.0)
     assert forecast.run_ms(1, 8) == 5
     for _ in range(3):
-        forecast.observe(1, 8, 3.0, 3.0, alone=True)
+        forecast.observe(1, 8, 3.0, 3.0)
     assert (forecast.run_ms(1, 8), forecast.run_ms(1, 16)) == (3, 5)
     for _ in range(50):
-        forecast.observe(1, 8, 9.0, 9.0, alone=True)
+        forecast.observe(1, 8, 9.0, 9.0)
     assert forecast.run_ms(1, 16) == pytest.approx(forecast.run_ms(1, 8)) == pytest.approx(9, rel=1e-1)
-
-
-def test_waiting_behind_another_call_is_neither_run_nor_hop() -> None:
-    forecast = Forecast(max_batch_size=4, calls_in_flight=1)
-    forecast.observe(1, 1, 11.0, 10.0, alone=True)
-    for _ in range(50):
-        forecast.observe(1, 1, 21.0, 10.0, alone=False)
-    assert (forecast.run_ms(1, 1), forecast.hop_ms(1, 1)) == (10.0, 1.0)
 
 
 def taught(*, hop_ms: float = 0.0, calls_in_flight: int = 1, window_s: float = 0.0) -> Forecast:
     """A forecast for batches of 4 whose calls take 10 ms each, and of 8 tokens or more 20 ms."""
     forecast = Forecast(max_batch_size=4, calls_in_flight=calls_in_flight, window_s=window_s)
     for size in (1, 2, 4):
-        forecast.observe(size, 1, 10.0 + hop_ms, 10.0, alone=True)
-        forecast.observe(size, 8, 20.0 + hop_ms, 20.0, alone=True)
+        forecast.observe(size, 1, 10.0 + hop_ms, 10.0)
+        forecast.observe(size, 8, 20.0 + hop_ms, 20.0)
     return forecast
 
 
@@ -100,7 +92,7 @@ def test_a_refused_length_is_forgiven_until_it_is_tried_and_others_are_not() -> 
             refusals += 1
         assert 5 < refusals < 50
         assert forecast.earliest_end_s(0.0, 1, 1, []) == pytest.approx(0.010)
-        forecast.observe(4, 8, 20.0, 20.0, alone=True)
+        forecast.observe(4, 8, 20.0, 20.0)
         assert forecast.earliest_end_s(0.0, 4, 8, []) == pytest.approx(0.020), "slow as ever: all is as it was"
 
 

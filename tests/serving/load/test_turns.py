@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from serving.load.turns import BURST_SHARE, STANDING_S, STANDING_SHARE, Turn, Turns
+from serving.load.turns import BURST_SHARE, IDLE_S, OVERLOAD_SHARE, STANDING_S, STANDING_SHARE, Turn, Turns
 from tests.serving.load.one_thread import OneThread, Outcome, Traffic
 
 
@@ -120,25 +120,64 @@ def test_a_process_that_was_stopped_says_little_about_the_work() -> None:
     assert turns.ahead_ms(13.0) == pytest.approx(19)
 
 
-def test_a_burst_may_wait_longer_than_a_queue_that_stands() -> None:
-    def waited_ms() -> float:
-        turns, running = taken(1.0)
-        now_s, count = 10.0, 0
-        while now_s < 10.0 + begin_s:
-            while turns.enter(Turn("text", 1.0, now_s, 100.0), now_s):
-                count += 1
-            now_s += 0.001
-            if turns.end(running, now_s):
-                turns.next(now_s)
-            running = turns._taken[0]
-        while turns.enter(Turn("text", 1.0, now_s, 100.0), now_s):
-            count += 1
-        return turns.ahead_ms(now_s)
+class Queue:
+    """A queue before a thread that is busy from 10 s on; each piece of work takes a millisecond."""
 
-    begin_s = STANDING_S / 2
-    assert waited_ms() == pytest.approx(BURST_SHARE * 100, abs=2)
-    begin_s = STANDING_S * 2
-    assert waited_ms() == pytest.approx(STANDING_SHARE * 100, abs=2)
+    def __init__(self) -> None:
+        self.turns, self._running = taken(1.0)
+        self.now_s = 10.0
+
+    def offer(self, count: int = 1000) -> int:
+        """How many of `count` requests with a budget of 100 ms may stay."""
+        return sum(self.turns.enter(Turn("text", 1.0, self.now_s, 100.0), self.now_s) for _ in range(count))
+
+    def work(self) -> None:
+        """Do one piece of work."""
+        self.now_s += 0.001
+        if self.turns.end(self._running, self.now_s):
+            self.turns.next(self.now_s)
+        if not self.turns.idle:
+            self._running = self.turns._taken[0]
+
+    @property
+    def ahead_ms(self) -> float:
+        return self.turns.ahead_ms(self.now_s)
+
+
+def test_a_burst_may_wait_long() -> None:
+    queue = Queue()
+    queue.offer()
+    assert queue.ahead_ms == pytest.approx(BURST_SHARE * 100, abs=2)
+
+
+def test_a_queue_that_has_stood_for_a_while_gets_shorter() -> None:
+    queue = Queue()
+    while queue.ahead_ms < 60:
+        queue.offer(1)
+    while queue.now_s < 10.0 + STANDING_S - 0.002:
+        queue.work()
+        assert queue.offer(1)
+    queue.work()
+    queue.work()
+    assert not queue.offer(1)
+    while not queue.offer(1):
+        for _ in range(10):  # few are refused
+            queue.work()
+    assert queue.ahead_ms == pytest.approx(STANDING_SHARE * 100, abs=11)
+
+
+def test_while_many_are_refused_the_queue_is_short_until_the_thread_had_nothing_to_do() -> None:
+    queue = Queue()
+    while queue.now_s < 10.0 + 2 * STANDING_S:
+        queue.offer(3)
+        queue.work()
+    queue.offer(3)
+    assert queue.ahead_ms == pytest.approx(OVERLOAD_SHARE * 100, abs=2)
+    while not queue.turns.idle:
+        queue.work()
+    queue.now_s += 1.1 * IDLE_S
+    queue.offer()
+    assert queue.ahead_ms == pytest.approx(BURST_SHARE * 100, abs=2)
 
 
 def test_those_whom_an_unseen_wait_overtakes_count_as_well() -> None:
