@@ -93,8 +93,8 @@ class ModelCascade:
         `screened` is called when the screen has run.
 
         All items that defer go to the expert together. When it is late, refuses, is down, or the client is `gone`, the
-        screen's answers stand. Times the parts `screen`, `queue` (for a place in a call to the expert), `hop` (to its
-        process and back) and `expert`.
+        screen's answers stand. Times the parts `screen`, `queue` (for a place in a call, and for the call before it),
+        `hop` (to the expert's process and back) and `expert`.
         """
         given = await self._screened(items)
         timings.end("screen")

@@ -19,12 +19,12 @@ GRACE_S = 0.05
 class Ran(NamedTuple):
     """The expert's reply to one call: `logits` [items, labels], and the milliseconds of its own session.
 
-    `waited_ms`: how long the call waited in the expert for those before it.
+    `waited_ms`: how long the call waited in the expert for those before it; None if the expert does not say.
     """
 
     logits: Logits
     expert_ms: float
-    waited_ms: float = 0.0
+    waited_ms: float | None = 0.0
 
 
 class ExpertCall(Protocol):
@@ -57,7 +57,8 @@ class Asked:
 class Escalated:
     """The expert's answer to one escalation: `logits` [items, labels], and where its time went.
 
-    Milliseconds in the queue, on the way to the expert and back, and in the expert's session.
+    Milliseconds in the queue, which hold the wait in the expert for the call before, on the way there and back, and in
+    the expert's session.
     """
 
     logits: Logits

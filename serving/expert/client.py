@@ -64,8 +64,8 @@ class RemoteExpert:
         if not self._up:
             logger.warning("%s answers again", self._tag)
         self._up = True
-        expert_ms, waited_ms = (float(reply.headers.get(name, 0.0)) for name in (TOOK, WAITED))
-        return Ran(logits, expert_ms, waited_ms)
+        waited = reply.headers.get(WAITED)
+        return Ran(logits, float(reply.headers.get(TOOK, 0.0)), None if waited is None else float(waited))
 
     async def describe(self) -> dict[str, str]:
         """The variant that the expert runs and its execution provider, `asked` and `got`; else `error` says why not."""

@@ -100,7 +100,7 @@ class Escalations:
         begin_s = self._clock()
         ran = await self._unguarded(items, None, math.inf)
         took_ms = (self._clock() - begin_s) * 1e3
-        self.forecast.observe(len(items), _length(items), took_ms - ran.waited_ms, ran.expert_ms)
+        self._learn(len(items), _length(items), ran, took_ms, alone=not self._under_way)
         return took_ms
 
     def submit(
@@ -212,7 +212,7 @@ class Escalations:
             deadline_s = max(escalation.deadline_s for escalation in formed.batch)
             ran = await self._call(token, items, traces, deadline_s)
             took_ms = (self._clock() - begin_s) * 1e3
-            self.forecast.observe(formed.size, formed.length, took_ms - ran.waited_ms, ran.expert_ms)
+            self._learn(formed.size, formed.length, ran, took_ms, alone=alone)
             self._settles_s = 0.0
             _hand_out(formed.batch, ran, begin_s, took_ms)
         except StageError as error:
@@ -224,6 +224,10 @@ class Escalations:
             raise
         finally:
             self._ended(call)
+
+    def _learn(self, size: int, length: int, ran: Ran, took_ms: float, *, alone: bool) -> None:
+        known, waited_ms = alone or ran.waited_ms is not None, ran.waited_ms or 0.0
+        self.forecast.observe(size, length, took_ms - waited_ms, ran.expert_ms, hop_known=known)
 
     def _gave_up(self, formed: NextBatch[_Escalation], begin_s: float, *, alone: bool) -> None:
         now_s = self._clock()
@@ -247,13 +251,14 @@ def _not_asked() -> StageDownError:
 
 def _hand_out(batch: Iterable[_Escalation], ran: Ran, begin_s: float, took_ms: float) -> None:
     """Give every escalation its rows of the logits, from a call that began at `begin_s`."""
-    hop_ms = max(0.0, took_ms - ran.waited_ms - ran.expert_ms)
+    waited_ms = ran.waited_ms or 0.0
+    hop_ms = max(0.0, took_ms - waited_ms - ran.expert_ms)
     start = 0
     for escalation in batch:
         rows = ran.logits[start : start + escalation.size]
         start += escalation.size
         if not escalation.answer.done():
-            queue_ms = (begin_s - escalation.since_s) * 1e3 + ran.waited_ms
+            queue_ms = (begin_s - escalation.since_s) * 1e3 + waited_ms
             escalation.answer.set_result(Escalated(rows, queue_ms, hop_ms, ran.expert_ms))
 
 

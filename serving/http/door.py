@@ -84,7 +84,7 @@ class Door:
         sent = head[place + len(ID) : head.find(b"\r\n", place + 2)].strip() if place >= 0 else b""
         if b'"' in sent or b"\\" in sent:  # would have to be escaped in the body
             return None
-        self._admission.shed["normal"] += 1
+        self._admission.count_refusal("normal", reason)
         request_id = sound_id(sent.decode("latin-1"))
         timing = self._observer.refused(address, "normal", reason, request_id, arrived_s).encode()
         said, error = request_id.encode(), self._errors[reason]

@@ -118,6 +118,7 @@ class Body:
         if they are given up for others, ClientDisconnect if the client hangs up.
         """
         self._copies = copies
+        self._require_stated(limit, limit, field)
         # Most bodies are there. They need no time limit, which costs as much as all else here.
         first = _Started(self.request.receive())
         if first.done is None:
@@ -170,7 +171,6 @@ class Body:
 
     async def _joined(self, following: Awaitable[Message], limit: int, field: str, *pieces: bytes) -> bytes:
         joined = list(pieces)
-        self._require_stated(limit, limit, field)
         while True:
             piece, more = self._piece(await self._received(following), limit, limit, field)
             joined.append(piece)

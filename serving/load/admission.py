@@ -50,8 +50,14 @@ class Admission:
             return None
         reason = self.reason(priority, arrived_s, now_s)
         if reason is not None:
-            self.shed[priority] += 1
+            self.count_refusal(priority, reason)
         return reason
+
+    def count_refusal(self, priority: Priority, reason: Reason) -> None:
+        """A request of this priority is refused."""
+        self.shed[priority] += 1
+        if reason == "deadline":
+            self.turns.refusals.refused += 1
 
     def enter(self, priority: Priority, arrived_s: float, now_s: float) -> Reason | None:
         """Let in a request whose body is there, or say why not. Call `leave` at its end if it is let in."""

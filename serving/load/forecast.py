@@ -57,14 +57,15 @@ class Forecast:
         self._hops: dict[int, Curve] = {}
         self._forgiven: dict[int, float] = {}
 
-    def observe(self, size: int, length: int, took_ms: float, expert_ms: float) -> None:
-        """Learn from a call that took `took_ms`, of which `expert_ms` in the expert's session; the rest is its hop.
+    def observe(self, size: int, length: int, took_ms: float, expert_ms: float, *, hop_known: bool = True) -> None:
+        """Learn from a call that took `took_ms`, of which `expert_ms` in the expert's session.
 
-        What it waited in the expert for other calls does not count.
+        The rest is its hop, unless it may hold a wait for other calls (`hop_known`).
         """
         self._forgiven.pop(step(length), None)
         self._learn(self._runs, size, length, expert_ms)
-        self._learn(self._hops, size, length, max(0.0, took_ms - expert_ms))
+        if hop_known:
+            self._learn(self._hops, size, length, max(0.0, took_ms - expert_ms))
 
     def gave_up(self, size: int, length: int, waited_ms: float) -> None:
         """Learn from a lone call that was given up after `waited_ms`: its run takes at least as long, less the hop."""

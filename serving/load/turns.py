@@ -95,12 +95,14 @@ class Turns:
         self._waiting_ms = 0.0
         self._number = 0
         self._taken: list[Turn] = []
-        """Those that have the thread, in their order. The first one is at work."""
+        """Those that have the thread, in the order in which they got it."""
         self._looked = True
         self._since_s = self._drained_s = 0.0
-        self._refusals = Refusals()
+        self.refusals = Refusals()
+        self._slice_s = 0.0
+        """When those that have the thread got it, or the last ones."""
         self.looked_s = 0.0
-        """When the slice began. What is seen now has come after this time."""
+        """What is seen now has come after this time: the look before had ended by then."""
         self._ms_per_unit: dict[str, float] = {}
         self._usual_ms = 0.0
         self._expected = 0
@@ -112,7 +114,7 @@ class Turns:
 
     @property
     def taken(self) -> bool:
-        """Whether a request has the thread, so that `next` is called when it ends."""
+        """Whether a request has the thread. Those that wait get it when the last one that has it has ended."""
         return bool(self._taken)
 
     @property
@@ -152,11 +154,10 @@ class Turns:
             return True
         least_ms = ALWAYS_AHEAD * work_ms
         late = waits_ms > share * max(BURST_SHARE * budget_ms, least_ms)
-        if self._refusals.often(now_s):
+        if self.refusals.often(now_s):
             late = late or ahead_ms > share * max(OVERLOAD_SHARE * budget_ms, least_ms)
         elif now_s - self._drained_s > STANDING_S:
             late = late or ahead_ms > share * max(STANDING_SHARE * budget_ms, least_ms)
-        self._refusals.refused += late
         return late
 
     def enter(self, turn: Turn, now_s: float, share: float = 1.0, *, at_once: bool = True) -> bool:
@@ -168,16 +169,17 @@ class Turns:
         if not (self._taken or self._waiting):
             self._drained_s = now_s
             if now_s - self._since_s > IDLE_S:
-                self._refusals.forget()
+                self.refusals.forget()
             if at_once and self._fits(turn, now_s):
                 self._taken.append(turn)
-                self._refusals.let_in += 1
+                self.refusals.let_in += 1
                 return True
             turn.alone = not self._expected
             self._since_s = now_s
         elif self.too_late(now_s, turn.start_s, turn.budget_ms, share=share, work_ms=turn.work_ms):
+            self.refusals.refused += 1
             return False
-        self._refusals.let_in += 1
+        self.refusals.let_in += 1
         self._number += 1
         entry = (turn.deadline_s, self._number, turn)
         self._waiting.insert(bisect_right(self._waiting, entry), entry)
@@ -193,6 +195,7 @@ class Turns:
             self._taken.remove(turn)
             self._learn(turn, (now_s - self._since_s) * 1e3)
             self._since_s = now_s
+            self._looked = False
             return not self._taken
         self._waiting = [entry for entry in self._waiting if entry[2] is not turn]
         self._waiting_ms = sum(entry[2].work_ms for entry in self._waiting)
@@ -217,7 +220,7 @@ class Turns:
         if not self._waiting:
             self._waiting_ms = 0.0
             self._drained_s = now_s
-        self.looked_s, self._looked = now_s, False
+        self.looked_s, self._slice_s, self._looked = self._slice_s, now_s, False
         return list(self._taken), late
 
     def expect(self) -> bool:
@@ -233,9 +236,9 @@ class Turns:
         """Whether the request may have the thread in this slice, or begins a new one."""
         if self._looked:
             self._looked = False
-            self.looked_s = self._since_s = now_s
+            self.looked_s = self._slice_s = self._since_s = now_s
             return True
-        if (now_s - self.looked_s) * 1e3 + (turn.work_ms or SLICE_MS) > SLICE_MS:
+        if (now_s - self._slice_s) * 1e3 + (turn.work_ms or SLICE_MS) > SLICE_MS:
             return False
         return (now_s - turn.start_s) * 1e3 + turn.work_ms <= END_SHARE * turn.budget_ms
 

@@ -9,7 +9,6 @@ that are alive, and of a state the worst applies.
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +22,7 @@ from serving.expert.queue import Escalations
 from serving.load.admission import Admission, Priority
 from serving.load.breaker import State
 from serving.load.memory import MemoryLimit
+from serving.watch.exposition import exposition
 from serving.watch.lag import LoopLag
 from serving.watch.record import NONE, RequestOutcome, RequestRecord
 from serving.watch.tally import Counts, Tallies
@@ -60,39 +60,6 @@ INFO_LABELS = ("modality", "role", "model", "digest", "variant", "provider")
 
 GaugeMode = Literal["livesum", "livemax", "livemostrecent"]
 """How the values of several processes become one."""
-
-
-def remove_dead_gauges(folder: Path | None) -> None:
-    """Remove the live gauges of processes that have ended from the folder that prometheus_client shares."""
-    from prometheus_client import multiprocess
-
-    if folder is None:
-        return
-    for pid in {path.stem.rpartition("_")[2] for path in folder.glob("gauge_live*.db")}:
-        if not _alive(int(pid)):
-            multiprocess.mark_process_dead(int(pid), str(folder))  # type: ignore[no-untyped-call]  # no types
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return True
-
-
-def exposition(folder: Path | None) -> tuple[bytes, str]:
-    """What all processes that share `folder` have counted, in Prometheus's text format, and its content type."""
-    from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest, multiprocess
-
-    registry = REGISTRY
-    remove_dead_gauges(folder)
-    if folder is not None:
-        registry = CollectorRegistry()
-        multiprocess.MultiProcessCollector(registry, str(folder))  # type: ignore[no-untyped-call]  # no types
-    return generate_latest(registry), CONTENT_TYPE_LATEST
 
 
 class ExpertMetrics:
@@ -225,9 +192,9 @@ class Metrics:
         self.flush_soon()
 
     def _count_ended(self) -> None:
-        for record, outcome in self._ended:
+        ended, self._ended = self._ended, []  # first: one that cannot be counted must not be tried again
+        for record, outcome in ended:
             self._count(record, outcome)
-        self._ended.clear()
 
     def _count(self, record: RequestRecord, outcome: RequestOutcome) -> None:
         self._requests.add(record.endpoint, outcome, record.stage, record.model)

@@ -201,3 +201,16 @@ def test_a_call_that_nobody_waits_for_is_ended_and_others_are_not_sent_behind_it
     assert "StageDownError" in said, "after three calls without an answer it is asked seldom"
     assert said[-10:] == ["answered"] * 10
     assert runs == 3 + said.count("answered")
+
+
+def test_the_way_to_the_expert_is_learned_under_load_without_the_wait_for_other_calls() -> None:
+    async def main() -> float:
+        loop = asyncio.get_running_loop()
+        expert = Ideal(10.0, 0.0, hop_ms=1.0)
+        escalations = Escalations(expert, clock=loop.time, max_batch_size=1)
+        await escalations.ask([ITEM], loop.time() + 1e6)
+        expert.hop_ms = 4.0
+        await asyncio.gather(*(escalations.ask([ITEM], loop.time() + 1e6) for _ in range(100)))
+        return escalations.forecast.hop_ms(1, len(ITEM))
+
+    assert virtually(main) == pytest.approx(4.0, abs=0.2)

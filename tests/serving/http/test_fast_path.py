@@ -10,10 +10,10 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.http.draining import Draining
-from serving.http.fast_path import FastPath, install_fast_path
+from serving.http.fast_path import FastPath, QuickRequest, install_fast_path
 from tests.serving.asgi import asked, get, post
 
 NEVER = Draining(None)
@@ -108,3 +108,26 @@ def test_a_connection_is_closed_after_its_answer_while_draining(tmp_path: Path) 
 def test_an_application_that_has_not_started_gets_no_fast_path() -> None:
     with pytest.raises(RuntimeError, match="has not started"):
         install_fast_path(Starlette(), {"/work": fast}, NEVER)
+
+
+def test_headers_are_found_as_in_a_request_of_starlette() -> None:
+    sent = [
+        (b"x-a", b"first"),
+        (b"content-type", b"text/plain"),
+        (b"x-a", b"second"),
+        (b"x-latin", "ü".encode("latin-1")),
+    ]
+    scope = {"type": "http", "method": "POST", "path": "/", "headers": sent}
+
+    async def receive() -> Message:
+        raise AssertionError("nothing is read")
+
+    ours, theirs = QuickRequest(scope, receive).headers, Request(scope).headers
+    for name in ("x-a", "X-A", "Content-Type", "x-l", "x-missing"):
+        assert ours.get(name) == theirs.get(name)
+        assert ours.get(name, "none") == theirs.get(name, "none")
+        assert (name in ours) == (name in theirs)
+    assert ours.getlist("x-a") == ["first", "second"]
+    assert ours["X-A"] == "first"
+    with pytest.raises(KeyError):
+        ours["x-missing"]

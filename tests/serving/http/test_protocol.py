@@ -179,3 +179,25 @@ def test_connections_are_closed_when_nothing_has_come_since_the_last_refusal(adm
             writer.close()
 
     run(scenario)
+
+
+def test_one_who_comes_while_another_works_has_waited_since_then(admission: Admission) -> None:
+    """Also where a third one waits, so that the event loop looks again before that one works."""
+
+    async def scenario() -> None:
+        async with served() as port:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            turns, first, second = admission.turns, *(Turn("text", 1.0, time.monotonic(), 1e4) for _ in range(2))
+            turns.enter(first, time.monotonic())
+            turns.enter(second, time.monotonic())
+            writer.write(request())
+            time.sleep(0.1)  # the first one works
+            turns.end(first, time.monotonic())
+            turns.next(time.monotonic())
+            admission.saw_budget(1e4, time.monotonic())
+            status, body = await response(reader)
+            assert status == 200
+            assert float(body) >= 100 - 2e3 * TICK_S
+            writer.close()
+
+    run(scenario)

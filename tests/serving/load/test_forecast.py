@@ -33,6 +33,14 @@ def test_shorter_items_are_never_expected_to_take_longer_and_longer_ones_never_l
     assert forecast.run_ms(1, 16) == pytest.approx(forecast.run_ms(1, 8)) == pytest.approx(9, rel=1e-1)
 
 
+def test_a_call_that_may_have_waited_behind_another_one_teaches_no_hop() -> None:
+    forecast = Forecast(max_batch_size=4, calls_in_flight=1)
+    forecast.observe(1, 1, 11.0, 10.0)
+    for _ in range(50):
+        forecast.observe(1, 1, 21.0, 10.0, hop_known=False)
+    assert (forecast.run_ms(1, 1), forecast.hop_ms(1, 1)) == (10.0, 1.0)
+
+
 def taught(*, hop_ms: float = 0.0, calls_in_flight: int = 1, window_s: float = 0.0) -> Forecast:
     """A forecast for batches of 4 whose calls take 10 ms each, and of 8 tokens or more 20 ms."""
     forecast = Forecast(max_batch_size=4, calls_in_flight=calls_in_flight, window_s=window_s)

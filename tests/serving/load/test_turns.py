@@ -6,18 +6,7 @@ import pytest
 
 from serving.load.turns import BURST_SHARE, IDLE_S, OVERLOAD_SHARE, STANDING_S, STANDING_SHARE, Turn, Turns
 from tests.serving.load.one_thread import OneThread, Outcome, Traffic
-
-
-def taken(work_ms: float = 10.0) -> tuple[Turns, Turn]:
-    """Turns in which one unit of work takes `work_ms`, and the request that got the thread at 10 s."""
-    turns = Turns()
-    first = Turn("text", 1.0, 9.0, 50.0)
-    turns.enter(first, 9.0)
-    turns.end(first, 9.0 + work_ms / 1e3)
-    turns.look()
-    running = Turn("text", 1.0, 10.0, 50.0)
-    assert turns.enter(running, 10.0)
-    return turns, running
+from tests.serving.load.queues import Queue, taken
 
 
 def waiting(turns: Turns, now_s: float = 10.0, budget_ms: float = 50.0, units: float = 1.0) -> Turn:
@@ -118,30 +107,6 @@ def test_a_process_that_was_stopped_says_little_about_the_work() -> None:
     turns.look()
     turns.enter(Turn("text", 1.0, 13.0, 50.0), 13.0)
     assert turns.ahead_ms(13.0) == pytest.approx(19)
-
-
-class Queue:
-    """A queue before a thread that is busy from 10 s on; each piece of work takes a millisecond."""
-
-    def __init__(self) -> None:
-        self.turns, self._running = taken(1.0)
-        self.now_s = 10.0
-
-    def offer(self, count: int = 1000) -> int:
-        """How many of `count` requests with a budget of 100 ms may stay."""
-        return sum(self.turns.enter(Turn("text", 1.0, self.now_s, 100.0), self.now_s) for _ in range(count))
-
-    def work(self) -> None:
-        """Do one piece of work."""
-        self.now_s += 0.001
-        if self.turns.end(self._running, self.now_s):
-            self.turns.next(self.now_s)
-        if not self.turns.idle:
-            self._running = self.turns._taken[0]
-
-    @property
-    def ahead_ms(self) -> float:
-        return self.turns.ahead_ms(self.now_s)
 
 
 def test_a_burst_may_wait_long() -> None:
@@ -284,10 +249,32 @@ def test_those_who_are_expected_count_as_work_ahead() -> None:
     assert turns.ahead_ms(10.0) == before_ms
 
 
-def test_what_is_seen_now_came_after_the_slice_began() -> None:
+def test_what_is_seen_now_came_after_the_slice_before_the_present_one_began() -> None:
+    """The look before this one was between the two."""
     turns, running = taken(10.0)
-    waiting(turns)
+    second, _third = waiting(turns), waiting(turns)
     turns.end(running, 10.01)
+    assert turns.next(10.01)[0] == [second]
     assert turns.looked_s == 10.0
-    turns.next(10.01)
+    turns.end(second, 10.02)
+    turns.next(10.02)
     assert turns.looked_s == 10.01
+
+
+def test_a_slice_that_ends_is_followed_by_a_look_and_not_by_another_slice() -> None:
+    turns, running = taken(10.0)
+    second = waiting(turns)
+    turns.end(running, 10.01)
+    turns.next(10.01)
+    turns.look()  # before the second one works
+    turns.end(second, 10.02)
+    waiting(turns, now_s=10.02)
+    assert turns.waiting == 1
+
+
+def test_asking_whether_one_would_be_late_counts_nobody() -> None:
+    queue = Queue()
+    queue.offer()
+    for _ in range(100):
+        assert queue.turns.too_late(queue.now_s, queue.now_s, 100.0)
+    assert queue.turns.refusals.refused == 1000 - queue.turns.waiting
