@@ -24,6 +24,8 @@ TURNS_OUT, TURNS_BACK = 2, 2
 
 Out: the batch is made, the call begins. Back: the call ends, the request goes on.
 """
+CALLS = 2
+"""Calls to the expert under way: one runs, and the next one is sent early by its way there."""
 SLICE_MS = 1.5
 """Longest time that a process keeps a core while others wait for it; about what Linux gives on few cores."""
 
@@ -63,7 +65,6 @@ class Load:
     budget_ms: float = 50.0
     workers: int = 1
     max_batch_size: int = 32
-    calls_in_flight: int = 2
     seconds: float = 30.0
 
 
@@ -183,7 +184,7 @@ class ApiProcess:
             if now + self._call_ms([request]) > request.arrived_ms + self._load.budget_ms:
                 self._finish(request, True)
         self._waiting = [request for request in self._waiting if not request.answered]
-        if not self._waiting or self._calls >= self._load.calls_in_flight:
+        if not self._waiting or self._calls >= CALLS:
             return
         most = self._load.max_batch_size
         batch, self._waiting = self._waiting[:most], self._waiting[most:]
