@@ -40,7 +40,8 @@ def send_all(
     gc.collect()
     gc.freeze()
     before = gc.get_threshold()
-    gc.set_threshold(100_000, 50, 100)  # a full collection would stall the client in the middle of a run
+    # Small collections often, and no full one: it would stall the client, which would then send a burst.
+    gc.set_threshold(1_000, 20, 1_000_000)
     try:
         return uvloop.run(_send_all(url, samples, due_s, timeout_s, observe))
     finally:

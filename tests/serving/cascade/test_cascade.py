@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -195,3 +196,48 @@ def test_a_screen_that_takes_long_leaves_the_event_loop() -> None:
 
     asyncio.run(ask_twice())
     assert on_the_loop == [True, False]
+
+
+class Futures:
+    """An expert whose answers are futures that `end` in a callback, as those of the queue do."""
+
+    def __init__(self, end: Callable[[asyncio.Future[Escalated]], object]) -> None:
+        self._end = end
+
+    def __call__(self, *_: Any) -> asyncio.Future[Escalated]:
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[Escalated] = loop.create_future()
+        loop.call_later(0.002, self._end, answer)
+        return answer
+
+
+@pytest.mark.parametrize(
+    "end",
+    [lambda answer: answer.done() or answer.set_exception(StageLateError("left behind")), lambda _answer: None],
+    ids=["refused", "late"],
+)
+def test_a_degraded_request_leaves_nothing_to_the_garbage_collector(end: Any) -> None:
+    """Under overload it would hold the event loop for 30 ms every second or two."""
+    cascade = ModelCascade(labels=("a", "b"), screen=screen, expert=Futures(end), point=make_point(threshold=0.9))
+    item = np.array([0])
+
+    async def gone() -> None:
+        await asyncio.sleep(60)
+
+    async def requests(count: int) -> None:
+        for _ in range(count):
+            (outcome,) = await cascade.classify([item], [item], Budget(time.monotonic(), 5), Timings(), gone)
+            assert outcome.degraded == "deadline"
+        await asyncio.sleep(0.01)
+
+    async def main() -> int:
+        await requests(2)
+        gc.collect()
+        gc.disable()
+        try:
+            await requests(20)
+            return gc.collect()
+        finally:
+            gc.enable()
+
+    assert asyncio.run(main()) < 20

@@ -141,3 +141,32 @@ def test_a_number_may_come_as_text() -> None:
     assert as_number("12.5") == 12.5
     with pytest.raises(InvalidInputError, match="X-Budget-Ms: must be a positive number"):
         as_number("fast", "X-Budget-Ms")
+
+
+@pytest.mark.parametrize("size", [0, 1, 196_607, 196_608, 196_609, 500_000])
+def test_base64_is_decoded_piece_by_piece(size: int) -> None:
+    data = bytes(range(256)) * (size // 256) + bytes(range(size % 256))
+    request = body_of(piece(b'{"image": "%b"}' % base64.b64encode(data)), headers=JSON)
+    turns = 0
+
+    async def main() -> bytes:
+        async def count() -> None:
+            nonlocal turns
+            while True:
+                turns += 1
+                await asyncio.sleep(0)
+
+        counting = asyncio.create_task(count())
+        got, _ = await image_and_budget(request)
+        counting.cancel()
+        return got
+
+    assert run(main()) == data
+    assert turns >= max(0, size - 1) // 196_608
+
+
+def test_padding_before_the_end_is_no_base64() -> None:
+    """Each piece would be sound by itself."""
+    value = base64.b64encode(b"x" * 196_607) + base64.b64encode(b"abc")
+    with pytest.raises(InvalidInputError, match="must be base64"):
+        run(image_and_budget(body_of(piece(b'{"image": "%b"}' % value), headers=JSON)))
