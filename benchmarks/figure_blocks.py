@@ -17,11 +17,12 @@ from benchmarks.int8 import Int8
 from loadtest import capacity
 from loadtest.capacity import CapacityResult
 from loadtest.machine import Machine
-from loadtest.pages import report
+from loadtest.pages import overload, report
 from loadtest.tune import TuneResult
 from loadtest.verdict import comparison
 from loadtest.verdict.comparison import Comparison
 from loadtest.verdict.result import RunResult
+from loadtest.verdict.steps import OverloadResult
 
 CONSOLE_WIDTH = 80
 
@@ -30,6 +31,7 @@ def figure_block(path: Path) -> str:
     """The Markdown of one file, by its name."""
     kinds: Mapping[str, Callable[[Any], str]] = {
         "run": run_block,
+        "overload": overload_block,
         "bench": bench_block,
         "compare": comparison_block,
         "tune": tune_block,
@@ -51,6 +53,17 @@ def run_block(result: RunResult) -> str:
     report.say_run(result, Console(file=file, width=CONSOLE_WIDTH, color_system=None, legacy_windows=False))
     printed = "".join(f"{line.rstrip()}\n" for line in file.getvalue().splitlines())
     return f"{described(result['machine'])}; {asked}:\n\n```\n{printed}```\n"
+
+
+def overload_block(result: OverloadResult) -> str:
+    plan: Mapping[str, Any] = result["plan"]
+    saturation = f"saturation {result['saturation']['per_s']:.0f} requests/s ({result['saturation']['found']})"
+    terms = f"budget {plan['budget_ms']:g} ms, in time within {result['deadline_ms']:g}"
+    asked = f"{terms}, lag at most {result['lag_limit_ms']:g}; {plan['texts'] or 'a few texts'}"
+    verdict = "".join(f"- {report.judged_line(row)}\n" for row in result["objective"])
+    picture = "![requests/s by outcome, and latency, by multiples of saturation](measured/figures/overload.svg)"
+    head = f"{described(result['machine'])}; {saturation}; {asked}. {overload.title(result).capitalize()}:"
+    return f"{head}\n\n{overload.steps_table(result['steps'])}\n\n{verdict}\n{picture}\n"
 
 
 def bench_block(report: Mapping[str, Any]) -> str:

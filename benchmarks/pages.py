@@ -37,6 +37,7 @@ FIGURES = {
     "tune-cascade": "tune/sms-risk-cascade/tune.json",
     "tune-bert": "tune/sms-risk-bert/tune.json",
     "capacity": "capacity/sms-risk/capacity.json",
+    "overload": "loadtest/demo-text/overload.json",
     "bench": "bench.json",
     "decoding": "decoding.json",
     "int8": "int8.json",
@@ -82,8 +83,9 @@ def keep_profiles(models: Sequence[str]) -> None:
 def keep_figures(_: Sequence[str]) -> None:
     """Copy what was measured last in build to docs/measured/figures, where it is there."""
     for name, made in FIGURES.items():
-        if (ROOT / "build" / made).is_file():
-            shutil.copy(ROOT / "build" / made, MEASURED / "figures" / f"{name}.json")
+        for file in (ROOT / "build" / made, (ROOT / "build" / made).with_suffix(".svg")):
+            if file.is_file():
+                shutil.copy(file, MEASURED / "figures" / f"{name}{file.suffix}")
 
 
 def _keep(made: Path, kept: Path, command: str) -> None:
