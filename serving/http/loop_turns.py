@@ -16,7 +16,7 @@ from serving.load.turns import Turn
 from serving.watch.record import RequestRecord
 
 # libuv accepts one connection a turn of the event loop. So many turns in a row may bring nothing but a connection each.
-MOST_LOOKS = 64
+MOST_LOOKS = 16
 
 
 class LoopTurns:
