@@ -61,6 +61,8 @@ def grouped(reply: Reply, base_network_ms: float) -> dict[str, float]:
         return groups
     inside = max(total or 0.0, named)
     groups["other"] += inside - named
+    # The server takes the wait from the kernel, which counts in ticks, so it may state more than has passed.
+    groups["queueing"] -= min(groups["queueing"], max(0.0, inside - reply.wire_ms))
     outside = max(0.0, reply.wire_ms - inside)
     groups["network"] += min(outside, base_network_ms)
     groups["queueing"] += max(0.0, outside - base_network_ms)

@@ -131,8 +131,7 @@ class Api:
                 items, expert_items, record.budget, record.timings, hung_up(request), screened, trace=record.trace
             )
         finally:
-            if record.turn is not None or record.heavy_work is not None:
-                screened()
+            screened()
         record.answered(modality, answers)
         return answers
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import io
 from collections.abc import Mapping
 
 import orjson
@@ -112,13 +113,14 @@ async def _from_base64(value: object) -> bytes:
     if len(value) > MAX_BASE64:
         raise InvalidInputError("image", f"must have at most {MAX_BYTES:,} bytes, got more; send a smaller image")
     try:
-        pieces = [base64.b64decode(value[:BASE64_AT_ONCE], validate=True)]
+        decoded = io.BytesIO(base64.b64decode(value[:BASE64_AT_ONCE], validate=True))
+        decoded.seek(0, io.SEEK_END)
         for start in range(BASE64_AT_ONCE, len(value), BASE64_AT_ONCE):
             if value[start - 1] == "=":
                 raise ValueError("padding before the end")
             await asyncio.sleep(0)
-            pieces.append(base64.b64decode(value[start : start + BASE64_AT_ONCE], validate=True))
-        return b"".join(pieces)
+            decoded.write(base64.b64decode(value[start : start + BASE64_AT_ONCE], validate=True))
+        return decoded.getvalue()
     except ValueError:
         raise InvalidInputError("image", "must be base64 (RFC 4648), got a string that is not; encode it so") from None
 

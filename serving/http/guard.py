@@ -95,8 +95,7 @@ class Guard:
             try:
                 body = await _guarded(handler(request, record, enter), record)
             finally:
-                if record.turn is not None:
-                    self.turns.release(record)
+                self.turns.release(record)
                 if entered:
                     admission.leave()
         if record.refusal is not None:

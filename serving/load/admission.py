@@ -46,7 +46,7 @@ class Admission:
 
         Its budget is not known yet, so the longest budget of the last seconds counts.
         """
-        if self.turns.idle and 2 * self.in_flight < self.max_in_flight:
+        if self._quiet:
             return None
         reason = self.reason(priority, arrived_s, now_s)
         if reason is not None:
@@ -68,7 +68,13 @@ class Admission:
 
     def looked(self) -> bool:
         """The event loop has found data. Whether a request might be refused: others work, or many are there."""
-        return not self.turns.look() or 2 * self.in_flight >= self.max_in_flight
+        self.turns.look()
+        return not self._quiet
+
+    @property
+    def _quiet(self) -> bool:
+        """Whether nobody works and most places are free, so that nobody is refused."""
+        return self.turns.idle and 2 * self.in_flight < self.max_in_flight
 
     def leave(self) -> None:
         """A request ends."""

@@ -122,10 +122,9 @@ class Turns:
         """How many requests wait for the thread."""
         return len(self._waiting)
 
-    def look(self) -> bool:
-        """The thread has looked at who has arrived, so a new slice may begin. Whether nobody has it or waits for it."""
+    def look(self) -> None:
+        """The thread has looked at who has arrived, so a new slice may begin."""
         self._looked = True
-        return not (self._taken or self._waiting)
 
     def ahead_ms(self, now_s: float, deadline_s: float | None = None) -> float:
         """Milliseconds of work before a request with this deadline, or before all of them."""
@@ -144,7 +143,7 @@ class Turns:
         `share`: the part of the limit that it may use. `work_ms`: its own work, 0 where that is not known yet; then the
         usual work counts.
         """
-        if not (self._taken or self._waiting or self._expected):
+        if self.idle and not self._expected:
             return False
         work_ms = work_ms or self._usual_ms
         # All that came before it count, also those that it would overtake because it has waited unseen.
@@ -166,7 +165,7 @@ class Turns:
         `share`: the part of the limit that it may use. `at_once`: whether it may have the thread before the next look.
         """
         turn.work_ms = turn.units * self._ms_per_unit.get(turn.kind, 0.0)
-        if not (self._taken or self._waiting):
+        if self.idle:
             self._drained_s = now_s
             if now_s - self._since_s > IDLE_S:
                 self.refusals.forget()

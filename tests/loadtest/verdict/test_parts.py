@@ -37,6 +37,12 @@ def test_what_passes_outside_is_network_first_and_then_queueing() -> None:
     assert grouped(reply(9.0), 3.0)["other"] == 9.0, "a server that states nothing"
 
 
+def test_a_wait_that_the_server_overstates_by_a_tick_does_not_count() -> None:
+    groups = grouped(reply(9.0, parts={"wait": 8, "screen": 4, "total": 12}), 3.0)
+    assert groups["queueing"] == 5
+    assert sum(groups.values()) == 9
+
+
 def test_the_slowest_are_the_slowest_twentieth() -> None:
     answers = [reply(float(i), parts={"screen": i / 2, "total": float(i)}) for i in range(1, 101)]
     found = breakdown(answers, 0.0)
