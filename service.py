@@ -9,6 +9,7 @@ import os
 import re
 import time
 import typing as t
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -19,7 +20,8 @@ import dockerfile
 from serving.arguments import Arguments, with_variables
 from serving.arrays import Array, Logits
 from serving.cascade.deferral import OperatingPoint
-from serving.cascade.modality import Modality, StoredCascade, StoredModel, StoredPoint, require_pair
+from serving.cascade.modality import Modality, StoredCascade, StoredModel, StoredPoint, require_kind, require_pair
+from serving.cascade.promise import require_golden, require_promise, watch_promises
 from serving.cascade.warming import warm_up_experts
 from serving.errors import SieveError
 from serving.expert.client import RemoteExpert
@@ -37,9 +39,11 @@ from serving.http.readiness import Readiness
 from serving.load.admission import Admission
 from serving.load.budget import MAX_MS
 from serving.load.memory import MemoryLimit
-from serving.memory import free_bytes
+from serving.memory import upload_bytes
 from serving.model.artifact import Artifact
-from serving.model.preprocess import preprocessor, warm_up
+from serving.model.golden import check_golden
+from serving.model.preprocess import preprocessor
+from serving.model.runner import Runner
 from serving.model.session import Session, model_labels
 from serving.settings import MAX_BATCH_SIZE, for_machines, settings_of
 from serving.watch.log import LogWriter
@@ -77,8 +81,6 @@ EXPERT_CONFIG = {
     # By default BentoML's client of a service closes its session after 100 requests, with others in flight (1.4.40).
     "runner_connection": {"max_requests": 10**12, "max_age": 1e9},
 }
-# Uploads may take this share of what is free; the rest is for all else that grows.
-UPLOAD_SHARE = 0.75
 
 
 class StoredArtifact(bentoml.models.BentoModel):  # type: ignore[misc]  # BentoML has no types for it
@@ -111,24 +113,22 @@ def latest(name: str, role: str) -> StoredArtifact:
 
 
 class ExpertService:
-    """One expert. POST /infer takes batches of arrays from the API; the batchable API is for other callers.
-
-    `bentoml serve service:TextExpert` serves it on a machine of its own.
-    """
+    """One expert, also on a machine of its own. POST /infer is for the API, the batchable API for other callers."""
 
     model: bentoml.Model
 
     def __init__(self) -> None:
         self.readiness = Readiness(DRAINING)  # what follows has ended before the server takes requests
         artifact = open_artifact(self.model)
-        self.preprocess = preprocessor(artifact)
-        self.session = Session(artifact, threads=SETTINGS.expert_threads)
-        warm_up(self.session, artifact, self.preprocess)
-        info = model_labels(artifact, self.session)
-        self.metrics = ExpertMetrics(artifact.manifest.settings.kind, METRICS_FOLDER, model=str(self.model.tag), **info)
+        session = Session(artifact, threads=SETTINGS.expert_threads)
+        self.runner = Runner(session, preprocessor(artifact))
+        self.runner.warm_up(artifact.manifest.settings)
+        golden, kind = check_golden(artifact, self.runner), artifact.manifest.settings.kind
+        info = {"model": str(self.model.tag), **model_labels(artifact, session)}
+        self.metrics = ExpertMetrics(kind, METRICS_FOLDER, not golden.against, **info)
         self.lag = self.metrics.lag
         tracer = open_tracer("sieve-expert", TRACING)
-        self.endpoints = expert_app.expert_endpoints(artifact.digest, self.session, self.run, self.metrics, tracer)
+        self.endpoints = expert_app.expert_endpoints(artifact.digest, session, golden, self.run, self.metrics, tracer)
         logging.getLogger("bentoml._internal.server.http_app").addFilter(_not_shed)
         freeze_garbage()
 
@@ -136,7 +136,7 @@ class ExpertService:
     def run(self, items: t.Sequence[Array]) -> Logits:
         """Prepared items -> logits [items, labels]."""
         begin = time.monotonic()
-        logits = self.session.run(self.preprocess.collate(items))
+        logits = self.runner.run(items)
         self.metrics.ran(len(items), max(map(len, items)), time.monotonic() - begin)
         return logits
 
@@ -149,6 +149,15 @@ class ExpertService:
         return list(self.run(items))
 
 
+def check_expert(kind: str) -> None:
+    """End the process with one sentence, before any worker starts, if the expert for `kind` cannot be served alone."""
+    ARGUMENTS.require(kind)
+    if ARGUMENTS.strict:
+        model = latest(ARGUMENTS.served[kind], "expert").resolve()
+        with in_one_sentence(model.tag):
+            require_golden(open_artifact(model))
+
+
 EXPERT_APP = mounted_app(expert_app.METHODS, bentoml.get_current_service, DRAINING)
 
 
@@ -157,7 +166,7 @@ EXPERT_APP = mounted_app(expert_app.METHODS, bentoml.get_current_service, DRAINI
 class TextExpert(ExpertService):
     """The expert for texts."""
 
-    check = bentoml.on_deployment(partial(ARGUMENTS.require, "text"))
+    check = bentoml.on_deployment(partial(check_expert, "text"))
     if ARGUMENTS.text:
         model = latest(ARGUMENTS.text, "expert")
 
@@ -167,7 +176,7 @@ class TextExpert(ExpertService):
 class ImageExpert(ExpertService):
     """The expert for images."""
 
-    check = bentoml.on_deployment(partial(ARGUMENTS.require, "image"))
+    check = bentoml.on_deployment(partial(check_expert, "image"))
     if ARGUMENTS.image:
         model = latest(ARGUMENTS.image, "expert")
 
@@ -216,14 +225,14 @@ class Cascade:
         self.readiness = Readiness(DRAINING)
         tracer = open_tracer("sieve", TRACING)
         metrics = Metrics(METRICS_FOLDER)
-        self.lag = metrics.lag
+        self.lag, self._tell_promise = metrics.lag, metrics.promise_applies
         self.modalities = {kind: self._modality(kind, metrics, tracer) for kind in ARGUMENTS.served}
         for opened in self.modalities.values():
             metrics.watch_modality(opened)
         admission = Admission(SETTINGS.max_in_flight)
         metrics.watch_admission(admission)
         observer = Observer(metrics, tracer, LogWriter() if ARGUMENTS.log_requests else None)
-        self._memory = MemoryLimit(upload_bytes())
+        self._memory = MemoryLimit(upload_bytes(SETTINGS.workers))
         metrics.watch_memory(self._memory)
         guard = Guard(observer, admission, PRIORITY)
         self.endpoints = api.api_endpoints(self.modalities, guard, metrics, self._memory, CLIENT_HEADER)
@@ -250,9 +259,10 @@ class Cascade:
     async def _warm_up(self) -> None:
         """Call each expert with every batch size and length, which also measures how long they take."""
         await warm_up_experts({kind: opened.warm_up_expert for kind, opened in self.modalities.items()})
+        self._watch = await watch_promises(self.modalities.values(), self._tell_promise, strict=ARGUMENTS.strict)
         freeze_garbage()
         # The processes beside this one have their memory by now.
-        self._memory.capacity = upload_bytes()
+        self._memory.capacity = upload_bytes(SETTINGS.workers)
 
     @bentoml.on_deployment  # type: ignore[untyped-decorator]  # BentoML has no types for it
     @staticmethod
@@ -262,20 +272,12 @@ class Cascade:
             raise SystemExit("nothing to serve: give a name with --arg text=NAME, --arg image=NAME, or both")
         for kind, name in ARGUMENTS.served.items():
             screen, expert = (open_artifact(latest(name, role).resolve()) for role in ("screen", "expert"))
-            got = screen.manifest.settings.kind
-            if got != kind:
-                raise SystemExit(
-                    f"{name}: --arg {kind}= takes a cascade for {kind}s, got one for {got}s; mend the --arg"
-                )
-            try:
-                require_pair(screen, expert, read_point(latest(name, "operating-point").resolve()))
-            except SieveError as error:
-                raise SystemExit(f"{name}: {error}") from None
-
-
-def upload_bytes() -> int:
-    """The memory that uploads may take in one process of the API."""
-    return int(UPLOAD_SHARE * free_bytes() / SETTINGS.workers)
+            with in_one_sentence(name):
+                require_kind(screen, kind)
+                point = read_point(latest(name, "operating-point").resolve())
+                require_pair(screen, expert, point)
+                if ARGUMENTS.strict:
+                    require_promise(screen, expert, point, expert_here=not ARGUMENTS.expert_url(kind))
 
 
 def read_point(model: bentoml.Model) -> OperatingPoint:
@@ -285,7 +287,14 @@ def read_point(model: bentoml.Model) -> OperatingPoint:
 
 def open_artifact(model: bentoml.Model) -> Artifact:
     """The artifact in a model of the store. An error in it ends the service with its message."""
-    try:
+    with in_one_sentence(model.tag):
         return Artifact.open(Path(model.path))
+
+
+@contextmanager
+def in_one_sentence(of: object) -> t.Iterator[None]:
+    """End the service with the message of an error in the artifact or cascade `of`, without a traceback."""
+    try:
+        yield
     except SieveError as error:
-        raise SystemExit(f"{model.tag}: {error}") from None
+        raise SystemExit(f"{of}: {error}") from None

@@ -24,7 +24,7 @@ from benchmarks.texts import TOKENS, text_of
 from loadtest.traffic.process import Running
 from loadtest.traffic.wrk import closed_loop
 from optimize.progress import console
-from optimize.versions import processor
+from serving.cpu import processor
 from serving.model.artifact import write_json
 
 ROUNDS, SECONDS = 3, 2.0

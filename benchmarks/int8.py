@@ -30,8 +30,8 @@ from optimize.models.checkpoint import load_model
 from optimize.models.graphs import save_graph
 from optimize.steps.export import Export, export
 from optimize.steps.quantize import Quantize, quantize_dynamic, quantize_static
-from optimize.versions import has_vnni
 from serving.arrays import Array, Logits
+from serving.cpu import has_vnni
 from serving.model.session import open_session
 
 Collate = Callable[[Sequence[Array]], dict[str, Array]]

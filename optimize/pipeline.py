@@ -52,7 +52,9 @@ def evaluate(build: Build, command: str) -> dict[str, Any]:
         on_selection = {result.name: logits_of(build, result, selection) for result in results}
     verdicts = {stage: judge(build, stage, on_selection, selection.targets, latency) for stage in STAGES}
     variants = {stage: chosen_variants(build.graphs(stage), verdicts[stage], latency) for stage in STAGES}
-    artifacts = {stage: assemble(build, stage, variants[stage], verdicts[stage], latency) for stage in STAGES}
+    artifacts = {
+        stage: assemble(build, stage, variants[stage], verdicts[stage], latency, on_selection) for stage in STAGES
+    }
     point, certification = choose_point(build, artifacts, build.recipe.operating_point)
     holdout, failed, holdout_split = verify_all(build, artifacts, point, command)
     facts = Facts(

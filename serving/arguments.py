@@ -22,13 +22,14 @@ class Arguments(BaseModel, extra="forbid"):
     An empty name leaves that kind of input out. `settings` is a TOML file of `serving.settings`, relative to
     service.py; without it settings.toml is read, if it exists. `text_expert_url` and `image_expert_url` are
     http://HOST:PORT of an expert on another machine; then none is started here. `log_requests` writes one line of
-    JSON for each request.
+    JSON for each request. `strict` refuses to serve where a promise does not apply.
     """
 
     text: str = "demo-text"
     image: str = "demo-image"
     settings: str = ""
     log_requests: bool = False
+    strict: bool = False
     text_expert_url: str = Field(default="", pattern=EXPERT_URL)
     image_expert_url: str = Field(default="", pattern=EXPERT_URL)
 

@@ -10,6 +10,8 @@ ReadText = Callable[[str], str | None]
 """The text of a file, None where it cannot be read."""
 
 CGROUPS = "/sys/fs/cgroup"
+UPLOAD_SHARE = 0.75
+"""Uploads may take this share of what is free; the rest is for all else that grows."""
 
 
 def read_text(path: str) -> str | None:
@@ -27,6 +29,11 @@ def free_bytes(read: ReadText = read_text) -> int:
     and of those above it; RLIMIT_DATA and RLIMIT_AS. Files that the kernel can drop from its cache count as free.
     """
     return max(0, min([*_machine(read), *_cgroups(read), *_own_limits(read)]))
+
+
+def upload_bytes(processes: int) -> int:
+    """The memory that uploads may take now in each of so many processes of the API."""
+    return int(UPLOAD_SHARE * free_bytes() / processes)
 
 
 def _machine(read: ReadText) -> Iterator[int]:

@@ -5,12 +5,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
 from optimize.build import Build
@@ -25,6 +24,7 @@ from optimize.results import Result
 from serving.arrays import Array, Logits
 from serving.model.artifact import Artifact, Provider, VariantName
 from serving.model.preprocess import preprocessor
+from serving.model.runner import Runner
 from serving.model.session import Session, gpu_present, open_session
 from serving.model.text import TextEncoder
 
@@ -32,19 +32,19 @@ Call = Callable[[int], object]
 
 
 def logits_of(build: Build, result: Result, data: Prepared) -> Logits:
-    """Logits float32 [items, labels] of a checkpoint in PyTorch, or of a graph in ONNX Runtime."""
+    """Logits float32 [items, labels] of a checkpoint in PyTorch, or of a graph in ONNX Runtime, one item a call."""
     if not result.is_graph:
         return predict(load_model(result.path, build.recipe.task), data, build.preparer)
+    run = run_of(build, result)
+    return collect(data, 1, lambda indices: run(data.take(indices)))
+
+
+def run_of(build: Build, result: Result) -> Callable[[Sequence[Array]], Logits]:
+    """A function that runs a graph on the prepared items of one batch."""
     # Without a GPU, the CPU computes fp16: slowly, and with the same values.
     provider = result.provider if gpu_present() else "CPUExecutionProvider"
     session = open_session(result.path, provider, threads=torch.get_num_threads())
-    # Dynamic INT8 takes its ranges from the whole batch, so texts run alone, as most requests do.
-    size = 1 if build.recipe.task == "text" else 32
-
-    def run(indices: NDArray[np.int64]) -> Logits:
-        return np.asarray(session.run(["logits"], build.preparer.collate(data.take(indices)))[0], dtype=np.float32)
-
-    return collect(data, size, run)
+    return lambda items: np.asarray(session.run(["logits"], build.preparer.collate(items))[0], dtype=np.float32)
 
 
 def measure(build: Build, results: Sequence[Result], data: Prepared, rounds: int) -> dict[str, Latency]:
@@ -72,26 +72,31 @@ def on_gpu(name: str) -> str:
     return f"{name} on the GPU"
 
 
-def served_inputs(artifact: Artifact, split: Split) -> Iterator[dict[str, Array]]:
-    """Each raw text or image of `split` as a batch of one, as serving prepares it."""
-    preprocess = preprocessor(artifact)
-    for content in split.inputs:
-        if isinstance(preprocess, TextEncoder):
-            yield preprocess.collate([preprocess.encode(content)])
-        else:
-            yield preprocess.collate([decoded(content, preprocess)])
+class ServedItems(Sequence[Array]):
+    """The raw texts or images of a split, each prepared on access as serving prepares it."""
+
+    def __init__(self, artifact: Artifact, split: Split) -> None:
+        self.preprocess, self._contents = preprocessor(artifact), split.inputs
+
+    def __len__(self) -> int:
+        return len(self._contents)
+
+    def __getitem__(self, place: Any) -> Any:
+        content, preprocess = self._contents[place], self.preprocess
+        return preprocess.encode(content) if isinstance(preprocess, TextEncoder) else decoded(content, preprocess)
 
 
 def served_logits(artifact: Artifact, variant: VariantName, split: Split) -> Logits:
-    """Logits float32 [items, labels] of a variant, as served: raw texts or images of `split`, one item a call.
+    """Logits float32 [items, labels] of a variant, as served: raw texts or images of `split`, one a request.
 
     Raises GateError when a logit is not finite.
     """
-    session = Session(artifact, variant)
+    items = ServedItems(artifact, split)
+    runner = Runner(Session(artifact, variant), items.preprocess)
     rows = []
     with progress(f"{artifact.manifest.name} {variant}", total=len(split)) as advance:
-        for inputs in served_inputs(artifact, split):
-            rows.append(session.run(inputs)[0])
+        for item in items:
+            rows.append(runner.run([item])[0])
             advance(1)
     logits = np.stack(rows)
     if not np.isfinite(logits).all():

@@ -29,7 +29,7 @@ from optimize.judge.quality import accuracy
 from optimize.progress import console
 from optimize.recipe import Search, with_choices
 from optimize.results import digest_of
-from optimize.versions import processor
+from serving.cpu import processor
 
 ROUNDS = 60
 

@@ -1,8 +1,8 @@
 """Last on the road, after `gates`: runs every published variant on the holdout and writes the evidence beside it.
 
-Variants are read from the artifact folders and run through serving's own preprocessing and session. The figures, the
+Variants are read from the artifact folders and run as the service runs them, alone and in company. The figures, the
 ids of the items and the command go into the folder evidence/ of the artifact. Every graph is also checked for what
-saturates on other CPUs; on a CPU without VNNI, INT8 graphs are held against exact integer arithmetic as well.
+saturates on other CPUs, and INT8 graphs are held against exact integer arithmetic.
 """
 
 from __future__ import annotations
@@ -17,14 +17,17 @@ import numpy as np
 import onnx
 
 from optimize.data.splits import Split
+from optimize.judge.company import in_company
 from optimize.judge.gates import parity, quality_evidence
 from optimize.judge.integers import exact_logits
-from optimize.judge.measure import served_inputs, served_logits
+from optimize.judge.measure import ServedItems, served_logits
 from optimize.judge.saturation import saturation, signed_factors
 from optimize.recipe import Gates, QualityGate
-from optimize.versions import has_vnni
 from serving.arrays import Logits
+from serving.cpu import has_vnni
 from serving.model.artifact import Artifact, VariantName, write_json
+from serving.model.runner import Runner
+from serving.model.session import Session
 
 EVIDENCE = "evidence"
 EXACT_ITEMS = 8
@@ -65,7 +68,8 @@ def verify(
     for variant, described in artifact.manifest.variants.items():
         logits = known[variant] = served_logits(artifact, variant, split)
         held = {
-            "arithmetic": arithmetic(artifact, variant, split, logits, vnni=has_vnni()),
+            "arithmetic": arithmetic(artifact, variant, split, logits),
+            "company": company(artifact, variant, split, logits, seed),
             "parity": parity(logits, references.checkpoint, described.precision, gates),
             "quality": quality_evidence(
                 logits.argmax(axis=1),
@@ -84,19 +88,28 @@ def verify(
     return known, failed
 
 
-def arithmetic(artifact: Artifact, variant: VariantName, split: Split, logits: Logits, *, vnni: bool) -> dict[str, Any]:
+def company(artifact: Artifact, variant: VariantName, split: Split, logits: Logits, seed: int) -> dict[str, Any]:
+    """What `in_company` finds for a variant as it is served; `logits` are those of the items of `split`, each alone."""
+    items = ServedItems(artifact, split)
+    runner = Runner(Session(artifact, variant), items.preprocess)
+    described = artifact.manifest.variants[variant]
+    return {"alone": described.alone, **in_company(runner.run, items, logits, described.precision, seed)}
+
+
+def arithmetic(artifact: Artifact, variant: VariantName, split: Split, logits: Logits) -> dict[str, Any]:
     """Whether a variant computes the same on every CPU, and a sentence for each gate missed.
 
-    Checks the graph. Without `vnni`, also compares an INT8 graph's first `logits`, those served for `split`, with exact
-    integer arithmetic.
+    Checks the graph, and compares an INT8 graph's first `logits`, those served for `split`, with exact integer
+    arithmetic.
     """
     model = onnx.load(artifact.variant_path(variant))
     saturates = saturation(model)
-    found: dict[str, Any] = {"vnni": vnni, "signed_products": len(signed_factors(model))}
+    found: dict[str, Any] = {"vnni": has_vnni(), "signed_products": len(signed_factors(model))}
     failed = [] if saturates is None else [saturates]
-    if artifact.manifest.variants[variant].precision == "int8" and not vnni:
-        inputs = itertools.islice(served_inputs(artifact, split), EXACT_ITEMS)
-        exact = np.concatenate([exact_logits(model, item) for item in inputs])
+    if artifact.manifest.variants[variant].precision == "int8":
+        items = ServedItems(artifact, split)
+        first = itertools.islice(items, EXACT_ITEMS)
+        exact = np.concatenate([exact_logits(model, items.preprocess.collate([item])) for item in first])
         gap = float(np.abs(logits[: len(exact)] - exact).mean() / max(float(exact.std()), 1e-12))
         found |= {"exact_items": len(exact), "exact_gap_share": gap}
         # Written so that NaN fails.

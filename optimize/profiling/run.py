@@ -22,7 +22,8 @@ from optimize.profiling.stages import time_stages
 from optimize.profiling.subject import Cell, Subject
 from optimize.progress import console
 from optimize.report import figures
-from optimize.versions import processor, versions
+from optimize.versions import versions
+from serving.cpu import processor
 from serving.model.artifact import VariantName, write_json, write_text
 from serving.model.session import Session
 

@@ -8,12 +8,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from optimize.build import Build
+from optimize.judge.company import runs_alone
 from optimize.judge.gates import Verdict, default_cpu_variant, default_variant
 from optimize.judge.timing import Latency
 from optimize.judge.verify import EVIDENCE
 from optimize.results import Result, Stage
 from optimize.versions import versions
+from serving.arrays import Array, Logits
 from serving.cascade.deferral import OperatingPoint
 from serving.model.artifact import (
     MANIFEST,
@@ -26,6 +30,9 @@ from serving.model.artifact import (
     sha256_of,
     write_json,
 )
+from serving.model.golden import GOLDEN, Golden, this_machine
+
+GOLDEN_ITEMS = 8
 
 
 def assemble(
@@ -34,16 +41,25 @@ def assemble(
     chosen: Mapping[VariantName, Result],
     verdicts: Sequence[Verdict],
     latency: Mapping[str, Latency],
+    on_selection: Mapping[str, Logits],
 ) -> Artifact:
     """Write the artifact folder of a stage beside, rename it and open it, which checks the digests.
 
-    `chosen` are the graphs to publish. `state_quality` adds the quality of the variants later.
+    `chosen` are the graphs to publish. `on_selection` [items, labels] are the logits of the selection set by the name
+    of the result. `state_quality` adds the quality of the variants later.
     """
     folder = build.artifact_folder(stage)
     beside = folder.with_name(f"{folder.name}.partial")
     shutil.rmtree(beside, ignore_errors=True)
-    variants = {name: _copied(graph, name, beside) for name, graph in chosen.items()}
+    logits = {name: on_selection[graph.name] for name, graph in chosen.items()}
+    variants = {
+        name: _copied(graph, name, beside, alone=runs_alone(build, graph, logits[name]))
+        for name, graph in chosen.items()
+    }
+    default = default_cpu_variant(chosen, latency)
+    golden_of(build.prepared("selection").items, logits, logits[default], build.recipe.seed).save(beside)
     files = {variant.file: variant.sha256 for variant in variants.values()}
+    files[GOLDEN] = sha256_of(beside / GOLDEN)
     settings = build.preparer.settings
     if isinstance(settings, TextSettings):
         shutil.copy(build.teacher.path / settings.tokenizer, beside / settings.tokenizer)
@@ -54,11 +70,12 @@ def assemble(
         labels=build.splits.labels,
         settings=settings,
         variants=variants,
-        default_cpu=default_cpu_variant(chosen, latency),
+        default_cpu=default,
         default_gpu=default_variant(chosen, latency, "CUDAExecutionProvider"),
         files=files,
         provenance=_provenance(build),
         versions=versions(),
+        machine=this_machine(),
         seed=build.recipe.seed,
         times={
             "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -73,14 +90,33 @@ def assemble(
     return Artifact.open(folder)
 
 
-def _copied(graph: Result, name: VariantName, folder: Path) -> Variant:
+def golden_of(items: Sequence[Array], logits: Mapping[VariantName, Logits], default: Logits, seed: int) -> Golden:
+    """GOLDEN_ITEMS of `items`, drawn from the half that the logits `default` [items, labels] are surer of.
+
+    An item between two labels may get the other one on another CPU, though it computes what it should. `logits`
+    [items, labels] are by variant.
+    """
+    first, second = np.sort(default, axis=1)[:, ::-1][:, :2].T
+    sure = np.argsort(second - first, kind="stable")[: max(GOLDEN_ITEMS, len(default) // 2)]
+    places = np.sort(np.random.default_rng(seed).permutation(sure)[:GOLDEN_ITEMS])
+    return Golden(
+        items=[items[place] for place in places], logits={name: rows[places] for name, rows in logits.items()}
+    )
+
+
+def _copied(graph: Result, name: VariantName, folder: Path, *, alone: bool) -> Variant:
     """Copy a graph into the artifact folder as the variant `name`."""
     file = f"{name}/model.onnx"
     (folder / name).mkdir(parents=True)
     shutil.copy(graph.path, folder / file)
     digest = sha256_of(folder / file)
     return Variant(
-        file=file, precision=graph.precision, provider=graph.provider, sha256=digest, size_bytes=graph.size_bytes
+        file=file,
+        precision=graph.precision,
+        provider=graph.provider,
+        sha256=digest,
+        size_bytes=graph.size_bytes,
+        alone=alone,
     )
 
 

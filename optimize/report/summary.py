@@ -17,8 +17,9 @@ from optimize.progress import console
 from optimize.recipe import Goals
 from optimize.report.facts import Facts
 from optimize.results import STAGES, Result
-from optimize.versions import processor, versions
+from optimize.versions import versions
 from serving.cascade.deferral import OperatingPoint
+from serving.cpu import processor
 
 
 def summarise(build: Build, facts: Facts) -> dict[str, Any]:

@@ -9,9 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
-
-from serving.arrays import Array, Logits
+from serving.arrays import Array
 from serving.cascade.cascade import ModelCascade
 from serving.cascade.deferral import OperatingPoint
 from serving.cascade.drift import Drift, DriftMonitor
@@ -20,19 +18,18 @@ from serving.expert.call import ExpertClient
 from serving.expert.queue import Escalations
 from serving.load.budget import MAX_MS
 from serving.model.artifact import Artifact
+from serving.model.golden import check_golden
 from serving.model.preprocess import (
     WARM_UP_BATCH_SIZES,
     Content,
-    Preprocessor,
     example_items,
     items_of,
     preparing_bytes,
     preprocessor,
     same_preprocessing,
-    warm_up,
 )
+from serving.model.runner import Runner
 from serving.model.session import Session, model_labels
-from serving.model.text import TextEncoder
 from serving.settings import Settings
 from serving.trace import CallSpan
 
@@ -96,7 +93,9 @@ class Modality:
         self._ours = preprocessor(screen)
         same = same_preprocessing(screen, stored.expert.artifact)
         self._theirs = self._ours if same else preprocessor(stored.expert.artifact)
-        warm_up(self._session, screen, self._ours)
+        runner = Runner(self._session, self._ours)
+        runner.warm_up(screen.manifest.settings)
+        self.golden = check_golden(screen, runner)
         self._monitor = DriftMonitor(point, tell_drift)
         self.escalations = Escalations(
             expert,
@@ -107,7 +106,7 @@ class Modality:
         )
         self.cascade = ModelCascade(
             labels=screen.manifest.labels,
-            screen=_screen(self._session, self._ours),
+            screen=runner.run,
             expert=self.escalations.submit,
             point=point,
             observe=self._monitor.observe,
@@ -132,15 +131,28 @@ class Modality:
         stored, session = self._stored, self._session
         screen_runs = {"asked": session.provider_asked, "got": session.provider_got, "variant": session.variant}
         expert_runs = await self._expert.describe()
-        # The promise holds for one variant of the expert; a GPU runs another one.
-        applies = expert_runs.get("variant") == stored.point.point.expert_variant
+        against = self._against(expert_runs)
         return {
             "screen": _described(stored.screen, screen_runs),
             "expert": _described(stored.expert, expert_runs),
-            "operating_point": {"tag": stored.point.tag, "applies": applies, **_promised(stored.point.point)},
+            "operating_point": {"tag": stored.point.tag, **_promised(stored.point.point, against)},
             "drift": asdict(self._monitor.state()),
             "breaker": self.escalations.breaker.state(time.monotonic()),
         }
+
+    async def against_promise(self) -> list[str]:
+        """Why the promise does not apply to what runs, a sentence for each reason. Asks the expert what it runs."""
+        return self._against(await self._expert.describe())
+
+    def _against(self, expert_runs: Mapping[str, str]) -> list[str]:
+        wanted, got = self._stored.point.point.expert_variant, expert_runs.get("variant")
+        against = [self.golden.against, expert_runs.get("against", "")]
+        # A GPU runs another variant.
+        if got is None:
+            against.append("it is not known what the expert runs: " + expert_runs.get("error", "it does not say"))
+        elif got != wanted:
+            against.append(f"the promise was made for the expert's variant {wanted}, and {got} runs")
+        return [sentence for sentence in against if sentence]
 
     async def warm_up_expert(self) -> bool:
         """Call the expert with every batch size and length, up to three times, which also measures what they take.
@@ -197,6 +209,13 @@ class Modality:
         return example_items(self._stored.expert.artifact.manifest.settings)
 
 
+def require_kind(screen: Artifact, kind: str) -> None:
+    """Raise ArtifactError when a cascade is not for inputs of `kind`, text or image."""
+    got = screen.manifest.settings.kind
+    if got != kind:
+        raise ArtifactError(f"--arg {kind}= takes a cascade for {kind}s, got one for {got}s; mend the --arg")
+
+
 def require_pair(screen: Artifact, expert: Artifact, point: OperatingPoint) -> None:
     """Raise ArtifactError when a screen, an expert and an operating point do not belong together."""
     point.require_pair(screen.digest, expert.digest)
@@ -207,21 +226,10 @@ def require_pair(screen: Artifact, expert: Artifact, point: OperatingPoint) -> N
         )
 
 
-def _screen(session: Session, preprocess: Preprocessor) -> Callable[[Sequence[Array]], Logits]:
-    """Items -> logits [items, labels], computed as they were when the operating point was chosen.
-
-    Texts run one by one. Dynamic INT8 takes its ranges from the whole batch, so in company a text could get another
-    answer than the promise was made for. On one core a batch of texts is hardly faster than one after the other.
-    """
-    if isinstance(preprocess, TextEncoder):
-        return lambda items: np.concatenate([session.run(preprocess.collate([item])) for item in items])
-    return lambda items: session.run(preprocess.collate(items))
-
-
-def _promised(point: OperatingPoint) -> dict[str, Any]:
+def _promised(point: OperatingPoint, against: Sequence[str]) -> dict[str, Any]:
     described = point.model_dump(exclude={"reference"})
     described["promise"] = {"statement": point.promise.statement, **described["promise"]}
-    return described
+    return {"applies": not against, "why_not": against, **described}
 
 
 def _described(stored: StoredModel, runs: Mapping[str, str]) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from serving.http.fast_path import Endpoint
 from serving.http.mount import Methods
 from serving.http.no_pickle import REFUSED, brings_pickle
 from serving.http.scrape import Exposed, metrics_endpoint
+from serving.model.golden import GoldenCheck
 from serving.model.session import Session
 from serving.watch.tracing import Tracer
 
@@ -41,18 +42,19 @@ METHODS: Methods = {"/infer": "POST", "/model": "GET", "/metrics": "GET"}
 def expert_endpoints(
     digest: str,
     session: Session,
+    golden: GoldenCheck,
     run: Callable[[Sequence[Array]], Logits],
     metrics: Exposed,
     tracer: Tracer | None,
 ) -> dict[str, Endpoint]:
     """The endpoint for each address of METHODS.
 
-    `digest` is the served artifact's, `session` its open session. `run` turns prepared items into logits
-    [items, labels].
+    `digest` is the served artifact's, `session` its open session, and `golden` what became of its golden items. `run`
+    turns prepared items into logits [items, labels].
     """
     return {
         "/infer": only_for(digest, infer_endpoint(run, tracer)),
-        "/model": only_for(digest, model_endpoint(session)),
+        "/model": only_for(digest, model_endpoint(session, golden)),
         "/metrics": metrics_endpoint(metrics),
     }
 
@@ -120,12 +122,16 @@ async def _hung_up(request: Request, call: InferCall) -> None:
     call.give_up()
 
 
-def model_endpoint(session: Session) -> Endpoint:
-    """An endpoint that names the variant of `session` and its execution provider, asked for and got, as JSON."""
+def model_endpoint(session: Session, golden: GoldenCheck) -> Endpoint:
+    """An endpoint that names the variant of `session` and its execution provider, asked for and got, as JSON.
+
+    `against` says why no promise applies to what it computes; it is empty where `golden` holds.
+    """
+    runs = {"asked": session.provider_asked, "got": session.provider_got, "variant": session.variant}
+    said = orjson.dumps({**runs, "against": golden.against})
 
     async def model(_request: Request) -> Response:
-        said = {"asked": session.provider_asked, "got": session.provider_got, "variant": session.variant}
-        return Response(orjson.dumps(said), media_type="application/json")
+        return Response(said, media_type="application/json")
 
     return model
 

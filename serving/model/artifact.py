@@ -4,6 +4,7 @@ An artifact is a folder that holds everything needed to serve one model:
 
     manifest.json           describes the artifact (`Manifest`)
     tokenizer.json          text only: the tokeniser, in the format of the `tokenizers` library
+    golden.npz              inputs and logits of each variant, to be checked where it is served
     VARIANT/model.onnx      one folder for each variant: cpu-fp32, cpu-int8, gpu-fp16
     evidence/*.json         what the gates measured; not part of the digest
 
@@ -73,13 +74,28 @@ class ImageSettings(_Frozen):
 
 
 class Variant(_Frozen):
-    """One ONNX graph, with the output `logits` float32 [batch, labels]. `sha256` and `size_bytes` describe `file`."""
+    """One ONNX graph, with the output `logits` float32 [batch, labels]. `sha256` and `size_bytes` describe `file`.
+
+    `alone`: items run one at a time, because an answer would depend on the other items of its batch.
+    """
 
     file: str
     precision: Literal["fp32", "int8", "fp16"]
     provider: Provider
     sha256: str
     size_bytes: int = Field(ge=1)
+    alone: bool = False
+
+
+class Machine(_Frozen):
+    """What decides which kernels compute an artifact: the CPU, those of `serving.cpu.FEATURES` it has, the runtime."""
+
+    processor: str
+    features: tuple[str, ...]
+    onnxruntime: str
+
+    def __str__(self) -> str:
+        return f"{self.processor} ({', '.join(self.features) or 'no features known'}; ONNX Runtime {self.onnxruntime})"
 
 
 class Manifest(_Frozen):
@@ -102,6 +118,8 @@ class Manifest(_Frozen):
     """sha256 of every file that serving reads, by its path inside the artifact."""
     provenance: dict[str, Any] = Field(default_factory=dict)
     versions: dict[str, str] = Field(default_factory=dict)
+    machine: Machine | None = None
+    """Where the artifact was certified, and its golden logits computed."""
     seed: int
     quality: dict[str, Any] = Field(default_factory=dict)
     """Accuracy on the holdout, by variant. The figures behind it are in evidence/."""

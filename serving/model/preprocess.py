@@ -8,7 +8,6 @@ from PIL import Image
 from serving.arrays import Array
 from serving.model.artifact import Artifact, ImageSettings, TextSettings
 from serving.model.image import ImageDecoder, decoding_bytes, load, reduce
-from serving.model.session import Session
 from serving.model.text import TextEncoder
 
 Preprocessor = TextEncoder | ImageDecoder
@@ -23,12 +22,6 @@ def preprocessor(artifact: Artifact) -> Preprocessor:
     if isinstance(settings, TextSettings):
         return TextEncoder(settings, artifact.folder)
     return ImageDecoder(settings)
-
-
-def warm_up(session: Session, artifact: Artifact, preprocess: Preprocessor) -> None:
-    """Run every batch size and length, so that no request meets a shape that has not run."""
-    for item in example_items(artifact.manifest.settings):
-        session.warm_up(*(preprocess.collate([item] * size) for size in WARM_UP_BATCH_SIZES))
 
 
 def example_items(settings: TextSettings | ImageSettings) -> list[Array]:

@@ -39,6 +39,7 @@ class Session:
                 f"use {manifest.default_cpu}"
             )
         self.variant = variant
+        self.alone = chosen.alone
         self.provider_asked: Provider = chosen.provider
         self._session = open_session(path, chosen.provider, threads)
         self.provider_got: str = self._session.get_providers()[0]
@@ -46,12 +47,6 @@ class Session:
     def run(self, inputs: Mapping[str, Array]) -> Logits:
         """Arrays named as the graph's inputs -> logits float32 [batch, labels]."""
         return np.asarray(self._session.run(["logits"], dict(inputs))[0], dtype=np.float32)
-
-    def warm_up(self, *batches: Mapping[str, Array]) -> None:
-        """Run each batch twice: the first run of a shape allocates memory, the second uses it."""
-        for batch in batches:
-            for _ in range(2):
-                self.run(batch)
 
 
 def model_labels(artifact: Artifact, session: Session) -> dict[str, str]:

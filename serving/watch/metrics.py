@@ -58,17 +58,17 @@ FLUSH_S = 0.5
 COUNTED_TOGETHER = 32
 INFO_LABELS = ("modality", "role", "model", "digest", "variant", "provider")
 
-GaugeMode = Literal["livesum", "livemax", "livemostrecent"]
+GaugeMode = Literal["livesum", "livemax", "livemin", "livemostrecent"]
 """How the values of several processes become one."""
 
 
 class ExpertMetrics:
     """The metrics of an expert's process. `folder` is the one that the processes share, None for one process alone.
 
-    `info` holds values for INFO_LABELS, without modality and role.
+    `holds`: whether the golden items of its model hold. `info` holds values for INFO_LABELS, without modality and role.
     """
 
-    def __init__(self, modality: str, folder: Path | None, **info: str) -> None:
+    def __init__(self, modality: str, folder: Path | None, holds: bool, **info: str) -> None:
         from prometheus_client import Counter, Histogram
 
         self._folder, self._work = folder, Work()
@@ -83,7 +83,7 @@ class ExpertMetrics:
         )
         self._size, self._seconds, self._worth = sizes.labels(modality), seconds.labels(modality), work.labels(modality)
         self.lag = LoopLag(f"{modality}-expert")
-        model_info()(modality=modality, role="expert", **info)
+        model_info()(holds, modality=modality, role="expert", **info)
 
     def ran(self, size: int, length: int, took_s: float) -> None:
         """Count a run of `size` items, the longest of this `length`."""
@@ -101,11 +101,22 @@ class ExpertMetrics:
 
 
 def model_info() -> Callable[..., None]:
-    """A function that declares a served model; its keyword arguments are INFO_LABELS."""
+    """A function that declares a served model: whether its golden items hold, and as keyword arguments INFO_LABELS."""
     from prometheus_client import Gauge
 
     info = Gauge("sieve_model_info", "A model that is served; always 1", INFO_LABELS, multiprocess_mode="livemax")
-    return lambda **labels: info.labels(**labels).set(1)
+    golden = Gauge(
+        "sieve_golden_holds",
+        "1 if a model computes its golden items as it did where it was certified",
+        ("modality", "role"),
+        multiprocess_mode="livemin",
+    )
+
+    def declare(holds: bool, **labels: str) -> None:
+        info.labels(**labels).set(1)
+        golden.labels(labels["modality"], labels["role"]).set(1 if holds else 0)
+
+    return declare
 
 
 class Metrics:
@@ -163,6 +174,7 @@ class Metrics:
             "How many of the last items are looked at; with too few the flag says nothing",
             "livemostrecent",
         )
+        self._promise = gauge("promise_applies", "1 when the operating point's promise applies to what runs", "livemin")
         self._serves = model_info()
         self._admission: Admission | None = None
         self._memory: MemoryLimit | None = None
@@ -181,7 +193,8 @@ class Metrics:
     def watch_modality(self, modality: Modality) -> None:
         """Report from now on which screen answers, the expert's breaker and how many escalations wait."""
         self._experts[modality.name] = modality.escalations
-        self._serves(modality=modality.name, role="screen", model=modality.screen_tag, **modality.screen_info)
+        holds, info = not modality.golden.against, modality.screen_info
+        self._serves(holds, modality=modality.name, role="screen", model=modality.screen_tag, **info)
         self.flush()
 
     def ended(self, record: RequestRecord, outcome: RequestOutcome) -> None:
@@ -251,6 +264,10 @@ class Metrics:
         The counts of other processes may be half a second old. Any thread may call it.
         """
         return exposition(self._folder)
+
+    def promise_applies(self, modality: str, applies: bool) -> None:
+        """Report from now on whether the promise for `modality`, text or image, applies to what runs."""
+        self._promise.labels(modality).set(1 if applies else 0)
 
     def drift_reporter(self, modality: str) -> Callable[[Drift], None]:
         """A function that sets the drift gauges of `modality`, text or image."""

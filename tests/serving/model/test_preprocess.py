@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
 
 from serving.model.artifact import Artifact, ImageSettings, TextSettings
 from serving.model.image import ImageDecoder, read_header
 from serving.model.preprocess import (
-    WARM_UP_BATCH_SIZES,
     example_items,
     items_of,
     preparing_bytes,
     preprocessor,
     same_preprocessing,
-    warm_up,
 )
-from serving.model.session import Session
 from tests.conftest import TinyCascades
 from tests.serving.model.test_image import encoded, waves
 
@@ -88,16 +83,3 @@ def test_texts_of_another_tokeniser_are_prepared_twice(tiny_cascades: TinyCascad
     np.testing.assert_array_equal(item, expert_item)
     item, expert_item = items_of(ours, ours, "where is my card")
     assert item is expert_item
-
-
-def test_warming_up_runs_every_shape(tiny_cascades: TinyCascades) -> None:
-    artifact = Artifact.open(tiny_cascades.artifact("tiny-text", "screen"))
-    ran: list[tuple[int, ...]] = []
-
-    class Noting(Session):
-        def run(self, inputs: Any) -> Any:
-            ran.append(inputs["input_ids"].shape)
-            return super().run(inputs)
-
-    warm_up(Noting(artifact), artifact, preprocessor(artifact))
-    assert set(ran) == {(size, length) for size in WARM_UP_BATCH_SIZES for length in (8, 16, 32, 48)}

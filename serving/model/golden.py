@@ -1,0 +1,114 @@
+"""Golden items: inputs and logits that an artifact carries, to be run again where it is served.
+
+A file with the right digest may still compute something else on another machine: kernels differ between CPUs and
+between versions of ONNX Runtime. So a stage runs its golden items when it starts. If their logits are not those of the
+machine where the artifact was certified, the promise does not apply.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+
+from serving.arrays import Array, Logits
+from serving.cpu import features, processor
+from serving.errors import ArtifactError
+from serving.model.artifact import Artifact, Machine
+from serving.model.runner import Runner
+
+GOLDEN = "golden.npz"
+TOLERANCE = {"fp32": 1e-3, "int8": 0.05, "fp16": 0.05}
+"""By precision: how far logits may lie from the golden ones on average, as a share of their standard deviation.
+
+INT8: what rounding makes of it on another CPU is 0.02 at most (`optimize.judge.verify`); saturation makes 0.04 to 0.10.
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Golden:
+    """Prepared items, and by variant their logits float32 [items, labels], each item run by itself."""
+
+    items: Sequence[Array]
+    logits: Mapping[str, Logits]
+
+    def save(self, folder: Path) -> None:
+        """Write the file GOLDEN of an artifact folder. The same items and logits give the same bytes."""
+        arrays = {f"item/{place}": item for place, item in enumerate(self.items)}
+        arrays |= {f"logits/{name}": logits for name, logits in self.logits.items()}
+        np.savez_compressed(folder / GOLDEN, allow_pickle=False, **arrays)
+
+    @classmethod
+    def read(cls, folder: Path) -> Golden:
+        """The golden items of an artifact folder. Raises ArtifactError if the file cannot be read."""
+        path = folder / GOLDEN
+        try:
+            with np.load(path, allow_pickle=False) as kept:
+                items = [kept[f"item/{place}"] for place in range(sum(name.startswith("item/") for name in kept))]
+                logits = {name.removeprefix("logits/"): kept[name] for name in kept if name.startswith("logits/")}
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            raise ArtifactError(
+                f"{path} holds no golden items that can be read ({type(error).__name__}); publish the artifact again"
+            ) from None
+        return cls(items=items, logits=logits)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GoldenCheck:
+    """What became of the golden items on this machine. `against`: why the promise does not apply; empty if it may.
+
+    `gap_share`: the mean difference of a logit as a share of their standard deviation; None if nothing was compared.
+    """
+
+    against: str
+    items: int = 0
+    gap_share: float | None = None
+    other_labels: int = 0
+
+
+def this_machine() -> Machine:
+    """The machine that this process runs on."""
+    return Machine(processor=processor(), features=features(), onnxruntime=onnxruntime.__version__)
+
+
+def check_golden(artifact: Artifact, runner: Runner) -> GoldenCheck:
+    """Run the golden items of the variant that `runner` has open, and compare.
+
+    Raises ArtifactError if the artifact's file of golden items cannot be read.
+    """
+    variant, manifest = runner.session.variant, artifact.manifest
+    golden = Golden.read(artifact.folder) if GOLDEN in manifest.files else Golden(items=(), logits={})
+    expected = golden.logits.get(variant)
+    if expected is None:
+        return GoldenCheck(against=f"{manifest.name} has no golden items for {variant}: publish it again")
+    got = runner.run(golden.items)
+    if got.shape != expected.shape:
+        raise ArtifactError(
+            f"{artifact.folder}: golden logits must have the shape {got.shape}, got {expected.shape}; publish the "
+            "artifact again"
+        )
+    gap = float(np.abs(got - expected).mean() / max(float(expected.std()), 1e-12))
+    others = int((got.argmax(axis=1) != expected.argmax(axis=1)).sum())
+    tolerance = TOLERANCE[manifest.variants[variant].precision]
+    # Written so that NaN fails.
+    holds = gap <= tolerance and not others
+    return GoldenCheck(
+        against="" if holds else _against(artifact, variant, f"{gap:.3g}", tolerance, others, len(got)),
+        items=len(got),
+        gap_share=gap if np.isfinite(gap) else None,
+        other_labels=others,
+    )
+
+
+def _against(artifact: Artifact, variant: str, gap: str, tolerance: float, others: int, items: int) -> str:
+    made, here = artifact.manifest.machine, this_machine()
+    where = f"; certified on {made}, this is {here}" if made is not None and made != here else ""
+    return (
+        f"{artifact.manifest.name} {variant} does not compute here what was certified: golden logits differ by {gap} "
+        f"of their spread, at most {tolerance} is allowed, and {others} of {items} have another label{where}; serve "
+        "it on such a machine, or publish it again on this one"
+    )
