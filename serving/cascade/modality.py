@@ -240,5 +240,5 @@ def _described(stored: StoredModel, runs: Mapping[str, str]) -> dict[str, Any]:
         "labels": manifest.labels,
         "quality": manifest.quality,
         "data": "synthetic" if manifest.synthetic else "real",
-        "execution_provider": dict(runs),
+        "execution_provider": {name: value for name, value in runs.items() if name != "against"},
     }

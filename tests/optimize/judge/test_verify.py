@@ -11,6 +11,7 @@ import onnx
 import pytest
 
 from optimize.build import Build
+from optimize.judge.company import MAX_GAP
 from optimize.judge.measure import served_logits
 from optimize.judge.verify import EXACT_ITEMS, MAX_EXACT_GAP_SHARE, arithmetic
 from optimize.steps.quantize import quantize_dynamic
@@ -33,6 +34,12 @@ def test_every_variant_leaves_evidence(tiny_cascades: TinyCascades, name: str) -
             paired = evidence["quality"]["paired"]
             assert paired["interval"][0] <= paired["accuracy_drop"] <= paired["interval"][1]
             assert 0 <= paired["mcnemar_p"] <= 1
+            assert evidence["arithmetic"]["failed"] == []
+            assert ("exact_gap_share" in evidence["arithmetic"]) is (variant == "cpu-int8")
+            company = evidence["company"]
+            assert company["alone"] is (name == "tiny-text" and variant == "cpu-int8")
+            assert (company["flips"], company["failed"]) == (0, [])
+            assert company["max_gap"] <= company["tolerance"] == MAX_GAP
             assert evidence["passed"] is True
             stated = artifact.manifest.quality[variant]["holdout_accuracy"]
             assert stated == pytest.approx(evidence["quality"]["answers"]["accuracy"])
@@ -109,19 +116,39 @@ def test_a_graph_that_saturates_on_other_cpus_is_not_published(
     assert not list((tmp_path / "home").rglob("model.yaml"))
 
 
-def test_without_vnni_logits_are_held_against_exact_integers(build: Build) -> None:
+def test_a_variant_whose_answers_depend_on_company_is_not_published(
+    tiny_cascades: TinyCascades, tiny_recipes: dict[str, Path], tmp_path: Path
+) -> None:
+    """A manifest that lets the items of dynamic INT8 share a batch, as every one did before."""
+    build = Path(shutil.copytree(tiny_cascades.builds["tiny-text"], tmp_path / "build"))
+    folder = build / "tiny-text-expert"
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert manifest["variants"]["cpu-int8"]["alone"] is True
+    manifest["variants"]["cpu-int8"]["alone"] = False
+    write_json(folder / "manifest.json", manifest)
+    claim(build, "tiny-text", "cpu-int8")
+
+    recipe = tiny_recipes["tiny-text"]
+    done = optimize("verify", recipe, "--root", recipe.parent, "--build", build, check=False)
+    assert done.returncode == 1
+    assert "tiny-text-expert cpu-int8: a logit moves by" in done.stderr
+    evidence = json.loads((folder / "evidence" / "cpu-int8.json").read_text())
+    assert evidence["company"]["failed"]
+    assert evidence["passed"] is False
+
+
+def test_logits_are_held_against_exact_integers_on_every_machine(build: Build) -> None:
     artifact = Artifact.open(build.artifact_folder("screen"))
     certification = build.splits.certification
     logits = served_logits(artifact, "cpu-int8", certification)
-    held = arithmetic(artifact, "cpu-int8", certification, logits, vnni=False)
+    held = arithmetic(artifact, "cpu-int8", certification, logits)
     assert held["failed"] == []
     assert held["exact_items"] == EXACT_ITEMS
     assert 0 <= held["exact_gap_share"] < MAX_EXACT_GAP_SHARE
     away = logits + 2 * MAX_EXACT_GAP_SHARE * logits.std()
-    (said,) = arithmetic(artifact, "cpu-int8", certification, away, vnni=False)["failed"]
+    (said,) = arithmetic(artifact, "cpu-int8", certification, away)["failed"]
     assert said.startswith("logits differ from exact integer arithmetic on this CPU")
-    assert arithmetic(artifact, "cpu-int8", certification, away, vnni=True)["failed"] == []
-    assert "exact_items" not in arithmetic(artifact, "cpu-fp32", certification, away, vnni=False)
+    assert "exact_items" not in arithmetic(artifact, "cpu-fp32", certification, away)
 
 
 def test_verify_holds_what_the_run_left(

@@ -69,9 +69,35 @@ def test_the_promise_applies_to_the_experts_variant_it_was_made_with(
     variant = stored.point.point.expert_variant if same else "gpu-fp16"
     said = asyncio.run(opened(Client(variant)).describe())
     assert said["operating_point"]["applies"] is same
+    assert said["operating_point"]["why_not"] == (
+        [] if same else ["the promise was made for the expert's variant cpu-int8, and gpu-fp16 runs"]
+    )
     assert said["expert"]["execution_provider"]["variant"] == variant
     assert said["screen"]["tag"] == "tiny-text-screen:1"
     assert said["breaker"] == "closed"
+
+
+@pytest.mark.parametrize(
+    ("runs", "why"),
+    [
+        ({"against": "an expert computes something else"}, ["an expert computes something else"]),
+        ({"variant": None, "error": "no answer"}, ["it is not known what the expert runs: no answer"]),
+        ({"variant": None}, ["it is not known what the expert runs: it does not say"]),
+    ],
+)
+def test_a_promise_does_not_apply_to_an_expert_that_computes_something_else_or_does_not_say(
+    opened: Callable[[Client], Modality], runs: dict[str, str | None], why: list[str]
+) -> None:
+    client = Client("cpu-int8")
+
+    async def describe() -> Mapping[str, Any]:
+        return {name: value for name, value in {"variant": "cpu-int8", **runs}.items() if value is not None}
+
+    client.describe = describe  # type: ignore[method-assign]
+    modality = opened(client)
+    assert asyncio.run(modality.against_promise()) == why
+    point = asyncio.run(modality.describe())["operating_point"]
+    assert (point["applies"], point["why_not"]) == (False, why)
 
 
 SHAPES = [(size, length) for length in (8, 16, 32, 48) for size in (1, 2, 4)]

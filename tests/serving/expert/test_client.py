@@ -23,6 +23,7 @@ from loadtest.traffic.process import free_port
 from serving.errors import StageDownError
 from serving.expert.client import RemoteExpert
 from serving.http.expert_app import METHODS, expert_endpoints, infer_endpoint
+from serving.model.golden import GoldenCheck
 
 DIGEST = "1" * 64
 SESSION = SimpleNamespace(
@@ -36,7 +37,7 @@ async def served(
 ) -> AsyncIterator[uvicorn.Server]:
     """A real server at `where` (uds, or host and port) that serves the artifact of `digest`."""
 
-    endpoints = expert_endpoints(digest, SESSION, run, SimpleNamespace(), None)
+    endpoints = expert_endpoints(digest, SESSION, GoldenCheck(against=""), run, SimpleNamespace(), None)
     app = Starlette(routes=[Route(path, endpoints[path], methods=[method]) for path, method in METHODS.items()])
     server = uvicorn.Server(uvicorn.Config(app, log_level="critical", timeout_keep_alive=1, **where))
     task = asyncio.create_task(server.serve())
@@ -140,7 +141,8 @@ def test_the_expert_describes_what_it_runs(tmp_path: Path) -> None:
         return await expert.describe()
 
     said = play(tmp_path / "s", scenario)
-    assert said == {"asked": "CPUExecutionProvider", "got": "CPUExecutionProvider", "variant": "cpu-int8"}
+    runs = {"asked": "CPUExecutionProvider", "got": "CPUExecutionProvider", "variant": "cpu-int8"}
+    assert said == {**runs, "against": ""}
 
 
 def test_an_expert_with_another_artifact_runs_nothing() -> None:

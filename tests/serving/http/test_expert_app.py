@@ -16,6 +16,7 @@ import pytest
 from serving.arrays import Array, Logits
 from serving.expert.wire import LEFT_HEADER, TOOK_HEADER, WAITED_HEADER, pack, unpack
 from serving.http.expert_app import METHODS, expert_endpoints, infer_endpoint, one_at_a_time
+from serving.model.golden import GoldenCheck
 from tests.serving.asgi import asked, get, piece, post, posting, request_of, routed
 
 DIGEST = "1" * 64
@@ -25,6 +26,7 @@ TWO = pack([np.array([1, 2]), np.array([3])])
 SESSION: Any = SimpleNamespace(
     provider_asked="CUDAExecutionProvider", provider_got="CPUExecutionProvider", variant="cpu-int8"
 )
+GOLDEN = GoldenCheck(against="it computes something else")
 
 
 class Running:
@@ -72,11 +74,11 @@ def run() -> Running:
 
 @pytest.fixture
 def app(run: Running) -> Any:
-    return routed(METHODS, expert_endpoints(DIGEST, SESSION, run, run, None))
+    return routed(METHODS, expert_endpoints(DIGEST, SESSION, GOLDEN, run, run, None))
 
 
 def test_every_address_has_an_endpoint(run: Running) -> None:
-    assert set(expert_endpoints(DIGEST, SESSION, run, run, None)) == set(METHODS)
+    assert set(expert_endpoints(DIGEST, SESSION, GOLDEN, run, run, None)) == set(METHODS)
 
 
 def test_arrays_get_their_logits_and_the_time_they_took(app: Any) -> None:
@@ -163,7 +165,8 @@ def test_a_pickle_is_refused(app: Any, run: Running, address: str) -> None:
 
 def test_the_model_is_named_with_its_provider_asked_and_got(app: Any) -> None:
     said = get(app, "/model").json()
-    assert said == {"asked": "CUDAExecutionProvider", "got": "CPUExecutionProvider", "variant": "cpu-int8"}
+    runs = {"asked": "CUDAExecutionProvider", "got": "CPUExecutionProvider", "variant": "cpu-int8"}
+    assert said == {**runs, "against": GOLDEN.against}
 
 
 def test_the_metrics_of_the_expert_are_there(app: Any) -> None:

@@ -15,6 +15,7 @@ from serving.cascade.drift import Drift
 from serving.load.admission import Admission
 from serving.load.memory import MemoryLimit
 from serving.model.answer import Answer
+from serving.model.golden import GoldenCheck
 from serving.watch import metrics as module
 from serving.watch.metrics import COUNTED_TOGETHER, ExpertMetrics, Metrics
 from serving.watch.record import RequestRecord
@@ -38,6 +39,7 @@ def modality(waiting: int = 0, state: str = "closed") -> Any:
         escalations=Escalations(waiting, state),
         screen_tag="screen:1",
         screen_info=info,
+        golden=GoldenCheck(against=""),
         expert_tag="expert:1",
     )
 
@@ -110,6 +112,13 @@ def test_the_breaker_and_the_queue_before_an_expert_are_gauges(metrics: Metrics)
         assert sample("sieve_escalations_waiting", modality="text") == value + 3
     info = {"modality": "text", "role": "screen", "model": "screen:1", "digest": "1" * 64}
     assert sample("sieve_model_info", variant="cpu-int8", provider="CPUExecutionProvider", **info) == 1
+    assert sample("sieve_golden_holds", modality="text", role="screen") == 1
+
+
+def test_whether_a_promise_applies_is_a_gauge_of_its_modality(metrics: Metrics) -> None:
+    for applies in (False, True):
+        metrics.promise_applies("image", applies)
+        assert sample("sieve_promise_applies", modality="image") == applies
 
 
 def test_drift_is_a_gauge_of_its_modality(metrics: Metrics) -> None:
@@ -120,13 +129,14 @@ def test_drift_is_a_gauge_of_its_modality(metrics: Metrics) -> None:
 
 def test_an_expert_counts_its_runs(clean_registry: None) -> None:
     info = {"model": "expert:1", "digest": "2" * 64, "variant": "cpu-int8", "provider": "CPUExecutionProvider"}
-    metrics = ExpertMetrics("text", None, **info)
+    metrics = ExpertMetrics("text", None, False, **info)
     metrics.ran(3, 16, 0.02)
     assert sample("sieve_expert_batch_size_sum", modality="text") == 3
     assert sample("sieve_expert_run_seconds_sum", modality="text") == 0.02
     metrics.ran(1, 16, 0.01)
     assert sample("sieve_expert_work_seconds_total", modality="text") == pytest.approx(0.02 + 0.02 / 3)
     assert sample("sieve_model_info", modality="text", role="expert", **info) == 1
+    assert sample("sieve_golden_holds", modality="text", role="expert") == 0
 
 
 def test_a_flush_that_fails_is_not_the_last_one(metrics: Metrics, monkeypatch: pytest.MonkeyPatch) -> None:
