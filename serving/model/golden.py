@@ -50,7 +50,7 @@ class Golden:
             with np.load(path, allow_pickle=False) as kept:
                 items = [kept[f"item/{place}"] for place in range(sum(name.startswith("item/") for name in kept))]
                 logits = {name.removeprefix("logits/"): kept[name] for name in kept if name.startswith("logits/")}
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
             raise ArtifactError(
                 f"{path} holds no golden items that can be read ({type(error).__name__}); publish the artifact again"
             ) from None
