@@ -66,11 +66,12 @@ def test_a_screen_and_an_expert_of_two_runs_are_refused(stored: StoredCascade) -
 def test_the_promise_applies_to_the_experts_variant_it_was_made_with(
     stored: StoredCascade, opened: Callable[[Client], Modality], same: bool
 ) -> None:
-    variant = stored.point.point.expert_variant if same else "gpu-fp16"
+    wanted = stored.point.point.expert_variant
+    variant = wanted if same else "gpu-fp16"
     said = asyncio.run(opened(Client(variant)).describe())
     assert said["operating_point"]["applies"] is same
     assert said["operating_point"]["why_not"] == (
-        [] if same else ["the promise was made for the expert's variant cpu-int8, and gpu-fp16 runs"]
+        [] if same else [f"the promise was made for the expert's variant {wanted}, and gpu-fp16 runs"]
     )
     assert said["expert"]["execution_provider"]["variant"] == variant
     assert said["screen"]["tag"] == "tiny-text-screen:1"
@@ -86,12 +87,13 @@ def test_the_promise_applies_to_the_experts_variant_it_was_made_with(
     ],
 )
 def test_a_promise_does_not_apply_to_an_expert_that_computes_something_else_or_does_not_say(
-    opened: Callable[[Client], Modality], runs: dict[str, str | None], why: list[str]
+    stored: StoredCascade, opened: Callable[[Client], Modality], runs: dict[str, str | None], why: list[str]
 ) -> None:
-    client = Client("cpu-int8")
+    wanted = stored.point.point.expert_variant
+    client = Client(wanted)
 
     async def describe() -> Mapping[str, Any]:
-        return {name: value for name, value in {"variant": "cpu-int8", **runs}.items() if value is not None}
+        return {name: value for name, value in {"variant": wanted, **runs}.items() if value is not None}
 
     client.describe = describe  # type: ignore[method-assign]
     modality = opened(client)
