@@ -40,8 +40,12 @@ def baseline_variables(baseline: Baseline) -> dict[str, str]:
 
 
 def sieve(home: Path, cascade: str, code: Path = ROOT) -> contextlib.AbstractContextManager[Running]:
-    """`bentoml serve` with a text cascade of the BentoML home `home`; `code`: the folder of service.py and serving."""
+    """`bentoml serve` with a text cascade of the BentoML home `home`, in one API process.
+
+    `code`: the folder of service.py and serving.
+    """
     variables = {"BENTOML_HOME": str(home), "BENTOML_DO_NOT_TRACK": "True", "PYTHONPATH": str(code.resolve())}
+    variables["SIEVE_WORKERS"] = "1"
     line = serve_line(f"text={cascade}", "image=")
     return running(line, variables=variables, ready="/readyz", log=home / "log", folder=code)
 

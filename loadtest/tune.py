@@ -46,12 +46,15 @@ MIN_TRIALS = 2
 MIN_ROUNDS = 5
 """Of the final comparison. If the winner is no better, it wins all of five rounds in 1 of 32 searches."""
 RUNS_A_TRIAL = 6
-CORES = os.cpu_count() or 1
+CORES = len(os.sched_getaffinity(0))
 Settings = Mapping[str, float]
+
+# The service starts so many API processes by itself.
+WORKERS = min(CORES, 4)
 
 # The values to try, the service's default first. More threads than cores would only wait.
 SPACE: dict[str, list[float]] = {
-    "workers": [1, *(n for n in (2, 3, 4, 8, 16) if n <= 2 * CORES)],
+    "workers": [WORKERS, *(n for n in (1, 2, 3, 4, 8, 16) if n <= 2 * CORES and n != WORKERS)],
     "screen_threads": [1, *(n for n in (2, 4, 8) if n <= CORES)],
     "expert_threads": [1, *(n for n in (2, 4, 8) if n <= CORES)],
     "max_batch_size": [32, 16, 8, 4, 1],

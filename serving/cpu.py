@@ -1,9 +1,14 @@
-"""What is known of this machine's CPU: its name, and the instructions that decide how INT8 is computed."""
+"""What is known of this machine's CPU: its name, its instructions for INT8, and how many cores this process may use."""
 
 from __future__ import annotations
 
+import math
+import os
 import platform
+from collections.abc import Iterator
 from pathlib import Path
+
+from serving.memory import ReadText, cgroup_folders, read_text
 
 CPU_INFO = Path("/proc/cpuinfo")
 FEATURES = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8", "asimddp", "i8mm", "sve")
@@ -24,6 +29,24 @@ def features() -> tuple[str, ...]:
 def has_vnni() -> bool:
     """Whether the processor multiplies uint8 by int8 without saturating; False where Linux does not say so."""
     return not {"avx512_vnni", "avx_vnni"}.isdisjoint(features())
+
+
+def cores(read: ReadText = read_text) -> int:
+    """How many cores this process may use: those that it is bound to, and what its cgroup and those above it allow."""
+    bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min([bound, *_quotas(read)]))
+
+
+def _quotas(read: ReadText) -> Iterator[int]:
+    for folder in cgroup_folders(read, "cpu"):
+        # In v2 one file holds both numbers, in v1 each has its own. Without a limit: "max", or -1.
+        quota, _, period = (read(f"{folder}/cpu.max") or "").partition(" ")
+        quota, period = (
+            quota or read(f"{folder}/cpu.cfs_quota_us") or "",
+            period or read(f"{folder}/cpu.cfs_period_us") or "",
+        )
+        if quota.strip().isdigit() and period.strip().isdigit() and int(period):
+            yield math.ceil(int(quota) / int(period))
 
 
 def _cpu_info(field: str) -> str:

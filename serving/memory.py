@@ -41,23 +41,26 @@ def _machine(read: ReadText) -> Iterator[int]:
     yield 1024 * int(available[1]) if available else 1 << 30
 
 
-def _cgroups(read: ReadText) -> Iterator[int]:
+def cgroup_folders(read: ReadText, controller: str) -> Iterator[str]:
+    """The folders of this process's cgroup and of those above it, for a controller such as memory; of v1 and of v2."""
     for line in (read("/proc/self/cgroup") or "").splitlines():
         number, _, rest = line.partition(":")
         controllers, _, path = rest.partition(":")
         parts = [part for part in path.split("/") if part]
-        # A container sees its own cgroup at the root, whatever path the host gives it.
-        paths = ["".join(f"/{part}" for part in parts[:count]) for count in range(len(parts) + 1)]
         if number == "0" and not controllers:
-            names = ("memory.max", "memory.current", "inactive_file")
-            folders = [CGROUPS + each for each in paths]
-        elif "memory" in controllers.split(","):
-            names = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
-            folders = [f"{CGROUPS}/memory{each}" for each in paths]
+            root = CGROUPS
+        elif controller in controllers.split(","):
+            root = f"{CGROUPS}/{controller}"
         else:
             continue
-        for folder in folders:
-            yield from _cgroup(read, folder, *names)
+        # A container sees its own cgroup at the root, whatever path the host gives it.
+        yield from (root + "".join(f"/{part}" for part in parts[:count]) for count in range(len(parts) + 1))
+
+
+def _cgroups(read: ReadText) -> Iterator[int]:
+    for folder in cgroup_folders(read, "memory"):
+        yield from _cgroup(read, folder, "memory.max", "memory.current", "inactive_file")
+        yield from _cgroup(read, folder, "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
 
 
 def _cgroup(read: ReadText, folder: str, limit: str, usage: str, cache: str) -> Iterator[int]:

@@ -8,29 +8,39 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from serving.cpu import cores
 from serving.errors import SettingsError
 
 MAX_BATCH_SIZE = 32
+MAX_DEFAULT_WORKERS = 4
+"""More API processes are for who wants them: each takes memory for screens of its own."""
+LIMITS = {"workers": 256, "calls_in_flight": 16}
+VARIABLES = {"SIEVE_WORKERS": "workers", "SIEVE_CALLS_IN_FLIGHT": "calls_in_flight"}
+
+
+def default_workers() -> int:
+    """One API process for each core that this process may use, up to MAX_DEFAULT_WORKERS."""
+    return min(cores(), MAX_DEFAULT_WORKERS)
 
 
 class Settings(BaseModel):
     """The values of a settings file.
 
-    `workers` is the number of API processes, each with its own screens. `screen_threads` and `expert_threads` are ONNX
-    Runtime threads for each session. `max_batch_size` limits the items of one call to an expert, `batch_window_ms` is
-    how long an escalation waits for others to share its call, and `calls_in_flight` is how many calls of one API
-    process an expert runs side by side, one on each of its machines. `max_in_flight` is the most requests that one API
-    process has in flight.
+    `workers` is the number of API processes, each with its own screens; by default one for each core, up to four.
+    `screen_threads` and `expert_threads` are ONNX Runtime threads for each session. `max_batch_size` limits the items
+    of one call to an expert, `batch_window_ms` is how long an escalation waits for others to share its call, and
+    `calls_in_flight` is how many calls of one API process an expert runs side by side, one on each of its machines.
+    `max_in_flight` is the most requests that one API process has in flight.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    workers: int = Field(default=1, ge=1, le=256)
+    workers: int = Field(default_factory=default_workers, ge=1, le=LIMITS["workers"])
     screen_threads: int = Field(default=1, ge=1, le=256)
     expert_threads: int = Field(default=1, ge=1, le=256)
     max_batch_size: int = Field(default=MAX_BATCH_SIZE, ge=1, le=MAX_BATCH_SIZE)
     batch_window_ms: float = Field(default=0.0, ge=0, le=100)
-    calls_in_flight: int = Field(default=1, ge=1, le=16)
+    calls_in_flight: int = Field(default=1, ge=1, le=LIMITS["calls_in_flight"])
     max_in_flight: int = Field(default=256, ge=8, le=4096)
 
 
@@ -44,20 +54,22 @@ def settings_of(stated: str, folder: Path) -> Settings:
 
 
 def for_machines(settings: Settings, variables: Mapping[str, str]) -> Settings:
-    """The settings, with SIEVE_CALLS_IN_FLIGHT in the place of `calls_in_flight` where the variable is set.
+    """The settings, with the variables of VARIABLES in the place of those that they name, where they are set.
 
-    How many machines an expert has differs between clusters that serve one image. Raises SettingsError if the variable
-    breaks the setting's rule.
+    How large a machine is, and how many an expert has, differs between clusters that serve one image. Raises
+    SettingsError if a variable breaks its setting's rule.
     """
-    stated = variables.get("SIEVE_CALLS_IN_FLIGHT")
-    if not stated:
-        return settings
-    try:
-        return Settings.model_validate({**settings.model_dump(), "calls_in_flight": int(stated)})
-    except ValueError:
-        raise SettingsError(
-            "SIEVE_CALLS_IN_FLIGHT: must be a whole number from 1 to 16, got something else; mend it or leave it out"
-        ) from None
+    for variable, name in VARIABLES.items():
+        stated = variables.get(variable)
+        if stated:
+            try:
+                settings = Settings.model_validate({**settings.model_dump(), name: int(stated)})
+            except ValueError:
+                raise SettingsError(
+                    f"{variable}: must be a whole number from 1 to {LIMITS[name]}, got something else; mend it or "
+                    "leave it out"
+                ) from None
+    return settings
 
 
 def read_settings(path: Path) -> Settings:

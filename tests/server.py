@@ -59,9 +59,11 @@ def serve(*arguments: str, home: Path, folder: Path, log: Path, before: Sequence
     line = [*before, sys.executable, "-m", "bentoml", "serve", *arguments, "--host", "127.0.0.1", "--port", "{port}"]
     # A connection that a slow test leaves alone for five seconds is still there.
     line += ["--timeout-keep-alive", "600"]
+    # Most tests look at one process; those of several have settings of their own.
+    one = {} if any(part.startswith("settings=") for part in arguments) else {"SIEVE_WORKERS": "1"}
     with (
         own_home(home) as own,
-        running(line, variables=variables(own), ready="/readyz", log=log, folder=folder) as server,
+        running(line, variables={**variables(own), **one}, ready="/readyz", log=log, folder=folder) as server,
     ):
         yield Server(server.process, server.url, log)
 

@@ -17,7 +17,7 @@ from loadtest.verdict.comparison import Comparison, Rounds, summary
 from loadtest.verdict.objective import Objective
 from tests.loadtest.conftest import COMMAND
 
-FOUND = {**tuning.DEFAULTS, "workers": 2}
+FOUND = {**tuning.DEFAULTS, "workers": tuning.DEFAULTS["workers"] + 1}
 
 pytestmark = pytest.mark.usefixtures("computed_runs")
 

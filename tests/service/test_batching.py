@@ -241,7 +241,7 @@ def test_those_that_hang_up_take_nobody_with_them(always: Server, right: dict[st
 def test_a_largest_batch_of_one_works(tiny_cascades: TinyCascades, right: dict[str, str], tmp_path: Path) -> None:
     home = with_point(tiny_cascades, tmp_path / "home", threshold=1.1)
     settings = tmp_path / "settings.toml"
-    settings.write_text("max_batch_size = 1\n")
+    settings.write_text("workers = 1\nmax_batch_size = 1\n")
     with serve(*TINY, "--arg", f"settings={settings}", home=home, folder=ROOT, log=tmp_path / "log") as server:
         asked = [each for answers, _ in rounds(server, TEXTS[:100]) for each in answers]
         got = sizes(server)

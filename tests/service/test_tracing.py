@@ -38,7 +38,7 @@ def traced(
         patch.setenv("OTEL_BSP_SCHEDULE_DELAY", "100")
         log, settings = folder / "log", folder / "settings.toml"
         # Requests that come together share a batch, however fast the expert is.
-        settings.write_text("batch_window_ms = 50.0\n")
+        settings.write_text("workers = 1\nbatch_window_ms = 50.0\n")
         more = ("--arg", "log_requests=true", "--arg", f"settings={settings}")
         with serve(*TEXT_ONLY, *more, home=home, folder=ROOT, log=log) as server:
             yield server, there, log

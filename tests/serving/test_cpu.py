@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from serving import cpu as module
-from serving.cpu import features, has_vnni, processor
+from serving.cpu import cores, features, has_vnni, processor
 
 
 def test_the_processor_has_a_name() -> None:
@@ -45,3 +45,39 @@ def test_a_machine_that_does_not_say_is_taken_for_one_without_vnni(
     assert has_vnni() is False
     assert features() == ()
     assert processor()
+
+
+V2 = {"/proc/self/cgroup": "0::/pod/container\n"}
+V1 = {"/proc/self/cgroup": "4:cpu,cpuacct:/pod\n7:memory:/pod\n"}
+
+
+@pytest.mark.parametrize(
+    ("files", "allowed"),
+    [
+        ({}, 8),
+        (V2, 8),
+        ({**V2, "/sys/fs/cgroup/pod/container/cpu.max": "max 100000\n"}, 8),
+        ({**V2, "/sys/fs/cgroup/pod/container/cpu.max": "300000 100000\n"}, 3),
+        ({**V2, "/sys/fs/cgroup/pod/cpu.max": "150000 100000\n", "/sys/fs/cgroup/cpu.max": "400000 100000\n"}, 2),
+        ({**V2, "/sys/fs/cgroup/cpu.max": "50000 100000\n"}, 1),
+        ({**V2, "/sys/fs/cgroup/cpu.max": "nonsense\n"}, 8),
+        ({**V1, "/sys/fs/cgroup/cpu/pod/cpu.cfs_quota_us": "-1\n"}, 8),
+        (
+            {
+                **V1,
+                "/sys/fs/cgroup/cpu/pod/cpu.cfs_quota_us": "200000\n",
+                "/sys/fs/cgroup/cpu/pod/cpu.cfs_period_us": "100000\n",
+            },
+            2,
+        ),
+    ],
+)
+def test_cores_are_those_that_the_process_may_use(
+    monkeypatch: pytest.MonkeyPatch, files: dict[str, str], allowed: int
+) -> None:
+    monkeypatch.setattr(module.os, "sched_getaffinity", lambda _: set(range(8)))
+    assert cores(files.get) == allowed
+
+
+def test_this_machine_has_a_core() -> None:
+    assert cores() >= 1

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from serving import settings as module
 from serving.errors import SettingsError
 from serving.settings import Settings, for_machines, read_settings, settings_of
 
@@ -50,10 +51,20 @@ def test_the_stated_file_comes_before_the_one_beside_the_service(tmp_path: Path)
         settings_of("missing.toml", tmp_path)
 
 
-def test_the_number_of_machines_may_come_from_a_variable() -> None:
+@pytest.mark.parametrize(
+    ("variable", "setting", "most"),
+    [("SIEVE_WORKERS", "workers", 256), ("SIEVE_CALLS_IN_FLIGHT", "calls_in_flight", 16)],
+)
+def test_what_differs_between_machines_may_come_from_a_variable(variable: str, setting: str, most: int) -> None:
     settings = Settings(workers=3)
-    assert for_machines(settings, {}) == for_machines(settings, {"SIEVE_CALLS_IN_FLIGHT": ""}) == settings
-    assert for_machines(settings, {"SIEVE_CALLS_IN_FLIGHT": "4"}) == Settings(workers=3, calls_in_flight=4)
-    for wrong in ("0", "17", "two", "1.5"):
-        with pytest.raises(SettingsError, match="SIEVE_CALLS_IN_FLIGHT: must be a whole number from 1 to 16"):
-            for_machines(settings, {"SIEVE_CALLS_IN_FLIGHT": wrong})
+    assert for_machines(settings, {}) == for_machines(settings, {variable: ""}) == settings
+    assert for_machines(settings, {variable: "4"}) == settings.model_copy(update={setting: 4})
+    for wrong in ("0", str(most + 1), "two", "1.5"):
+        with pytest.raises(SettingsError, match=f"{variable}: must be a whole number from 1 to {most}"):
+            for_machines(settings, {variable: wrong})
+
+
+@pytest.mark.parametrize(("there", "workers"), [(1, 1), (2, 2), (4, 4), (64, 4)])
+def test_there_is_a_process_for_each_core_up_to_four(monkeypatch: pytest.MonkeyPatch, there: int, workers: int) -> None:
+    monkeypatch.setattr(module, "cores", lambda: there)
+    assert Settings().workers == workers
