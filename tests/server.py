@@ -38,6 +38,16 @@ class Server:
         (pid,) = [child.pid for child in children if f"--service-name {service}" in " ".join(child.cmdline())]
         return pid
 
+    def expert_socket(self, kind: str) -> str:
+        """The unix socket of the expert for `kind`, text or image. Each worker holds the sockets of all."""
+        digest = httpx.get(f"{self.url}/models").json()[kind]["expert"]["digest"]
+        held = psutil.Process(self.worker(f"{kind.title()}Expert")).net_connections("unix")
+        for path in {str(one.laddr) for one in held if str(one.laddr).endswith(".sock")}:
+            with httpx.Client(transport=httpx.HTTPTransport(uds=path), base_url="http://expert") as client:
+                if client.get("/model").headers["etag"] == f'"{digest}"':
+                    return path
+        raise AssertionError(f"no expert for {kind} listens on a unix socket")
+
 
 def limits(**keys: Any) -> httpx.Limits:
     """Connections that are not used for a while are closed by the client, before the server closes them unseen."""

@@ -161,6 +161,11 @@ def to_bytes(body: object) -> bytes:
     return orjson.dumps(body)
 
 
+def problem(message: str, request_id: str) -> JsonObject:
+    """The body of an error that is about no field."""
+    return {"error": {"field": None, "message": message}, "request_id": request_id}
+
+
 async def not_there(request: Request, error: Exception) -> Response:
     """The answer where the router finds no such address, or no such method at an address."""
     assert isinstance(error, HTTPException)
