@@ -46,6 +46,7 @@ from serving.model.preprocess import preprocessor
 from serving.model.runner import Runner
 from serving.model.session import Session, model_labels
 from serving.settings import MAX_BATCH_SIZE, for_machines, settings_of
+from serving.watch.folder import own_folder
 from serving.watch.log import LogWriter
 from serving.watch.metrics import ExpertMetrics, Metrics
 from serving.watch.observer import Observer
@@ -55,7 +56,7 @@ from serving.watch.tracing import Tracer, open_tracer, tracing_settings
 # This sets a variable for the workers too, so the user's own choice is saved in another one first.
 TRACING_OFF = os.environ.setdefault("SIEVE_TRACING_OFF", os.environ.get("OTEL_SDK_DISABLED", "false").lower()) == "true"
 os.environ["OTEL_SDK_DISABLED"] = "true"
-METRICS_FOLDER = Path(shared) if (shared := os.environ.get("PROMETHEUS_MULTIPROC_DIR")) else None
+METRICS_FOLDER = own_folder(os.environ, os.getppid())
 try:
     ARGUMENTS = with_variables(bentoml.use_arguments(Arguments), os.environ)
     SETTINGS = for_machines(settings_of(ARGUMENTS.settings, Path(__file__).parent), os.environ)

@@ -6,7 +6,6 @@ import asyncio
 import os
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -69,24 +68,8 @@ def serve(*arguments: str, home: Path, folder: Path, log: Path, before: Sequence
     line = [*before, sys.executable, "-m", "bentoml", "serve", *arguments, "--host", "127.0.0.1", "--port", "{port}"]
     # A connection that a slow test leaves alone for five seconds is still there.
     line += ["--timeout-keep-alive", "600"]
-    with (
-        own_home(home) as own,
-        running(line, variables=variables(own), ready="/readyz", log=log, folder=folder) as server,
-    ):
+    with running(line, variables=variables(home), ready="/readyz", log=log, folder=folder) as server:
         yield Server(server.process, server.url, log)
-
-
-@contextmanager
-def own_home(home: Path) -> Iterator[Path]:
-    """A BentoML home with the models and Bentos of `home`.
-
-    A server empties the folder of metrics in its home when it starts, also where another server still uses it.
-    """
-    with tempfile.TemporaryDirectory(prefix="sieve-home-") as name:
-        for kind in ("models", "bentos"):
-            (home / kind).mkdir(parents=True, exist_ok=True)
-            (Path(name) / kind).symlink_to(home / kind)
-        yield Path(name)
 
 
 TINY = ("--arg", "text=tiny-text", "--arg", "image=tiny-image")
