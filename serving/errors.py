@@ -4,6 +4,7 @@ SieveError                  the user can correct it; the text names the rule, th
 ├── InvalidInputError       a request breaks a rule of the API (HTTP 422)
 │   └── MalformedError      a request cannot be read at all (HTTP 400)
 │       └── TooSlowError    the body of a request did not arrive in time (HTTP 408)
+├── FailedItemError         both models failed on an item (HTTP 500)
 ├── OverloadedError         too many requests are in flight (HTTP 503)
 ├── NotServedError          the service was started without the modality that a request needs (HTTP 404)
 ├── ArtifactError           an artifact folder is missing, damaged or does not match its manifest
@@ -46,6 +47,19 @@ class MalformedError(InvalidInputError):
 
 class TooSlowError(MalformedError):
     """The body of a request did not arrive in time."""
+
+
+class FailedItemError(SieveError):
+    """Both models failed on an item. `field` is its name in the request."""
+
+    reason = "failed"
+
+    def __init__(self, field: str) -> None:
+        super().__init__(
+            f"{field}: must be an input that a model can take, got one on which both failed; send another, or tell the "
+            "operator, whose log has the cause"
+        )
+        self.field = field
 
 
 class OverloadedError(SieveError):

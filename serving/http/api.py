@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from functools import partial
 
@@ -14,7 +15,7 @@ from starlette.responses import Response
 from serving.arrays import Array
 from serving.cascade.cascade import StageAnswer
 from serving.cascade.modality import Modality
-from serving.errors import InvalidInputError, NotServedError, kind_of
+from serving.errors import FailedItemError, InvalidInputError, NotServedError, kind_of
 from serving.http.body import MAX_TEXTS, as_number, image_and_budget, json_object, required
 from serving.http.fast_path import Endpoint
 from serving.http.guard import Enter, Guard, JsonObject, described, to_bytes
@@ -30,6 +31,8 @@ from serving.load.memory import MemoryLimit
 from serving.model.image import read_header
 from serving.model.text import check_text
 from serving.watch.record import RequestRecord
+
+logger = logging.getLogger("sieve")
 
 METHODS: Methods = {
     "/classify_text": "POST",
@@ -87,7 +90,7 @@ class Api:
             prepared = await self._preparing.texts(modality, [text], record, request)
             record.timings.end("tokenise")
             (answer,) = await self._classified(modality, prepared, record, request)
-        return _entry(modality, answer)
+        return _entry(modality, answer, "text", record)
 
     async def classify_texts(self, request: Request, record: RequestRecord, enter: Enter) -> JsonObject:
         modality = self._modality("text")
@@ -101,7 +104,10 @@ class Api:
                 record.timings.end("tokenise")
                 answers = await self._classified(modality, prepared, record, request)
                 for place, answer in zip(good, answers, strict=True):
-                    entries[place] = _entry(modality, answer)
+                    try:
+                        entries[place] = _entry(modality, answer, f"texts[{place}]", record)
+                    except FailedItemError as error:
+                        entries[place] = {"error": described(error)}
         return {"answers": entries}
 
     async def classify_image(self, request: Request, record: RequestRecord, enter: Enter) -> JsonObject:
@@ -115,7 +121,7 @@ class Api:
             prepared = await self._preparing.image(modality, image, record, request)
             record.timings.end("decode")
             (answer,) = await self._classified(modality, prepared, record, request)
-        return _entry(modality, answer)
+        return _entry(modality, answer, "image", record)
 
     async def models(self, _request: Request, _record: RequestRecord) -> JsonObject:
         return {name: await modality.describe() for name, modality in self._modalities.items()}
@@ -160,8 +166,12 @@ def _checked(texts: object) -> tuple[dict[int, str], list[JsonObject]]:
     return good, entries
 
 
-def _entry(modality: Modality, given: StageAnswer) -> JsonObject:
+def _entry(modality: Modality, given: StageAnswer, field: str, record: RequestRecord) -> JsonObject:
+    """The answer to the item that the request names `field`. Raises FailedItemError if there is none."""
     answer = given.answer
+    if answer is None:
+        logger.error("request %s: both models failed on %s", record.request_id, field)
+        raise FailedItemError(field)
     return {
         "label": answer.label,
         "confidence": answer.confidence,

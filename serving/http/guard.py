@@ -17,6 +17,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from serving.errors import (
+    FailedItemError,
     InvalidInputError,
     MalformedError,
     NotServedError,
@@ -146,7 +147,7 @@ async def _guarded(answer: Awaitable[JsonObject], record: RequestRecord) -> Json
 
 def described(error: SieveError) -> JsonObject:
     """The `error` object of an answer."""
-    field = error.field if isinstance(error, InvalidInputError) else None
+    field = error.field if isinstance(error, InvalidInputError | FailedItemError) else None
     reason = {"reason": "overloaded"} if isinstance(error, OverloadedError) else {}
     return {"field": field, "message": str(error), **reason}
 
