@@ -2,7 +2,9 @@
 
 SieveError                  the user can correct it; the text names the rule, the kind of the value and the remedy
 ├── InvalidInputError       a request breaks a rule of the API (HTTP 422)
+│   ├── TooLargeError       the body of a request has too many bytes (HTTP 413)
 │   └── MalformedError      a request cannot be read at all (HTTP 400)
+│       ├── WrongTypeError  its body is of a content type or an encoding that is not read (HTTP 415)
 │       └── TooSlowError    the body of a request did not arrive in time (HTTP 408)
 ├── FailedItemError         both models failed on an item (HTTP 500)
 ├── OverloadedError         too many requests are in flight (HTTP 503)
@@ -41,8 +43,16 @@ class InvalidInputError(SieveError):
         self.field = field
 
 
+class TooLargeError(InvalidInputError):
+    """The body of a request has too many bytes."""
+
+
 class MalformedError(InvalidInputError):
     """A request cannot be read at all: not UTF-8, not JSON, not a form."""
+
+
+class WrongTypeError(MalformedError):
+    """The body of a request is of a content type or an encoding that is not read."""
 
 
 class TooSlowError(MalformedError):

@@ -16,7 +16,7 @@ from serving.arrays import Array
 from serving.cascade.cascade import StageAnswer
 from serving.cascade.modality import Modality
 from serving.errors import FailedItemError, InvalidInputError, NotServedError, kind_of
-from serving.http.body import MAX_TEXTS, as_number, image_and_budget, json_object, required
+from serving.http.body import MAX_TEXTS, image_and_budget, json_object, required
 from serving.http.fast_path import Endpoint
 from serving.http.guard import Enter, Guard, JsonObject, described, to_bytes
 from serving.http.heavy import HeavyRunner
@@ -26,7 +26,7 @@ from serving.http.mount import Methods
 from serving.http.openapi import openapi
 from serving.http.preparing import Preparing, hung_up
 from serving.http.scrape import Exposed, metrics_endpoint
-from serving.load.budget import check_budget_ms
+from serving.http.stated_budget import budget_ms_of
 from serving.load.memory import MemoryLimit
 from serving.model.image import read_header
 from serving.model.text import check_text
@@ -85,7 +85,7 @@ class Api:
         with self._intake.open(request) as arriving:
             body = await json_object(arriving, {"text", "budget_ms"})
             text = check_text(required(body, "text"))
-            record.was_read(_budget_ms(request, body.get("budget_ms")), arriving.waited_s)
+            record.was_read(budget_ms_of(request, body.get("budget_ms")), arriving.waited_s)
             enter()
             prepared = await self._preparing.texts(modality, [text], record, request)
             record.timings.end("tokenise")
@@ -97,7 +97,7 @@ class Api:
         with self._intake.open(request) as arriving:
             body = await json_object(arriving, {"texts", "budget_ms"})
             good, entries = _checked(required(body, "texts"))
-            record.was_read(_budget_ms(request, body.get("budget_ms")), arriving.waited_s)
+            record.was_read(budget_ms_of(request, body.get("budget_ms")), arriving.waited_s)
             enter()
             if good:
                 prepared = await self._preparing.texts(modality, list(good.values()), record, request)
@@ -115,7 +115,7 @@ class Api:
         with self._intake.open(request) as arriving:
             data, stated = await image_and_budget(arriving)
             arriving.keep(len(data))
-            record.was_read(_budget_ms(request, stated), arriving.waited_s)
+            record.was_read(budget_ms_of(request, stated), arriving.waited_s)
             image = read_header(data)
             enter()
             prepared = await self._preparing.image(modality, image, record, request)
@@ -181,13 +181,3 @@ def _entry(modality: Modality, given: StageAnswer, field: str, record: RequestRe
         "degraded": given.degraded,
         "models": {"screen": modality.screen_tag, "expert": modality.expert_tag},
     }
-
-
-def _budget_ms(request: Request, stated: object) -> float:
-    """The smaller of the body's budget and the one in X-Budget-Ms."""
-    budget_ms = check_budget_ms(stated)
-    header = request.headers.get("x-budget-ms")
-    if header is not None:
-        from_header = check_budget_ms(as_number(header, "X-Budget-Ms"), "X-Budget-Ms")
-        budget_ms = from_header if stated is None else min(budget_ms, from_header)
-    return budget_ms

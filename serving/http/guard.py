@@ -23,7 +23,9 @@ from serving.errors import (
     NotServedError,
     OverloadedError,
     SieveError,
+    TooLargeError,
     TooSlowError,
+    WrongTypeError,
 )
 from serving.http.fast_path import Endpoint
 from serving.http.loop_turns import LoopTurns
@@ -205,6 +207,10 @@ def _status(error: SieveError) -> int:
     match error:
         case TooSlowError():
             return 408
+        case TooLargeError():
+            return 413
+        case WrongTypeError():
+            return 415
         case MalformedError():
             return 400
         case InvalidInputError():
