@@ -47,7 +47,7 @@ def test_items_of_another_shape_or_type_are_refused(settings: TextSettings | Ima
         np.zeros(5, dtype=np.int64),
         np.zeros((3, 2, 3), dtype=np.float32),
     ):
-        with pytest.raises(MalformedError, match=r"body: must hold items of (int64 of 1 to 4 token ids|float32 "):
+        with pytest.raises(MalformedError, match=r"body: must hold items of (int64 of 1 to 4 token ids|float32)"):
             check_items(settings, [*sound, bad])
 
 

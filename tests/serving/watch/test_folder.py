@@ -81,11 +81,11 @@ def test_a_folder_lasts_as_long_as_one_process_holds_it_whatever_becomes_of_the_
     killed(first)  # its server has ended, too
     with ended_after() as server:
         third = worker(given, server)
-        assert folders(given) == {told(third), folder}
+        assert {told(third), folder} == folders(given)
         assert (folder / "counter_1.db").exists()
         killed(second)
         fourth = worker(given, server)
-        assert folders(given) == {told(fourth)}
+        assert {told(fourth)} == folders(given)
         killed(third, fourth)
 
 
