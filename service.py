@@ -7,7 +7,6 @@ kind of input out. `bentoml build` keeps the arguments in the Bento.
 import logging
 import os
 import re
-import time
 import typing as t
 from contextlib import contextmanager
 from functools import partial
@@ -18,7 +17,6 @@ from starlette.exceptions import HTTPException
 
 import dockerfile
 from serving.arguments import Arguments, with_variables
-from serving.arrays import Array, Logits
 from serving.cascade.deferral import OperatingPoint
 from serving.cascade.modality import Modality, StoredCascade, StoredModel, StoredPoint, require_kind, require_pair
 from serving.cascade.promise import require_golden, require_promise, watch_promises
@@ -40,12 +38,14 @@ from serving.load.admission import Admission
 from serving.load.budget import MAX_MS
 from serving.load.memory import MemoryLimit
 from serving.memory import upload_bytes
+from serving.model.apart import apart
 from serving.model.artifact import Artifact
 from serving.model.golden import check_golden
-from serving.model.preprocess import preprocessor
+from serving.model.preprocess import check_items, example_items, preprocessor
 from serving.model.runner import Runner
 from serving.model.session import Session, model_labels
 from serving.settings import MAX_BATCH_SIZE, for_machines, settings_of
+from serving.watch.folder import own_folder
 from serving.watch.log import LogWriter
 from serving.watch.metrics import ExpertMetrics, Metrics
 from serving.watch.observer import Observer
@@ -55,7 +55,7 @@ from serving.watch.tracing import Tracer, open_tracer, tracing_settings
 # This sets a variable for the workers too, so the user's own choice is saved in another one first.
 TRACING_OFF = os.environ.setdefault("SIEVE_TRACING_OFF", os.environ.get("OTEL_SDK_DISABLED", "false").lower()) == "true"
 os.environ["OTEL_SDK_DISABLED"] = "true"
-METRICS_FOLDER = Path(shared) if (shared := os.environ.get("PROMETHEUS_MULTIPROC_DIR")) else None
+METRICS_FOLDER = own_folder(os.environ, os.getppid())
 try:
     ARGUMENTS = with_variables(bentoml.use_arguments(Arguments), os.environ)
     SETTINGS = for_machines(settings_of(ARGUMENTS.settings, Path(__file__).parent), os.environ)
@@ -120,25 +120,18 @@ class ExpertService:
     def __init__(self) -> None:
         self.readiness = Readiness(DRAINING)  # what follows has ended before the server takes requests
         artifact = open_artifact(self.model)
-        session = Session(artifact, threads=SETTINGS.expert_threads)
-        self.runner = Runner(session, preprocessor(artifact))
-        self.runner.warm_up(artifact.manifest.settings)
-        golden, kind = check_golden(artifact, self.runner), artifact.manifest.settings.kind
+        session, settings = Session(artifact, threads=SETTINGS.expert_threads), artifact.manifest.settings
+        runner = Runner(session, preprocessor(artifact))
+        runner.warm_up(settings)
+        golden = check_golden(artifact, runner)
         info = {"model": str(self.model.tag), **model_labels(artifact, session)}
-        self.metrics = ExpertMetrics(kind, METRICS_FOLDER, not golden.against, **info)
-        self.lag = self.metrics.lag
-        tracer = open_tracer("sieve-expert", TRACING)
-        self.endpoints = expert_app.expert_endpoints(artifact.digest, session, golden, self.run, self.metrics, tracer)
+        metrics = ExpertMetrics(settings.kind, METRICS_FOLDER, not golden.against, **info)
+        self.lag = metrics.lag
+        self.run = expert_app.one_at_a_time(apart(runner.run, example_items(settings)[0]), metrics.ran)
+        tracer, check = open_tracer("sieve-expert", TRACING), partial(check_items, settings)
+        self.endpoints = expert_app.expert_endpoints(artifact.digest, session, golden, self.run, metrics, tracer, check)
         logging.getLogger("bentoml._internal.server.http_app").addFilter(_not_shed)
         freeze_garbage()
-
-    @expert_app.one_at_a_time
-    def run(self, items: t.Sequence[Array]) -> Logits:
-        """Prepared items -> logits [items, labels]."""
-        begin = time.monotonic()
-        logits = self.runner.run(items)
-        self.metrics.ran(len(items), max(map(len, items)), time.monotonic() - begin)
-        return logits
 
     # max_latency_ms is no batch window: BentoML's batcher refuses items that would take longer. No budget is longer.
     @bentoml.api(  # type: ignore[untyped-decorator]  # BentoML has no types for it

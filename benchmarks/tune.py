@@ -14,7 +14,6 @@ from pathlib import Path
 
 from benchmarks.command import end_with
 from benchmarks.contenders import plain_bentoml, sieve_line
-from benchmarks.homes import make_home
 from benchmarks.published import Published
 from loadtest.traffic.plan import Plan
 from loadtest.traffic.workload import Mix
@@ -35,21 +34,16 @@ def main() -> int:
     mix = Mix(image_share=1.0 if published.kind == "image" else 0.0)
     plan, objective = with_preset(options.preset, Plan(url="", texts=options.texts, images=options.images, mix=mix))
     folder = Path("build") / "tune" / f"{options.cascade}-{options.preset}"
-    with tempfile.TemporaryDirectory(prefix="sieve-tune-") as name:
-        # Two servers that share a home would delete each other's metrics.
-        homes = {
-            who: make_home(Path(name) / who, published.store, published.name, threshold=published.point.threshold)
-            for who in ("plain", "trial", "defaults", "tuned")
-        }
+    with tempfile.TemporaryDirectory(prefix="sieve-tune-") as home:
         wanted = Tuning(
             command=sieve_line(published, "settings={settings}"),
-            homes={who: str(home) for who, home in homes.items()},
             plan=plan,
             objective=objective,
             minutes=options.minutes,
             rounds=options.rounds,
             folder=folder,
-            against=[plain_bentoml(published, homes["plain"])] if published.kind == "text" else [],
+            # In a home of its own: BentoML empties the folder of its metrics when another server starts there.
+            against=[plain_bentoml(published, Path(home))] if published.kind == "text" else [],
         )
         result = tune(wanted)
     print(table(result["comparison"]))

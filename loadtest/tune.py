@@ -16,7 +16,7 @@ import os
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TypedDict
 
@@ -69,14 +69,11 @@ DEFAULTS: Settings = {name: values[0] for name, values in SPACE.items()}
 class Tuning:
     """A search as it was ordered.
 
-    `command`: starts the service, with {port} and {settings} in it. `homes`: a BENTOML_HOME for each of trial, defaults
-    and tuned, because two servers that share one would delete each other's metrics; without it all use the inherited
-    one. `minutes`: length of the search in this call. `rounds`: of the final comparison. `folder`: of the results.
-    `against`: more contenders of the final comparison.
+    `command`: starts the service, with {port} and {settings} in it. `minutes`: length of the search in this call.
+    `rounds`: of the final comparison. `folder`: of the results. `against`: more contenders of the final comparison.
     """
 
     command: tuple[str, ...]
-    homes: Mapping[str, str] = field(default_factory=dict)
     plan: Plan
     objective: Objective
     minutes: float
@@ -89,8 +86,7 @@ class Tuning:
         path = folder.resolve() / f"{name.replace(' ', '-')}.toml"
         write_text(path, as_toml(settings))
         line = tuple(part.replace("{settings}", str(path)) for part in self.command)
-        home = {"BENTOML_HOME": self.homes[name]} if name in self.homes else {}
-        return Contender(name=name, line=line, variables=home)
+        return Contender(name=name, line=line)
 
     @property
     def key(self) -> str:

@@ -2,8 +2,11 @@
 
 SieveError                  the user can correct it; the text names the rule, the kind of the value and the remedy
 ├── InvalidInputError       a request breaks a rule of the API (HTTP 422)
+│   ├── TooLargeError       the body of a request has too many bytes (HTTP 413)
 │   └── MalformedError      a request cannot be read at all (HTTP 400)
+│       ├── WrongTypeError  its body is of a content type or an encoding that is not read (HTTP 415)
 │       └── TooSlowError    the body of a request did not arrive in time (HTTP 408)
+├── FailedItemError         both models failed on an item (HTTP 500)
 ├── OverloadedError         too many requests are in flight (HTTP 503)
 ├── NotServedError          the service was started without the modality that a request needs (HTTP 404)
 ├── ArtifactError           an artifact folder is missing, damaged or does not match its manifest
@@ -40,12 +43,33 @@ class InvalidInputError(SieveError):
         self.field = field
 
 
+class TooLargeError(InvalidInputError):
+    """The body of a request has too many bytes."""
+
+
 class MalformedError(InvalidInputError):
     """A request cannot be read at all: not UTF-8, not JSON, not a form."""
 
 
+class WrongTypeError(MalformedError):
+    """The body of a request is of a content type or an encoding that is not read."""
+
+
 class TooSlowError(MalformedError):
     """The body of a request did not arrive in time."""
+
+
+class FailedItemError(SieveError):
+    """Both models failed on an item. `field` is its name in the request."""
+
+    reason = "failed"
+
+    def __init__(self, field: str) -> None:
+        super().__init__(
+            f"{field}: must be an input that a model can take, got one on which both failed; send another, or tell the "
+            "operator, whose log has the cause"
+        )
+        self.field = field
 
 
 class OverloadedError(SieveError):

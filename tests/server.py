@@ -6,7 +6,6 @@ import asyncio
 import os
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -38,6 +37,16 @@ class Server:
         (pid,) = [child.pid for child in children if f"--service-name {service}" in " ".join(child.cmdline())]
         return pid
 
+    def expert_socket(self, kind: str) -> str:
+        """The unix socket of the expert for `kind`, text or image. Each worker holds the sockets of all."""
+        digest = httpx.get(f"{self.url}/models").json()[kind]["expert"]["digest"]
+        held = psutil.Process(self.worker(f"{kind.title()}Expert")).net_connections("unix")
+        for path in {str(one.laddr) for one in held if str(one.laddr).endswith(".sock")}:
+            with httpx.Client(transport=httpx.HTTPTransport(uds=path), base_url="http://expert") as client:
+                if client.get("/model").headers["etag"] == f'"{digest}"':
+                    return path
+        raise AssertionError(f"no expert for {kind} listens on a unix socket")
+
 
 def limits(**keys: Any) -> httpx.Limits:
     """Connections that are not used for a while are closed by the client, before the server closes them unseen."""
@@ -61,24 +70,8 @@ def serve(*arguments: str, home: Path, folder: Path, log: Path, before: Sequence
     line += ["--timeout-keep-alive", "600"]
     # Most tests look at one process; those of several have settings of their own.
     one = {} if any(part.startswith("settings=") for part in arguments) else {"SIEVE_WORKERS": "1"}
-    with (
-        own_home(home) as own,
-        running(line, variables={**variables(own), **one}, ready="/readyz", log=log, folder=folder) as server,
-    ):
+    with running(line, variables={**variables(home), **one}, ready="/readyz", log=log, folder=folder) as server:
         yield Server(server.process, server.url, log)
-
-
-@contextmanager
-def own_home(home: Path) -> Iterator[Path]:
-    """A BentoML home with the models and Bentos of `home`.
-
-    A server empties the folder of metrics in its home when it starts, also where another server still uses it.
-    """
-    with tempfile.TemporaryDirectory(prefix="sieve-home-") as name:
-        for kind in ("models", "bentos"):
-            (home / kind).mkdir(parents=True, exist_ok=True)
-            (Path(name) / kind).symlink_to(home / kind)
-        yield Path(name)
 
 
 TINY = ("--arg", "text=tiny-text", "--arg", "image=tiny-image")

@@ -6,6 +6,7 @@ Only the cascade calls stages; a stage knows neither the other nor the deadline.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from typing import Literal, Protocol
 
 from serving.arrays import Array, Logits
 from serving.cascade.deferral import OperatingPoint, should_defer
-from serving.errors import CallerGoneError, StageError, StageLateError
+from serving.errors import CallerGoneError, FailedItemError, StageDownError, StageError, StageLateError
 from serving.expert.call import Asked, Escalated
 from serving.load.budget import Budget
 from serving.load.direct import DirectWork
@@ -54,10 +55,11 @@ class StageAnswer:
     """The cascade's answer to one item, and the stage that gave it.
 
     `escalated`: whether a call with the item was sent to the expert. `degraded`: why the screen's answer stands
-    although it deferred.
+    although it deferred. Where there is no `answer`, the screen failed on this item and the expert gave none; then
+    `degraded` is `failed`.
     """
 
-    answer: Answer
+    answer: Answer | None
     stage: Literal["screen", "expert"]
     escalated: bool
     degraded: str | None
@@ -100,8 +102,9 @@ class ModelCascade:
         `screened` is called when the screen has run.
 
         All items that defer go to the expert together. When it is late, refuses, is down, or the client is `gone`, the
-        screen's answers stand. Times the parts `screen`, `queue` (for a place in a call, and for the call before it),
-        `hop` (to the expert's process and back) and `expert`.
+        screen's answers stand. An item on which a stage failed has logits of NaN: the screen then defers it, and the
+        expert counts as down for it. Times the parts `screen`, `queue` (for a place in a call, and for the call before
+        it), `hop` (to the expert's process and back) and `expert`.
         """
         given = await self._screened(items)
         timings.end("screen")
@@ -129,7 +132,10 @@ class ModelCascade:
         timings.split("hop", {"queue": escalated.queue_ms, "expert": escalated.expert_ms})
         expert_answers = answers_from_logits(escalated.logits, self.labels, self.point.expert_temperature)
         for place, theirs in zip(deferred, expert_answers, strict=True):
-            answers[place] = StageAnswer(answer=theirs, stage="expert", escalated=True, degraded=None)
+            if math.isnan(theirs.confidence):
+                answers[place] = _degraded(given[place], StageDownError.reason, escalated=True)
+            else:
+                answers[place] = StageAnswer(answer=theirs, stage="expert", escalated=True, degraded=None)
         return answers
 
     async def _screened(self, items: Sequence[Array]) -> list[Answer]:
@@ -155,13 +161,16 @@ class ModelCascade:
         deferred = []
         for place, answer in enumerate(screened):
             defers = should_defer(answer, self.point)
-            self.observe(answer.confidence, defers)
+            if not math.isnan(answer.confidence):
+                self.observe(answer.confidence, defers)
             if defers:
                 deferred.append(place)
         return deferred
 
 
 def _degraded(answer: Answer, reason: str, *, escalated: bool) -> StageAnswer:
+    if math.isnan(answer.confidence):
+        return StageAnswer(answer=None, stage="screen", escalated=escalated, degraded=FailedItemError.reason)
     return StageAnswer(answer=answer, stage="screen", escalated=escalated, degraded=reason)
 
 

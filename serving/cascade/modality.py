@@ -17,6 +17,7 @@ from serving.errors import ArtifactError, StageError
 from serving.expert.call import ExpertClient
 from serving.expert.queue import Escalations
 from serving.load.budget import MAX_MS
+from serving.model.apart import apart
 from serving.model.artifact import Artifact
 from serving.model.golden import check_golden
 from serving.model.preprocess import (
@@ -106,7 +107,7 @@ class Modality:
         )
         self.cascade = ModelCascade(
             labels=screen.manifest.labels,
-            screen=runner.run,
+            screen=apart(runner.run, example_items(screen.manifest.settings)[0]),
             expert=self.escalations.submit,
             point=point,
             observe=self._monitor.observe,

@@ -7,6 +7,7 @@ import logging
 import math
 from collections.abc import Sequence
 
+import numpy as np
 import orjson
 
 from serving.arrays import Array
@@ -52,7 +53,7 @@ class RemoteExpert:
             limited = b"%b: %.1f\r\n" % (LEFT_HEADER.encode(), left_ms) if left_ms < math.inf else b""
             head = b"POST /infer%b%b%bContent-Length: %d\r\n\r\n" % (self._common, traced, limited, len(message))
             reply = await self._ask(head + message)
-            (logits,) = unpack(reply.body)
+            ran = _ran(reply, len(items))
         except StageRefusedError:
             raise
         except (StageError, OSError, MalformedError) as error:
@@ -64,8 +65,7 @@ class RemoteExpert:
         if not self._up:
             logger.warning("%s answers again", self._tag)
         self._up = True
-        waited = reply.headers.get(WAITED)
-        return Ran(logits, float(reply.headers.get(TOOK, 0.0)), None if waited is None else float(waited))
+        return ran
 
     async def describe(self) -> dict[str, str]:
         """The variant that the expert runs and its execution provider, `asked` and `got`; else `error` says why not."""
@@ -117,6 +117,18 @@ class RemoteExpert:
         if reply.status != OK:
             raise StageDownError(f"the expert answered with status {reply.status}")
         return reply
+
+
+def _ran(reply: Reply, items: int) -> Ran:
+    """What a reply says of a call with so many items. Raises MalformedError if it says something else."""
+    logits, *others = unpack(reply.body)
+    if others or logits.dtype != np.float32 or logits.ndim != 2 or len(logits) != items:
+        raise MalformedError("reply", f"must hold the logits of {items} items, got other arrays")
+    took, waited = reply.headers.get(TOOK, b"0"), reply.headers.get(WAITED)
+    try:
+        return Ran(logits, float(took), None if waited is None else float(waited))
+    except ValueError:
+        raise MalformedError("reply", "must give its times in milliseconds, got something else") from None
 
 
 def _short(etag: bytes | None) -> str:

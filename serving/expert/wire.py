@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import accumulate
 
 import numpy as np
 import orjson
@@ -48,18 +49,20 @@ def unpack(message: bytes) -> list[Array]:
     head, _, data = message.partition(b"\n")
     try:
         described = orjson.loads(head)
-        dtype, shapes = described["type"], [tuple(map(int, shape)) for shape in described["shapes"]]
+        dtype, shapes = described["type"], described["shapes"]
         if (
             dtype not in TYPES
             or not 1 <= len(shapes) <= MAX_ARRAYS
-            or any(size < 0 for shape in shapes for size in shape)
+            or any(type(size) is not int or size < 0 for shape in shapes for size in shape)
         ):
             raise ValueError
         values = np.frombuffer(data, dtype=dtype)
-        sizes = [int(np.prod(shape)) for shape in shapes]
+        sizes = [math.prod(shape) for shape in shapes]  # numpy's own product overflows
         if len(values) != sum(sizes):
             raise ValueError
-    except (ValueError, TypeError, KeyError) as error:
-        raise MalformedError("body", "must be a message of arrays as `pack` makes it, got another") from error
-    ends = np.cumsum(sizes)
-    return [values[end - size : end].reshape(shape) for end, size, shape in zip(ends, sizes, shapes, strict=True)]
+        ends = accumulate(sizes)
+        return [values[end - size : end].reshape(shape) for end, size, shape in zip(ends, sizes, shapes, strict=True)]
+    except (ValueError, TypeError, KeyError, OverflowError) as error:
+        raise MalformedError(
+            "body", "must be a message of arrays as `pack` makes it, got another; send the arrays through `pack`"
+        ) from error

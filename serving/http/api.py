@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from functools import partial
 
@@ -14,8 +15,8 @@ from starlette.responses import Response
 from serving.arrays import Array
 from serving.cascade.cascade import StageAnswer
 from serving.cascade.modality import Modality
-from serving.errors import InvalidInputError, NotServedError, kind_of
-from serving.http.body import MAX_TEXTS, as_number, image_and_budget, json_object, required
+from serving.errors import FailedItemError, InvalidInputError, NotServedError, kind_of
+from serving.http.body import MAX_TEXTS, image_and_budget, json_object, required
 from serving.http.fast_path import Endpoint
 from serving.http.guard import Enter, Guard, JsonObject, described, to_bytes
 from serving.http.heavy import HeavyRunner
@@ -25,11 +26,13 @@ from serving.http.mount import Methods
 from serving.http.openapi import openapi
 from serving.http.preparing import Preparing, hung_up
 from serving.http.scrape import Exposed, metrics_endpoint
-from serving.load.budget import check_budget_ms
+from serving.http.stated_budget import budget_ms_of
 from serving.load.memory import MemoryLimit
 from serving.model.image import read_header
 from serving.model.text import check_text
 from serving.watch.record import RequestRecord
+
+logger = logging.getLogger("sieve")
 
 METHODS: Methods = {
     "/classify_text": "POST",
@@ -82,26 +85,29 @@ class Api:
         with self._intake.open(request) as arriving:
             body = await json_object(arriving, {"text", "budget_ms"})
             text = check_text(required(body, "text"))
-            record.was_read(_budget_ms(request, body.get("budget_ms")), arriving.waited_s)
+            record.was_read(budget_ms_of(request, body.get("budget_ms")), arriving.waited_s)
             enter()
             prepared = await self._preparing.texts(modality, [text], record, request)
             record.timings.end("tokenise")
             (answer,) = await self._classified(modality, prepared, record, request)
-        return _entry(modality, answer)
+        return _entry(modality, answer, "text", record)
 
     async def classify_texts(self, request: Request, record: RequestRecord, enter: Enter) -> JsonObject:
         modality = self._modality("text")
         with self._intake.open(request) as arriving:
             body = await json_object(arriving, {"texts", "budget_ms"})
             good, entries = _checked(required(body, "texts"))
-            record.was_read(_budget_ms(request, body.get("budget_ms")), arriving.waited_s)
+            record.was_read(budget_ms_of(request, body.get("budget_ms")), arriving.waited_s)
             enter()
             if good:
                 prepared = await self._preparing.texts(modality, list(good.values()), record, request)
                 record.timings.end("tokenise")
                 answers = await self._classified(modality, prepared, record, request)
                 for place, answer in zip(good, answers, strict=True):
-                    entries[place] = _entry(modality, answer)
+                    try:
+                        entries[place] = _entry(modality, answer, f"texts[{place}]", record)
+                    except FailedItemError as error:
+                        entries[place] = {"error": described(error)}
         return {"answers": entries}
 
     async def classify_image(self, request: Request, record: RequestRecord, enter: Enter) -> JsonObject:
@@ -109,13 +115,13 @@ class Api:
         with self._intake.open(request) as arriving:
             data, stated = await image_and_budget(arriving)
             arriving.keep(len(data))
-            record.was_read(_budget_ms(request, stated), arriving.waited_s)
+            record.was_read(budget_ms_of(request, stated), arriving.waited_s)
             image = read_header(data)
             enter()
             prepared = await self._preparing.image(modality, image, record, request)
             record.timings.end("decode")
             (answer,) = await self._classified(modality, prepared, record, request)
-        return _entry(modality, answer)
+        return _entry(modality, answer, "image", record)
 
     async def models(self, _request: Request, _record: RequestRecord) -> JsonObject:
         return {name: await modality.describe() for name, modality in self._modalities.items()}
@@ -160,8 +166,12 @@ def _checked(texts: object) -> tuple[dict[int, str], list[JsonObject]]:
     return good, entries
 
 
-def _entry(modality: Modality, given: StageAnswer) -> JsonObject:
+def _entry(modality: Modality, given: StageAnswer, field: str, record: RequestRecord) -> JsonObject:
+    """The answer to the item that the request names `field`. Raises FailedItemError if there is none."""
     answer = given.answer
+    if answer is None:
+        logger.error("request %s: both models failed on %s", record.request_id, field)
+        raise FailedItemError(field)
     return {
         "label": answer.label,
         "confidence": answer.confidence,
@@ -171,13 +181,3 @@ def _entry(modality: Modality, given: StageAnswer) -> JsonObject:
         "degraded": given.degraded,
         "models": {"screen": modality.screen_tag, "expert": modality.expert_tag},
     }
-
-
-def _budget_ms(request: Request, stated: object) -> float:
-    """The smaller of the body's budget and the one in X-Budget-Ms."""
-    budget_ms = check_budget_ms(stated)
-    header = request.headers.get("x-budget-ms")
-    if header is not None:
-        from_header = check_budget_ms(as_number(header, "X-Budget-Ms"), "X-Budget-Ms")
-        budget_ms = from_header if stated is None else min(budget_ms, from_header)
-    return budget_ms

@@ -12,13 +12,15 @@ import orjson
 from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
-from serving.errors import InvalidInputError, MalformedError, kind_of
+from serving.errors import InvalidInputError, MalformedError, TooLargeError, WrongTypeError, kind_of
 from serving.http.intake import Body
 from serving.model.image import MAX_BYTES
 
 MAX_TEXTS = 64
 # MAX_TEXTS texts of 20,000 characters of up to 4 bytes each, and room for the JSON around them.
 MAX_JSON_BYTES = MAX_TEXTS * 20_000 * 4 + 65_536
+# More parts than a form may have, so that the error can say what is wrong with them.
+MAX_PARTS = 8
 MAX_UPLOAD_BYTES = MAX_BYTES + 65_536
 MAX_BASE64 = (MAX_BYTES + 2) // 3 * 4
 # Characters that are decoded in about half a millisecond; a multiple of 4.
@@ -41,7 +43,7 @@ async def json_object(body: Body, allowed: set[str], limit: int = MAX_JSON_BYTES
         raise MalformedError("body", f"must be JSON, got something else ({error}); send a JSON object") from None
     if not isinstance(value, dict):
         raise MalformedError("body", f"must be a JSON object, got {kind_of(value)}; send {', '.join(sorted(allowed))}")
-    _no_others(set(value), allowed, "body")
+    no_others(set(value), allowed, "body")
     return value
 
 
@@ -61,28 +63,25 @@ def required(body: Mapping[str, object], field: str) -> object:
 
 
 async def image_and_budget(body: Body) -> tuple[bytes, object]:
-    """The bytes of an image file, and the unchecked budget if the request has one outside its headers, else None.
+    """The bytes of an image file, and the unchecked budget if the body has one, else None.
 
     The image is a file of a form, the whole body, or base64 in a JSON object. The budget is a field of the form or of
-    the object, or a query parameter.
+    the object.
     """
-    request = body.request
-    _no_others(set(request.query_params), {"budget_ms"}, "query")
-    stated = request.query_params.get("budget_ms")
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    kind = body.request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == "multipart/form-data":
         form = await body.in_time(_form(body), "image")
         try:
-            _no_others(set(form), {"image", "budget_ms"}, "form")
-            return await _image_of(form), as_number(form.get("budget_ms", stated))
+            no_others(set(form), {"image", "budget_ms"}, "form")
+            return await _image_of(form), as_number(_only(form, "budget_ms"))
         finally:
             await form.close()
     if kind in ("image/jpeg", "image/png"):
-        return await body.whole(MAX_BYTES, "image"), as_number(stated)
+        return await body.whole(MAX_BYTES, "image"), None
     if kind == "application/json":
         value = await json_object(body, {"image", "budget_ms"}, MAX_BASE64 + 65_536)
-        return await _from_base64(required(value, "image")), value.get("budget_ms", as_number(stated))
-    raise MalformedError(
+        return await _from_base64(required(value, "image")), value.get("budget_ms")
+    raise WrongTypeError(
         "image",
         "must come as multipart/form-data with a file named image, as a body of type image/jpeg or image/png, or in "
         "JSON as base64, "
@@ -99,10 +98,12 @@ class _InMemory(MultiPartParser):
 async def _form(body: Body) -> FormData:
     stream = body.pieces(MAX_UPLOAD_BYTES, MAX_BYTES, "image", FORM_COPIES)
     try:
-        return await _InMemory(body.request.headers, stream, max_files=1, max_fields=8).parse()
+        return await _InMemory(body.request.headers, stream, max_files=MAX_PARTS, max_fields=MAX_PARTS).parse()
     except MultiPartException as error:
         raise MalformedError(
-            "body", f"must be a multipart form, got one that is broken ({error.message}); let an HTTP client make it"
+            "body",
+            "must be a multipart form with one file named image, "
+            f"got one that is broken ({error.message}); let an HTTP client make it",
         ) from None
 
 
@@ -111,7 +112,7 @@ async def _from_base64(value: object) -> bytes:
     if not isinstance(value, str):
         raise InvalidInputError("image", f"must be a string of base64, got {kind_of(value)}; send the file's bytes so")
     if len(value) > MAX_BASE64:
-        raise InvalidInputError("image", f"must have at most {MAX_BYTES:,} bytes, got more; send a smaller image")
+        raise TooLargeError("image", f"must have at most {MAX_BYTES:,} bytes, got more; send a smaller image")
     try:
         decoded = io.BytesIO(base64.b64decode(value[:BASE64_AT_ONCE], validate=True))
         decoded.seek(0, io.SEEK_END)
@@ -126,14 +127,25 @@ async def _from_base64(value: object) -> bytes:
 
 
 async def _image_of(form: FormData) -> bytes:
-    upload = form.get("image")
+    upload = _only(form, "image")
     if not isinstance(upload, UploadFile):
         got = "a text field" if isinstance(upload, str) else "no such field, or a form that was cut off"
         raise InvalidInputError("image", f"must be a file of the form, got {got}; send one named image")
     return await upload.read(MAX_BYTES + 1)
 
 
-def _no_others(got: set[str], allowed: set[str], where: str) -> None:
+def _only(form: FormData, name: str) -> UploadFile | str | None:
+    """The one field of this name, None without any."""
+    fields = form.getlist(name)
+    if len(fields) > 1:
+        raise InvalidInputError(
+            name, f"must be in the form once, got it {len(fields)} times; send each image in a request of its own"
+        )
+    return fields[0] if fields else None
+
+
+def no_others(got: set[str], allowed: set[str], where: str) -> None:
+    """Raise InvalidInputError if `got` has keys that are not `allowed`; `where`: the field that the error names."""
     others = got - allowed
     if others:
         named = ", ".join(repr(key[:40]) for key in sorted(others)[:3])
@@ -149,4 +161,5 @@ def as_number(stated: str | UploadFile | None, field: str = "budget_ms") -> floa
     if isinstance(stated, str):
         with contextlib.suppress(ValueError):
             return float(stated)
-    raise InvalidInputError(field, "must be a positive number of milliseconds, got text that is no number; send digits")
+    got = "text that is no number" if isinstance(stated, str) else "a file"
+    raise InvalidInputError(field, f"must be a positive number of milliseconds, got {got}; send digits")

@@ -11,8 +11,6 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Sequence
-from functools import wraps
-from typing import ParamSpec, TypeVar
 
 import orjson
 from starlette.requests import Request
@@ -27,58 +25,68 @@ from serving.http.fast_path import Endpoint
 from serving.http.mount import Methods
 from serving.http.no_pickle import REFUSED, brings_pickle
 from serving.http.scrape import Exposed, metrics_endpoint
+from serving.model.apart import Run
 from serving.model.golden import GoldenCheck
 from serving.model.session import Session
 from serving.watch.tracing import Tracer
 
 # Two were enough with uvloop: the connection is read once a turn, first its data and then its end.
 TURNS = 3
-Arguments = ParamSpec("Arguments")
-Result = TypeVar("Result")
 InferCall = Call[Ran]
+Check = Callable[[Sequence[Array]], None]
 METHODS: Methods = {"/infer": "POST", "/model": "GET", "/metrics": "GET"}
+
+
+def _take_all(_items: Sequence[Array]) -> None:
+    """Refuse no items."""
 
 
 def expert_endpoints(
     digest: str,
     session: Session,
     golden: GoldenCheck,
-    run: Callable[[Sequence[Array]], Logits],
+    run: Run,
     metrics: Exposed,
     tracer: Tracer | None,
+    check: Check = _take_all,
 ) -> dict[str, Endpoint]:
     """The endpoint for each address of METHODS.
 
     `digest` is the served artifact's, `session` its open session, and `golden` what became of its golden items. `run`
-    turns prepared items into logits [items, labels].
+    turns prepared items into logits [items, labels]; `check` raises MalformedError for items that it cannot take.
     """
     return {
-        "/infer": only_for(digest, infer_endpoint(run, tracer)),
+        "/infer": only_for(digest, infer_endpoint(run, tracer, check)),
         "/model": only_for(digest, model_endpoint(session, golden)),
         "/metrics": metrics_endpoint(metrics),
     }
 
 
-def one_at_a_time(run: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
-    """`run`, for callers in several threads: one call after the other, as two on one core would both end later."""
+def one_at_a_time(run: Run, ran: Callable[[int, int, float], None]) -> Run:
+    """`run`, for callers in several threads: one call after the other, as two on one core would both end later.
+
+    `ran` is told of each call: its items, the length of the longest, and its seconds.
+    """
     turn = threading.Lock()
 
-    @wraps(run)
-    def in_turn(*arguments: Arguments.args, **named: Arguments.kwargs) -> Result:
+    def in_turn(items: Sequence[Array]) -> Logits:
         with turn:
-            return run(*arguments, **named)
+            begin = time.monotonic()
+            logits = run(items)
+            ran(len(items), max(map(len, items)), time.monotonic() - begin)
+        return logits
 
     return in_turn
 
 
-def infer_endpoint(run: Callable[[Sequence[Array]], Logits], tracer: Tracer | None = None) -> Endpoint:
+def infer_endpoint(run: Run, tracer: Tracer | None = None, check: Check = _take_all) -> Endpoint:
     """An endpoint that runs the arrays of a `serving.expert.wire` message, one call at a time, in a thread.
 
     `run` turns prepared items into logits [items, labels]; the reply's header `x-expert-ms` gives its milliseconds,
-    `x-waited-ms` those for which the call waited for others.
-    A body that is no such message gets 400. A call is not run, and gets 503, when the milliseconds of its header
-    `x-left-ms` have passed or its caller has closed the connection before its turn. With a `tracer`, a call whose
-    `traceparent` is sampled gets a span.
+    `x-waited-ms` those for which the call waited for others. A body that is no such message, or whose arrays `check`
+    refuses, gets 400. A call is not run, and gets 503, when the milliseconds of its header `x-left-ms` have passed or
+    its caller has closed the connection before its turn. With a `tracer`, a call whose `traceparent` is sampled gets a
+    span.
     """
 
     def timed(call: InferCall) -> Ran:
@@ -95,6 +103,7 @@ def infer_endpoint(run: Callable[[Sequence[Array]], Logits], tracer: Tracer | No
         arrived_s = time.monotonic()
         try:
             items, left_ms = unpack(await request.body()), left_of(request.headers.get(LEFT_HEADER))
+            check(items)
         except MalformedError as error:
             return Response(str(error), 400)
         call = InferCall(items, request.headers.get("traceparent"), arrived_s + left_ms / 1e3)

@@ -17,12 +17,15 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from serving.errors import (
+    FailedItemError,
     InvalidInputError,
     MalformedError,
     NotServedError,
     OverloadedError,
     SieveError,
+    TooLargeError,
     TooSlowError,
+    WrongTypeError,
 )
 from serving.http.fast_path import Endpoint
 from serving.http.loop_turns import LoopTurns
@@ -146,7 +149,7 @@ async def _guarded(answer: Awaitable[JsonObject], record: RequestRecord) -> Json
 
 def described(error: SieveError) -> JsonObject:
     """The `error` object of an answer."""
-    field = error.field if isinstance(error, InvalidInputError) else None
+    field = error.field if isinstance(error, InvalidInputError | FailedItemError) else None
     reason = {"reason": "overloaded"} if isinstance(error, OverloadedError) else {}
     return {"field": field, "message": str(error), **reason}
 
@@ -159,6 +162,11 @@ def to_json(body: object, status: int = 200, headers: Mapping[str, str] | None =
 def to_bytes(body: object) -> bytes:
     """A body as JSON."""
     return orjson.dumps(body)
+
+
+def problem(message: str, request_id: str) -> JsonObject:
+    """The body of an error that is about no field."""
+    return {"error": {"field": None, "message": message}, "request_id": request_id}
 
 
 async def not_there(request: Request, error: Exception) -> Response:
@@ -199,6 +207,10 @@ def _status(error: SieveError) -> int:
     match error:
         case TooSlowError():
             return 408
+        case TooLargeError():
+            return 413
+        case WrongTypeError():
+            return 415
         case MalformedError():
             return 400
         case InvalidInputError():

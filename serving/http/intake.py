@@ -15,7 +15,7 @@ from typing import Any, Generic, Literal, TypeVar
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Message
 
-from serving.errors import InvalidInputError, OverloadedError, TooSlowError
+from serving.errors import OverloadedError, TooLargeError, TooSlowError, WrongTypeError
 from serving.load.memory import MemoryLimit
 
 # The only limit on the time of an upload: the fast path passes BentoML's timeout by.
@@ -114,8 +114,8 @@ class Body:
     async def whole(self, limit: int, field: str, copies: int = 2) -> bytes:
         """All bytes, at most `limit`. There are `copies` of them in memory until they are read.
 
-        Raises InvalidInputError if they are more, TooSlowError if they take longer than READ_LIMIT_S, OverloadedError
-        if they are given up for others, ClientDisconnect if the client hangs up.
+        Raises TooLargeError if they are more, WrongTypeError if they are compressed, TooSlowError if they take longer
+        than READ_LIMIT_S, OverloadedError if they are given up for others, ClientDisconnect if the client hangs up.
         """
         self._copies = copies
         self._require_stated(limit, limit, field)
@@ -203,7 +203,14 @@ class Body:
         self.held_bytes = count
 
     def _require_stated(self, limit: int, rule: int, field: str) -> None:
-        stated = self.request.headers.get("content-length", "")
+        headers = self.request.headers
+        # A few bytes can unpack to gigabytes, and requests are small.
+        if headers.get("content-encoding", "identity").lower() != "identity":
+            raise WrongTypeError(
+                "Content-Encoding",
+                "must be left out, as bodies are read as they are, got an encoding; do not compress it",
+            )
+        stated = headers.get("content-length", "")
         if stated.isdigit() and int(stated) > limit:
             raise _too_long(rule, field)
 
@@ -212,5 +219,5 @@ class Body:
             raise OverloadedError("too many bytes are arriving; come back after a while", self._given_up)
 
 
-def _too_long(rule: int, field: str) -> InvalidInputError:
-    return InvalidInputError(field, f"must have at most {rule:,} bytes, got more; send less in one request")
+def _too_long(rule: int, field: str) -> TooLargeError:
+    return TooLargeError(field, f"must have at most {rule:,} bytes, got more; send less in one request")

@@ -74,6 +74,16 @@ class Problem(BaseModel):
     request_id: str
 
 
+_PROBLEMS = {
+    "400": "The request cannot be read",
+    "404": "The service was started without this kind of cascade",
+    "408": "The body did not arrive in time",
+    "413": "The body has too many bytes",
+    "415": "The body is of a content type or an encoding that is not read",
+    "422": "A value breaks a rule: which, why, and what to do",
+    "500": "The service failed; its log has the cause under the request id",
+    "503": "Late, or too much is in flight; Retry-After says when to come back",
+}
 _MODELS = (ClassifyText, ClassifyTexts, ClassificationAnswer, ClassificationAnswers, Problem)
 
 
@@ -99,7 +109,6 @@ def openapi() -> dict[str, Any]:
         "/classify_image": _post(image_body, ClassificationAnswer, "Classify one JPEG or PNG image"),
         "/models": {"get": {"summary": "The models that answer, and how", "responses": {"200": {"description": "OK"}}}},
     }
-    paths["/classify_image"]["post"]["parameters"].append(_parameter("budget_ms", "query", {"type": "number"}))
     return {
         "openapi": "3.1.0",
         "info": {"title": "Sieve", "version": "1", "description": "A screen answers, an expert is asked when unsure."},
@@ -118,11 +127,11 @@ def _parameter(name: str, place: str, schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _post(body: dict[str, Any], answer: type[BaseModel], summary: str) -> dict[str, Any]:
-    problem = {"description": "Wrong input: what, why, and what to do", "content": _content(Problem)}
     return {
         "post": {
             "summary": summary,
             "parameters": [
+                _parameter("budget_ms", "query", {"type": "number"}),
                 _parameter("X-Budget-Ms", "header", {"type": "number"}),
                 _parameter("X-Priority", "header", {"type": "string", "enum": list(PRIORITIES)}),
                 _parameter("X-Request-Id", "header", {"type": "string"}),
@@ -130,13 +139,7 @@ def _post(body: dict[str, Any], answer: type[BaseModel], summary: str) -> dict[s
             "requestBody": {"required": True, "content": body},
             "responses": {
                 "200": {"description": "OK", "content": _content(answer)},
-                "400": problem,
-                "404": problem,
-                "422": problem,
-                "503": {
-                    **problem,
-                    "description": "Late, or too much is in flight; Retry-After says when to come back",
-                },
+                **{status: {"description": said, "content": _content(Problem)} for status, said in _PROBLEMS.items()},
             },
         }
     }

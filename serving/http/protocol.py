@@ -11,10 +11,10 @@ import time
 from asyncio import Transport
 
 from uvicorn.config import HTTP_PROTOCOLS
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from serving.http.door import Door
 from serving.http.guard import ARRIVED
+from serving.http.http_one import HttpOneProtocol
 
 # `tcpi_last_data_recv` of struct tcp_info (linux/tcp.h): milliseconds since the last data came.
 LAST_DATA_AT, LAST_DATA = 52, struct.Struct("I")
@@ -33,7 +33,7 @@ def waited_ms(connection: socket.socket) -> float:
     return ms if ms > TICK_S * 1e3 else 0.0
 
 
-class SieveProtocol(HttpToolsProtocol):
+class SieveProtocol(HttpOneProtocol):
     """A connection of a client. `door` refuses requests for all connections of the process, once there is one."""
 
     door: Door | None = None
@@ -76,6 +76,10 @@ class SieveProtocol(HttpToolsProtocol):
             self.timeout_keep_alive_task = self.loop.call_later(left_s, self.timeout_keep_alive_handler)
         else:
             super().timeout_keep_alive_handler()
+
+    def _begin_again(self) -> None:
+        self._came_s = self.scope.get(ARRIVED)  # type: ignore[assignment]  # a key of our own
+        super()._begin_again()
 
     def _arrived_s(self) -> float:
         """When the request came whose first bytes have just been read."""

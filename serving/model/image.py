@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, JpegImagePlugin, UnidentifiedImageError
 
-from serving.errors import InvalidInputError
+from serving.errors import InvalidInputError, TooLargeError
 from serving.model.artifact import ImageSettings
 
 MAX_BYTES = 10_000_000
@@ -144,7 +144,7 @@ def read_header(data: bytes, field: str = "image") -> Image.Image:
     if not data:
         raise InvalidInputError(field, "must not be empty, got 0 bytes; send a JPEG or PNG file")
     if len(data) > MAX_BYTES:
-        raise InvalidInputError(
+        raise TooLargeError(
             field, f"must have at most {MAX_BYTES:,} bytes, got {len(data):,}; send a smaller or more compressed image"
         )
     try:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from PIL import Image
 
 from serving.arrays import Array
+from serving.errors import MalformedError
 from serving.model.artifact import Artifact, ImageSettings, TextSettings
 from serving.model.image import ImageDecoder, decoding_bytes, load, reduce
 from serving.model.text import TextEncoder
@@ -30,6 +33,20 @@ def example_items(settings: TextSettings | ImageSettings) -> list[Array]:
         return [np.zeros((len(settings.mean), settings.height, settings.width), dtype=np.float32)]
     lengths = [length for length in (8, 16, 32, 64, 128, 256) if length < settings.max_tokens]
     return [np.full(length, settings.pad_token_id, dtype=np.int64) for length in (*lengths, settings.max_tokens)]
+
+
+def check_items(settings: TextSettings | ImageSettings, items: Sequence[Array]) -> None:
+    """Raise MalformedError unless all items have the type and the shape that a model with these settings takes."""
+    if isinstance(settings, ImageSettings):
+        shape = (len(settings.mean), settings.height, settings.width)
+        sound = all(item.dtype == np.float32 and item.shape == shape for item in items)
+        rule = f"float32 {list(shape)}"
+    else:
+        longest = settings.max_tokens
+        sound = all(item.dtype == np.int64 and item.ndim == 1 and 1 <= len(item) <= longest for item in items)
+        rule = f"int64 of 1 to {longest} token ids"
+    if not sound:
+        raise MalformedError("body", f"must hold items of {rule}, got others; prepare them as the artifact says")
 
 
 def items_of(ours: Preprocessor, theirs: Preprocessor, content: Content) -> tuple[Array, Array]:

@@ -106,4 +106,6 @@ class RequestRecord:
             return "failed"
         if status >= 400:
             return "invalid"
-        return "degraded" if self.degraded is not None else "ok"
+        if self.degraded is None:
+            return "ok"
+        return "failed" if any(item.answer is None for item in self.answers) else "degraded"

@@ -7,6 +7,7 @@ import gc
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -95,6 +96,54 @@ def test_without_an_answer_from_the_expert_the_screens_stands_as_degraded(expert
     assert (sure.degraded, sure.escalated) == (None, False)
     assert (unsure.stage, unsure.escalated, unsure.degraded) == ("screen", True, reason)
     assert unsure.answer.label == "a"
+
+
+def taken(items: Sequence[Any], *bad: int) -> Any:
+    """Logits that say "b", and NaN for the items with these numbers."""
+    return np.array([[np.nan] * 2 if int(item[0]) in bad else [0.0, 9.0] for item in items], dtype=np.float32)
+
+
+@pytest.mark.parametrize("screen_fails", [False, True])
+@pytest.mark.parametrize("expert_fails", [False, True])
+def test_an_item_on_which_a_stage_fails_spoils_only_its_own_place(screen_fails: bool, expert_fails: bool) -> None:
+    seen: list[float] = []
+
+    class Failing(Expert):
+        async def __call__(self, items: Sequence[Any], *more: Any) -> Escalated:
+            answered = await super().__call__(items, *more)
+            return replace(answered, logits=taken(items, *[101] * expert_fails))
+
+    cascade = ModelCascade(
+        labels=("a", "b"),
+        screen=lambda items: np.where(taken(items, *[1] * screen_fails) == 9, 1.0, taken(items, *[1] * screen_fails)),
+        expert=Failing(),
+        point=make_point(threshold=0.9),
+        observe=lambda confidence, _: seen.append(confidence),
+    )
+    items, theirs = ([np.array([number]) for number in (first, first + 1, first + 2)] for first in (0, 100))
+    one, two, three = asyncio.run(cascade.classify(items, theirs, Budget(time.monotonic(), 500), Timings()))
+    for sound in (one, three):
+        assert (sound.stage, sound.degraded, sound.answer and sound.answer.label) == ("expert", None, "b")
+    if not expert_fails:
+        assert (two.stage, two.degraded) == ("expert", None)
+    elif screen_fails:
+        assert (two.answer, two.degraded, two.escalated) == (None, "failed", True)
+    else:
+        assert (two.stage, two.degraded, two.escalated) == ("screen", "down", True)
+    assert len(seen) == 3 - screen_fails, "what the screen failed on says nothing of drift"
+
+
+def test_an_item_on_which_the_screen_fails_has_no_answer_where_the_expert_has_none() -> None:
+    cascade = ModelCascade(
+        labels=("a", "b"),
+        screen=lambda items: taken(items, 1),
+        expert=Expert(error=StageDownError("gone")),
+        point=make_point(threshold=0.9),
+    )
+    items = [np.array([0]), np.array([1])]
+    one, two = asyncio.run(cascade.classify(items, items, Budget(time.monotonic(), 500), Timings()))
+    assert (one.answer and one.answer.label, one.degraded) == ("b", None)
+    assert (two.answer, two.degraded) == (None, "failed")
 
 
 @pytest.mark.parametrize("error", [None, StageDownError("gone"), StageLateError("expected to be late")])

@@ -128,6 +128,24 @@ def test_an_unreachable_or_failing_expert_is_down_and_logged_once(
     play(tmp_path / "s", scenario, broken)
 
 
+@pytest.mark.parametrize(
+    "logits",
+    [
+        np.zeros((3, 2), np.float32),
+        np.zeros(2, np.float32),
+        np.zeros((2, 2, 2), np.float32),
+        np.zeros((2, 2), np.int64),
+    ],
+    ids=lambda logits: f"{logits.dtype}{logits.shape}",
+)
+def test_a_reply_with_other_arrays_counts_as_none(tmp_path: Path, logits: Any) -> None:
+    async def scenario(expert: RemoteExpert) -> None:
+        with pytest.raises(StageDownError, match="must hold the logits of 2 items"):
+            await expert([np.array([1]), np.array([2])])
+
+    play(tmp_path / "s", scenario, lambda _items: logits)
+
+
 def test_a_pickle_is_refused(tmp_path: Path) -> None:
     async def scenario(_: RemoteExpert) -> int:
         async with httpx.AsyncClient(transport=httpx.AsyncHTTPTransport(uds=str(tmp_path / "s"))) as client:

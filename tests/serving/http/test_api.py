@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -30,6 +31,7 @@ from serving.watch.observer import Observer
 from serving.watch.record import RequestRecord
 from tests.points import make_point
 from tests.serving.asgi import asked, get, piece, post, request_of, routed
+from tests.serving.conftest import sample
 from tests.serving.model.test_image import encoded, noise
 
 SURE, UNSURE = "sure", "unsure"
@@ -126,6 +128,33 @@ def test_a_bad_text_has_its_error_in_its_place_and_the_cascade_does_not_see_it(s
     fields = [answer.get("error", {}).get("field") for answer in body["answers"]]
     assert fields == [None, "texts[1]", None, "texts[3]"]
     assert spy.counts == [2]
+
+
+def test_a_text_on_which_both_models_fail_has_its_error_in_its_place(
+    serve: Callable[..., Any], logged: list[logging.LogRecord], metrics: Metrics
+) -> None:
+    def fails_on_one(items: Sequence[Array]) -> Any:
+        return np.array([[np.nan, np.nan] if item[0] == 1 else [9.0, 0.0] for item in items], dtype=np.float32)
+
+    def prepare(text: str) -> tuple[Array, Array]:
+        return np.array([float(text == "bad")]), np.array([0.0])
+
+    app = serve(text=modality(prepare=prepare, screen=fails_on_one))
+    body = post(app, "/classify_texts", json={"texts": ["good", "bad", "good"]}).json()
+    ClassificationAnswers.model_validate(body)
+    assert [answer.get("label") for answer in body["answers"]] == ["a", None, "a"]
+    assert body["answers"][1]["error"]["field"] == "texts[1]"
+    assert "got one on which both failed" in body["answers"][1]["error"]["message"]
+    reply = post(app, "/classify_text", json={"text": "bad"}, headers={"X-Request-Id": "one"})
+    assert (reply.status_code, reply.json()["error"]["field"]) == (500, "text")
+    assert [record.getMessage() for record in logged] == [
+        f"request {body['request_id']}: both models failed on texts[1]",
+        "request one: both models failed on text",
+    ]
+    metrics.flush()
+    labels = {"outcome": "failed", "stage": "screen", "model": "text-screen:1"}
+    assert sample("sieve_requests_total", endpoint="/classify_texts", **labels) == 1
+    assert sample("sieve_requests_total", endpoint="/classify_text", **labels) == 1
 
 
 def test_a_list_of_bad_texts_is_answered_without_the_cascade(serve: Callable[..., Any]) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from serving.errors import InvalidInputError, MalformedError, TooSlowError
+from serving.errors import InvalidInputError, MalformedError, TooLargeError, TooSlowError
 from serving.http import body, intake
 from serving.http.body import as_number, image_and_budget, json_object, required
 from tests.serving.asgi import body_of, piece
@@ -63,14 +63,14 @@ def test_a_body_that_states_too_many_bytes_is_not_read() -> None:
 
     request = body_of(headers={"content-length": "11"})
     request.request._receive = receive
-    with pytest.raises(InvalidInputError, match="body: must have at most 10 bytes"):
+    with pytest.raises(TooLargeError, match="body: must have at most 10 bytes"):
         run(json_object(request, {"text"}, limit=10))
     assert asked == []
 
 
 def test_a_body_that_grows_beyond_its_limit_is_given_up_at_once() -> None:
     request = body_of(piece(b"x" * 6, more=True), piece(b"x" * 6, more=True))
-    with pytest.raises(InvalidInputError, match="body: must have at most 10 bytes"):
+    with pytest.raises(TooLargeError, match="body: must have at most 10 bytes"):
         run(json_object(request, {"text"}, limit=10))
 
 
@@ -88,18 +88,16 @@ def test_a_field_that_is_required_is_there() -> None:
         required({"budget_ms": 5}, "text")
 
 
-def test_an_image_is_the_body_and_its_budget_is_in_the_query() -> None:
-    request = body_of(piece(b"png"), headers={"content-type": "IMAGE/PNG; x=y"}, query="budget_ms=7.5")
-    assert run(image_and_budget(request)) == (b"png", 7.5)
-    assert run(image_and_budget(body_of(piece(b"png"), headers=PNG))) == (b"png", None)
+def test_an_image_is_the_body() -> None:
+    request = body_of(piece(b"png"), headers={"content-type": "IMAGE/PNG; x=y"})
+    assert run(image_and_budget(request)) == (b"png", None)
 
 
 def test_an_image_is_a_file_of_a_form_and_its_budget_is_a_field() -> None:
     file = part("image", b"png", '; filename="a.png"')
     with_budget = file + part("budget_ms", b"20") + b"--x--\r\n"
     assert run(image_and_budget(body_of(piece(with_budget), headers=FORM))) == (b"png", 20.0)
-    in_query = body_of(piece(file + b"--x--\r\n"), headers=FORM, query="budget_ms=30")
-    assert run(image_and_budget(in_query)) == (b"png", 30.0)
+    assert run(image_and_budget(body_of(piece(file + b"--x--\r\n"), headers=FORM))) == (b"png", None)
 
 
 def test_a_large_file_of_a_form_is_not_written_to_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,25 +113,31 @@ def test_an_image_is_base64_in_an_object_and_its_budget_is_a_field() -> None:
     assert run(image_and_budget(body_of(piece(data), headers=JSON))) == (b"png", 9)
 
 
+FILE, END = part("image", b"png", '; filename="a.png"'), b"--x--\r\n"
+
+
 @pytest.mark.parametrize(
-    ("data", "headers", "query", "says"),
+    ("data", "headers", "says"),
     [
-        (b"", {}, "", "image: must come as .*got no content type"),
-        (b"", {"content-type": "text/plain"}, "", "got another content type"),
-        (b"png", PNG, "budget=5", "query: may have the keys budget_ms, got 'budget' too"),
-        (b"png", PNG, "budget_ms=soon", "budget_ms: must be a positive number of milliseconds"),
-        (part("image", b"png") + b"--x--\r\n", FORM, "", "image: must be a file of the form, got a text field"),
-        (b"--x--\r\n", FORM, "", "image: must be a file of the form, got no such field"),
-        (part("photo", b"x") + b"--x--\r\n", FORM, "", "form: may have the keys"),
-        (b"no form", FORM, "", "body: must be a multipart form, got one that is broken"),
-        (b'{"image": 5}', JSON, "", "image: must be a string of base64, got a number"),
-        (b'{"image": "?"}', JSON, "", "image: must be base64"),
-        (b'{"image": "%b"}' % (b"A" * (body.MAX_BASE64 + 4)), JSON, "", "image: must have at most 10,000,000 bytes"),
+        (b"", {}, "image: must come as .*got no content type"),
+        (b"", {"content-type": "text/plain"}, "got another content type"),
+        (part("image", b"png") + END, FORM, "image: must be a file of the form, got a text field"),
+        (END, FORM, "image: must be a file of the form, got no such field"),
+        (part("photo", b"x") + END, FORM, "form: may have the keys"),
+        (FILE + FILE + END, FORM, "image: must be in the form once, got it 2 times; send each image in a request"),
+        (FILE + part("image", b"x") + END, FORM, "image: must be in the form once, got it 2 times"),
+        (FILE + part("budget_ms", b"5") * 2 + END, FORM, "budget_ms: must be in the form once, got it 2 times"),
+        (FILE + part("budget_ms", b"5", '; filename="b"') + END, FORM, "budget_ms: must be .*, got a file"),
+        (FILE * 9 + END, FORM, "body: must be a multipart form with one file named image, got .*Too many files"),
+        (b"no form", FORM, "body: must be a multipart form with one file named image, got one that is broken"),
+        (b'{"image": 5}', JSON, "image: must be a string of base64, got a number"),
+        (b'{"image": "?"}', JSON, "image: must be base64"),
+        (b'{"image": "%b"}' % (b"A" * (body.MAX_BASE64 + 4)), JSON, "image: must have at most 10,000,000 bytes"),
     ],
 )
-def test_what_is_no_image_is_refused(data: bytes, headers: dict[str, str], query: str, says: str) -> None:
+def test_what_is_no_image_is_refused(data: bytes, headers: dict[str, str], says: str) -> None:
     with pytest.raises(InvalidInputError, match=says):
-        run(image_and_budget(body_of(piece(data), headers=headers, query=query)))
+        run(image_and_budget(body_of(piece(data), headers=headers)))
 
 
 def test_a_number_may_come_as_text() -> None:

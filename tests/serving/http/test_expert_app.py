@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Sequence
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,7 +17,9 @@ import pytest
 from serving.arrays import Array, Logits
 from serving.expert.wire import LEFT_HEADER, TOOK_HEADER, WAITED_HEADER, pack, unpack
 from serving.http.expert_app import METHODS, expert_endpoints, infer_endpoint, one_at_a_time
+from serving.model.artifact import TextSettings
 from serving.model.golden import GoldenCheck
+from serving.model.preprocess import check_items
 from tests.serving.asgi import asked, get, piece, post, posting, request_of, routed
 
 DIGEST = "1" * 64
@@ -107,13 +110,15 @@ def test_calls_run_one_after_the_other_also_lone_items(app: Any, run: Running) -
 
 def test_a_run_in_another_thread_waits_for_its_turn(run: Running) -> None:
     """BentoML runs its batchable API in threads of its own."""
-    in_turn = one_at_a_time(run)
+    told: list[tuple[int, int]] = []
+    in_turn = one_at_a_time(run, lambda size, length, took_s: told.append((size, length)))
     threads = [threading.Thread(target=in_turn, args=([np.array([1])],)) for _ in range(6)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     assert run.sizes == [1] * 6
+    assert told == [(1, 1)] * 6
     assert run.most_at_once == 1
 
 
@@ -144,6 +149,15 @@ def test_what_is_no_message_is_refused_and_not_run(app: Any, run: Running) -> No
     reply = post(app, "/infer", content=b"nonsense")
     assert (reply.status_code, run.sizes) == (400, [])
     assert "must be a message" in reply.text
+
+
+def test_items_that_the_model_cannot_take_are_refused_and_not_run(run: Running) -> None:
+    settings = TextSettings(max_tokens=8, pad_token_id=0, inputs=("input_ids",))
+    endpoint = posting(infer_endpoint(run, check=partial(check_items, settings)))
+    assert post(endpoint, content=TWO).status_code == 200
+    reply = post(endpoint, content=pack([np.array([1, 2]), np.zeros((2, 2), dtype=np.int64)]))
+    assert (reply.status_code, run.sizes) == (400, [2])
+    assert "must hold items of int64 of 1 to 8 token ids" in reply.text
 
 
 @pytest.mark.parametrize("address", ["/infer", "/model"])

@@ -16,13 +16,16 @@ from starlette.types import Receive, Scope, Send
 
 from serving.errors import (
     ArtifactError,
+    FailedItemError,
     InvalidInputError,
     MalformedError,
     NotServedError,
     OverloadedError,
     ShedReason,
     SieveError,
+    TooLargeError,
     TooSlowError,
+    WrongTypeError,
 )
 from serving.http.guard import ARRIVED, Enter, Guard, Worker, not_there
 from serving.load.admission import Admission
@@ -94,6 +97,9 @@ def test_an_id_that_is_not_sound_is_replaced(guarded: Guarded, sent: str) -> Non
     ("error", "status", "field"),
     [
         (TooSlowError("body", "must arrive in time"), 408, "body"),
+        (TooLargeError("body", "must be smaller"), 413, "body"),
+        (WrongTypeError("image", "must be an image"), 415, "image"),
+        (FailedItemError("text"), 500, "text"),
         (MalformedError("body", "must be JSON"), 400, "body"),
         (InvalidInputError("text", "must be a string"), 422, "text"),
         (NotServedError("started without a text cascade"), 404, None),

@@ -9,7 +9,7 @@ import pytest
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Message
 
-from serving.errors import InvalidInputError, OverloadedError, TooSlowError
+from serving.errors import OverloadedError, TooLargeError, TooSlowError, WrongTypeError
 from serving.http import intake
 from serving.http.intake import FREE_BYTES, Body, Intake
 from serving.load.memory import MemoryLimit
@@ -48,10 +48,27 @@ def test_what_is_too_long_is_given_up_before_and_while_it_arrives() -> None:
     async def main() -> None:
         there = Intake(MemoryLimit(0))
         stated = there.open(request_of(headers={"content-length": "11"}))
-        with pytest.raises(InvalidInputError, match="image: must have at most 10 bytes"):
+        with pytest.raises(TooLargeError, match="image: must have at most 10 bytes"):
             await stated.whole(10, "image")
-        with pytest.raises(InvalidInputError, match="image: must have at most 10 bytes"):
+        with pytest.raises(TooLargeError, match="image: must have at most 10 bytes"):
             await opened(there, piece(b"x" * 6, more=True), piece(b"x" * 6, more=True)).whole(10, "image")
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "br", "deflate, gzip", "x", ""])
+def test_a_compressed_body_is_refused_unread(encoding: str) -> None:
+    async def main() -> None:
+        there = Intake(MemoryLimit(0))
+        with pytest.raises(WrongTypeError, match="Content-Encoding: must be left out"):
+            await there.open(request_of(piece(b"x"), headers={"content-encoding": encoding})).whole(10, "body")
+        with pytest.raises(WrongTypeError, match="do not compress it"):
+            async for _ in there.open(request_of(piece(b"x"), headers={"content-encoding": encoding})).pieces(
+                10, 10, "image", 1
+            ):
+                pass
+        as_it_is = request_of(piece(b"x"), headers={"content-encoding": "Identity"})
+        assert await there.open(as_it_is).whole(10, "body") == b"x"
 
     asyncio.run(main())
 

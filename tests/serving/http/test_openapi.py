@@ -48,6 +48,7 @@ def test_every_post_takes_the_headers_of_the_guard() -> None:
             headers = {p["name"]: p["schema"] for p in methods["post"]["parameters"] if p["in"] == "header"}
             assert set(headers) == {"X-Budget-Ms", "X-Priority", "X-Request-Id"}, path
             assert headers["X-Priority"]["enum"] == list(PRIORITIES)
+            assert [p["name"] for p in methods["post"]["parameters"] if p["in"] == "query"] == ["budget_ms"]
 
 
 def test_an_image_comes_in_four_ways() -> None:

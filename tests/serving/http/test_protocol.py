@@ -12,7 +12,7 @@ import pytest
 import uvicorn
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.config import HTTP_PROTOCOLS
 
 from serving.http.door import Door
@@ -24,6 +24,8 @@ from serving.load.turns import Turn
 from serving.watch.metrics import Metrics
 from serving.watch.observer import Observer
 from tests.serving.http.test_door import overload, request
+
+OFFER = ("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAEAAEAA")
 
 
 async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -43,7 +45,7 @@ def installed() -> Iterator[None]:
 
 
 @asynccontextmanager
-async def served(keep_alive_s: int = 5) -> AsyncIterator[int]:
+async def served(keep_alive_s: int = 5, app: ASGIApp = app) -> AsyncIterator[int]:
     """The port of a server with this protocol."""
     listening = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(app, log_config=None, lifespan="off", timeout_keep_alive=keep_alive_s)
@@ -198,6 +200,20 @@ def test_one_who_comes_while_another_works_has_waited_since_then(admission: Admi
             status, body = await response(reader)
             assert status == 200
             assert float(body) >= 100 - 2e3 * TICK_S
+            writer.close()
+
+    run(scenario)
+
+
+def test_a_request_that_offers_another_protocol_came_when_its_bytes_came() -> None:
+    async def scenario() -> None:
+        async with served() as port:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(request(*OFFER))
+            time.sleep(0.2)  # the server's event loop, which is this one, does not look
+            status, body = await response(reader)
+            assert status == 200
+            assert float(body) >= 200 - 2e3 * TICK_S
             writer.close()
 
     run(scenario)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from serving.errors import MalformedError
 from serving.model.artifact import Artifact, ImageSettings, TextSettings
 from serving.model.image import ImageDecoder, read_header
 from serving.model.preprocess import (
+    check_items,
     example_items,
     items_of,
     preparing_bytes,
@@ -27,6 +29,26 @@ def test_an_image_is_decoded_once_as_large_as_the_larger_stage_needs_it() -> Non
     assert item.shape == (3, 16, 16)
     np.testing.assert_array_equal(expert_item, large.decode(file))
     np.testing.assert_allclose(item, small.decode(file), atol=0.02)
+
+
+TEXTS = TextSettings(max_tokens=4, pad_token_id=0, inputs=("input_ids",))
+IMAGES = ImageSettings(width=2, height=3, mean=(0, 0, 0), std=(1, 1, 1))
+
+
+@pytest.mark.parametrize("settings", [TEXTS, IMAGES], ids=["text", "image"])
+def test_items_of_another_shape_or_type_are_refused(settings: TextSettings | ImageSettings) -> None:
+    sound = example_items(settings)
+    check_items(settings, sound)
+    for bad in (
+        sound[0].astype(np.float64),
+        sound[0][None],
+        sound[0][:0],
+        np.zeros((), dtype=sound[0].dtype),
+        np.zeros(5, dtype=np.int64),
+        np.zeros((3, 2, 3), dtype=np.float32),
+    ):
+        with pytest.raises(MalformedError, match=r"body: must hold items of (int64 of 1 to 4 token ids|float32)"):
+            check_items(settings, [*sound, bad])
 
 
 def test_an_image_is_weighed_as_it_is_decoded_for_the_larger_stage() -> None:
