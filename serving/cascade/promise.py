@@ -21,7 +21,9 @@ LOOK_EVERY_S = 15.0
 class Promising(Protocol):
     """A cascade that knows whether its promise applies."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """What it is called in metrics."""
 
     async def against_promise(self) -> list[str]:
         """Why the promise does not apply to what runs, a sentence for each reason. Asks the expert what it runs."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import onnx
 import pytest
@@ -37,7 +39,7 @@ NUMBERS = [np.array([place]) for place in range(len(ALONE))]
 def moved(by: float, place: int | None = None) -> object:
     """A graph whose answer to the item `place`, or to every one, moves by `by` in company."""
 
-    def run(items: list[Array]) -> Logits:
+    def run(items: Sequence[Array]) -> Logits:
         places = np.concatenate(items)
         rows = ALONE[places].copy()
         rows[(places == place) if place is not None else slice(None)] += np.array([-by, by], dtype=np.float32)
