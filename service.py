@@ -13,7 +13,6 @@ from functools import partial
 from pathlib import Path
 
 import bentoml
-from starlette.exceptions import HTTPException
 
 import dockerfile
 from serving.arguments import Arguments, with_variables
@@ -27,7 +26,7 @@ from serving.garbage import freeze_garbage
 from serving.http import api, expert_app
 from serving.http.door import Door
 from serving.http.draining import Draining
-from serving.http.guard import Guard, not_there
+from serving.http.guard import Guard
 from serving.http.mount import mounted_app
 from serving.http.no_pickle import NoPickle
 from serving.http.priority import VARIABLE as PRIORITY_VARIABLE
@@ -183,7 +182,7 @@ def _not_shed(record: logging.LogRecord) -> bool:
     return record.exc_info is None or not isinstance(record.exc_info[1], bentoml.exceptions.ServiceUnavailable)
 
 
-API_APP = mounted_app(api.METHODS, bentoml.get_current_service, DRAINING, {HTTPException: not_there})
+API_APP = mounted_app(api.METHODS, bentoml.get_current_service, DRAINING)
 # An empty distro adds no compilers. BentoML keeps the order of `run` and `python_packages`.
 IMAGE = (
     bentoml.images.Image(dockerfile.BASE, distro="", python_version=dockerfile.PYTHON, lock_python_packages=False)

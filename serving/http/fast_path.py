@@ -74,7 +74,10 @@ def install_fast_path(
     draining: Draining,
     probes: Mapping[str, Endpoint] | None = None,
 ) -> None:
-    """Put a `FastPath` in front of all middleware of `app`, which has started; close connections while `draining`."""
+    """Put a `FastPath` in front of all middleware of `app`, which has started; close connections while `draining`.
+
+    The middleware is made anew, so that it knows of exception handlers that were added since.
+    """
     if app.middleware_stack is None:
         raise RuntimeError("the application has not started: it has no middleware stack yet")
-    app.middleware_stack = LastAnswers(FastPath(app.middleware_stack, posts, probes), draining)
+    app.middleware_stack = LastAnswers(FastPath(app.build_middleware_stack(), posts, probes), draining)

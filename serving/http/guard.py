@@ -12,7 +12,6 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 
 import orjson
-from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
@@ -69,7 +68,7 @@ class Guard:
 
         async def guarded(request: Request) -> Response:
             arrived_s = request.scope.get(ARRIVED)
-            record = self._observer.begin(address, request.headers, _request_id(request), arrived_s)
+            record = self._observer.begin(address, request.headers, request_id_of(request), arrived_s)
             response = await self._admitted(handler, request, record)
             self._observer.ended(record, response.status_code)
             return response
@@ -117,7 +116,7 @@ class Guard:
         """An endpoint for information: it is never refused and is not reported."""
 
         async def guarded(request: Request) -> Response:
-            record = RequestRecord(request.url.path, _request_id(request))
+            record = RequestRecord(request.url.path, request_id_of(request))
             body = await _guarded(handler(request, record), record)
             if isinstance(body, Response):
                 return body
@@ -169,15 +168,6 @@ def problem(message: str, request_id: str) -> JsonObject:
     return {"error": {"field": None, "message": message}, "request_id": request_id}
 
 
-async def not_there(request: Request, error: Exception) -> Response:
-    """The answer where the router finds no such address, or no such method at an address."""
-    assert isinstance(error, HTTPException)
-    request_id = _request_id(request)
-    message = f"{request.method} {request.url.path}: {error.detail.lower()}; the addresses are listed at /docs.json"
-    body = {"error": {"field": None, "message": message}, "request_id": request_id}
-    return to_json(body, error.status_code, {**(error.headers or {}), "X-Request-Id": request_id})
-
-
 def _refused(error: SieveError, record: RequestRecord) -> Response:
     if isinstance(error, OverloadedError):
         record.refusal = error.reason
@@ -191,7 +181,8 @@ def _error_response(error: Mapping[str, object], status: int, record: RequestRec
     return to_json({"error": error, "request_id": record.request_id}, status, headers)
 
 
-def _request_id(request: Request) -> str:
+def request_id_of(request: Request) -> str:
+    """The id that a request states, if it is sound, else a new one."""
     return sound_id(request.headers.get("x-request-id", ""))
 
 

@@ -8,13 +8,14 @@ from contextlib import asynccontextmanager
 from typing import Literal, Protocol
 
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
-from starlette.types import ExceptionHandler
 
 from serving.http.draining import Draining
 from serving.http.fast_path import Endpoint, install_fast_path
+from serving.http.nowhere import nowhere
 from serving.http.readiness import Readiness, probes
 from serving.watch.lag import LoopLag
 
@@ -42,18 +43,14 @@ class MountedService(Protocol):
     to_async: ClientOfItself
 
 
-def mounted_app(
-    methods: Methods,
-    service: Callable[[], MountedService],
-    draining: Draining,
-    exception_handlers: Mapping[type[Exception], ExceptionHandler] | None = None,
-) -> Starlette:
+def mounted_app(methods: Methods, service: Callable[[], MountedService], draining: Draining) -> Starlette:
     """An application for `bentoml.asgi_app` with one route for each address.
 
     `service` is a callable because BentoML takes the application when it decorates the class, before the service
     exists. It is called once at start-up, to put the POSTs and the probes on the fast path, and for each request that a
-    route answers.
+    route answers. What no route answers, BentoML's own included, gets the error of `nowhere`.
     """
+    elsewhere = nowhere(methods)
 
     def looked_up(address: str) -> Endpoint:
         async def endpoint(request: Request) -> Response:
@@ -66,10 +63,13 @@ def mounted_app(
         # BentoML starts mounted applications after it has made the service and before it takes requests.
         running = service()
         posts = {address: running.endpoints[address] for address, method in methods.items() if method == "POST"}
-        install_fast_path(running.to_async.app, posts, draining, probes(running.readiness))
+        whole = running.to_async.app
+        whole.add_exception_handler(HTTPException, elsewhere)
+        whole.router.redirect_slashes = False  # few clients follow a redirect with their body
+        install_fast_path(whole, posts, draining, probes(running.readiness))
         sys.setswitchinterval(SWITCH_INTERVAL_S)
         with running.lag.watching():
             yield
 
     routes = [Route(address, looked_up(address), methods=[method]) for address, method in methods.items()]
-    return Starlette(routes=routes, exception_handlers=exception_handlers, lifespan=lifespan)
+    return Starlette(routes=routes, exception_handlers={HTTPException: elsewhere}, lifespan=lifespan)

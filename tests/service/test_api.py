@@ -262,16 +262,6 @@ def test_bentoml_own_routes_stay(client: httpx.Client) -> None:
     assert client.get("/metrics").status_code == 200
 
 
-def test_a_method_that_is_not_there_is_told_in_our_shape(client: httpx.Client) -> None:
-    assert client.post("/nowhere").status_code == 404, "BentoML's own answer"
-    reply = client.get("/classify_text")
-    assert reply.status_code == 405
-    body = reply.json()
-    assert "GET /classify_text" in body["error"]["message"]
-    assert "/docs.json" in body["error"]["message"]
-    assert body["request_id"] == reply.headers["x-request-id"]
-
-
 def test_many_mixed_clients_get_their_own_answers(server: Server, text_reference: Reference) -> None:
     async def ask_all() -> list[tuple[str, dict[str, Any]]]:
         async with server.async_client(64) as client:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import re
-import signal
 import subprocess
 import time
 from pathlib import Path
 from urllib.parse import urlparse
 
 import httpx
+import psutil
 
 from tests.conftest import ROOT, TinyCascades
 from tests.server import Server, command, serve
@@ -44,10 +43,13 @@ def test_a_second_server_leaves_the_metrics_of_the_first_alone(tiny_cascades: Ti
         ask(first)
         (own,) = folders()
         with serve(*TEXT_ONLY, home=home, folder=ROOT, log=tmp_path / "second") as second:
+            workers = psutil.Process(second.process.pid).children(recursive=True)
             assert counted(second) == 0
             ask(second)
             assert (counted(first), counted(second)) == (SENT, SENT)
-            os.killpg(second.process.pid, signal.SIGKILL)
+            # Its workers live on if it alone is killed, and keep their metrics.
+            for process in [psutil.Process(second.process.pid), *workers]:
+                process.kill()
         line, variables = command("serve", *TEXT_ONLY, "--port", str(urlparse(first.url).port), home=home)
         refused = subprocess.run(
             line, cwd=ROOT, env=variables, capture_output=True, text=True, timeout=120, check=False

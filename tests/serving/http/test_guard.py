@@ -10,7 +10,6 @@ from typing import Any
 
 import httpx
 import pytest
-from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Receive, Scope, Send
 
@@ -27,13 +26,13 @@ from serving.errors import (
     TooSlowError,
     WrongTypeError,
 )
-from serving.http.guard import ARRIVED, Enter, Guard, Worker, not_there
+from serving.http.guard import ARRIVED, Enter, Guard, Worker
 from serving.load.admission import Admission
 from serving.load.turns import SLICE_MS
 from serving.watch.metrics import Metrics
 from serving.watch.observer import Observer
 from serving.watch.record import RequestRecord
-from tests.serving.asgi import asked, post, posting, request_of, with_client
+from tests.serving.asgi import asked, post, posting, with_client
 from tests.serving.conftest import sample
 
 
@@ -291,14 +290,3 @@ def test_information_is_never_refused_and_not_reported(metrics: Metrics) -> None
 
     assert post(posting(guarded.guard.free(missing))).status_code == 404
     assert guarded.log() == []
-
-
-def test_an_address_that_is_not_there_is_told_so_in_the_same_shape() -> None:
-    request = request_of(headers={"X-Request-Id": "one"})
-    error = HTTPException(405, headers={"Allow": "GET"})
-    reply = asyncio.run(not_there(request, error))
-    assert (reply.status_code, reply.headers["allow"], reply.headers["x-request-id"]) == (405, "GET", "one")
-    assert json.loads(bytes(reply.body)) == {
-        "error": {"field": None, "message": "POST /: method not allowed; the addresses are listed at /docs.json"},
-        "request_id": "one",
-    }

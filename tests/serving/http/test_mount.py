@@ -96,6 +96,12 @@ def test_bentoml_starts_a_mounted_application_after_the_service_and_before_the_f
         async with whole.router.lifespan_context(whole):
             transport = httpx.ASGITransport(whole)
             async with httpx.AsyncClient(transport=transport, base_url="http://sieve") as client:
+                lost = [await client.post(path) for path in ("/state", "/nowhere", "/work/", "/livez")]
+                assert [reply.status_code for reply in lost] == [405, 404, 404, 405]
+                for reply in lost:
+                    assert reply.json()["error"]["message"].endswith("use one of POST /work, GET /state")
+                    assert reply.json()["request_id"] == reply.headers["x-request-id"]
+                passed.clear()
                 return [await client.post("/work"), await client.get("/state"), await client.get("/livez")]
 
     # A server sends the lifespan's messages through the middleware, which makes the stack.

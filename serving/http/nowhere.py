@@ -1,0 +1,28 @@
+"""The answer where the router finds no such address, or no such method at an address: an error as all others."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from serving.http.guard import problem, request_id_of, to_json
+
+# An error names so much of an address, which a client may make as long as it likes.
+SHOWN_CHARACTERS = 80
+
+
+def nowhere(methods: Mapping[str, str]) -> Callable[[Request, Exception], Awaitable[Response]]:
+    """A handler of HTTPException for a service with these addresses, each with its method."""
+    there = ", ".join(f"{method} {address}" for address, method in methods.items())
+
+    async def handler(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        request_id, address = request_id_of(request), request.scope["path"][:SHOWN_CHARACTERS]
+        message = f"{request.method} {address}: {error.detail.lower()}; use one of {there}"
+        headers = {**(error.headers or {}), "X-Request-Id": request_id}
+        return to_json(problem(message, request_id), error.status_code, headers)
+
+    return handler
