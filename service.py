@@ -239,7 +239,7 @@ class Cascade:
             point=StoredPoint(read_point(point), str(point.tag)),
         )
         url = ARGUMENTS.expert_url(kind) or str(getattr(self, f"{kind}_expert").to_async.url)
-        client = RemoteExpert(url, stored.expert.tag, stored.expert.artifact.digest)
+        client = RemoteExpert(url, stored.expert.tag, stored.expert.artifact.digest, ARGUMENTS.expert_ca)
         tell_drift, tell_call = metrics.drift_reporter(kind), tracer.call_ended if tracer else None
         return Modality(stored, client, SETTINGS, tell_drift=tell_drift, tell_call=tell_call)
 

@@ -6,13 +6,35 @@ with (`_load_bento` in its loader). So what differs between containers of one im
 
 from __future__ import annotations
 
+import re
+import ssl
 from collections.abc import Mapping
+from ipaddress import IPv6Address
+from typing import Annotated
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ValidationError
 
 from serving.errors import SettingsError
 
-EXPERT_URL = r"^(http://[^/:@]+(:\d+)?)?$"
+EXPERT_URL = re.compile(r"https?://([^/:@\[\]\s?#]+|\[[^\]]+\])(:\d+)?")
+EXPERT_RULE = (
+    "must be http://HOST:PORT or https://HOST:PORT, with an IPv6 address in brackets; the port may be left out"
+)
+
+
+def _checked(url: str) -> str:
+    """The URL of an expert, or none. Raises ValueError for anything else."""
+    if url:
+        if not EXPERT_URL.fullmatch(url):
+            raise ValueError(EXPERT_RULE)
+        place = urlsplit(url)  # raises for a port that there cannot be, once it is read
+        if not place.hostname or place.port == 0 or (":" in place.hostname and not IPv6Address(place.hostname)):
+            raise ValueError(EXPERT_RULE)
+    return url
+
+
+ExpertUrl = Annotated[str, AfterValidator(_checked)]
 
 
 class Arguments(BaseModel, extra="forbid"):
@@ -21,8 +43,9 @@ class Arguments(BaseModel, extra="forbid"):
     `text` and `image` name the cascades; NAME-screen, NAME-expert and NAME-operating-point come from the model store.
     An empty name leaves that kind of input out. `settings` is a TOML file of `serving.settings`, relative to
     service.py; without it settings.toml is read, if it exists. `text_expert_url` and `image_expert_url` are
-    http://HOST:PORT of an expert on another machine; then none is started here. `log_requests` writes one line of
-    JSON for each request. `strict` refuses to serve where a promise does not apply.
+    http://HOST:PORT or https://HOST:PORT of an expert on another machine; then none is started here. `expert_ca` is a
+    file of the certificates (PEM) that an expert over https is checked against, in the place of the system's.
+    `log_requests` writes one line of JSON for each request. `strict` refuses to serve where a promise does not apply.
     """
 
     text: str = "demo-text"
@@ -30,8 +53,9 @@ class Arguments(BaseModel, extra="forbid"):
     settings: str = ""
     log_requests: bool = False
     strict: bool = False
-    text_expert_url: str = Field(default="", pattern=EXPERT_URL)
-    image_expert_url: str = Field(default="", pattern=EXPERT_URL)
+    text_expert_url: ExpertUrl = ""
+    image_expert_url: ExpertUrl = ""
+    expert_ca: str = ""
 
     @property
     def served(self) -> dict[str, str]:
@@ -49,14 +73,23 @@ class Arguments(BaseModel, extra="forbid"):
 
 
 def with_variables(arguments: Arguments, variables: Mapping[str, str]) -> Arguments:
-    """The arguments, with SIEVE_TEXT_EXPERT_URL and SIEVE_IMAGE_EXPERT_URL for URLs that no argument gives.
+    """The arguments; SIEVE_TEXT_EXPERT_URL, SIEVE_IMAGE_EXPERT_URL and SIEVE_EXPERT_CA for those that are not given.
 
-    Raises SettingsError if a variable is not such a URL.
+    Raises SettingsError if a variable is no such URL, or the file holds no certificates.
     """
-    fields = ("text_expert_url", "image_expert_url")
+    fields = ("text_expert_url", "image_expert_url", "expert_ca")
     stated = {field: url for field in fields if (url := variables.get(f"SIEVE_{field.upper()}"))}
     try:
-        return Arguments.model_validate(stated | arguments.model_dump(exclude_unset=True))
+        whole = Arguments.model_validate(stated | arguments.model_dump(exclude_unset=True))
     except ValidationError as error:
         name = f"SIEVE_{str(error.errors()[0]['loc'][0]).upper()}"
-        raise SettingsError(f"{name}: must be http://HOST or http://HOST:PORT, got something else; mend it") from None
+        raise SettingsError(f"{name}: {EXPERT_RULE}, got something else; mend it") from None
+    if whole.expert_ca:
+        try:
+            ssl.create_default_context(cafile=whole.expert_ca)
+        except OSError as error:
+            raise SettingsError(
+                f"expert_ca: must be a file of certificates in PEM, got {type(error).__name__} when it was read; mend "
+                "the argument or SIEVE_EXPERT_CA"
+            ) from None
+    return whole

@@ -29,14 +29,16 @@ class _WrongArtifactError(StageDownError):
 
 
 class RemoteExpert:
-    """An expert behind `serving.http.expert_app`, at a URL that `Connections` takes. `tag` names it in the log.
+    """An expert behind `serving.http.expert_app`, at a URL and with a file `ca` that `Connections` takes.
+
+    `tag` names it in the log.
 
     Each call asks for the artifact of this `digest` and takes an answer from no other. A call whose connection breaks,
     or that meets another artifact, is made again over a new connection. Calls change nothing, so twice does no harm.
     """
 
-    def __init__(self, url: str, tag: str, digest: str) -> None:
-        self._connections, self._tag = Connections(url), tag
+    def __init__(self, url: str, tag: str, digest: str, ca: str = "") -> None:
+        self._connections, self._tag = Connections(url, ca), tag
         self._etag = f'"{digest}"'.encode()
         self._common = b" HTTP/1.1\r\nHost: %b\r\nIf-Match: %b\r\n" % (self._connections.host.encode(), self._etag)
         self._up = True

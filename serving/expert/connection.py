@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 import socket
+import ssl
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ KEEP_ALIVE_S = 4.0
 # their share of the calls soon.
 MAX_AGE_S = 30.0
 CONNECT_LIMIT_S = 0.25
+TLS_CONNECT_LIMIT_S = 0.5
 MAX_ADDRESSES = 3
 
 
@@ -98,13 +100,15 @@ class Connection(asyncio.Protocol):
 
 
 class Connections:
-    """The connections to one URL: file:///path/to/socket, tcp://HOST:PORT or http://HOST:PORT.
+    """The connections to one URL: file:///path/to/socket, tcp://HOST:PORT, http://HOST:PORT or https://HOST:PORT.
 
-    A name is looked up for each new connection. It may have many addresses, which are tried in random order.
+    A name is looked up for each new connection. It may have many addresses, which are tried in random order. The
+    certificate of https must be for the URL's host, and signed by one of the file `ca`, or of the system's without it.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, ca: str = "") -> None:
         self._place = urlparse(url)
+        self._tls = ssl.create_default_context(cafile=ca or None) if self._place.scheme == "https" else None
         self._idle: list[Connection] = []
 
     @property
@@ -136,19 +140,24 @@ class Connections:
         if self._place.scheme == "file":
             _, made = await loop.create_unix_connection(Connection, unquote(self._place.path))
             return made
-        host, port = self._place.hostname or "127.0.0.1", self._place.port or 80
+        host, port = self._place.hostname or "127.0.0.1", self._place.port or (443 if self._tls else 80)
         found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         addresses = random.sample(found, min(MAX_ADDRESSES, len(found)))
         for *_, address in addresses[:-1]:
             try:
-                return await _connect_to(address)
+                return await self._connect_to(address)
             except OSError:
                 continue
-        return await _connect_to(addresses[-1][4])
+        return await self._connect_to(addresses[-1][4])
 
+    async def _connect_to(self, address: Sequence[Any]) -> Connection:
+        """Connect to a pair of host and port, as `getaddrinfo` gives it.
 
-async def _connect_to(address: Sequence[Any]) -> Connection:
-    """Connect to a pair of host and port, as `getaddrinfo` gives it. Raises OSError (or TimeoutError, which is one)."""
-    async with asyncio.timeout(CONNECT_LIMIT_S):
-        _, made = await asyncio.get_running_loop().create_connection(Connection, address[0], address[1])
-    return made
+        Raises OSError (or one of its subclasses, TimeoutError and ssl.SSLError).
+        """
+        loop, secured = asyncio.get_running_loop(), {}
+        if self._tls is not None:
+            secured = {"ssl": self._tls, "server_hostname": self._place.hostname}
+        async with asyncio.timeout(TLS_CONNECT_LIMIT_S if secured else CONNECT_LIMIT_S):
+            _, made = await loop.create_connection(Connection, address[0], address[1], **secured)
+        return made

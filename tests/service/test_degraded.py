@@ -87,7 +87,7 @@ def test_an_empty_store_names_the_command(tmp_path: Path) -> None:
         (("text=", "image="), "nothing to serve: give a name with --arg text=NAME"),
         (("text=tiny-image", "image="), "tiny-image: --arg text= takes a cascade for texts, got one for images"),
         (("text=tiny-text", "imagine=tiny-image"), "imagine"),
-        (("text=tiny-text", "image=", "text_expert_url=https://expert:3000"), "text_expert_url"),
+        (("text=tiny-text", "image=", "text_expert_url=ftp://expert:3000"), "text_expert_url"),
         (("text=other", "image="), "Cascades that are there: tiny-image, tiny-text"),
     ],
     ids=["nothing", "kind", "spelling", "address", "unknown"],

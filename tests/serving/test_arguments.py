@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from serving.arguments import Arguments, with_variables
@@ -37,10 +39,45 @@ def test_an_argument_counts_before_a_variable() -> None:
     given = with_variables(Arguments(text_expert_url="http://10.0.0.1"), variables)
     assert given.text_expert_url == "http://10.0.0.1"
     with pytest.raises(SettingsError, match="SIEVE_IMAGE_EXPERT_URL: must be http://HOST"):
-        with_variables(Arguments(), {"SIEVE_IMAGE_EXPERT_URL": "https://expert"})
+        with_variables(Arguments(), {"SIEVE_IMAGE_EXPERT_URL": "ftp://expert"})
 
 
-def test_what_is_no_address_is_refused() -> None:
-    for url in ("http://h:1/path", "ftp://h", "http://user@h", "h:3000"):
-        with pytest.raises(ValueError, match="text_expert_url"):
-            Arguments(text_expert_url=url)
+@pytest.mark.parametrize(
+    "url",
+    ["http://h", "https://h", "http://h.example:1", "https://10.0.0.1:3000", "http://[::1]", "https://[fe80::1]:65535"],
+)
+def test_an_address_may_be_secured_or_ipv6(url: str) -> None:
+    assert Arguments(text_expert_url=url).text_expert_url == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://h:1/path",
+        "http://h/",
+        "http://h?a",
+        "http://h#a",
+        "ftp://h",
+        "http://user@h",
+        "h:3000",
+        "http://::1:3000",
+        "http://[::1",
+        "http://[nonsense]:3000",
+        "http://[127.0.0.1]",
+        "http://h:65536",
+        "http://h:0",
+        "http://h:",
+        "http://a b",
+        "http://h\n",
+    ],
+)
+def test_what_is_no_address_is_refused(url: str) -> None:
+    with pytest.raises(ValueError, match="text_expert_url"):
+        Arguments(text_expert_url=url)
+
+
+def test_a_file_without_certificates_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "empty.pem").write_text("nothing")
+    for file in ("missing.pem", "empty.pem"):
+        with pytest.raises(SettingsError, match="expert_ca: must be a file of certificates in PEM, got"):
+            with_variables(Arguments(), {"SIEVE_EXPERT_CA": str(tmp_path / file)})

@@ -5,11 +5,16 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import numpy as np
 import pytest
 import uvloop
 
-from serving.errors import MalformedError
+from loadtest.traffic.process import free_port
+from serving.errors import MalformedError, StageDownError
+from serving.expert.client import RemoteExpert
 from serving.expert.connection import Connections
+from tests.certificates import certificate
+from tests.serving.expert.test_client import DIGEST, doubled, served
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: expert\r\n\r\n"
 
@@ -72,3 +77,47 @@ def test_a_broken_connection_is_an_error(tmp_path: Path) -> None:
 def test_a_reply_that_is_not_http_is_refused(tmp_path: Path) -> None:
     with pytest.raises(MalformedError, match="must be HTTP"):
         play(tmp_path / "s", b"nonsense\r\n\r\n")
+
+
+def secured(folder: Path, url: str, host: str, *, names: str, trusted: bool = True) -> list[float]:
+    """What an expert over TLS at `host` answers, whose certificate is for `names`, asked at `url` without its port."""
+    folder.mkdir()
+    cert = certificate(folder, names)
+    files = {"ssl_certfile": str(cert.file), "ssl_keyfile": str(cert.key)}
+
+    async def main() -> list[float]:
+        port = free_port()
+        expert = RemoteExpert(f"{url}:{port}", "an-expert", DIGEST, str(cert.file) if trusted else "")
+        async with served(doubled, host=host, port=port, **files):
+            answers = [(await expert([np.array([n])])).logits[0, 0] for n in (1, 2)]
+        await expert.close()
+        return answers
+
+    return uvloop.run(main())
+
+
+@pytest.mark.parametrize(
+    ("url", "host", "names"),
+    [
+        ("https://localhost", "127.0.0.1", "DNS:localhost"),
+        ("https://[::1]", "::1", "IP:::1"),
+        ("https://127.0.0.1", "127.0.0.1", "IP:127.0.0.1"),
+    ],
+)
+def test_an_expert_may_be_asked_over_tls(tmp_path: Path, url: str, host: str, names: str) -> None:
+    assert secured(tmp_path / "own", url, host, names=names) == [2.0, 4.0]
+    for number, wrong in enumerate(({"names": "DNS:elsewhere"}, {"names": names, "trusted": False})):
+        with pytest.raises(StageDownError, match="CERTIFICATE_VERIFY_FAILED"):
+            secured(tmp_path / str(number), url, host, **wrong)
+
+
+def test_an_expert_may_have_an_ipv6_address() -> None:
+    async def main() -> list[list[float]]:
+        port = free_port()
+        expert = RemoteExpert(f"http://[::1]:{port}", "an-expert", DIGEST)
+        async with served(doubled, host="::1", port=port):
+            answer = await expert([np.array([1])])
+        await expert.close()
+        return answer.logits.tolist()
+
+    assert uvloop.run(main()) == [[2.0]]
