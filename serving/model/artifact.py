@@ -7,6 +7,8 @@ An artifact is a folder that holds everything needed to serve one model:
     VARIANT/model.onnx      one folder for each variant: cpu-fp32, cpu-int8, gpu-fp16
     evidence/*.json         what the gates measured; not part of the digest
 
+The manifest lists every file that serving reads, with its sha256, and none of them lies outside the folder.
+
 An operating point has a folder of its own, with operating-point.json and its evidence. `optimize` writes these
 folders with the same classes.
 """
@@ -15,11 +17,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import mmap
 import os
-from pathlib import Path
+import re
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from serving.errors import ArtifactError
 
@@ -28,6 +32,21 @@ OPERATING_POINT = "operating-point.json"
 
 Provider = Literal["CPUExecutionProvider", "CUDAExecutionProvider"]
 VariantName = Literal["cpu-fp32", "cpu-int8", "gpu-fp16"]
+_ANEW = "make and publish the artifact anew with `python -m optimize run RECIPE`"
+# How a graph names a file that holds weights: the key of an entry of external_data, and the length of its value.
+_EXTERNAL_DATA = re.compile(rb"\n\x08location\x12([\x80-\xff]*[\x00-\x7f])")
+
+
+def _inside(path: str) -> str:
+    """A path that stays inside the folder it starts from, in its shortest form."""
+    pure = PurePosixPath(path)
+    if pure.is_absolute() or ".." in pure.parts or not pure.name or pure.as_posix() != path:
+        raise ValueError("must be a relative path inside the artifact's folder, such as cpu-fp32/model.onnx")
+    return path
+
+
+InnerPath = Annotated[str, AfterValidator(_inside)]
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
 class _Frozen(BaseModel):
@@ -38,7 +57,7 @@ class TextSettings(_Frozen):
     """How a text becomes arrays. `tokenizer` is a file of the artifact. Longer texts are cut at `max_tokens`."""
 
     kind: Literal["text"] = "text"
-    tokenizer: str = "tokenizer.json"
+    tokenizer: InnerPath = "tokenizer.json"
     max_tokens: int = Field(ge=2)
     pad_token_id: int = Field(ge=0)
     inputs: tuple[str, ...]
@@ -75,10 +94,10 @@ class ImageSettings(_Frozen):
 class Variant(_Frozen):
     """One ONNX graph, with the output `logits` float32 [batch, labels]. `sha256` and `size_bytes` describe `file`."""
 
-    file: str
+    file: InnerPath
     precision: Literal["fp32", "int8", "fp16"]
     provider: Provider
-    sha256: str
+    sha256: Sha256
     size_bytes: int = Field(ge=1)
 
 
@@ -89,7 +108,7 @@ class Manifest(_Frozen):
     fast, the published and default variants may differ too, because measurements decide them.
     """
 
-    format: Literal[1] = 1
+    format: Literal[2] = 2
     name: str
     role: Literal["screen", "expert"]
     labels: tuple[str, ...] = Field(min_length=2)
@@ -98,7 +117,7 @@ class Manifest(_Frozen):
     default_cpu: VariantName
     """The variant for the CPU that was measured as the fastest of those that passed their gates."""
     default_gpu: VariantName | None = None
-    files: dict[str, str]
+    files: dict[InnerPath, Sha256]
     """sha256 of every file that serving reads, by its path inside the artifact."""
     provenance: dict[str, Any] = Field(default_factory=dict)
     versions: dict[str, str] = Field(default_factory=dict)
@@ -108,6 +127,19 @@ class Manifest(_Frozen):
     times: dict[str, Any] = Field(default_factory=dict)
     """What differs between runs: when the artifact was made, and measurements in milliseconds."""
 
+    @model_validator(mode="after")
+    def _names_what_is_there(self) -> Manifest:
+        for name, variant in self.variants.items():
+            if self.files.get(variant.file) != variant.sha256:
+                raise ValueError(f"files must list the file of variant {name}, with the variant's sha256")
+        if isinstance(self.settings, TextSettings) and self.settings.tokenizer not in self.files:
+            raise ValueError("files must list the tokenizer of settings")
+        for field, provider in (("default_cpu", "CPUExecutionProvider"), ("default_gpu", "CUDAExecutionProvider")):
+            default = getattr(self, field)
+            if default is not None and (default not in self.variants or self.variants[default].provider != provider):
+                raise ValueError(f"{field} must be one of variants, and for {provider}")
+        return self
+
     @property
     def synthetic(self) -> bool:
         """Whether the model was trained and measured on generated data, so that its figures say little."""
@@ -115,12 +147,13 @@ class Manifest(_Frozen):
 
     @property
     def digest(self) -> str:
-        """sha256 over the served files and the settings they are used with. Copying or renaming does not change it."""
+        """sha256 over the served files and how they are used. Copying or renaming the artifact does not change it."""
         served = {
             "labels": self.labels,
             "settings": self.settings.model_dump(),
             "default": [self.default_cpu, self.default_gpu],
             "files": self.files,
+            "variants": {name: variant.model_dump(exclude={"size_bytes"}) for name, variant in self.variants.items()},
         }
         return hashlib.sha256(json.dumps(served, sort_keys=True).encode()).hexdigest()
 
@@ -134,21 +167,23 @@ class Artifact:
         self.digest = manifest.digest
 
     @classmethod
-    def open(cls, folder: str | os.PathLike[str], *, check_digests: bool = True) -> Artifact:
-        """Open an artifact. Raises ArtifactError if the manifest or a file is missing, broken or has another digest."""
+    def open(cls, folder: str | os.PathLike[str]) -> Artifact:
+        """Open an artifact.
+
+        Raises ArtifactError if the manifest or a file is missing, broken, has another digest or leads out of the
+        folder, or if a graph needs a file that the manifest does not list.
+        """
         root = Path(folder)
         manifest = read_manifest(root)
         for name, expected in manifest.files.items():
-            path = root / name
-            if not path.is_file():
-                raise ArtifactError(
-                    f"{path}: the manifest names this file and it is not there; publish the artifact again"
-                )
-            if check_digests and sha256_of(path) != expected:
-                raise ArtifactError(
-                    f"{path}: its sha256 is not the one in {MANIFEST}, so the file was changed or damaged; "
-                    "publish the artifact again"
-                )
+            _check_file(root, name, expected)
+        for variant in manifest.variants.values():
+            for name in _external_data(root / variant.file):
+                if (PurePosixPath(variant.file).parent / name).as_posix() not in manifest.files:
+                    raise ArtifactError(
+                        f"{root / variant.file}: the graph keeps weights in another file, which is not one of files in "
+                        f"{MANIFEST}; save the graph with its weights inside, and {_ANEW}"
+                    )
         return cls(root, manifest)
 
     def variant_path(self, name: VariantName) -> Path:
@@ -171,11 +206,40 @@ def read_manifest(folder: Path) -> Manifest:
         ) from None
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the file"
+        where = ".".join(str(part) for part in first["loc"])
+        what = f"{where}: {first['msg']} (got {type(first['input']).__name__})" if where else first["msg"]
+        other = where == "format"
+        why = "the artifact was made by another version of Sieve" if other else "the manifest was changed or damaged"
+        raise ArtifactError(f"{path}: {what.replace('Value error, ', '')}; {why}: {_ANEW}") from None
+
+
+def _check_file(root: Path, name: str, expected: str) -> None:
+    """Raise ArtifactError unless a file of the manifest lies in the folder `root` and has its sha256."""
+    path = root / name
+    if not path.is_file():
+        raise ArtifactError(f"{path}: the manifest names this file and it is not there; {_ANEW}")
+    if not path.resolve().is_relative_to(root.resolve()):
         raise ArtifactError(
-            f"{path}: {where}: {first['msg']} (got {type(first['input']).__name__}); "
-            "the artifact was made by another version: publish it again"
-        ) from None
+            f"{path}: a file of an artifact must lie in its folder, and this is a symbolic link that leads out of it; "
+            "put the file itself there"
+        )
+    if sha256_of(path) != expected:
+        raise ArtifactError(
+            f"{path}: its sha256 is not the one in {MANIFEST}, so the file was changed or damaged; {_ANEW}"
+        )
+
+
+def _external_data(graph: Path) -> list[str]:
+    """The files that hold weights of a graph, relative to its folder. Serving has no onnx, so this scans the bytes."""
+    if not graph.stat().st_size:  # cannot be mapped
+        return []
+    names = []
+    with graph.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        for found in _EXTERNAL_DATA.finditer(content):
+            # A varint: seven bits in each byte, the lowest first.
+            length = sum((byte & 0x7F) << 7 * place for place, byte in enumerate(found[1]))
+            names.append(content[found.end() : found.end() + length].decode(errors="replace"))
+    return names
 
 
 def sha256_of(path: Path) -> str:

@@ -2,13 +2,18 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import onnx
 import pytest
 
 from serving.errors import ArtifactError
-from serving.model.artifact import Artifact, write_json
+from serving.model.artifact import Artifact, Manifest, sha256_of, write_json
 from tests.conftest import TinyCascades
+
+GRAPH = "cpu-fp32/model.onnx"
 
 
 @pytest.fixture
@@ -42,12 +47,116 @@ def test_no_manifest_and_an_unknown_variant_say_what_to_do(folder: Path, tmp_pat
         Artifact.open(folder).variant_path("gpu-fp16")
 
 
-def test_a_manifest_of_another_version_is_refused(folder: Path) -> None:
+def change(folder: Path, edit: Callable[[Any], object]) -> None:
+    """Change the manifest of an artifact by hand."""
     manifest = json.loads((folder / "manifest.json").read_text())
-    manifest["format"] = 99
+    edit(manifest)
     write_json(folder / "manifest.json", manifest)
-    with pytest.raises(ArtifactError, match="another version"):
+
+
+@pytest.mark.parametrize("number", [1, 99])
+def test_a_manifest_of_another_version_is_refused(folder: Path, number: int) -> None:
+    change(folder, lambda manifest: manifest.update(format=number))
+    with pytest.raises(
+        ArtifactError, match="made by another version of Sieve: make and publish the artifact anew with"
+    ):
         Artifact.open(folder)
+
+
+def lead_to(path: str) -> Callable[[Any], object]:
+    """Let a variant read another file, which the manifest lists."""
+
+    def edit(manifest: Any) -> None:
+        manifest["variants"]["cpu-fp32"]["file"] = path
+        manifest["files"][path] = manifest["files"].pop(GRAPH)
+
+    return edit
+
+
+@pytest.mark.parametrize(
+    ("edit", "says"),
+    [
+        (
+            lead_to("../../elsewhere.onnx"),
+            "variants.cpu-fp32.file: must be a relative path inside the artifact's folder",
+        ),
+        (lead_to("/elsewhere.onnx"), "variants.cpu-fp32.file: must be a relative path"),
+        (lead_to("cpu-fp32/../../elsewhere.onnx"), "variants.cpu-fp32.file: must be a relative path"),
+        (lead_to(""), "variants.cpu-fp32.file: must be a relative path"),
+        (lambda m: m["settings"].update(tokenizer="../tokenizer.json"), "settings.text.tokenizer: must be a relative"),
+        (lambda m: m["files"].update({"../secret": "0" * 64}), "files.*: must be a relative path"),
+        (lambda m: m["files"].pop(GRAPH), "files must list the file of variant cpu-fp32, with the variant's sha256"),
+        (lambda m: m["files"].update({GRAPH: "0" * 64}), "files must list the file of variant cpu-fp32"),
+        (lambda m: m["files"].pop("tokenizer.json"), "files must list the tokenizer"),
+        (lambda m: m["files"].update({GRAPH: "none"}), "files.cpu-fp32/model.onnx: String should match pattern"),
+        (lambda m: m["variants"].pop(m["default_cpu"]), "default_cpu must be one of variants"),
+        (lambda m: m.update(default_gpu="cpu-fp32"), "default_gpu must be .* for CUDAExecutionProvider"),
+    ],
+)
+def test_a_manifest_that_breaks_a_rule_is_refused(folder: Path, edit: Callable[[Any], object], says: str) -> None:
+    shutil.copy(folder / GRAPH, folder.parent / "elsewhere.onnx")
+    change(folder, edit)
+    with pytest.raises(ArtifactError, match=f"{says}.*; the manifest was changed or damaged: make and publish .* anew"):
+        Artifact.open(folder)
+
+
+def test_a_link_out_of_the_folder_is_refused_and_one_inside_is_not(folder: Path) -> None:
+    graph = folder / GRAPH
+    graph.rename(folder / "graph.onnx")
+    graph.symlink_to("../graph.onnx")
+    Artifact.open(folder)
+    (folder / "graph.onnx").rename(folder.parent / "graph.onnx")
+    graph.unlink()
+    graph.symlink_to("../../graph.onnx")
+    with pytest.raises(ArtifactError, match="a symbolic link that leads out of it; put the file itself there"):
+        Artifact.open(folder)
+    graph.unlink()
+    graph.parent.rmdir()
+    (folder.parent / "graph.onnx").rename(folder.parent / "model.onnx")
+    graph.parent.symlink_to(folder.parent)
+    with pytest.raises(ArtifactError, match="a symbolic link that leads out"):
+        Artifact.open(folder)
+
+
+def test_an_artifact_opens_through_a_link_to_its_folder(folder: Path) -> None:
+    (folder.parent / "link").symlink_to(folder)
+    assert Artifact.open(folder.parent / "link").digest == Artifact.open(folder).digest
+
+
+@pytest.mark.parametrize("name", ["model.onnx.data", "weights" * 25], ids=["short", "longer than 127 bytes"])
+def test_weights_in_another_file_must_be_listed(folder: Path, name: str) -> None:
+    model = onnx.load(folder / GRAPH)
+    onnx.save(model, folder / GRAPH, save_as_external_data=True, location=name, size_threshold=0)
+    digest = sha256_of(folder / GRAPH)
+    change(folder, lambda m: (m["files"].update({GRAPH: digest}), m["variants"]["cpu-fp32"].update(sha256=digest)))
+    with pytest.raises(ArtifactError, match="keeps weights in another file, which is not one of files in manifest"):
+        Artifact.open(folder)
+    beside = f"cpu-fp32/{name}"
+    change(folder, lambda m: m["files"].update({beside: sha256_of(folder / beside)}))
+    before = Artifact.open(folder).digest
+    (folder / beside).write_bytes((folder / beside).read_bytes() + b" ")
+    with pytest.raises(ArtifactError, match="its sha256 is not the one"):
+        Artifact.open(folder)
+    change(folder, lambda m: m["files"].update({beside: sha256_of(folder / beside)}))
+    assert Artifact.open(folder).digest != before
+
+
+def test_the_digest_says_which_file_is_which_variant(folder: Path) -> None:
+    manifest = Artifact.open(folder).manifest
+    fields: dict[str, Any] = manifest.model_dump(mode="json")
+    fp32, int8 = fields["variants"]["cpu-fp32"], fields["variants"]["cpu-int8"]
+
+    def digest(**variants: Any) -> str:
+        return Manifest.model_validate({**fields, "variants": variants}).digest
+
+    digests = [
+        manifest.digest,
+        digest(**{"cpu-fp32": int8, "cpu-int8": fp32}),
+        digest(**{"cpu-fp32": {**fp32, "precision": "int8"}, "cpu-int8": int8}),
+        digest(**{"cpu-fp32": fp32, "cpu-int8": int8, "gpu-fp16": {**fp32, "provider": "CUDAExecutionProvider"}}),
+    ]
+    assert len(set(digests)) == len(digests)
+    assert digest(**{"cpu-fp32": {**fp32, "size_bytes": 1}, "cpu-int8": int8}) == manifest.digest
 
 
 def test_json_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
