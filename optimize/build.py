@@ -39,8 +39,10 @@ class Build:
         folder.mkdir(parents=True, exist_ok=True)
         self.lock: BaseFileLock | None = None
         self.results: list[Result] = []
-        self._prepared: dict[SplitName, Prepared] = {}
-        self._holdout_reads: list[str] = []  # shared by the copies that `with_screen` makes
+        # The copies that `with_screen` makes share these three.
+        self._preparers: dict[Path, Preparer] = {}
+        self._prepared: dict[tuple[SplitName, str], Prepared] = {}
+        self._holdout_reads: list[str] = []
 
     @classmethod
     def opened(cls, recipe: str, *, root: Path, folder: Path | None) -> Build:
@@ -83,10 +85,13 @@ class Build:
         write_json(self.folder / "data.json", splits.describe())
         return splits
 
-    @cached_property
+    @property
     def preparer(self) -> Preparer:
         """Serving's preprocessing; for texts with the teacher's tokeniser, which all students share."""
-        return self._preparer(self.teacher.path)
+        folder = self.teacher.path
+        if folder not in self._preparers:
+            self._preparers[folder] = self._preparer(folder)
+        return self._preparers[folder]
 
     def _preparer(self, folder: Path) -> Preparer:
         if self.recipe.image is not None:
@@ -105,14 +110,15 @@ class Build:
 
     def prepared(self, name: SplitName) -> Prepared:
         """A split as arrays. Raises StepError for the holdout, which only `read_holdout` reads."""
-        if name not in self._prepared:
-            self._prepared[name] = self._prepare(self.preparer, name)
-        return self._prepared[name]
+        return self._prepare(self.preparer, name)
 
     def _prepare(self, preparer: Preparer, name: SplitName) -> Prepared:
         if name == "holdout":
             raise StepError("the holdout is for the reported figures alone, and was asked for before; report this")
-        return preparer.prepare(self.splits.named(name))
+        key = name, preparer.key
+        if key not in self._prepared:
+            self._prepared[key] = preparer.prepare(self.splits.named(name))
+        return self._prepared[key]
 
     def read_holdout(self) -> Split:
         """The holdout. Raises StepError the second time in a run: a set that is read again ends up being chosen for."""

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from optimize.data.image_file import ImageFile
 from optimize.data.splits import Split
+from optimize.results import digest_of
 from serving.arrays import Array
-from serving.model.artifact import ImageSettings, TextSettings
+from serving.model.artifact import ImageSettings, TextSettings, sha256_of
 from serving.model.image import ImageDecoder
 from serving.model.text import TextEncoder
 
@@ -61,9 +62,11 @@ class Preparer:
 
     def __init__(self, settings: TextSettings | ImageSettings, folder: Path | None = None) -> None:
         self.settings = settings
+        self.key = digest_of(settings.model_dump())  # equal keys mean equal arrays
         if isinstance(settings, TextSettings):
             assert folder is not None
             self._text: TextEncoder | None = TextEncoder(settings, folder)
+            self.key += sha256_of(folder / settings.tokenizer)
         else:
             self._text = None
             self._image = ImageDecoder(settings)

@@ -15,18 +15,20 @@ every earlier choice. Near-duplicates, which share a split, are not independent 
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import betainc
 from scipy.stats import beta, binom
 
 from optimize.judge.temperature import calibration_error, fit_temperature
 from optimize.recipe import OperatingPointRecipe
 from serving.arrays import Logits
-from serving.cascade.deferral import Band, OperatingPoint, Promise, Reference
+from serving.cascade.deferral import COUNTED_ITEMS, Band, OperatingPoint, Promise, Reference
 from serving.model.answer import softmax
 
 # Escalation shares on the selection set, dense where few items defer; their confidences are the thresholds to try.
@@ -147,16 +149,31 @@ def upper_bound(misses: int, n: int, delta: float) -> float:
 
 
 def needed(rate: float, alpha: float, delta: float) -> int | None:
-    """The smallest number of items that certifies alpha when misses come at `rate`; None when no number does."""
+    """The smallest number of items that certifies alpha when misses come at `rate`; None when no number does.
+
+    COUNTED_ITEMS + 1 when it takes more than COUNTED_ITEMS.
+    """
     if rate >= alpha:
         return None
-    first, step = math.ceil(math.log(delta) / math.log1p(-alpha)), 4096
-    while True:  # misses are whole numbers, so the tail is not monotonic in n: search every n
-        n = np.arange(first, first + step)
-        enough = binom.cdf(np.ceil(rate * n), n, alpha) <= delta
-        if enough.any():
-            return int(n[enough.argmax()])
-        first, step = first + step, 2 * step
+    # n items have ceil(rate * n) misses, so the tail jumps up with every miss. Two smooth tails lie below and above it;
+    # the smallest n lies between the points where these get small enough.
+    counts = range(1, COUNTED_ITEMS + 1)
+    low, high = (bisect_left(counts, True, key=lambda n: _tail(rate * n + more, n, alpha) <= delta) for more in (0, 1))
+    n = np.arange(low, min(high + 1, COUNTED_ITEMS)) + 1
+    misses = np.ceil(rate * n)
+    # With equally many misses, the largest n has the smallest tail.
+    ends = np.flatnonzero(np.diff(misses, append=-1))
+    enough = binom.cdf(misses[ends], n[ends], alpha) <= delta
+    if not enough.any():
+        return COUNTED_ITEMS + 1
+    count = misses[ends[enough.argmax()]]
+    row = n[misses == count]
+    return int(row[bisect_left(row, True, key=lambda n: bool(binom.cdf(count, n, alpha) <= delta))])
+
+
+def _tail(misses: float, n: int, alpha: float) -> float:
+    """The binomial tail P(X <= misses), continued to `misses` that are no whole number."""
+    return float(betainc(n - misses, misses + 1, 1 - alpha)) if misses < n else 1.0
 
 
 def confidences(logits: Logits, temperature: float) -> NDArray[np.float64]:

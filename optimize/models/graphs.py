@@ -14,12 +14,28 @@ IR_VERSION = 10
 
 
 def save_graph(graph: onnx.ModelProto, output: Path) -> None:
-    """Write a graph beside, check it and rename it. Raises onnx's ValidationError when it is not valid."""
+    """Write a graph beside, check it and rename it. Raises onnx's ValidationError when it is not valid.
+
+    Notes are left out: PyTorch's exporter writes stack traces, with the paths of the machine, so that the same graph
+    would have another digest in another folder.
+    """
+    _remove_notes(graph)
     graph.ir_version = min(graph.ir_version, IR_VERSION)
     beside = output.with_suffix(".partial")
     onnx.save(graph, beside)
     onnx.checker.check_model(beside)
     beside.rename(output)
+
+
+def _remove_notes(message: Any) -> None:
+    """Remove documentation and metadata from an onnx message and all inside it: subgraphs, functions, nodes, values."""
+    for name in ("doc_string", "metadata_props"):
+        if name in message.DESCRIPTOR.fields_by_name:
+            message.ClearField(name)
+    for field, value in message.ListFields():
+        if field.message_type is not None:
+            for inner in [value] if hasattr(value, "ListFields") else value:
+                _remove_notes(inner)
 
 
 class quiet(warnings.catch_warnings):  # noqa: N801 - a context manager, lower case as the class it extends

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import bentoml
+from bentoml._internal.configuration.containers import BentoMLContainer  # only it knows the store's folder
 
 from optimize.errors import GateError
 from optimize.judge.verify import EVIDENCE
+from optimize.publish.entries import Entry, add_together
 from optimize.results import digest_of
 from serving.cascade.deferral import OperatingPoint
 from serving.errors import ArtifactError
@@ -19,12 +19,12 @@ from serving.model.artifact import Artifact
 
 
 def publish(expert: Path, screen: Path, point: Path, *, recipe_digest: str) -> list[str]:
-    """Import the artifact folders of a pair and its operating point; return their tags.
+    """Import the artifact folders of a pair and its operating point, all or none; return their tags.
 
     A folder is not imported again when the `latest` entry serves the same, even if it was measured again. Raises
-    ArtifactError when a folder is damaged or the three do not belong together. Raises GateError when they come from
-    another recipe than the one with `recipe_digest`, when evidence is missing, or when it says that a gate was missed.
-    Then nothing is published.
+    ArtifactError when a folder is damaged, the three do not belong together or the store cannot be written. Raises
+    GateError when they come from another recipe than the one with `recipe_digest`, when evidence is missing, or when
+    it says that a gate was missed. Then nothing is published.
     """
     artifacts = [Artifact.open(folder) for folder in (expert, screen)]
     chosen = OperatingPoint.read(point)
@@ -38,8 +38,8 @@ def publish(expert: Path, screen: Path, point: Path, *, recipe_digest: str) -> l
         for name, variant in artifact.manifest.variants.items():
             _require_evidence(artifact.folder, name, {"artifact": artifact.digest, "variant_sha256": variant.sha256})
     _require_evidence(point, "cascade", {"operating_point": digest_of(chosen.model_dump(mode="json"))})
-    tags = [_publish_artifact(artifact) for artifact in artifacts]
-    return [*tags, _publish_point(point, chosen, artifacts[1])]
+    entries = [*(_artifact_entry(artifact) for artifact in artifacts), _point_entry(point, chosen, artifacts[1])]
+    return add_together(entries, Path(BentoMLContainer.model_store_dir.get()))
 
 
 def stored(tag: str) -> tuple[str, Path]:
@@ -55,7 +55,7 @@ def stored(tag: str) -> tuple[str, Path]:
     return str(model.tag), Path(model.path)
 
 
-def _publish_artifact(artifact: Artifact) -> str:
+def _artifact_entry(artifact: Artifact) -> Entry:
     manifest = artifact.manifest
 
     def same(stored: Path) -> bool:
@@ -74,10 +74,17 @@ def _publish_artifact(artifact: Artifact) -> str:
         "quality": manifest.quality,
         "times": manifest.times,
     }
-    return _store(manifest.name, artifact.folder, f"sieve.{manifest.role}", labels, metadata, same)
+    return Entry(
+        name=manifest.name,
+        folder=artifact.folder,
+        module=f"sieve.{manifest.role}",
+        labels=labels,
+        metadata=metadata,
+        same=same,
+    )
 
 
-def _publish_point(folder: Path, point: OperatingPoint, screen: Artifact) -> str:
+def _point_entry(folder: Path, point: OperatingPoint, screen: Artifact) -> Entry:
     def same(stored: Path) -> bool:
         return OperatingPoint.read(stored) == point
 
@@ -93,27 +100,9 @@ def _publish_point(folder: Path, point: OperatingPoint, screen: Artifact) -> str
         "screen_digest": point.screen_digest,
         "expert_digest": point.expert_digest,
     }
-    return _store(folder.name, folder, "sieve.operating_point", labels, metadata, same)
-
-
-def _store(
-    name: str,
-    folder: Path,
-    module: str,
-    labels: Mapping[str, str],
-    metadata: Mapping[str, Any],
-    same: Callable[[Path], bool],
-) -> str:
-    """Import `folder` as a new version of `name`, unless `same` holds for the folder of the latest one."""
-    try:
-        latest = bentoml.models.get(f"{name}:latest")
-        if same(Path(latest.path)):
-            return str(latest.tag)
-    except (bentoml.exceptions.NotFound, ArtifactError):
-        pass  # there is none, or it cannot be read
-    with bentoml.models.create(name, module=module, labels=dict(labels), metadata=dict(metadata)) as model:
-        shutil.copytree(folder, model.path, dirs_exist_ok=True)
-    return str(model.tag)
+    return Entry(
+        name=folder.name, folder=folder, module="sieve.operating_point", labels=labels, metadata=metadata, same=same
+    )
 
 
 def _require_evidence(folder: Path, name: str, of: Mapping[str, str]) -> None:

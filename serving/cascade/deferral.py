@@ -11,6 +11,9 @@ from serving.errors import ArtifactError
 from serving.model.answer import Answer
 from serving.model.artifact import OPERATING_POINT, VariantName
 
+COUNTED_ITEMS = 10_000_000
+"""A promise that needs more items than these does not say how many."""
+
 
 class _Frozen(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -32,7 +35,10 @@ class Promise(_Frozen):
     upper_bound: float = Field(ge=0, le=1)
     """One-sided Clopper-Pearson bound on the share of misses, at confidence 1 - delta."""
     needed_n: int | None = None
-    """If it is not certified: how many items would do at the same share of misses; None if no number would."""
+    """If it is not certified: how many items would do at the same share of misses; None if no number would.
+
+    A number above COUNTED_ITEMS stands for all that are larger.
+    """
     escalation_needed: float | None = None
     """If only the limit on escalation prevents it: the share of requests that would have to escalate."""
     max_escalation_share: float = Field(default=1.0, ge=0, le=1)
@@ -58,7 +64,9 @@ class Promise(_Frozen):
                 f"not certified: the screen was trusted and differed from the expert on {self.misses} of {self.n} "
                 f"items, more than {self.alpha:.2%}; allow more escalation, or a larger alpha"
             )
-        return f"not certified: n is too small, {self.needed_n} are needed (n = {self.n}, {self.misses} misses)"
+        counted = self.needed_n <= COUNTED_ITEMS
+        wanted = f"{self.needed_n}" if counted else f"more than {COUNTED_ITEMS:,}"
+        return f"not certified: n is too small, {wanted} are needed (n = {self.n}, {self.misses} misses)"
 
 
 class Reference(_Frozen):
@@ -127,7 +135,8 @@ class OperatingPoint(_Frozen):
             raise ArtifactError(
                 "the operating point was chosen for another pair of screen and expert "
                 f"({chosen_for[0][:12]}, {chosen_for[1][:12]}; these are {got[0][:12]}, {got[1][:12]}); "
-                "publish all three from one run, or choose it anew with `python -m optimize operating-point RECIPE`"
+                "publish the three of one run with `python -m optimize publish RECIPE`, or choose it anew with "
+                "`python -m optimize operating-point RECIPE`"
             )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import functools
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -93,9 +95,16 @@ def check_pair(precision: str, provider: Provider) -> None:
         )
 
 
+@functools.cache
 def gpu_present() -> bool:
-    """Whether this machine has an NVIDIA GPU.
+    """Whether this process may use an NVIDIA GPU.
 
-    ONNX Runtime cannot say: its GPU build lists CUDA as available everywhere, and prints an error when it fails.
+    CUDA's driver is asked, because it knows what CUDA_VISIBLE_DEVICES leaves of the machine's GPUs: none if it is empty
+    or -1. ONNX Runtime cannot say: its GPU build lists CUDA as available everywhere, and prints an error when it fails.
     """
-    return any(Path("/dev").glob("nvidia[0-9]*")) or Path("/dev/dxg").exists()
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+    except OSError:  # no driver
+        return False
+    count = ctypes.c_int()
+    return bool(driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(count)) == 0 and count.value)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom
 
@@ -22,7 +22,7 @@ from optimize.judge.operating_point import (
     upper_bound,
 )
 from optimize.recipe import OperatingPointRecipe
-from serving.cascade.deferral import should_defer
+from serving.cascade.deferral import COUNTED_ITEMS, should_defer
 from serving.model.answer import Answer, answers_from_logits
 from tests.points import make_point
 
@@ -139,6 +139,43 @@ def test_how_many_are_needed_grows_with_the_misses() -> None:
     assert needed(0.002, 0.01, 0.05) == 473, "the first of a row with gaps"
     assert needed(0.008, 0.01, 0.05) > needed(0.002, 0.01, 0.05)
     assert needed(0.01, 0.01, 0.05) is None
+
+
+@given(st.floats(1e-3, 0.99), st.floats(0.01, 0.99), st.one_of(st.floats(0, 1), st.integers(0, 300)))
+def test_how_many_are_needed_is_the_first_number_of_all(alpha: float, delta: float, share: float) -> None:
+    """`share` is that of alpha, or a number of misses in 300 items."""
+    rate = share / 300 if isinstance(share, int) else share * alpha
+    n = np.arange(1, 5001)
+    enough = binom.cdf(np.ceil(rate * n), n, alpha) <= delta
+    if rate >= alpha:
+        assert needed(rate, alpha, delta) is None
+    elif enough.any():
+        assert needed(rate, alpha, delta) == n[enough.argmax()]
+    else:
+        assert (needed(rate, alpha, delta) or 0) > 5000
+
+
+@settings(max_examples=50)
+@given(st.floats(1e-9, 0.2), st.floats(1e-6, 0.1), st.integers(1, 16))
+@example(alpha=0.01, delta=0.05, digits=7)
+@example(alpha=4.8e-7, delta=0.05, digits=16)
+def test_a_rate_just_below_alpha_takes_few_tails(alpha: float, delta: float, digits: int) -> None:
+    tails = 0
+
+    class Counted:
+        @staticmethod
+        def cdf(misses: Any, n: Any, share: float) -> Any:
+            nonlocal tails
+            tails += np.size(n)
+            return binom.cdf(misses, n, share)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("optimize.judge.operating_point.binom", Counted)
+        count = needed(alpha * (1 - 10.0**-digits), alpha, delta)
+    assert count is None or 1 <= count <= COUNTED_ITEMS + 1
+    assert tails < 20_000
+    if digits > 6:
+        assert count in (None, COUNTED_ITEMS + 1), "more than can be counted"
 
 
 FOR = {"screen_digest": "s", "expert_digest": "e", "screen_variant": "cpu-int8", "expert_variant": "cpu-fp32"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,9 +14,11 @@ from typing import Any
 
 import pytest
 
+from optimize.build import Build
 from optimize.errors import RecipeError
-from optimize.judge.search import Trial, choose
+from optimize.judge.search import Trial, choose, search
 from optimize.recipe import Search, read_recipe, with_choices
+from serving.model.text import TextEncoder
 from tests.conftest import ROOT, interruptible, optimize
 
 SEARCH = """
@@ -118,6 +121,26 @@ def test_a_run_searches_reports_and_does_not_search_again(recipe: Path, tmp_path
     more = report(build)["trials"]
     assert more[:3] == found["trials"]
     assert len(more) == 4
+
+
+def test_a_search_tokenises_each_split_once(
+    tiny_recipes: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Teacher, students and the trials' measurements see the same arrays."""
+    path = tmp_path / "searched.toml"
+    text = re.sub("epochs = [0-9]+", "epochs = 1", tiny_recipes["tiny-text"].read_text())
+    path.write_text(text + SEARCH.partition('"distill.depths"')[0] + '"prune.heads_share" = [0.5, 0.25]\n')
+    build = Build(read_recipe(str(path)), root=tiny_recipes["tiny-text"].parent, folder=tmp_path / "build")
+    tokenised, usual = [], TextEncoder.encode_batch
+
+    def encode_batch(encoder: TextEncoder, texts: list[str]) -> Any:
+        tokenised.append(len(texts))
+        return usual(encoder, texts)
+
+    monkeypatch.setattr(TextEncoder, "encode_batch", encode_batch)
+    _, trials, _ = search(build)
+    assert len(trials) == 2
+    assert tokenised == [len(build.splits.train), len(build.splits.selection)]
 
 
 def test_time_that_is_up_starts_no_new_trial(recipe: Path, tmp_path: Path) -> None:

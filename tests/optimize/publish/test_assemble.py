@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -8,7 +9,8 @@ import pytest
 
 from optimize.publish.assemble import state_quality, write_operating_point
 from serving.cascade.deferral import OperatingPoint
-from serving.model.artifact import Artifact
+from serving.model.artifact import Artifact, sha256_of
+from tests.commands import ROOT, optimize
 from tests.points import make_point
 from tests.tiny import TinyCascades
 
@@ -32,6 +34,32 @@ def test_what_a_run_writes(tiny_cascades: TinyCascades, name: str) -> None:
     sizes = [artifact.manifest.variants["cpu-fp32"].size_bytes for artifact in (screen, expert)]
     assert sizes[0] < sizes[1]
     assert not list(tiny_cascades.builds[name].glob("*.partial"))
+
+
+@pytest.mark.parametrize("name", ["tiny-text", "tiny-image"])
+def test_no_graph_says_where_it_was_made(tiny_cascades: TinyCascades, name: str) -> None:
+    for path in tiny_cascades.builds[name].rglob("*.onnx"):
+        content = path.read_bytes()
+        for part in (os.fsencode(ROOT), os.fsencode(tiny_cascades.folder), b"/site-packages/"):
+            assert part not in content, f"{path} holds {part!r}"
+
+
+def test_a_graph_made_in_another_folder_is_the_same(
+    tiny_cascades: TinyCascades, tiny_recipes: dict[str, Path], tmp_path: Path
+) -> None:
+    """PyTorch's exporter notes where the code lies that it exports."""
+    for tree in ("optimize", "serving"):
+        shutil.copytree(ROOT / tree, tmp_path / "checkout" / tree, ignore=shutil.ignore_patterns("__pycache__"))
+    build = Path(shutil.copytree(tiny_cascades.builds["tiny-image"], tmp_path / "build"))
+    (graph,) = (build / "screen").glob("quantize-*.onnx")
+    before = sha256_of(graph)
+    graph.unlink()
+    recipe = tiny_recipes["tiny-image"]
+    checkout = tmp_path / "checkout"
+    arguments = ("quantize", recipe, "--root", recipe.parent, "--build", build)
+    done = optimize(*arguments, folder=checkout, PYTHONPATH=str(checkout))
+    assert "screen/quantize: made in" in done.stdout
+    assert sha256_of(graph) == before
 
 
 def test_stating_the_quality_leaves_the_digest_as_it_is(tiny_cascades: TinyCascades, tmp_path: Path) -> None:

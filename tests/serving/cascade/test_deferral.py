@@ -29,7 +29,9 @@ def test_a_higher_threshold_never_defers_less(confidence: float, threshold: floa
 
 def test_an_operating_point_refuses_another_pair() -> None:
     POINT.require_pair("a" * 64, "b" * 64)
-    with pytest.raises(ArtifactError, match="another pair"):
+    with pytest.raises(
+        ArtifactError, match=r"another pair.*publish the three of one run with .* optimize publish RECIPE"
+    ):
         POINT.require_pair("a" * 64, "c" * 64)
 
 
@@ -46,6 +48,11 @@ def test_a_missing_or_broken_operating_point_says_so(tmp_path: Path, content: st
     [
         ({}, "certified: with confidence 95% at most 1.00% of all requests"),
         ({"certified": False, "n": 100, "needed_n": 299}, "not certified: n is too small, 299 are needed (n = 100"),
+        ({"certified": False, "needed_n": 10_000_000}, "not certified: n is too small, 10000000 are needed"),
+        (
+            {"certified": False, "needed_n": 10_000_001},
+            "not certified: n is too small, more than 10,000,000 are needed",
+        ),
         ({"certified": False, "misses": 9}, "not certified: the screen was trusted and differed .* 9 of 400"),
     ],
 )

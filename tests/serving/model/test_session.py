@@ -1,5 +1,11 @@
 from __future__ import annotations
 
+import ctypes
+import os
+import subprocess
+import sys
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -7,7 +13,7 @@ from serving.errors import ProviderError
 from serving.model.artifact import Artifact
 from serving.model.preprocess import example_items, preprocessor
 from serving.model.session import Session, check_pair, gpu_present
-from tests.conftest import TinyCascades
+from tests.conftest import ROOT, TinyCascades
 
 
 @pytest.mark.parametrize("name", ["tiny-text", "tiny-image"])
@@ -37,6 +43,55 @@ def test_the_provider_that_was_got_is_told(tiny_cascades: TinyCascades) -> None:
 def test_a_wrong_pair_is_refused(precision: str, provider: str) -> None:
     with pytest.raises(ProviderError, match=f"{precision} does not go with {provider}"):
         check_pair(precision, provider)
+
+
+class Driver:
+    """CUDA's driver, with what its two calls return: 0 for success, 100 for no device."""
+
+    def __init__(self, started: int, counted: int, devices: int) -> None:
+        self.started, self.counted, self.devices = started, counted, devices
+
+    def cuInit(self, flags: int) -> int:  # noqa: N802 - its name in the driver
+        assert flags == 0
+        return self.started
+
+    def cuDeviceGetCount(self, count: Any) -> int:  # noqa: N802 - its name in the driver
+        count._obj.value = self.devices
+        return self.counted
+
+
+@pytest.mark.parametrize(
+    ("driver", "present"),
+    [
+        (Driver(0, 0, 1), True),
+        (Driver(0, 0, 8), True),
+        (Driver(0, 0, 0), False),
+        (Driver(100, 0, 1), False),
+        (Driver(0, 3, 1), False),
+        (None, False),
+    ],
+    ids=["one", "eight", "none to be seen", "no device", "no count", "no driver"],
+)
+def test_cudas_driver_says_whether_there_is_a_gpu(
+    monkeypatch: pytest.MonkeyPatch, driver: Driver | None, present: bool
+) -> None:
+    def load(name: str) -> Driver:
+        assert name == "libcuda.so.1"
+        if driver is None:
+            raise OSError(name)
+        return driver
+
+    monkeypatch.setattr(ctypes, "CDLL", load)
+    assert gpu_present.__wrapped__() is present
+
+
+@pytest.mark.parametrize("visible", ["", "-1"])
+def test_a_gpu_that_may_not_be_used_is_none(visible: str) -> None:
+    """For optimize, for the service and for PyTorch alike."""
+    code = "import torch; from serving.model.session import gpu_present as g; print(g(), torch.cuda.is_available())"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": visible}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "False"]
 
 
 @pytest.mark.skipif(gpu_present(), reason="this machine has a GPU")
