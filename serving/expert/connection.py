@@ -155,9 +155,9 @@ class Connections:
 
         Raises OSError (or one of its subclasses, TimeoutError and ssl.SSLError).
         """
-        loop, secured = asyncio.get_running_loop(), {}
-        if self._tls is not None:
-            secured = {"ssl": self._tls, "server_hostname": self._place.hostname}
-        async with asyncio.timeout(TLS_CONNECT_LIMIT_S if secured else CONNECT_LIMIT_S):
-            _, made = await loop.create_connection(Connection, address[0], address[1], **secured)
+        loop, name = asyncio.get_running_loop(), self._place.hostname if self._tls else None
+        async with asyncio.timeout(TLS_CONNECT_LIMIT_S if self._tls else CONNECT_LIMIT_S):
+            _, made = await loop.create_connection(
+                Connection, address[0], address[1], ssl=self._tls, server_hostname=name
+            )
         return made
