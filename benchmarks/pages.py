@@ -44,8 +44,8 @@ FIGURES = {
     "autoscaling": "autoscaling.json",
 }
 """Files of docs/measured/figures, and where the make targets leave them below build."""
-JSON_WIDTH = 260
-"""Columns of a line of JSON: enough for the scores of the demo's six labels, so that an answer has 12 lines."""
+JSON_WIDTH = 320
+"""Columns of a line of JSON: enough for the scores of all labels of a demo, so that an answer has 13 lines."""
 SIZED_PER_S = 2_000
 ROAD_MS, FULL_SHARE = 0.35, 0.7
 """What a request costs beside the screen, and how full a core may be: as in docs/operations.md."""

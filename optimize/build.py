@@ -104,9 +104,25 @@ class Build:
             )
         pad = load_tokenizer(folder).pad_token_id
         inputs = ("input_ids", "attention_mask", "token_type_ids")
-        max_tokens = self.recipe.text.max_tokens
-        settings = TextSettings(max_tokens=max_tokens, pad_token_id=pad, inputs=inputs)
+        settings = TextSettings(
+            max_tokens=self.recipe.text.max_tokens,
+            long_texts=self.recipe.text.long_texts,
+            watched_label=self._watched_label(),
+            pad_token_id=pad,
+            inputs=inputs,
+        )
         return Preparer(settings, folder)
+
+    def _watched_label(self) -> int | None:
+        watch, labels = self.recipe.text.watch, self.splits.labels
+        if watch is None:
+            return None
+        if watch not in labels:
+            raise StepError(
+                f"text.watch must be a label of the data, got {watch!r}; name one of its {len(labels)}, such as "
+                f"{labels[0]!r}"
+            )
+        return labels.index(watch)
 
     def prepared(self, name: SplitName) -> Prepared:
         """A split as arrays. Raises StepError for the holdout, which only `read_holdout` reads."""
@@ -226,8 +242,9 @@ class Build:
 
     def _data_key(self) -> list[Any]:
         recipe = self.recipe
-        settings = recipe.image or recipe.text
-        return [self.splits.describe(), settings.model_dump(mode="json"), recipe.seed, recipe.task, versions()]
+        # Trainings take the start of a long text, whatever measurements and service do.
+        settings = (recipe.image or recipe.text).model_dump(mode="json", exclude={"long_texts", "watch"})
+        return [self.splits.describe(), settings, recipe.seed, recipe.task, versions()]
 
     def _path(self, role: Role, name: str, key: str, suffix: str = "") -> Path:
         return self.folder / role / f"{name}-{key[:12]}{suffix}"

@@ -20,7 +20,7 @@ from optimize.recipes.shipped import shipped_recipes
 from optimize.results import STAGES, Stage, digest_of
 from optimize.steps.step import Step
 from optimize.steps.union import StageStep, TeacherStep, step_classes
-from serving.model.artifact import ImageSettings
+from serving.model.artifact import ImageSettings, LongTexts
 
 
 class _Table(BaseModel):
@@ -28,9 +28,20 @@ class _Table(BaseModel):
 
 
 class TextRecipe(_Table):
-    """`max_tokens`: longer texts are cut, in training and in service."""
+    """How many tokens of a text a model takes, and what becomes of longer texts."""
 
     max_tokens: int = Field(default=128, ge=2, le=512)
+    # A default is left out of the recipe's digest, which then is that of a recipe without the field.
+    long_texts: LongTexts = Field(default="cut", exclude_if="cut".__eq__)
+    """`cut` takes the start of a longer text, `windows` up to 8 windows over all of it. Trainings take the start."""
+    watch: str | None = Field(default=None, exclude_if=lambda label: label is None)
+    """A label whose strongest window answers for a text; without one the mean of the windows' logits does."""
+
+    @model_validator(mode="after")
+    def _watches_windows(self) -> TextRecipe:
+        if self.watch is not None and self.long_texts != "windows":
+            raise ValueError('watch needs long_texts = "windows"; add it, or leave watch out')
+        return self
 
 
 class Gates(_Table):

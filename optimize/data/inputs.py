@@ -14,15 +14,20 @@ from numpy.typing import NDArray
 from optimize.data.image_file import ImageFile
 from optimize.data.splits import Split
 from optimize.results import digest_of
-from serving.arrays import Array
+from serving.arrays import Array, Logits
 from serving.model.artifact import ImageSettings, TextSettings, sha256_of
 from serving.model.image import ImageDecoder
 from serving.model.text import TextEncoder
+from serving.model.windows import groups, length_of
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """One split as arrays: token ids int64 [tokens] or pixels float32 [channels, height, width] for each item."""
+    """One split as arrays.
+
+    Each item has token ids int64 [tokens], or int64 [windows, max_tokens] for a long text in windows, or pixels float32
+    [channels, height, width].
+    """
 
     name: str
     items: Sequence[Array]
@@ -73,8 +78,11 @@ class Preparer:
 
     def prepare(self, split: Split) -> Prepared:
         items: Sequence[Array]
-        if self._text is not None:
-            items = self._text.encode_batch(list(split.inputs))
+        if self._text is not None and split.name == "train":
+            # A loss needs one row an item, and a label is no label of each window.
+            items = self._text.encode_batch(split.inputs)
+        elif self._text is not None:
+            items = [self._text.item(text)[0] for text in split.inputs]
         elif isinstance(split.inputs[0], ImageFile):
             items = _LazyImages(split.inputs, self._image)
         else:
@@ -84,6 +92,10 @@ class Preparer:
     def collate(self, items: Sequence[Array]) -> dict[str, Array]:
         """One batch by the names of the graph's inputs; texts are padded to the longest of the batch."""
         return self._text.collate(items) if self._text is not None else self._image.collate(items)
+
+    def merged(self, logits: Logits, items: Sequence[Array]) -> Logits:
+        """Logits [rows, labels] of a batch -> [items, labels]; a text in windows has several rows."""
+        return self._text.merged(logits, items) if self._text is not None else self._image.merged(logits, items)
 
     def tensors(self, items: Sequence[Array]) -> dict[str, torch.Tensor]:
         return {name: torch.from_numpy(array) for name, array in self.collate(items).items()}
@@ -103,11 +115,13 @@ def shuffled_batches(data: Prepared, size: int, rng: np.random.Generator) -> Ite
 
 
 def ordered_batches(data: Prepared, size: int) -> Iterator[NDArray[np.int64]]:
-    """Index arrays by item length; images keep their order."""
+    """Index arrays by item length, with `size` rows at most unless one text has more; images keep their order."""
     order = np.arange(len(data))
-    if len(data) and data.items[0].ndim == 1:
-        order = np.argsort([len(item) for item in data.items], kind="stable")
-    yield from (order[i : i + size] for i in range(0, len(order), size))
+    if len(data) and data.items[0].ndim == 3:
+        yield from (order[i : i + size] for i in range(0, len(order), size))
+        return
+    order = np.argsort([length_of(item) for item in data.items], kind="stable")
+    yield from (order[part] for part in groups(data.take(order), size))
 
 
 def collect(data: Prepared, size: int, run: Callable[[NDArray[np.int64]], Array]) -> Array:

@@ -44,7 +44,12 @@ def run_of(build: Build, result: Result) -> Callable[[Sequence[Array]], Logits]:
     # Without a GPU, the CPU computes fp16: slowly, and with the same values.
     provider = result.provider if gpu_present() else "CPUExecutionProvider"
     session = open_session(result.path, provider, threads=torch.get_num_threads())
-    return lambda items: np.asarray(session.run(["logits"], build.preparer.collate(items))[0], dtype=np.float32)
+
+    def run(items: Sequence[Array]) -> Logits:
+        logits = np.asarray(session.run(["logits"], build.preparer.collate(items))[0], dtype=np.float32)
+        return build.preparer.merged(logits, items)
+
+    return run
 
 
 def measure(build: Build, results: Sequence[Result], data: Prepared, rounds: int) -> dict[str, Latency]:
@@ -83,7 +88,7 @@ class ServedItems(Sequence[Array]):
 
     def __getitem__(self, place: Any) -> Any:
         content, preprocess = self._contents[place], self.preprocess
-        return preprocess.encode(content) if isinstance(preprocess, TextEncoder) else decoded(content, preprocess)
+        return preprocess.item(content)[0] if isinstance(preprocess, TextEncoder) else decoded(content, preprocess)
 
 
 def served_logits(artifact: Artifact, variant: VariantName, split: Split) -> Logits:

@@ -114,9 +114,11 @@ def choose(trials: list[Trial], wanted: Search, items: int) -> Trial:
 
 def _study(build: Build, wanted: Search) -> optuna.Study:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    # Another teacher, space, gate or machine starts another search. More trials or time continue this one.
+    # Another teacher, space, gate, machine or way to read long texts starts another search. More trials or time go on
+    # with this one.
     steps = [(step.model_dump(mode="json"), step.revision) for step in build.recipe.screen]
-    key = digest_of([build.teacher.key, wanted.space, steps, build.recipe.gates.model_dump(), processor()])
+    judged = build.recipe.gates.model_dump() | build.recipe.text.model_dump(include={"long_texts", "watch"})
+    key = digest_of([build.teacher.key, wanted.space, steps, judged, processor()])
     sampler = TPESampler(
         seed=build.recipe.seed,
         n_startup_trials=5,

@@ -108,8 +108,10 @@ def arithmetic(artifact: Artifact, variant: VariantName, split: Split, logits: L
     failed = [] if saturates is None else [saturates]
     if artifact.manifest.variants[variant].precision == "int8":
         items = ServedItems(artifact, split)
-        first = itertools.islice(items, EXACT_ITEMS)
-        exact = np.concatenate([exact_logits(model, items.preprocess.collate([item])) for item in first])
+        first, preprocess = itertools.islice(items, EXACT_ITEMS), items.preprocess
+        exact = np.concatenate(
+            [preprocess.merged(exact_logits(model, preprocess.collate([item])), [item]) for item in first]
+        )
         gap = float(np.abs(logits[: len(exact)] - exact).mean() / max(float(exact.std()), 1e-12))
         found |= {"exact_items": len(exact), "exact_gap_share": gap}
         # Written so that NaN fails.

@@ -148,9 +148,9 @@ def predict(model: PreTrainedModel, data: Prepared, preparer: Preparer, batch_si
 
     @torch.inference_mode()
     def run(indices: NDArray[np.int64]) -> NDArray[np.float32]:
-        inputs = preparer.tensors(data.take(indices))
-        output = model(**{name: tensor.to(device) for name, tensor in inputs.items()})
-        return np.asarray(output.logits.cpu().numpy())
+        items = data.take(indices)
+        output = model(**{name: tensor.to(device) for name, tensor in preparer.tensors(items).items()})
+        return preparer.merged(output.logits.cpu().numpy(), items)
 
     logits = collect(data, batch_size, run)
     model.cpu()

@@ -20,6 +20,7 @@ from serving.expert.call import Asked, Escalated
 from serving.load.budget import Budget
 from serving.load.direct import DirectWork
 from serving.model.answer import Answer, answers_from_logits
+from serving.model.windows import length_of
 from serving.timings import Timings
 from serving.trace import Trace
 
@@ -139,7 +140,7 @@ class ModelCascade:
         return answers
 
     async def _screened(self, items: Sequence[Array]) -> list[Answer]:
-        units = sum(map(len, items))
+        units = sum(map(length_of, items))
 
         def run() -> Logits:
             if not self.direct.times(units):

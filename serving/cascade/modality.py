@@ -23,7 +23,9 @@ from serving.model.golden import check_golden
 from serving.model.preprocess import (
     WARM_UP_BATCH_SIZES,
     Content,
+    StageItems,
     example_items,
+    example_windows,
     items_of,
     preparing_bytes,
     preprocessor,
@@ -31,6 +33,7 @@ from serving.model.preprocess import (
 )
 from serving.model.runner import Runner
 from serving.model.session import Session, model_labels
+from serving.model.windows import length_of
 from serving.settings import Settings
 from serving.trace import CallSpan
 
@@ -116,8 +119,8 @@ class Modality:
         self.screen_tag, self.expert_tag = stored.screen.tag, stored.expert.tag
         self.screen_info = model_labels(screen, self._session)
 
-    def prepare(self, content: Content) -> tuple[Array, Array]:
-        """The screen's item and the expert's item for a text, or for an image whose header was read.
+    def prepare(self, content: Content) -> StageItems:
+        """The screen's item and the expert's item of a text, or for an image whose header was read.
 
         Raises InvalidInputError for an image that cannot be decoded.
         """
@@ -185,29 +188,30 @@ class Modality:
             for size in WARM_UP_BATCH_SIZES:
                 # No request waits for a shape that takes longer than the largest budget. Twice the size takes about
                 # twice as long.
-                twice_ms = 2 * forecast.run_ms(size // 2, len(item)) if size > 1 else 0.0
+                twice_ms = 2 * forecast.run_ms(size // 2, length_of(item)) if size > 1 else 0.0
                 if size > self._max_batch_size or twice_ms > MAX_MS:
                     break
                 await self.escalations.measure([item] * size)
-            if forecast.run_ms(1, len(item)) > MAX_MS:  # longer items are no faster
+            if forecast.run_ms(1, length_of(item)) > MAX_MS:  # longer items are no faster
                 return
 
     def _warn_if_slow(self) -> None:
         for item in self._examples():
-            took_ms = self.escalations.forecast.run_ms(1, len(item))
+            took_ms = self.escalations.forecast.run_ms(1, length_of(item))
             if took_ms > MAX_MS:
                 logger.warning(
                     "%s takes %s ms for one item of length %d and no budget is longer than %s ms: its screen answers "
                     "such items and longer ones alone, as degraded",
                     self.expert_tag,
                     f"{took_ms:,.0f}",
-                    len(item),
+                    length_of(item),
                     f"{MAX_MS:,.0f}",
                 )
                 return
 
     def _examples(self) -> list[Array]:
-        return example_items(self._stored.expert.artifact.manifest.settings)
+        settings = self._stored.expert.artifact.manifest.settings
+        return [*example_items(settings), *example_windows(settings)]
 
 
 def require_kind(screen: Artifact, kind: str) -> None:

@@ -17,6 +17,7 @@ from serving.expert.window import BatchWindow
 from serving.load.batch import NextBatch, next_batch, sifted
 from serving.load.breaker import CircuitBreaker, Token
 from serving.load.forecast import Forecast, Waiting
+from serving.model.windows import longest
 from serving.settings import MAX_BATCH_SIZE
 from serving.trace import CallSpan, Trace
 
@@ -100,7 +101,7 @@ class Escalations:
         begin_s = self._clock()
         ran = await self._unguarded(items, None, math.inf)
         took_ms = (self._clock() - begin_s) * 1e3
-        self._learn(len(items), _length(items), ran, took_ms, alone=not self._under_way)
+        self._learn(len(items), longest(items), ran, took_ms, alone=not self._under_way)
         return took_ms
 
     def submit(
@@ -117,7 +118,7 @@ class Escalations:
         now_s = self._clock()
         if self.breaker.would_refuse(now_s):
             raise _not_asked()
-        length = _length(items)
+        length = longest(items)
         if self.forecast.earliest_end_s(now_s, size, length, self._surely_s()) > deadline_s:
             if not self._under_way and not self._waiting:
                 self.forecast.refused(length)
@@ -235,10 +236,6 @@ class Escalations:
             self.forecast.gave_up(formed.size, formed.length, (now_s - begin_s) * 1e3)
         # The expert may still run the call, and one that waits behind it is not alone. Expect as long again.
         self._settles_s = 2 * now_s - begin_s
-
-
-def _length(items: Sequence[Array]) -> int:
-    return max(len(item) for item in items)
 
 
 def _late() -> StageLateError:

@@ -12,7 +12,6 @@ from functools import partial
 from starlette.requests import Request
 from starlette.responses import Response
 
-from serving.arrays import Array
 from serving.cascade.cascade import StageAnswer
 from serving.cascade.modality import Modality
 from serving.errors import FailedItemError, InvalidInputError, NotServedError, kind_of
@@ -29,6 +28,7 @@ from serving.http.scrape import Exposed, metrics_endpoint
 from serving.http.stated_budget import budget_ms_of
 from serving.load.memory import MemoryLimit
 from serving.model.image import read_header
+from serving.model.preprocess import StageItems
 from serving.model.text import check_text
 from serving.watch.record import RequestRecord
 
@@ -90,7 +90,7 @@ class Api:
             prepared = await self._preparing.texts(modality, [text], record, request)
             record.timings.end("tokenise")
             (answer,) = await self._classified(modality, prepared, record, request)
-        return _entry(modality, answer, "text", record)
+        return _entry(modality, *answer, "text", record)
 
     async def classify_texts(self, request: Request, record: RequestRecord, enter: Enter) -> JsonObject:
         modality = self._modality("text")
@@ -105,7 +105,7 @@ class Api:
                 answers = await self._classified(modality, prepared, record, request)
                 for place, answer in zip(good, answers, strict=True):
                     try:
-                        entries[place] = _entry(modality, answer, f"texts[{place}]", record)
+                        entries[place] = _entry(modality, *answer, f"texts[{place}]", record)
                     except FailedItemError as error:
                         entries[place] = {"error": described(error)}
         return {"answers": entries}
@@ -121,16 +121,17 @@ class Api:
             prepared = await self._preparing.image(modality, image, record, request)
             record.timings.end("decode")
             (answer,) = await self._classified(modality, prepared, record, request)
-        return _entry(modality, answer, "image", record)
+        return _entry(modality, *answer, "image", record)
 
     async def models(self, _request: Request, _record: RequestRecord) -> JsonObject:
         return {name: await modality.describe() for name, modality in self._modalities.items()}
 
     async def _classified(
-        self, modality: Modality, prepared: Sequence[tuple[Array, Array]], record: RequestRecord, request: Request
-    ) -> list[StageAnswer]:
+        self, modality: Modality, prepared: Sequence[StageItems], record: RequestRecord, request: Request
+    ) -> list[tuple[StageAnswer, bool]]:
+        """An answer to each item, and whether a part of its text was not read."""
         assert record.budget is not None, "an endpoint reads the budget before it classifies"
-        items, expert_items = zip(*prepared, strict=True)
+        items, expert_items, truncated = zip(*prepared, strict=True)
         screened = partial(self._preparing.screened, record)
         try:
             answers = await modality.cascade.classify(
@@ -138,8 +139,8 @@ class Api:
             )
         finally:
             screened()
-        record.answered(modality, answers)
-        return answers
+        record.answered(modality, answers, truncated.count(True))
+        return list(zip(answers, truncated, strict=True))
 
     def _modality(self, name: str) -> Modality:
         modality = self._modalities.get(name)
@@ -166,7 +167,7 @@ def _checked(texts: object) -> tuple[dict[int, str], list[JsonObject]]:
     return good, entries
 
 
-def _entry(modality: Modality, given: StageAnswer, field: str, record: RequestRecord) -> JsonObject:
+def _entry(modality: Modality, given: StageAnswer, truncated: bool, field: str, record: RequestRecord) -> JsonObject:
     """The answer to the item that the request names `field`. Raises FailedItemError if there is none."""
     answer = given.answer
     if answer is None:
@@ -179,5 +180,6 @@ def _entry(modality: Modality, given: StageAnswer, field: str, record: RequestRe
         "stage": given.stage,
         "escalated": given.escalated,
         "degraded": given.degraded,
+        "truncated": truncated,
         "models": {"screen": modality.screen_tag, "expert": modality.expert_tag},
     }

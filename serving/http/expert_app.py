@@ -28,6 +28,7 @@ from serving.http.scrape import Exposed, metrics_endpoint
 from serving.model.apart import Run
 from serving.model.golden import GoldenCheck
 from serving.model.session import Session
+from serving.model.windows import longest
 from serving.watch.tracing import Tracer
 
 # Two were enough with uvloop: the connection is read once a turn, first its data and then its end.
@@ -73,7 +74,7 @@ def one_at_a_time(run: Run, ran: Callable[[int, int, float], None]) -> Run:
         with turn:
             begin = time.monotonic()
             logits = run(items)
-            ran(len(items), max(map(len, items)), time.monotonic() - begin)
+            ran(len(items), longest(items), time.monotonic() - begin)
         return logits
 
     return in_turn

@@ -43,6 +43,7 @@ class Classification(BaseModel):
     stage: str = Field(description="screen or expert: who gave the answer")
     escalated: bool = Field(description="whether a call with the item was sent to the expert")
     degraded: str | None = Field(description="why the screen's answer stands although the expert was wanted")
+    truncated: bool = Field(description="whether a part of the text was not read, as it is too long for the models")
     models: dict[str, str]
 
 

@@ -33,6 +33,7 @@ OPERATING_POINT = "operating-point.json"
 
 Provider = Literal["CPUExecutionProvider", "CUDAExecutionProvider"]
 VariantName = Literal["cpu-fp32", "cpu-int8", "gpu-fp16"]
+LongTexts = Literal["cut", "windows"]
 _ANEW = "make and publish the artifact anew with `python -m optimize run RECIPE`"
 # How a graph names a file that holds weights: the key of an entry of external_data, and the length of its value.
 _EXTERNAL_DATA = re.compile(rb"\n\x08location\x12([\x80-\xff]*[\x00-\x7f])")
@@ -55,14 +56,24 @@ class _Frozen(BaseModel):
 
 
 class TextSettings(_Frozen):
-    """How a text becomes arrays. `tokenizer` is a file of the artifact. Longer texts are cut at `max_tokens`."""
+    """How a text becomes arrays. `tokenizer` is a file of the artifact."""
 
     kind: Literal["text"] = "text"
     tokenizer: InnerPath = "tokenizer.json"
     max_tokens: int = Field(ge=2)
+    long_texts: LongTexts = "cut"
+    """What becomes of a text with more tokens: its start is taken (`cut`), or up to 8 windows over all of it."""
+    watched_label: int | None = Field(default=None, ge=0)
+    """Index of the label whose strongest window answers for a text; None takes the mean of the windows' logits."""
     pad_token_id: int = Field(ge=0)
     inputs: tuple[str, ...]
-    """Input names of the graph, a subset of input_ids, attention_mask, token_type_ids; each int64 [batch, tokens]."""
+    """Input names of the graph, a subset of input_ids, attention_mask, token_type_ids; each int64 [rows, tokens]."""
+
+    @model_validator(mode="after")
+    def _watches_windows(self) -> TextSettings:
+        if self.watched_label is not None and self.long_texts != "windows":
+            raise ValueError(f'watched_label needs long_texts = "windows", got "{self.long_texts}"')
+        return self
 
 
 class ImageSettings(_Frozen):
@@ -156,6 +167,9 @@ class Manifest(_Frozen):
             default = getattr(self, field)
             if default is not None and (default not in self.variants or self.variants[default].provider != provider):
                 raise ValueError(f"{field} must be one of variants, and for {provider}")
+        watched = self.settings.watched_label if isinstance(self.settings, TextSettings) else None
+        if watched is not None and watched >= len(self.labels):
+            raise ValueError(f"watched_label must be the index of one of {len(self.labels)} labels, got {watched}")
         return self
 
     @property

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, JpegImagePlugin, UnidentifiedImageError
 
+from serving.arrays import Logits
 from serving.errors import InvalidInputError, TooLargeError
 from serving.model.artifact import ImageSettings
 
@@ -137,6 +138,10 @@ class ImageDecoder:
     def collate(self, items: Sequence[Pixels]) -> dict[str, Pixels]:
         """float32 [batch, channels, height, width], under the graph's input name."""
         return {self._settings.input: np.stack(items)}
+
+    def merged(self, logits: Logits, _items: Sequence[Pixels]) -> Logits:
+        """Logits [items, labels] of a batch: each image is one row of it."""
+        return logits
 
 
 def read_header(data: bytes, field: str = "image") -> Image.Image:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -12,11 +13,23 @@ from serving.errors import MalformedError
 from serving.model.artifact import Artifact, ImageSettings, TextSettings
 from serving.model.image import ImageDecoder, decoding_bytes, load, reduce
 from serving.model.text import TextEncoder
+from serving.model.windows import MOST_WINDOWS
 
 Preprocessor = TextEncoder | ImageDecoder
 Content = str | Image.Image
 """A text, or an image whose header was read."""
 WARM_UP_BATCH_SIZES = (1, 2, 4, 8, 16, 32)
+
+
+class StageItems(NamedTuple):
+    """The content of a request, prepared for the screen and for the expert.
+
+    `truncated`: one of them does not see the whole text.
+    """
+
+    screen: Array
+    expert: Array
+    truncated: bool = False
 
 
 def preprocessor(artifact: Artifact) -> Preprocessor:
@@ -35,6 +48,14 @@ def example_items(settings: TextSettings | ImageSettings) -> list[Array]:
     return [np.full(length, settings.pad_token_id, dtype=np.int64) for length in (*lengths, settings.max_tokens)]
 
 
+def example_windows(settings: TextSettings | ImageSettings) -> list[Array]:
+    """One item of each length beyond `max_tokens` that is timed by itself: 2, 4 and 8 windows, where there are any."""
+    if isinstance(settings, ImageSettings) or settings.long_texts == "cut":
+        return []
+    shapes = [(windows, settings.max_tokens) for windows in (2, 4, MOST_WINDOWS)]
+    return [np.full(shape, settings.pad_token_id, dtype=np.int64) for shape in shapes]
+
+
 def check_items(settings: TextSettings | ImageSettings, items: Sequence[Array]) -> None:
     """Raise MalformedError unless all items have the type and the shape that a model with these settings takes."""
     if isinstance(settings, ImageSettings):
@@ -42,25 +63,36 @@ def check_items(settings: TextSettings | ImageSettings, items: Sequence[Array]) 
         sound = all(item.dtype == np.float32 and item.shape == shape for item in items)
         rule = f"float32 {list(shape)}"
     else:
-        longest = settings.max_tokens
-        sound = all(item.dtype == np.int64 and item.ndim == 1 and 1 <= len(item) <= longest for item in items)
-        rule = f"int64 of 1 to {longest} token ids"
+        most = settings.max_tokens
+        sound = all(item.dtype == np.int64 and _sound_text(settings, item.shape) for item in items)
+        rule = f"int64 of 1 to {most} token ids"
+        if settings.long_texts == "windows":
+            rule += f" or of 2 to {MOST_WINDOWS} windows of {most}"
     if not sound:
         raise MalformedError("body", f"must hold items of {rule}, got others; prepare them as the artifact says")
 
 
-def items_of(ours: Preprocessor, theirs: Preprocessor, content: Content) -> tuple[Array, Array]:
+def _sound_text(settings: TextSettings, shape: tuple[int, ...]) -> bool:
+    if len(shape) == 2 and settings.long_texts == "windows":
+        return 2 <= shape[0] <= MOST_WINDOWS and shape[1] == settings.max_tokens
+    return len(shape) == 1 and 1 <= shape[0] <= settings.max_tokens
+
+
+def items_of(ours: Preprocessor, theirs: Preprocessor, content: Content) -> StageItems:
     """Prepare `content` for the screen (`ours`) and the expert (`theirs`). An image is decoded once for both."""
     if isinstance(ours, ImageDecoder):
         assert isinstance(theirs, ImageDecoder)
         assert isinstance(content, Image.Image)
         decoded = load(content, max(ours.least_side, theirs.least_side))
         pixels = ours.from_decoded(decoded)
-        return pixels, pixels if theirs is ours else theirs.from_decoded(decoded)
+        return StageItems(pixels, pixels if theirs is ours else theirs.from_decoded(decoded))
     assert isinstance(theirs, TextEncoder)
     assert isinstance(content, str)
-    tokens = ours.encode(content)
-    return tokens, tokens if theirs is ours else theirs.encode(content)
+    item, truncated = ours.item(content)
+    if theirs is ours:
+        return StageItems(item, item, truncated)
+    expert_item, expert_truncated = theirs.item(content)
+    return StageItems(item, expert_item, truncated or expert_truncated)
 
 
 def preparing_bytes(ours: Preprocessor, theirs: Preprocessor, content: Content) -> int:

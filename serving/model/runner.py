@@ -8,19 +8,25 @@ import numpy as np
 
 from serving.arrays import Array, Logits
 from serving.model.artifact import ImageSettings, TextSettings
-from serving.model.preprocess import WARM_UP_BATCH_SIZES, Preprocessor, example_items
+from serving.model.preprocess import WARM_UP_BATCH_SIZES, Preprocessor, example_items, example_windows
 from serving.model.session import Session
+from serving.model.windows import groups
+from serving.settings import MAX_BATCH_SIZE
+
+MAX_ROWS = MAX_BATCH_SIZE
+"""Rows of one batch of a session. A text in windows has several, and memory grows with them."""
 
 
 class Runner:
     """Prepared items -> logits float32 [items, labels], which never depend on the company of an item.
 
     The items of a variant that is `alone` run one at a time: dynamic INT8 takes its ranges from the whole batch, so in
-    company a text would get another answer than the promise was made for. Other variants run their items together.
+    company a text would get another answer than the promise was made for. Other variants run their items together. The
+    windows of a text are one item: they run together, and their logits become one.
     """
 
     def __init__(self, session: Session, preprocess: Preprocessor) -> None:
-        self.session, self._collate = session, preprocess.collate
+        self.session, self._preprocess = session, preprocess
         self.run = self._one_by_one if session.alone else self._together
 
     def warm_up(self, settings: TextSettings | ImageSettings) -> None:
@@ -28,15 +34,20 @@ class Runner:
 
         The first run of a shape allocates memory, the second uses it.
         """
-        for item in example_items(settings):
-            for size in (1,) if self.session.alone else WARM_UP_BATCH_SIZES:
-                for _ in range(2):
-                    self.run([item] * size)
+        sizes = (1,) if self.session.alone else WARM_UP_BATCH_SIZES
+        shapes = [(item, size) for item in example_items(settings) for size in sizes]
+        for item, size in [*shapes, *((item, 1) for item in example_windows(settings))]:
+            for _ in range(2):
+                self.run([item] * size)
 
     def _together(self, items: Sequence[Array]) -> Logits:
-        return self.session.run(self._collate(items))
+        return self._joined([items[part] for part in groups(items, MAX_ROWS)])
 
     def _one_by_one(self, items: Sequence[Array]) -> Logits:
-        if len(items) == 1:
-            return self.session.run(self._collate(items))
-        return np.concatenate([self.session.run(self._collate([item])) for item in items])
+        return self._joined([[item] for item in items])
+
+    def _joined(self, batches: Sequence[Sequence[Array]]) -> Logits:
+        logits = [
+            self._preprocess.merged(self.session.run(self._preprocess.collate(batch)), batch) for batch in batches
+        ]
+        return logits[0] if len(logits) == 1 else np.concatenate(logits)

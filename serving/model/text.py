@@ -7,14 +7,16 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from tokenizers import Tokenizer
+from tokenizers import Encoding, Tokenizer
 
+from serving.arrays import Logits
 from serving.errors import ArtifactError, InvalidInputError, kind_of
 from serving.model.artifact import TextSettings
+from serving.model.windows import MOST_WINDOWS, merged, parts
 
 MAX_CHARACTERS = 20_000
-# Far more than the average in any language, so that a cut text still fills its tokens.
-CHARACTERS_PER_TOKEN = 40
+# Longer texts are tokenised in a thread, which must not hold up the event loop meanwhile.
+LOCKED_CHARACTERS = 2_500
 
 Ids = NDArray[np.int64]
 
@@ -42,7 +44,11 @@ def check_text(value: object, field: str = "text") -> str:
 class TextEncoder:
     """Tokenises texts with the artifact's own tokeniser, the file `settings.tokenizer` in `folder`.
 
-    Raises ArtifactError if the tokeniser file cannot be read.
+    Whole texts are tokenised, and then cut. How many characters fill `max_tokens` cannot be told beforehand: tokenisers
+    delete characters, make one token of a long word, and join what follows a cut with what stands before it.
+
+    Raises ArtifactError if the tokeniser file cannot be read, or adds so many tokens that `max_tokens` has no room for
+    the text's own.
     """
 
     def __init__(self, settings: TextSettings, folder: Path) -> None:
@@ -53,29 +59,55 @@ class TextEncoder:
             raise ArtifactError(f"{path} is not a tokeniser file ({error}); publish the artifact again") from None
         self._settings = settings
         self._tokenizer.no_padding()
-        self._tokenizer.enable_truncation(settings.max_tokens)
+        self._tokenizer.no_truncation()
+        added = self._tokenizer.num_special_tokens_to_add(is_pair=False)
+        if settings.max_tokens <= added:
+            raise ArtifactError(
+                f"max_tokens must be more than the {added} tokens that the tokeniser adds to each text, got "
+                f"{settings.max_tokens}; raise it in the recipe and publish the artifact again"
+            )
 
     def encode(self, text: str) -> Ids:
-        """The token ids of a text, int64 [tokens], at most `max_tokens`."""
-        return np.array(self._tokenizer.encode(self._cut(text)).ids, dtype=np.int64)
+        """The token ids of a text, int64 [tokens]; those after the first `max_tokens` are cut off."""
+        return self._item(self._encoding(text), windows=False)[0]
 
     def encode_batch(self, texts: Sequence[str]) -> list[Ids]:
-        """The token ids of each text, int64 [tokens], at most `max_tokens`."""
-        encodings = self._tokenizer.encode_batch([self._cut(text) for text in texts])
-        return [np.array(encoding.ids, dtype=np.int64) for encoding in encodings]
+        """The token ids of each text, as `encode` gives them."""
+        encodings = self._tokenizer.encode_batch_fast(list(texts))
+        return [self._item(encoding, windows=False)[0] for encoding in encodings]
 
-    def _cut(self, text: str) -> str:
-        """The start of a text that can fill `max_tokens`. The tokeniser would process the rest and then drop it."""
-        most = self._settings.max_tokens * CHARACTERS_PER_TOKEN
-        return text if len(text) <= most else " ".join(text.split())[:most]
+    def item(self, text: str) -> tuple[Ids, bool]:
+        """A text as a stage takes it, and whether a part of the text is missing there.
+
+        int64 [tokens], or int64 [windows, max_tokens] for a long text where the settings ask for windows.
+        """
+        return self._item(self._encoding(text), windows=self._settings.long_texts == "windows")
+
+    def _encoding(self, text: str) -> Encoding:
+        """All tokens of a text. The library holds Python's lock while it encodes, except for a batch."""
+        if len(text) <= LOCKED_CHARACTERS:
+            return self._tokenizer.encode(text)
+        return self._tokenizer.encode_batch_fast([text])[0]
+
+    def _item(self, encoding: Encoding, *, windows: bool) -> tuple[Ids, bool]:
+        ids, most = encoding.ids, self._settings.max_tokens
+        if len(ids) <= most:
+            return np.array(ids, dtype=np.int64), False
+        found, missing = parts(ids, encoding.special_tokens_mask, most, MOST_WINDOWS if windows else 1)
+        return found if windows else found[0], missing
 
     def collate(self, items: Sequence[Ids]) -> dict[str, Ids]:
-        """The inputs of the graph, each int64 [batch, tokens], padded to the longest of `items`."""
-        longest = max(len(ids) for ids in items)
-        input_ids = np.full((len(items), longest), self._settings.pad_token_id, dtype=np.int64)
+        """The inputs of the graph, each int64 [rows, tokens], padded to the longest row; a window is a row, too."""
+        rows = [row for item in items for row in (item if item.ndim == 2 else (item,))]
+        longest = max(len(ids) for ids in rows)
+        input_ids = np.full((len(rows), longest), self._settings.pad_token_id, dtype=np.int64)
         mask = np.zeros_like(input_ids)
-        for row, ids in enumerate(items):
+        for row, ids in enumerate(rows):
             input_ids[row, : len(ids)] = ids
             mask[row, : len(ids)] = 1
         arrays = {"input_ids": input_ids, "attention_mask": mask, "token_type_ids": np.zeros_like(input_ids)}
         return {name: arrays[name] for name in self._settings.inputs}
+
+    def merged(self, logits: Logits, items: Sequence[Ids]) -> Logits:
+        """Logits [rows, labels] of the rows that `collate` made of `items` -> [items, labels]."""
+        return merged(logits, items, self._settings.watched_label)

@@ -140,6 +140,7 @@ class Metrics:
         self._answers = counter(
             "answers", "Items answered: by whom, and why the screen's stands", "modality", "stage", "degraded"
         )
+        self._truncated = counter("truncated", "Texts that were too long to be read whole", "modality")
         self._shed = counter("shed", "Requests refused because of load", "priority", "reason")
         self._latency = histogram(
             "latency_seconds", "From arrival to answer, in the server", ("endpoint",), LATENCY_BUCKETS_S
@@ -151,6 +152,7 @@ class Metrics:
         self._tallied = (
             self._requests,
             self._answers,
+            self._truncated,
             self._shed,
             self._latency,
             self._parts,
@@ -221,6 +223,8 @@ class Metrics:
         if record.modality is not None:
             for item in record.answers:
                 self._answers.add(record.modality.name, item.stage, item.degraded or "no")
+            if record.truncated:
+                self._truncated.add(record.modality.name, count=record.truncated)
 
     def refused(self, endpoint: str) -> None:
         """Count a request that was refused before it was read."""

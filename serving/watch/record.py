@@ -27,7 +27,7 @@ class RequestRecord:
     `arrived_s`: when its bytes came, on the monotonic clock; None means now. Otherwise the part `wait` is what has
     passed since. The endpoint calls `was_read` and `answered`, the guard around it `client_hung_up`; `priority` and
     `refusal` (why the request was refused because of load) are the guard's, `turn` belongs to the turns of the event
-    loop, `heavy_work` to the places for heavy work.
+    loop, `heavy_work` to the places for heavy work. `truncated` counts the items of which a part was not read.
     """
 
     priority: Priority = "normal"
@@ -35,6 +35,7 @@ class RequestRecord:
     heavy_work: HeavyWork | None = None
     refusal: ShedReason | None = None
     sending_s: float = 0.0
+    truncated: int = 0
 
     def __init__(
         self, endpoint: str, request_id: str, trace: Trace | None = None, arrived_s: float | None = None
@@ -65,9 +66,9 @@ class RequestRecord:
         self.sending_s = sending_s
         self.timings.end("read")
 
-    def answered(self, modality: Modality, answers: Sequence[StageAnswer]) -> None:
-        """The cascade of `modality` gave these answers, one an item."""
-        self.modality, self.answers = modality, answers
+    def answered(self, modality: Modality, answers: Sequence[StageAnswer], truncated: int = 0) -> None:
+        """The cascade of `modality` gave these answers, one an item; of so many items a part was not read."""
+        self.modality, self.answers, self.truncated = modality, answers, truncated
 
     def client_hung_up(self) -> None:
         """The client closed its connection before it had sent the whole request."""

@@ -97,9 +97,9 @@ class Counts:
         self._counter = counter
         self._counts: defaultdict[tuple[str, ...], int] = defaultdict(int)
 
-    def add(self, *labels: str) -> None:
-        """Count one more under these label values."""
-        self._counts[labels] += 1
+    def add(self, *labels: str, count: int = 1) -> None:
+        """Count one more under these label values, or `count` more."""
+        self._counts[labels] += count
 
     def flush(self) -> None:
         """Add what was counted since the last flush to the counter."""

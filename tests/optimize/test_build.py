@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
 import signal
@@ -10,11 +11,14 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from optimize.build import Build
 from optimize.errors import StepError
+from optimize.judge.measure import logits_of, measure
 from optimize.recipe import read_recipe
+from serving.model.artifact import TextSettings
 from tests.commands import ROOT, interruptible, optimize
 from tests.tiny import TinyCascades
 
@@ -69,6 +73,47 @@ def test_a_changed_step_is_made_again_with_what_follows_it(tiny_recipes: dict[st
     said = optimize("export", recipe, "--build", tmp_path / "build").stdout.splitlines()
     made = [line.partition(":")[0] for line in said if "made in" in line]
     assert made == ["screen/prune", "screen/export"]
+
+
+def in_windows(recipe: Path, path: Path, watch: str) -> Path:
+    windows = f'max_tokens = 48\nlong_texts = "windows"\nwatch = "{watch}"'
+    path.write_text(recipe.read_text().replace("max_tokens = 48", windows))
+    return path
+
+
+def test_a_label_to_watch_must_be_one_of_the_data(tiny_recipes: dict[str, Path], tmp_path: Path) -> None:
+    recipe = in_windows(tiny_recipes["tiny-text"], tmp_path / "recipe.toml", "spam")
+    root = tiny_recipes["tiny-text"].parent
+    done = optimize("fine-tune", recipe, "--root", root, "--build", tmp_path / "build", check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: text.watch must be a label of the data, got 'spam'; name one of its 6")
+
+
+def test_windows_train_nothing_anew_and_measure_all_of_a_text(
+    tiny_cascades: TinyCascades, tiny_recipes: dict[str, Path], tmp_path: Path
+) -> None:
+    recipe = in_windows(tiny_recipes["tiny-text"], tmp_path / "recipe.toml", "fraud-report")
+    build = Build(
+        read_recipe(str(recipe)), root=tiny_recipes["tiny-text"].parent, folder=tiny_cascades.builds["tiny-text"]
+    )
+    before = {path: path.stat().st_mtime_ns for path in build.folder.glob("*/*")}
+    build.carry_out()
+    assert before == {path: path.stat().st_mtime_ns for path in build.folder.glob("*/*")}
+    assert isinstance(build.preparer.settings, TextSettings)
+    assert build.preparer.settings.watched_label == build.splits.labels.index("fraud-report")
+    long = " ".join(build.splits.train.inputs[:20])
+    train, selection = (
+        dataclasses.replace(split, inputs=[long, *split.inputs[1:]])
+        for split in (build.splits.train, build.splits.selection)
+    )
+    assert {item.ndim for item in build.preparer.prepare(train).items} == {1}
+    prepared = build.preparer.prepare(selection)
+    assert [prepared.items[place].ndim for place in (0, 1)] == [2, 1]
+    checkpoint, export = build.checkpoint_of("screen"), build.graphs("screen")[0]
+    theirs, ours = (logits_of(build, result, prepared) for result in (checkpoint, export))
+    assert theirs.shape == (len(selection), len(build.splits.labels))
+    np.testing.assert_allclose(ours, theirs, atol=1e-4)
+    assert measure(build, [checkpoint, export], prepared, rounds=2).keys() == {checkpoint.name, export.name}
 
 
 def test_an_interrupted_run_goes_on_where_it_was(tiny_recipes: dict[str, Path], tmp_path: Path) -> None:

@@ -36,6 +36,18 @@ def test_the_digest_is_that_of_what_is_said(tmp_path: Path) -> None:
     assert read_recipe(str(path)).digest != plain
 
 
+def test_a_recipe_that_cuts_long_texts_has_the_digest_that_it_had_before_there_was_a_choice(tmp_path: Path) -> None:
+    path = tmp_path / "a.toml"
+    digests = []
+    for more in ("", 'long_texts = "cut"', 'long_texts = "windows"', 'long_texts = "windows"\nwatch = "spam"'):
+        path.write_text(TEXT_RECIPE.replace("max_tokens = 48", f"max_tokens = 48\n{more}"))
+        recipe = read_recipe(str(path))
+        digests.append(recipe.digest)
+        assert (recipe.text.model_dump() == {"max_tokens": 48}) is (recipe.text.long_texts == "cut")
+    assert digests[0] == digests[1]
+    assert len(set(digests)) == 3
+
+
 @pytest.mark.parametrize(
     ("old", "new", "says"),
     [
@@ -52,6 +64,8 @@ def test_the_digest_is_that_of_what_is_said(tmp_path: Path) -> None:
         ('[[expert]]\nstep = "quantize"', '[[expert]]\nstep = "quantize"\n' * 2, "expert: a step stands twice"),
         ('[[screen]]\nstep = "distill"', '[[screen]]\nstep = "prune"', "screen"),
         ("[text]", "[text", "is not TOML"),
+        ("max_tokens = 48", 'long_texts = "tail"', r"text.long_texts: .*'cut' or 'windows', got 'tail' \(str\)"),
+        ("max_tokens = 48", 'watch = "spam"', 'text: watch needs long_texts = "windows"; add it, or leave watch out'),
     ],
 )
 def test_what_is_wrong_is_named_with_rule_value_and_remedy(tmp_path: Path, old: str, new: str, says: str) -> None:

@@ -2,9 +2,12 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from optimize.build import Build
-from optimize.data.inputs import Augmentation, collect, shuffled_batches
+from optimize.data.inputs import Augmentation, Prepared, collect, ordered_batches, shuffled_batches
+from serving.model.windows import length_of
 
 
 def test_batches_cover_everything_once_and_rows_come_back_in_order(build: Build) -> None:
@@ -13,6 +16,17 @@ def test_batches_cover_everything_once_and_rows_come_back_in_order(build: Build)
     assert sorted(np.concatenate(batches)) == list(range(len(data)))
     assert max(map(len, batches)) == 32
     np.testing.assert_array_equal(collect(data, 7, lambda indices: data.targets[indices]), data.targets)
+
+
+@given(st.lists(st.integers(1, 8), min_size=1, max_size=40), st.integers(1, 20))
+def test_batches_in_order_count_the_windows_of_a_text(windows: list[int], size: int) -> None:
+    items = [np.zeros((count, 4) if count > 1 else 3, dtype=np.int64) for count in windows]
+    data = Prepared("selection", items, np.zeros(len(items), dtype=np.int64), tuple(map(str, windows)))
+    batches = list(ordered_batches(data, size))
+    assert sorted(np.concatenate(batches)) == list(range(len(items)))
+    assert all(len(batch) == 1 or sum(windows[place] for place in batch) <= size for batch in batches)
+    lengths = [length_of(item) for batch in batches for item in data.take(batch)]
+    assert lengths == sorted(lengths)
 
 
 def test_a_view_is_the_same_whenever_it_is_looked_at() -> None:

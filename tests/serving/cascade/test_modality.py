@@ -17,6 +17,7 @@ from serving.cascade.modality import Modality, StoredCascade, StoredModel, Store
 from serving.errors import ArtifactError, StageDownError
 from serving.expert.call import Ran
 from serving.model.artifact import Artifact
+from serving.model.windows import longest
 from serving.settings import Settings
 from tests.conftest import TinyCascades
 
@@ -34,7 +35,7 @@ class Client:
     async def __call__(self, items: Sequence[Any], *_: Any) -> Ran:
         if self.error:
             raise self.error
-        self.shapes.append((len(items), max(len(item) for item in items)))
+        self.shapes.append((len(items), longest(items)))
         return Ran(np.zeros((len(items), 2), dtype=np.float32), self.took_ms.pop(0) if self.took_ms else 0.1)
 
     async def describe(self) -> Mapping[str, str]:
@@ -113,6 +114,27 @@ def test_a_warm_up_calls_the_expert_three_times_with_every_length_and_every_batc
     assert asyncio.run(modality.warm_up_expert())
     assert client.shapes == 3 * SHAPES
     assert modality.escalations.forecast.run_ms(4, 48) > 0
+
+
+def test_texts_in_windows_are_warmed_up_too(stored: StoredCascade) -> None:
+    def windowed(model: StoredModel) -> StoredModel:
+        manifest = model.artifact.manifest
+        settings = manifest.settings.model_copy(update={"long_texts": "windows"})
+        return StoredModel(
+            Artifact(model.artifact.folder, manifest.model_copy(update={"settings": settings})), model.tag
+        )
+
+    screen, expert = windowed(stored.screen), windowed(stored.expert)
+    digests = {"screen_digest": screen.artifact.digest, "expert_digest": expert.artifact.digest}
+    point = StoredPoint(stored.point.point.model_copy(update=digests), stored.point.tag)
+    client, cascade = Client("cpu-int8"), StoredCascade(screen=screen, expert=expert, point=point)
+    modality = Modality(cascade, client, Settings(max_batch_size=4), tell_drift=lambda _: None)
+    assert asyncio.run(modality.warm_up_expert())
+    assert client.shapes[:21] == [*SHAPES, *((size, windows * 48) for windows in (2, 4, 8) for size in (1, 2, 4))]
+    item, expert_item, truncated = modality.prepare("where is my card " * 20)
+    assert item is expert_item
+    assert (item.ndim, item.shape[1], truncated) == (2, 48, False)
+    assert modality.cascade.screen([item, item[0]]).shape == (2, 6)
 
 
 def test_the_least_of_the_warm_ups_calls_counts(opened: Callable[[Client], Modality]) -> None:

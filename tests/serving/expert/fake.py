@@ -29,7 +29,7 @@ class Expert:
         self.running = self.most_running = 0
 
     async def __call__(self, items: Sequence[Any], *_: Any) -> Ran:
-        self.batches.append([int(item[0]) for item in items])
+        self.batches.append([int(item.flat[0]) for item in items])
         self.running += 1
         self.most_running = max(self.running, self.most_running)
         try:
@@ -38,7 +38,7 @@ class Expert:
             await asyncio.sleep(self.delay_s)
             if self.error:
                 raise self.error
-            return Ran(np.array([[float(item[0])] for item in items], dtype=np.float32), 0.1)
+            return Ran(np.array([[float(item.flat[0])] for item in items], dtype=np.float32), 0.1)
         finally:
             self.running -= 1
 

@@ -7,6 +7,7 @@ import math
 import random
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
@@ -54,6 +55,18 @@ def test_texts_of_like_length_go_together() -> None:
 
     _, expert = run(scenario)
     assert sorted(map(sorted, expert.batches)) == [[10, 12, 15], [90, 100, 110]]
+
+
+def test_a_text_in_windows_goes_with_texts_of_as_many_tokens() -> None:
+    async def scenario(expert: Expert, escalations: Escalations) -> float:
+        windows = np.full((4, 16), 64)
+        lone = [item(16, length=16), windows, item(60, length=60), item(12, length=12)]
+        await asyncio.gather(*(escalations.ask([each], later()) for each in lone))
+        return escalations.forecast.run_ms(1, 64)
+
+    known_ms, expert = run(scenario)
+    assert sorted(map(sorted, expert.batches)) == [[12, 16], [60, 64]]
+    assert known_ms > 0
 
 
 def test_cancelled_and_late_escalations_never_reach_the_expert() -> None:

@@ -26,6 +26,7 @@ from serving.load.admission import Admission
 from serving.load.budget import DEFAULT_MS, Budget
 from serving.load.heavy import PLACES
 from serving.load.memory import MemoryLimit
+from serving.model.preprocess import StageItems
 from serving.watch.metrics import Metrics
 from serving.watch.observer import Observer
 from serving.watch.record import RequestRecord
@@ -34,7 +35,7 @@ from tests.serving.asgi import asked, get, piece, post, request_of, routed
 from tests.serving.conftest import sample
 from tests.serving.model.test_image import encoded, noise
 
-SURE, UNSURE = "sure", "unsure"
+SURE, UNSURE, LONG = "sure", "unsure", "long"
 MEMORY_BYTES = 100_000_000
 DIRECT_WORK = DIRECT_UNITS["text"]
 PNG = {"content-type": "image/png"}
@@ -50,12 +51,16 @@ async def nobody(_items: Sequence[Array], _deadline_s: float, _trace: object, as
     raise StageDownError("no expert in this test")
 
 
+def both(value: float, *, truncated: bool = False) -> StageItems:
+    """The same item for both stages."""
+    return StageItems(np.array([value]), np.array([value]), truncated)
+
+
 def modality(kind: str = "text", prepare: Callable[[Any], Any] | None = None, **cascade: Any) -> Any:
     """A modality whose cascade is real, and whose models are functions of this file."""
 
-    def prepared(content: Any) -> tuple[Array, Array]:
-        item = np.array([0.0 if content == UNSURE else 1.0])
-        return item, item
+    def prepared(content: Any) -> StageItems:
+        return both(0.0 if content == UNSURE else 1.0, truncated=content == LONG)
 
     async def describe() -> dict[str, Any]:
         return {"screen": {"tag": f"{kind}-screen:1"}}
@@ -120,6 +125,15 @@ def test_an_answer_says_why_the_expert_is_not_in_it(serve: Callable[..., Any]) -
     assert (body["stage"], body["escalated"], body["degraded"]) == ("screen", True, "down")
 
 
+def test_an_answer_says_whether_the_whole_text_was_read(serve: Callable[..., Any]) -> None:
+    app = serve(text=modality())
+    said = [post(app, "/classify_text", json={"text": text}).json()["truncated"] for text in (SURE, LONG)]
+    assert said == [False, True]
+    answers = post(app, "/classify_texts", json={"texts": [LONG, "", SURE, LONG]}).json()["answers"]
+    assert [answer.get("truncated") for answer in answers] == [True, None, False, True]
+    assert 'sieve_truncated_total{modality="text"} 3.0' in get(app, "/metrics").text
+
+
 def test_a_bad_text_has_its_error_in_its_place_and_the_cascade_does_not_see_it(serve: Callable[..., Any]) -> None:
     kind, spy = modality(), Spy()
     kind.cascade = spy
@@ -136,8 +150,8 @@ def test_a_text_on_which_both_models_fail_has_its_error_in_its_place(
     def fails_on_one(items: Sequence[Array]) -> Any:
         return np.array([[np.nan, np.nan] if item[0] == 1 else [9.0, 0.0] for item in items], dtype=np.float32)
 
-    def prepare(text: str) -> tuple[Array, Array]:
-        return np.array([float(text == "bad")]), np.array([0.0])
+    def prepare(text: str) -> StageItems:
+        return both(float(text == "bad"))
 
     app = serve(text=modality(prepare=prepare, screen=fails_on_one))
     body = post(app, "/classify_texts", json={"texts": ["good", "bad", "good"]}).json()
@@ -190,9 +204,9 @@ def test_a_budget_in_a_header_is_checked_too(serve: Callable[..., Any], sent: st
 def test_an_image_is_prepared_from_its_header_and_answered(serve: Callable[..., Any]) -> None:
     seen = []
 
-    def prepare(image: Any) -> tuple[Array, Array]:
+    def prepare(image: Any) -> StageItems:
         seen.append((image.format, image.size))
-        return np.array([1.0]), np.array([1.0])
+        return both(1.0)
 
     app = serve(image=modality("image", prepare))
     body = post(app, "/classify_image", content=encoded(noise(8, 6)), headers=PNG).json()
@@ -213,7 +227,7 @@ def test_a_kind_of_input_that_is_not_served_is_told_with_the_argument(serve: Cal
 def test_long_work_goes_to_threads_and_only_so_much_of_it_at_once(serve: Callable[..., Any]) -> None:
     lock, threads, at_once, most = threading.Lock(), [], 0, 0
 
-    def prepare(text: str) -> tuple[Array, Array]:
+    def prepare(text: str) -> StageItems:
         nonlocal at_once, most
         with lock:
             at_once += 1
@@ -222,7 +236,7 @@ def test_long_work_goes_to_threads_and_only_so_much_of_it_at_once(serve: Callabl
         time.sleep(0.01)
         with lock:
             at_once -= 1
-        return np.array([1.0]), np.array([1.0])
+        return both(1.0)
 
     app = serve(text=modality(prepare=prepare))
     sizes = [DIRECT_WORK, *[DIRECT_WORK + 1] * 8]

@@ -20,6 +20,7 @@ from serving.load.admission import Admission
 from serving.load.heavy import PLACES, HeavyWork
 from serving.load.memory import MemoryLimit
 from serving.model.image import read_header
+from serving.model.preprocess import StageItems
 from serving.watch.record import RequestRecord
 from tests.serving.asgi import piece, request_of
 from tests.serving.model.test_image import encoded, noise
@@ -49,7 +50,7 @@ class Kitchen:
         self.in_main.append(threading.current_thread() is threading.main_thread())
         if content == "damaged":
             raise InvalidInputError("image", "must be whole")
-        return np.zeros(1), np.ones(1)
+        return StageItems(np.zeros(1), np.ones(1))
 
     async def texts(self, texts: list[str], request: Request | None = None, budget_ms: float = 1000) -> RequestRecord:
         record = RequestRecord("/classify_texts", "one")

@@ -159,6 +159,30 @@ def test_the_digest_says_which_file_is_which_variant(folder: Path) -> None:
     assert digest(**{"cpu-fp32": {**fp32, "size_bytes": 1}, "cpu-int8": int8}) == manifest.digest
 
 
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"long_texts": "tail"}, "settings.text.long_texts: Input should be 'cut' or 'windows'"),
+        ({"watched_label": 0}, 'watched_label needs long_texts = "windows", got "cut"'),
+        ({"watched_label": 99, "long_texts": "windows"}, "watched_label must be the index of one of 6 labels, got 99"),
+    ],
+)
+def test_settings_of_long_texts_that_cannot_be_are_refused(
+    folder: Path, settings: dict[str, object], says: str
+) -> None:
+    change(folder, lambda manifest: manifest["settings"].update(settings))
+    with pytest.raises(ArtifactError, match=says):
+        Artifact.open(folder)
+
+
+def test_what_becomes_of_long_texts_is_part_of_the_digest(folder: Path) -> None:
+    manifest = Artifact.open(folder).manifest
+    windows = manifest.settings.model_copy(update={"long_texts": "windows"})
+    watching = windows.model_copy(update={"watched_label": 1})
+    digests = {manifest.model_copy(update={"settings": each}).digest for each in (manifest.settings, windows, watching)}
+    assert len(digests) == 3
+
+
 def test_json_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
     path = tmp_path / "value.json"
     write_json(path, {"a": 1})

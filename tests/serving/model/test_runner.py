@@ -10,12 +10,13 @@ import pytest
 from serving.arrays import Array, Logits
 from serving.model.artifact import Artifact, TextSettings, VariantName
 from serving.model.preprocess import WARM_UP_BATCH_SIZES, Preprocessor, preprocessor
-from serving.model.runner import Runner
+from serving.model.runner import MAX_ROWS, Runner
 from serving.model.session import Session
 from serving.model.text import TextEncoder
 from tests.conftest import TinyCascades
 from tests.tiny_recipes import messages
 
+WATCHED = "fraud-report"
 TEXTS = [text for text, _ in messages(160, seed=5)]
 
 
@@ -31,8 +32,11 @@ class Noting(Session):
         return super().run(inputs)
 
 
-def opened(cascades: TinyCascades, role: str, variant: VariantName) -> tuple[Noting, TextEncoder]:
+def opened(cascades: TinyCascades, role: str, variant: VariantName, **settings: Any) -> tuple[Noting, TextEncoder]:
+    """A variant and its tokeniser, with other `settings` than the artifact's where there are some."""
     artifact = Artifact.open(cascades.artifact("tiny-text", role))
+    changed = artifact.manifest.settings.model_copy(update=settings)
+    artifact = Artifact(artifact.folder, artifact.manifest.model_copy(update={"settings": changed}))
     preprocess: Preprocessor = preprocessor(artifact)
     assert isinstance(preprocess, TextEncoder)
     return Noting(artifact, variant), preprocess
@@ -64,10 +68,50 @@ def test_dynamic_int8_in_one_batch_would_depend_on_it(tiny_cascades: TinyCascade
     assert np.abs(session.run(preprocess.collate(items[:16])) - alone).max() > 1e-3
 
 
+@pytest.mark.parametrize("role", ["screen", "expert"])
+@pytest.mark.parametrize("variant", ["cpu-fp32", "cpu-int8"])
+def test_a_text_in_windows_is_one_item_whatever_its_company(
+    tiny_cascades: TinyCascades, role: str, variant: VariantName
+) -> None:
+    session, preprocess = opened(tiny_cascades, role, variant, long_texts="windows")
+    runner = Runner(session, preprocess)
+    items = [preprocess.item(" ".join(TEXTS[:count]))[0] for count in (1, 4, 2, 40, 1, *[40] * 9)]
+    assert {item.ndim for item in items} == {1, 2}
+    together = runner.run(items)
+    assert max(rows for rows, _ in session.ran) <= MAX_ROWS
+    np.testing.assert_allclose(together, np.concatenate([runner.run([item]) for item in items]), atol=1e-4, rtol=0)
+    rows = session.run(preprocess.collate([items[3]]))
+    np.testing.assert_allclose(together[3], rows.mean(axis=0), atol=1e-4)
+
+
+@pytest.mark.parametrize("role", ["screen", "expert"])
+def test_most_watched_texts_are_found_behind_harmless_words(tiny_cascades: TinyCascades, role: str) -> None:
+    """Windows of about the length that the model was trained on: the last one holds little but the text at its end."""
+    watched = Artifact.open(tiny_cascades.artifact("tiny-text", role)).manifest.labels.index(WATCHED)
+    rows = messages(300, seed=9)
+    harmless = " ".join(text for text, label in rows if label == "fee-question")[:1_500]
+    texts = [text for text, label in rows if label == WATCHED]
+
+    def passing(before: str, **settings: Any) -> int:
+        session, preprocess = opened(tiny_cascades, role, "cpu-fp32", max_tokens=20, **settings)
+        runner = Runner(session, preprocess)
+        logits = np.concatenate([runner.run([preprocess.item(before + text)[0]]) for text in texts])
+        return int((logits.argmax(axis=1) != watched).sum())
+
+    assert passing(f"{harmless} ") == len(texts)
+    watching = {"long_texts": "windows", "watched_label": watched}
+    assert passing(f"{harmless} ", **watching) < len(texts) / 3
+    assert passing("", **watching) <= passing("") + 1, "texts of one window, or of hardly more than one"
+
+
 @pytest.mark.parametrize("variant", ["cpu-fp32", "cpu-int8"])
 def test_warming_up_runs_every_shape_that_requests_can_bring(tiny_cascades: TinyCascades, variant: VariantName) -> None:
     session, preprocess = opened(tiny_cascades, "screen", variant)
     settings = TextSettings(max_tokens=48, pad_token_id=0, inputs=("input_ids",))
     Runner(session, preprocess).warm_up(settings)
     sizes = (1,) if session.alone else WARM_UP_BATCH_SIZES
-    assert set(session.ran) == {(size, length) for size in sizes for length in (8, 16, 32, 48)}
+    shapes = {(size, length) for size in sizes for length in (8, 16, 32, 48)}
+    assert set(session.ran) == shapes
+    session.ran.clear()
+    Runner(session, preprocess).warm_up(settings.model_copy(update={"long_texts": "windows"}))
+    assert set(session.ran) == shapes | {(rows, 48) for rows in (2, 4, 8)}

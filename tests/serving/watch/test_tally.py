@@ -35,3 +35,6 @@ def test_counts_are_flushed_once() -> None:
         counts.flush()
         counts.flush()
     assert registry.get_sample_value("told_total", {"outcome": "ok"}) == 3
+    counts.add("ok", count=4)
+    counts.flush()
+    assert registry.get_sample_value("told_total", {"outcome": "ok"}) == 7
