@@ -28,7 +28,8 @@ from serving.http.preparing import Preparing, hung_up
 from serving.http.scrape import Exposed, metrics_endpoint
 from serving.http.stated_budget import budget_ms_of
 from serving.load.memory import MemoryLimit
-from serving.model.image import read_header
+from serving.model.formats import ImageFormats
+from serving.model.image_header import DEFAULT_FORMATS
 from serving.model.text import check_text
 from serving.watch.record import RequestRecord
 
@@ -45,16 +46,21 @@ METHODS: Methods = {
 
 
 def api_endpoints(
-    modalities: Mapping[str, Modality], guard: Guard, metrics: Exposed, memory: MemoryLimit, client_header: str = ""
+    modalities: Mapping[str, Modality],
+    guard: Guard,
+    metrics: Exposed,
+    memory: MemoryLimit,
+    client_header: str = "",
+    formats: ImageFormats = DEFAULT_FORMATS,
 ) -> dict[str, Endpoint]:
     """The endpoint for each address of METHODS, over the cascades in `modalities`, keyed by `text` and `image`.
 
     `memory` bounds what requests hold. `client_header` names the header that tells clients apart; without it their
-    addresses do.
+    addresses do. Image files are read in the `formats` given.
     """
-    api = Api(modalities, guard.turns, memory, client_header)
+    api = Api(modalities, guard.turns, memory, client_header, formats)
 
-    described_once = to_bytes(openapi())
+    described_once = to_bytes(openapi(formats))
 
     async def docs(_request: Request) -> Response:
         return Response(described_once, media_type="application/json")
@@ -73,11 +79,16 @@ class Api:
     """One handler for each address, for a `Guard` to surround."""
 
     def __init__(
-        self, modalities: Mapping[str, Modality], turns: LoopTurns, memory: MemoryLimit, client_header: str = ""
+        self,
+        modalities: Mapping[str, Modality],
+        turns: LoopTurns,
+        memory: MemoryLimit,
+        client_header: str = "",
+        formats: ImageFormats = DEFAULT_FORMATS,
     ) -> None:
         self._modalities = modalities
         heavy = HeavyRunner(memory)
-        self._preparing = Preparing(turns, heavy, client_header)
+        self._preparing = Preparing(turns, heavy, client_header, formats)
         self._intake = Intake(memory, heavy.start_next)
 
     async def classify_text(self, request: Request, record: RequestRecord, enter: Enter) -> JsonObject:
@@ -116,7 +127,8 @@ class Api:
             data, stated = await image_and_budget(arriving)
             arriving.keep(len(data))
             record.was_read(budget_ms_of(request, stated), arriving.waited_s)
-            image = read_header(data)
+            image = await self._preparing.header(data)
+            del data  # the image holds the file, or what is needed of it
             enter()
             prepared = await self._preparing.image(modality, image, record, request)
             record.timings.end("decode")

@@ -14,7 +14,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 
 from serving.errors import InvalidInputError, MalformedError, TooLargeError, WrongTypeError, kind_of
 from serving.http.intake import Body
-from serving.model.image import MAX_BYTES
+from serving.model.image_header import MAX_BYTES
 
 MAX_TEXTS = 64
 # MAX_TEXTS texts of 20,000 characters of up to 4 bytes each, and room for the JSON around them.
@@ -76,15 +76,16 @@ async def image_and_budget(body: Body) -> tuple[bytes, object]:
             return await _image_of(form), as_number(_only(form, "budget_ms"))
         finally:
             await form.close()
-    if kind in ("image/jpeg", "image/png"):
+    if kind.startswith("image/") or kind == "application/octet-stream":
+        # What a client calls it is often wrong (image/jpg); what counts are the bytes.
         return await body.whole(MAX_BYTES, "image"), None
     if kind == "application/json":
         value = await json_object(body, {"image", "budget_ms"}, MAX_BASE64 + 65_536)
         return await _from_base64(required(value, "image")), value.get("budget_ms")
     raise WrongTypeError(
         "image",
-        "must come as multipart/form-data with a file named image, as a body of type image/jpeg or image/png, or in "
-        "JSON as base64, "
+        "must come as multipart/form-data with a file named image, as a body of type image/… or "
+        "application/octet-stream, or in JSON as base64, "
         f"got {'another content type' if kind else 'no content type'}; set the Content-Type header",
     )
 
