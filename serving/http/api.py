@@ -16,7 +16,7 @@ from serving.arrays import Array
 from serving.cascade.cascade import StageAnswer
 from serving.cascade.modality import Modality
 from serving.errors import FailedItemError, InvalidInputError, NotServedError, kind_of
-from serving.http.body import MAX_TEXTS, image_and_budget, json_object, required
+from serving.http.body import MAX_TEXTS, image_and_budget, json_object, not_too_long, required
 from serving.http.fast_path import Endpoint
 from serving.http.guard import Enter, Guard, JsonObject, described, to_bytes
 from serving.http.heavy import HeavyRunner
@@ -95,7 +95,7 @@ class Api:
         modality = self._modality("text")
         with self._intake.open(request) as arriving:
             body = await json_object(arriving, {"text", "budget_ms"})
-            text = check_text(required(body, "text"))
+            text = check_text(not_too_long(required(body, "text"), "text"))
             record.was_read(budget_ms_of(request, body.get("budget_ms")), arriving.waited_s)
             enter()
             prepared = await self._preparing.texts(modality, [text], record, request)
@@ -172,7 +172,8 @@ def _checked(texts: object) -> tuple[dict[int, str], list[JsonObject]]:
     good: dict[int, str] = {}
     for place, text in enumerate(texts):
         try:
-            good[place] = check_text(text, f"texts[{place}]")
+            field = f"texts[{place}]"
+            good[place] = check_text(not_too_long(text, field), field)
         except InvalidInputError as error:
             entries[place] = {"error": described(error)}
     return good, entries
