@@ -39,6 +39,7 @@ from serving.load.memory import MemoryLimit
 from serving.memory import upload_bytes
 from serving.model.apart import apart
 from serving.model.artifact import Artifact
+from serving.model.formats import ImageFormats
 from serving.model.golden import check_golden
 from serving.model.preprocess import check_items, example_items, preprocessor
 from serving.model.runner import Runner
@@ -58,6 +59,7 @@ METRICS_FOLDER = own_folder(os.environ, os.getppid())
 try:
     ARGUMENTS = with_variables(bentoml.use_arguments(Arguments), os.environ)
     SETTINGS = for_machines(settings_of(ARGUMENTS.settings, Path(__file__).parent), os.environ)
+    FORMATS = ImageFormats(SETTINGS.image_formats)
     TRACING = None if TRACING_OFF else tracing_settings(os.environ)
     PRIORITY = PriorityRule(os.environ.get(PRIORITY_VARIABLE, ""))
 except SieveError as error:
@@ -227,7 +229,7 @@ class Cascade:
         self._memory = MemoryLimit(upload_bytes(SETTINGS.workers))
         metrics.watch_memory(self._memory)
         guard = Guard(observer, admission, PRIORITY)
-        self.endpoints = api.api_endpoints(self.modalities, guard, metrics, self._memory, CLIENT_HEADER)
+        self.endpoints = api.api_endpoints(self.modalities, guard, metrics, self._memory, CLIENT_HEADER, FORMATS)
         SieveProtocol.door = Door(api.METHODS, observer, admission, DRAINING, guard.turns.connection_made)
         freeze_garbage()
 
@@ -236,7 +238,7 @@ class Cascade:
         stored = StoredCascade(
             screen=StoredModel(open_artifact(screen), str(screen.tag)),
             expert=StoredModel(open_artifact(expert), str(expert.tag)),
-            point=StoredPoint(read_point(point), str(point.tag)),
+            point=StoredPoint(OperatingPoint.read(Path(point.path)), str(point.tag)),
         )
         url = ARGUMENTS.expert_url(kind) or str(getattr(self, f"{kind}_expert").to_async.url)
         client = RemoteExpert(url, stored.expert.tag, stored.expert.artifact.digest, ARGUMENTS.expert_ca)
@@ -266,15 +268,10 @@ class Cascade:
             screen, expert = (open_artifact(latest(name, role).resolve()) for role in ("screen", "expert"))
             with in_one_sentence(name):
                 require_kind(screen, kind)
-                point = read_point(latest(name, "operating-point").resolve())
+                point = OperatingPoint.read(Path(latest(name, "operating-point").resolve().path))
                 require_pair(screen, expert, point)
                 if ARGUMENTS.strict:
                     require_promise(screen, expert, point, expert_here=not ARGUMENTS.expert_url(kind))
-
-
-def read_point(model: bentoml.Model) -> OperatingPoint:
-    """The operating point in a model of the store."""
-    return OperatingPoint.read(Path(model.path))
 
 
 def open_artifact(model: bentoml.Model) -> Artifact:

@@ -22,7 +22,8 @@ from loadtest.pages.files import write_json
 from loadtest.traffic.workload import image_samples
 from optimize.progress import progress
 from serving.model.artifact import ImageSettings
-from serving.model.image import ImageDecoder, read_header
+from serving.model.image import ImageDecoder
+from serving.model.image_header import read_header
 
 SIDES = (256, 1024, 4000)
 PHOTOGRAPHS = 20

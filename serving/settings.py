@@ -5,6 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -23,6 +24,12 @@ def default_workers() -> int:
     return min(cores(), MAX_DEFAULT_WORKERS)
 
 
+ImageFormat = Literal["jpeg", "png", "webp", "gif", "bmp", "tiff", "avif", "heif"]
+# The decoders of AVIF and HEIC take memory by figures that the head of a file does not state, so whoever wants them
+# names them.
+IMAGE_FORMATS: tuple[ImageFormat, ...] = ("jpeg", "png", "webp", "gif", "bmp", "tiff")
+
+
 class Settings(BaseModel):
     """The values of a settings file.
 
@@ -30,7 +37,8 @@ class Settings(BaseModel):
     `screen_threads` and `expert_threads` are ONNX Runtime threads for each session. `max_batch_size` limits the items
     of one call to an expert, `batch_window_ms` is how long an escalation waits for others to share its call, and
     `calls_in_flight` is how many calls of one API process an expert runs side by side, one on each of its machines.
-    `max_in_flight` is the most requests that one API process has in flight.
+    `max_in_flight` is the most requests that one API process has in flight. `image_formats` are the formats of image
+    files that are read; no other decoder is reached.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
@@ -42,6 +50,8 @@ class Settings(BaseModel):
     batch_window_ms: float = Field(default=0.0, ge=0, le=100)
     calls_in_flight: int = Field(default=1, ge=1, le=LIMITS["calls_in_flight"])
     max_in_flight: int = Field(default=256, ge=8, le=4096)
+    # TOML has lists alone, which strict validation takes for no tuple.
+    image_formats: tuple[ImageFormat, ...] = Field(default=IMAGE_FORMATS, min_length=1, strict=False)
 
 
 def settings_of(stated: str, folder: Path) -> Settings:

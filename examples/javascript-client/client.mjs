@@ -1,6 +1,6 @@
 // Classify texts and images with Sieve: node client.mjs URL TEXT_OR_IMAGE_FILE...
 const TRIES = 4;
-const IMAGE_TYPES = { jpg: "image/jpeg", jpeg: "image/jpeg", png: "image/png" };
+const IMAGES = ["jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff"];
 
 /** The service refused a request; the message says which field, why, and what to do. */
 export class SieveError extends Error {}
@@ -21,9 +21,9 @@ export class Sieve {
     return (await this.#post("/classify_texts", "application/json", JSON.stringify({ texts }))).answers;
   }
 
-  /** The answer for the bytes of a JPEG or PNG file; `type` is image/jpeg or image/png. */
-  image(bytes, type) {
-    return this.#post("/classify_image", type, bytes);
+  /** The answer for the bytes of an image file; the service tells by them which kind of image it is. */
+  image(bytes) {
+    return this.#post("/classify_image", "application/octet-stream", bytes);
   }
 
   async #post(address, type, body) {
@@ -45,8 +45,8 @@ async function main(url, ...inputs) {
   const { readFile } = await import("node:fs/promises");
   const sieve = new Sieve(url);
   for (const given of inputs) {
-    const type = IMAGE_TYPES[given.split(".").pop().toLowerCase()];
-    const answer = type ? await sieve.image(await readFile(given), type) : await sieve.text(given);
+    const isImage = IMAGES.includes(given.split(".").pop().toLowerCase());
+    const answer = isImage ? await sieve.image(await readFile(given)) : await sieve.text(given);
     const note = answer.degraded ? `, degraded: ${answer.degraded}` : "";
     console.log(`${answer.label} (${Math.round(100 * answer.confidence)}%, ${answer.stage}${note}): ${given}`);
   }

@@ -10,7 +10,9 @@ from typing import Any
 import httpx
 
 TRIES = 4
-IMAGE_TYPES = {".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".png": "image/png"}
+IMAGES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"}
+# The service looks at the bytes to tell which kind of image they are.
+BYTES = {"Content-Type": "application/octet-stream"}
 
 
 class SieveError(Exception):
@@ -34,9 +36,8 @@ class Sieve:
         return answers
 
     def image(self, path: Path) -> dict[str, Any]:
-        """The answer for one JPEG or PNG file."""
-        kind = IMAGE_TYPES[path.suffix.lower()]
-        return self._post("/classify_image", content=path.read_bytes(), headers={"Content-Type": kind})
+        """The answer for one image file."""
+        return self._post("/classify_image", content=path.read_bytes(), headers=BYTES)
 
     def _post(self, address: str, headers: dict[str, str] | None = None, **body: Any) -> dict[str, Any]:
         for attempt in range(1, TRIES + 1):
@@ -54,7 +55,7 @@ def main(url: str, *inputs: str) -> int:
     sieve = Sieve(url)
     for given in inputs:
         path = Path(given)
-        answer = sieve.image(path) if path.suffix.lower() in IMAGE_TYPES else sieve.text(given)
+        answer = sieve.image(path) if path.suffix.lower() in IMAGES else sieve.text(given)
         note = f", degraded: {answer['degraded']}" if answer["degraded"] else ""
         print(f"{answer['label']} ({answer['confidence']:.0%}, {answer['stage']}{note}): {given}")
     return 0

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from optimize.errors import DataError
 from serving.errors import InvalidInputError
-from serving.model.image import read_header
+from serving.model.image_header import read_header
 
 
 @dataclass(frozen=True, slots=True)
 class ImageFile:
-    """A JPEG or PNG file, to be decoded by serving's decoder where it is used.
+    """An image file, to be decoded by serving's decoder where it is used.
 
     Raises DataError when the file cannot be read, or when the service would refuse a request with it.
     """

@@ -29,7 +29,8 @@ from optimize.report.summary import summarise
 from optimize.results import Result
 from serving.cascade.deferral import OperatingPoint
 from serving.model.artifact import write_json, write_text
-from serving.model.image import load, read_header, to_mode
+from serving.model.image import load, to_mode
+from serving.model.image_header import read_header
 
 EXAMPLES = 12
 EXAMPLE_CHARACTERS = 240

@@ -15,7 +15,7 @@ from starlette.responses import Response
 from serving.cascade.cascade import StageAnswer
 from serving.cascade.modality import Modality
 from serving.errors import FailedItemError, InvalidInputError, NotServedError, kind_of
-from serving.http.body import MAX_TEXTS, image_and_budget, json_object, required
+from serving.http.body import MAX_TEXTS, image_and_budget, json_object, not_too_long, required
 from serving.http.fast_path import Endpoint
 from serving.http.guard import Enter, Guard, JsonObject, described, to_bytes
 from serving.http.heavy import HeavyRunner
@@ -27,7 +27,8 @@ from serving.http.preparing import Preparing, hung_up
 from serving.http.scrape import Exposed, metrics_endpoint
 from serving.http.stated_budget import budget_ms_of
 from serving.load.memory import MemoryLimit
-from serving.model.image import read_header
+from serving.model.formats import ImageFormats
+from serving.model.image_header import DEFAULT_FORMATS
 from serving.model.preprocess import StageItems
 from serving.model.text import check_text
 from serving.watch.record import RequestRecord
@@ -45,16 +46,21 @@ METHODS: Methods = {
 
 
 def api_endpoints(
-    modalities: Mapping[str, Modality], guard: Guard, metrics: Exposed, memory: MemoryLimit, client_header: str = ""
+    modalities: Mapping[str, Modality],
+    guard: Guard,
+    metrics: Exposed,
+    memory: MemoryLimit,
+    client_header: str = "",
+    formats: ImageFormats = DEFAULT_FORMATS,
 ) -> dict[str, Endpoint]:
     """The endpoint for each address of METHODS, over the cascades in `modalities`, keyed by `text` and `image`.
 
     `memory` bounds what requests hold. `client_header` names the header that tells clients apart; without it their
-    addresses do.
+    addresses do. Image files are read in the `formats` given.
     """
-    api = Api(modalities, guard.turns, memory, client_header)
+    api = Api(modalities, guard.turns, memory, client_header, formats)
 
-    described_once = to_bytes(openapi())
+    described_once = to_bytes(openapi(formats))
 
     async def docs(_request: Request) -> Response:
         return Response(described_once, media_type="application/json")
@@ -73,18 +79,23 @@ class Api:
     """One handler for each address, for a `Guard` to surround."""
 
     def __init__(
-        self, modalities: Mapping[str, Modality], turns: LoopTurns, memory: MemoryLimit, client_header: str = ""
+        self,
+        modalities: Mapping[str, Modality],
+        turns: LoopTurns,
+        memory: MemoryLimit,
+        client_header: str = "",
+        formats: ImageFormats = DEFAULT_FORMATS,
     ) -> None:
         self._modalities = modalities
         heavy = HeavyRunner(memory)
-        self._preparing = Preparing(turns, heavy, client_header)
+        self._preparing = Preparing(turns, heavy, client_header, formats)
         self._intake = Intake(memory, heavy.start_next)
 
     async def classify_text(self, request: Request, record: RequestRecord, enter: Enter) -> JsonObject:
         modality = self._modality("text")
         with self._intake.open(request) as arriving:
             body = await json_object(arriving, {"text", "budget_ms"})
-            text = check_text(required(body, "text"))
+            text = check_text(not_too_long(required(body, "text"), "text"))
             record.was_read(budget_ms_of(request, body.get("budget_ms")), arriving.waited_s)
             enter()
             prepared = await self._preparing.texts(modality, [text], record, request)
@@ -116,7 +127,8 @@ class Api:
             data, stated = await image_and_budget(arriving)
             arriving.keep(len(data))
             record.was_read(budget_ms_of(request, stated), arriving.waited_s)
-            image = read_header(data)
+            image = await self._preparing.header(data)
+            del data  # the image holds the file, or what is needed of it
             enter()
             prepared = await self._preparing.image(modality, image, record, request)
             record.timings.end("decode")
@@ -161,7 +173,8 @@ def _checked(texts: object) -> tuple[dict[int, str], list[JsonObject]]:
     good: dict[int, str] = {}
     for place, text in enumerate(texts):
         try:
-            good[place] = check_text(text, f"texts[{place}]")
+            field = f"texts[{place}]"
+            good[place] = check_text(not_too_long(text, field), field)
         except InvalidInputError as error:
             entries[place] = {"error": described(error)}
     return good, entries

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-import base64
 import contextlib
-import io
 from collections.abc import Mapping
 
 import orjson
@@ -13,18 +10,20 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from serving.errors import InvalidInputError, MalformedError, TooLargeError, WrongTypeError, kind_of
+from serving.http.base64_image import image_of
 from serving.http.intake import Body
-from serving.model.image import MAX_BYTES
+from serving.http.large_json import CHARACTER_BYTES, SMALL_BYTES, LongString, parsed
+from serving.model.image_header import MAX_BYTES
+from serving.model.text import MAX_CHARACTERS
 
 MAX_TEXTS = 64
-# MAX_TEXTS texts of 20,000 characters of up to 4 bytes each, and room for the JSON around them.
-MAX_JSON_BYTES = MAX_TEXTS * 20_000 * 4 + 65_536
+# The texts that a request may have, however their characters are escaped, and room for the JSON around them.
+MAX_JSON_BYTES = MAX_TEXTS * MAX_CHARACTERS * CHARACTER_BYTES + 65_536
 # More parts than a form may have, so that the error can say what is wrong with them.
 MAX_PARTS = 8
 MAX_UPLOAD_BYTES = MAX_BYTES + 65_536
-MAX_BASE64 = (MAX_BYTES + 2) // 3 * 4
-# Characters that are decoded in about half a millisecond; a multiple of 4.
-BASE64_AT_ONCE = 262_144
+# An image in base64, and room for line ends and escapes: PHP writes a backslash before each slash.
+MAX_BASE64_BYTES = (MAX_BYTES + 2) // 3 * 4 * 9 // 8 + 65_536
 # How often the bytes of a body are in memory at a time: pieces, the whole, and what is made of it.
 JSON_COPIES = FORM_COPIES = 3
 
@@ -32,15 +31,18 @@ JSON_COPIES = FORM_COPIES = 3
 async def json_object(body: Body, allowed: set[str], limit: int = MAX_JSON_BYTES) -> dict[str, object]:
     """The body as a JSON object with no keys but those `allowed`, of at most `limit` bytes.
 
-    Raises MalformedError if it is no such object, InvalidInputError if it has other keys or is too long.
+    A string of a large body that no text may be as long as is a LongString. Raises MalformedError if it is no such
+    object, InvalidInputError if it has other keys or is too long.
     """
     data = await body.whole(limit, "body", JSON_COPIES)
     try:
-        value = orjson.loads(data)
+        value = orjson.loads(data) if len(data) <= SMALL_BYTES else await parsed(data, MAX_CHARACTERS, MAX_TEXTS)
     except orjson.JSONDecodeError as error:
         if not _is_utf8(data):
             raise MalformedError("body", "must be UTF-8, got bytes that are not; encode the JSON as UTF-8") from None
         raise MalformedError("body", f"must be JSON, got something else ({error}); send a JSON object") from None
+    except ValueError as error:
+        raise TooLargeError("body", f"must be JSON of texts or of an image, got {error}; send less") from None
     if not isinstance(value, dict):
         raise MalformedError("body", f"must be a JSON object, got {kind_of(value)}; send {', '.join(sorted(allowed))}")
     no_others(set(value), allowed, "body")
@@ -62,6 +64,15 @@ def required(body: Mapping[str, object], field: str) -> object:
     return body[field]
 
 
+def not_too_long(value: object, field: str) -> object:
+    """The value, if it is not a string that is too long for any text. Raises InvalidInputError otherwise."""
+    if isinstance(value, LongString):
+        raise InvalidInputError(
+            field, f"must have at most {MAX_CHARACTERS:,} characters, got more; send a shorter text"
+        )
+    return value
+
+
 async def image_and_budget(body: Body) -> tuple[bytes, object]:
     """The bytes of an image file, and the unchecked budget if the body has one, else None.
 
@@ -73,18 +84,19 @@ async def image_and_budget(body: Body) -> tuple[bytes, object]:
         form = await body.in_time(_form(body), "image")
         try:
             no_others(set(form), {"image", "budget_ms"}, "form")
-            return await _image_of(form), as_number(_only(form, "budget_ms"))
+            return await _file_of(form), as_number(_only(form, "budget_ms"))
         finally:
             await form.close()
-    if kind in ("image/jpeg", "image/png"):
+    if kind.startswith("image/") or kind == "application/octet-stream":
+        # What a client calls it is often wrong (image/jpg); what counts are the bytes.
         return await body.whole(MAX_BYTES, "image"), None
     if kind == "application/json":
-        value = await json_object(body, {"image", "budget_ms"}, MAX_BASE64 + 65_536)
-        return await _from_base64(required(value, "image")), value.get("budget_ms")
+        value = await json_object(body, {"image", "budget_ms"}, MAX_BASE64_BYTES)
+        return await image_of(required(value, "image")), value.get("budget_ms")
     raise WrongTypeError(
         "image",
-        "must come as multipart/form-data with a file named image, as a body of type image/jpeg or image/png, or in "
-        "JSON as base64, "
+        "must come as multipart/form-data with a file named image, as a body of type image/… or "
+        "application/octet-stream, or in JSON as base64, "
         f"got {'another content type' if kind else 'no content type'}; set the Content-Type header",
     )
 
@@ -107,26 +119,7 @@ async def _form(body: Body) -> FormData:
         ) from None
 
 
-async def _from_base64(value: object) -> bytes:
-    """The bytes, decoded piece by piece, so that other requests are seen in between."""
-    if not isinstance(value, str):
-        raise InvalidInputError("image", f"must be a string of base64, got {kind_of(value)}; send the file's bytes so")
-    if len(value) > MAX_BASE64:
-        raise TooLargeError("image", f"must have at most {MAX_BYTES:,} bytes, got more; send a smaller image")
-    try:
-        decoded = io.BytesIO(base64.b64decode(value[:BASE64_AT_ONCE], validate=True))
-        decoded.seek(0, io.SEEK_END)
-        for start in range(BASE64_AT_ONCE, len(value), BASE64_AT_ONCE):
-            if value[start - 1] == "=":
-                raise ValueError("padding before the end")
-            await asyncio.sleep(0)
-            decoded.write(base64.b64decode(value[start : start + BASE64_AT_ONCE], validate=True))
-        return decoded.getvalue()
-    except ValueError:
-        raise InvalidInputError("image", "must be base64 (RFC 4648), got a string that is not; encode it so") from None
-
-
-async def _image_of(form: FormData) -> bytes:
+async def _file_of(form: FormData) -> bytes:
     upload = _only(form, "image")
     if not isinstance(upload, UploadFile):
         got = "a text field" if isinstance(upload, str) else "no such field, or a form that was cut off"

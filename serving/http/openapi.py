@@ -8,6 +8,8 @@ from pydantic import BaseModel, Field
 from pydantic.json_schema import models_json_schema
 
 from serving.load.admission import PRIORITIES
+from serving.model.formats import ImageFormats
+from serving.model.image_header import DEFAULT_FORMATS
 
 _REF = "#/components/schemas/{model}"
 
@@ -88,7 +90,7 @@ _PROBLEMS = {
 _MODELS = (ClassifyText, ClassifyTexts, ClassificationAnswer, ClassificationAnswers, Problem)
 
 
-def openapi() -> dict[str, Any]:
+def openapi(formats: ImageFormats = DEFAULT_FORMATS) -> dict[str, Any]:
     """The document: the endpoints with their request and response schemas, OpenAPI 3.1."""
     _, definitions = models_json_schema([(model, "validation") for model in _MODELS], ref_template=_REF)
     picture = {"schema": {"type": "string", "format": "binary"}}
@@ -97,17 +99,18 @@ def openapi() -> dict[str, Any]:
         "required": ["image"],
         "properties": {"image": {"type": "string", "format": "binary"}, "budget_ms": {"type": "number"}},
     }
-    in_json = {**form, "properties": {**form["properties"], "image": {"type": "string", "format": "byte"}}}
+    in_base64 = {"type": "string", "format": "byte", "description": "base64, or a data URL of it"}
+    in_json = {**form, "properties": {**form["properties"], "image": in_base64}}
     image_body = {
         "multipart/form-data": {"schema": form},
-        "image/jpeg": picture,
-        "image/png": picture,
+        "image/*": picture,
+        "application/octet-stream": picture,
         "application/json": {"schema": in_json},
     }
     paths = {
         "/classify_text": _post(_content(ClassifyText), ClassificationAnswer, "Classify one text"),
         "/classify_texts": _post(_content(ClassifyTexts), ClassificationAnswers, "Classify up to 64 texts"),
-        "/classify_image": _post(image_body, ClassificationAnswer, "Classify one JPEG or PNG image"),
+        "/classify_image": _post(image_body, ClassificationAnswer, f"Classify one {formats.said} image"),
         "/models": {"get": {"summary": "The models that answer, and how", "responses": {"200": {"description": "OK"}}}},
     }
     return {

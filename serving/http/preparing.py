@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
+from typing import cast
 
 from PIL import Image
 from starlette.requests import Request
@@ -11,17 +13,31 @@ from serving.cascade.cascade import DIRECT_BATCH_SIZE, Gone
 from serving.cascade.modality import Modality
 from serving.http.heavy import HeavyRunner
 from serving.http.loop_turns import LoopTurns
-from serving.load.heavy import HeavyWork, Kind
+from serving.load.heavy import HeavyWork, ImageKind, Kind
+from serving.model.formats import ImageFormats
+from serving.model.image_header import DEFAULT_FORMATS, read_header
 from serving.model.preprocess import Content, StageItems
 from serving.watch.record import RequestRecord
 
 CLIENT_CHARACTERS = 128
-# More characters or pixels than this would delay other requests by milliseconds, so they go to a thread.
-DIRECT_UNITS: Mapping[Kind, int] = {"text": 2_500, "PNG": 250_000, "JPEG": 250_000}
 # So many characters or pixels take about a microsecond, and an item takes so many microseconds more. WordPiece takes
 # 0.5 for a character of English and up to 2 for one of long words that it does not know.
-MICROSECOND: Mapping[Kind, int] = {"text": 1, "PNG": 100, "JPEG": 100}
+MICROSECOND: Mapping[Kind, int] = {
+    "text": 1,
+    "JPEG": 100,
+    "PNG": 100,
+    "WEBP": 40,
+    "GIF": 100,
+    "BMP": 100,
+    "TIFF": 50,
+    "AVIF": 20,
+    "HEIF": 20,
+}
 ITEM_MICROSECONDS = 50
+# More characters or pixels than this would delay other requests by milliseconds, so they go to a thread.
+DIRECT_UNITS: Mapping[Kind, int] = {kind: 2_500 * units for kind, units in MICROSECOND.items()}
+# The head of a larger file is read in a thread: it may be long, too.
+DIRECT_FILE_BYTES = 262_144
 # A text of a long list costs its screen as much as so many characters more.
 SCREEN_CHARACTERS = 1_000
 
@@ -29,11 +45,18 @@ SCREEN_CHARACTERS = 1_000
 class Preparing:
     """Gives each request its turn on the event loop (`turns`), and heavy work a place of its own (`heavy`).
 
-    `client_header` names the header that tells clients apart; without it their addresses do.
+    `client_header` names the header that tells clients apart; without it their addresses do. Image files are read in
+    the `formats` given.
     """
 
-    def __init__(self, turns: LoopTurns, heavy: HeavyRunner, client_header: str = "") -> None:
-        self._turns, self._heavy, self._client_header = turns, heavy, client_header
+    def __init__(
+        self,
+        turns: LoopTurns,
+        heavy: HeavyRunner,
+        client_header: str = "",
+        formats: ImageFormats = DEFAULT_FORMATS,
+    ) -> None:
+        self._turns, self._heavy, self._client_header, self._formats = turns, heavy, client_header, formats
 
     async def texts(
         self, modality: Modality, texts: Sequence[str], record: RequestRecord, request: Request
@@ -50,6 +73,12 @@ class Preparing:
         record.heavy_work = work
         return prepared
 
+    async def header(self, data: bytes) -> Image.Image:
+        """An image file whose head was read and keeps the rules. Raises InvalidInputError where it does not."""
+        if len(data) <= DIRECT_FILE_BYTES:
+            return read_header(data, "image", self._formats)
+        return await asyncio.to_thread(read_header, data, "image", self._formats)
+
     async def image(
         self, modality: Modality, image: Image.Image, record: RequestRecord, request: Request
     ) -> list[StageItems]:
@@ -58,7 +87,7 @@ class Preparing:
         Raises OverloadedError where the answer could no longer be on time or the memory is in use, InvalidInputError
         where the image is damaged.
         """
-        kind: Kind = "JPEG" if image.format == "JPEG" else "PNG"
+        kind = cast(ImageKind, image.format)
         return await self._prepared(modality, [image], kind, image.width * image.height, record, request)
 
     def screened(self, record: RequestRecord) -> None:

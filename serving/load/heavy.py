@@ -14,10 +14,23 @@ from typing import Literal
 
 from serving.load.memory import MemoryLimit
 
-Kind = Literal["text", "texts", "PNG", "JPEG"]
+ImageKind = Literal["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIF"]
+"""The formats of image files, by Pillow's names: what a pixel takes differs between them."""
+Kind = Literal["text", "texts"] | ImageKind
 Verdict = Literal["starts", "waits", "deadline", "memory"]
 # Milliseconds of one character or pixel, until work of its kind has been timed.
-FIRST_RATES_MS: dict[Kind, float] = {"text": 1e-3, "texts": 1e-3, "PNG": 1e-5, "JPEG": 1e-5}
+FIRST_RATES_MS: dict[Kind, float] = {
+    "text": 1e-3,
+    "texts": 1e-3,
+    "JPEG": 1e-5,
+    "PNG": 1e-5,
+    "WEBP": 2.5e-5,
+    "GIF": 1e-5,
+    "BMP": 1e-5,
+    "TIFF": 2e-5,
+    "AVIF": 5e-5,
+    "HEIF": 5e-5,
+}
 # Weight of the work that has just ended in the mean of its kind.
 WEIGHT = 0.2
 PLACES = 2

@@ -1,34 +1,22 @@
-"""Checks image files, decodes them, and resizes and normalises them to arrays. A bad image fails here, alone."""
+"""Decodes image files, and resizes and normalises them to arrays. A damaged image fails here, alone."""
 
 from __future__ import annotations
 
-import io
-import os
-import struct
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, JpegImagePlugin, UnidentifiedImageError
+from PIL import ExifTags, Image, JpegImagePlugin
 
 from serving.arrays import Logits
-from serving.errors import InvalidInputError, TooLargeError
 from serving.model.artifact import ImageSettings
+from serving.model.image_header import DAMAGE, damaged, read_header
+from serving.model.weight import BAND_PIXELS, WHOLE_PIXELS
 
-MAX_BYTES = 10_000_000
-MAX_PIXELS = 40_000_000
-# A strip of one pixel by millions is within MAX_PIXELS, but grows when its short side is resized.
-MAX_ASPECT = 50
-FORMATS = ("JPEG", "PNG")
 # A JPEG decodes faster at a half, a quarter or an eighth of its size. The decoded image stays at least this many times
 # as large as the model needs, so that resizing still smooths it. Pillow's own thumbnails do the same.
 REDUCING_GAP = 2
-# What Pillow raises for damaged files.
-DAMAGE = (OSError, SyntaxError, ValueError, TypeError, KeyError, EOFError, struct.error, OverflowError)
-# `read_header` checks MAX_PIXELS before anything is decoded, so Pillow need not warn.
-warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 # What turns an image upright, by its EXIF orientation.
 TURNS = {
@@ -44,12 +32,6 @@ TURNS = {
 SIDEWAYS = {TURNS[orientation] for orientation in (5, 6, 7, 8)}
 MIRRORED_ACROSS = {TURNS[orientation] for orientation in (2, 3, 6, 7)}
 MIRRORED_DOWN = {TURNS[orientation] for orientation in (3, 4, 7, 8)}
-# A larger image is converted and resized in bands of BAND_PIXELS.
-WHOLE_PIXELS = 1_000_000
-BAND_PIXELS = 250_000
-# Pillow's bytes for a pixel where they are not 4, and how many copies of a band or a small image there are at a time.
-BYTES_A_PIXEL = {"1": 1, "L": 1, "P": 1, "I;16": 2}
-WHOLE_COPIES = 5
 
 Pixels = NDArray[np.float32]
 
@@ -99,7 +81,7 @@ class ImageDecoder:
         self._shift = (np.asarray(settings.mean, dtype=np.float32)[:, None, None] / std).astype(np.float32)
 
     def decode(self, data: bytes, field: str = "image") -> Pixels:
-        """A JPEG or PNG file -> float32 [channels, height, width]. Raises InvalidInputError, naming `field`."""
+        """An image file -> float32 [channels, height, width]. Raises InvalidInputError, naming `field`."""
         return self.from_decoded(load(read_header(data, field), self.least_side, field))
 
     def from_image(self, image: Image.Image) -> Pixels:
@@ -144,44 +126,14 @@ class ImageDecoder:
         return logits
 
 
-def read_header(data: bytes, field: str = "image") -> Image.Image:
-    """An image file that is not decoded yet. Raises InvalidInputError if its size, format or header breaks a rule."""
-    if not data:
-        raise InvalidInputError(field, "must not be empty, got 0 bytes; send a JPEG or PNG file")
-    if len(data) > MAX_BYTES:
-        raise TooLargeError(
-            field, f"must have at most {MAX_BYTES:,} bytes, got {len(data):,}; send a smaller or more compressed image"
-        )
-    try:
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
-    except UnidentifiedImageError:
-        raise InvalidInputError(
-            field, f"must be a JPEG or PNG image, got {len(data):,} bytes of something else; convert it first"
-        ) from None
-    except Image.DecompressionBombError:
-        raise _too_many_pixels(field, "far more") from None
-    except DAMAGE as error:
-        raise _damaged(field, error) from None
-    if image.width * image.height > MAX_PIXELS:
-        raise _too_many_pixels(field, f"{image.width} x {image.height}")
-    frames = getattr(image, "n_frames", 1)
-    if frames > 1:
-        raise InvalidInputError(field, f"must be a still image, got an animation of {frames} frames; send one frame")
-    longer, shorter = max(image.size), min(image.size)
-    if longer > MAX_ASPECT * shorter:
-        raise InvalidInputError(
-            field,
-            f"must be at most {MAX_ASPECT} times as long as wide, got {image.width} x {image.height}; crop it first",
-        )
-    return image
-
-
 def reduce(image: Image.Image, least_side: int) -> None:
     """Have an image from `read_header` decoded smaller, if it is a JPEG.
 
     Its sides never become smaller than `REDUCING_GAP` times `least_side` pixels. The first call alone counts.
     """
-    image.draft(None, (REDUCING_GAP * least_side, REDUCING_GAP * least_side))
+    # The draft of other formats is a small picture beside the large one, which may show something else.
+    if isinstance(image, JpegImagePlugin.JpegImageFile):
+        image.draft(None, (REDUCING_GAP * least_side, REDUCING_GAP * least_side))
 
 
 def load(image: Image.Image, least_side: int, field: str = "image") -> Decoded:
@@ -193,43 +145,11 @@ def load(image: Image.Image, least_side: int, field: str = "image") -> Decoded:
         reduce(image, least_side)
         image.load()
     except DAMAGE as error:
-        raise _damaged(field, error) from None
+        raise damaged(field, error) from None
     try:
         return Decoded(image, TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1)))
     except DAMAGE:
         return Decoded(image)  # the image is whole, only its orientation cannot be read
-
-
-def decoding_bytes(image: Image.Image) -> int:
-    """The memory that it takes to decode an image from `read_header` after `reduce`, and to convert its bands."""
-    pixels = image.width * image.height
-    if pixels <= WHOLE_PIXELS:
-        return WHOLE_COPIES * 4 * pixels + _coefficient_bytes(image)
-    return BYTES_A_PIXEL.get(image.mode, 4) * pixels + WHOLE_COPIES * 4 * BAND_PIXELS + _coefficient_bytes(image)
-
-
-def _coefficient_bytes(image: Image.Image) -> int:
-    """What libjpeg keeps of a file of several scans, such as a progressive one: 2 bytes for each sample of the file."""
-    if not isinstance(image, JpegImagePlugin.JpegImageFile) or not _several_scans(image):
-        return 0
-    # A block of pixels has one sample of each layer, or several where a layer is sampled more finely.
-    samples = sum(across * down for _, across, down, _ in image.layer)
-    block = max(layer[1] for layer in image.layer) * max(layer[2] for layer in image.layer)
-    scale = image.decoderconfig[0] if image.decoderconfig else 1
-    return int(2 * samples * image.width * image.height * scale * scale / block)
-
-
-def _several_scans(image: JpegImagePlugin.JpegImageFile) -> bool:
-    """Whether the first scan of a file leaves something to others: it is progressive, or lacks layers."""
-    if image.info.get("progressive"):
-        return True
-    # Pillow has stopped behind the first scan's header: its length, the number of its layers, 2 bytes each, 3 others.
-    length = 6 + 2 * image.layers
-    assert image.fp is not None, "the image is not decoded yet"
-    image.fp.seek(-length, os.SEEK_CUR)
-    begin = image.fp.read(3)
-    image.fp.seek(length - 3, os.SEEK_CUR)
-    return begin != bytes((0, length, image.layers))
 
 
 def resized(decoded: Decoded, size: tuple[int, int], mode: str, resample: Image.Resampling) -> Image.Image:
@@ -265,20 +185,8 @@ def to_mode(image: Image.Image, mode: str) -> Image.Image:
     if image.mode.startswith("I"):
         # 16-bit grey: Pillow's own conversion clips instead of scaling.
         image = Image.fromarray((np.asarray(image, dtype=np.uint32) >> 8).clip(0, 255).astype(np.uint8))
-    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+    if image.mode in ("RGBA", "RGBa", "LA", "PA") or "transparency" in image.info:
         # Transparent pixels have a colour that no viewer shows.
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     return image.convert(mode)
-
-
-def _too_many_pixels(field: str, got: str) -> InvalidInputError:
-    return InvalidInputError(
-        field, f"must have at most {MAX_PIXELS // 1_000_000} megapixels, got {got}; send a smaller image"
-    )
-
-
-def _damaged(field: str, error: Exception) -> InvalidInputError:
-    return InvalidInputError(
-        field, f"must be a whole image file, got a damaged or truncated one ({type(error).__name__}); send it again"
-    )

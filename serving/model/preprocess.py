@@ -11,8 +11,9 @@ from PIL import Image
 from serving.arrays import Array
 from serving.errors import MalformedError
 from serving.model.artifact import Artifact, ImageSettings, TextSettings
-from serving.model.image import ImageDecoder, decoding_bytes, load, reduce
+from serving.model.image import ImageDecoder, load, reduce
 from serving.model.text import TextEncoder
+from serving.model.weight import decoding_bytes
 from serving.model.windows import MOST_WINDOWS
 
 Preprocessor = TextEncoder | ImageDecoder

@@ -16,7 +16,7 @@ import pytest
 from tests.conftest import ROOT, TinyCascades
 from tests.server import PATIENT_MS, TINY, Server, serve
 from tests.service.test_api import digit
-from tests.serving.model.test_image import largest
+from tests.serving.model.test_image import encoded, largest, noise
 
 GIBIBYTE_KIB = 1 << 20
 PNG = {"Content-Type": "image/png"}
@@ -27,7 +27,11 @@ CONFINED = ("sh", "-c", f'ulimit -d {GIBIBYTE_KIB} && exec "$@"', "sh")
 @pytest.fixture(scope="module")
 def confined(tiny_cascades: TinyCascades, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     log = tmp_path_factory.mktemp("confined") / "log"
-    with serve(*TINY, home=tiny_cascades.home, folder=ROOT, log=log, before=CONFINED) as running:
+    settings = log.with_name("settings.toml")
+    settings.write_text('image_formats = ["png", "avif"]\n')
+    with serve(
+        *TINY, "--arg", f"settings={settings}", home=tiny_cascades.home, folder=ROOT, log=log, before=CONFINED
+    ) as running:
         yield running
 
 
@@ -61,6 +65,15 @@ def test_many_bodies_of_ten_megabytes_at_once_take_no_more(confined: Server, for
     statuses = Counter(reply.status_code for reply in asyncio.run(all_at_once()))
     assert set(statuses) <= {422, 503, 408}, "they are no images; on a busy machine they may take too long"
     assert peak_kib(api) < GIBIBYTE_KIB
+
+
+def test_the_formats_are_those_of_the_settings(confined: Server) -> None:
+    with confined.client() as client:
+        statuses = {
+            kind: client.post("/classify_image", content=encoded(noise(8, 8), kind), headers=PNG).status_code
+            for kind in ("PNG", "AVIF", "JPEG", "WEBP")
+        }
+    assert statuses == {"PNG": 200, "AVIF": 200, "JPEG": 422, "WEBP": 422}
 
 
 def peak_kib(process: int) -> int:

@@ -21,6 +21,8 @@ def test_what_a_file_leaves_out_keeps_its_default(tmp_path: Path) -> None:
     got = read_settings(written(tmp_path, "workers = 3\nbatch_window_ms = 1.5\n"))
     assert got == Settings(workers=3, batch_window_ms=1.5)
     assert read_settings(written(tmp_path, "")) == Settings()
+    got = read_settings(written(tmp_path, "image_formats = ['png', 'heif']"))
+    assert got == Settings(image_formats=("png", "heif"))
 
 
 @pytest.mark.parametrize(
@@ -29,8 +31,10 @@ def test_what_a_file_leaves_out_keeps_its_default(tmp_path: Path) -> None:
         ("workers = 0", "workers: .*greater than or equal to 1.*int"),
         ("workers = 'two'", "workers: .*str"),
         ("workers = true", "workers: .*bool"),
-        ("colour = 1", "colour: .*known: workers, .*max_in_flight"),
+        ("colour = 1", "colour: .*known: workers, .*max_in_flight, image_formats"),
         ("workers", "must be TOML"),
+        ("image_formats = ['png', 'svg']", "image_formats.1: Input should be 'jpeg', 'png', .*str"),
+        ("image_formats = []", "image_formats: .*at least 1"),
         ("max_batch_size = 33", "max_batch_size: .*32"),
     ],
 )

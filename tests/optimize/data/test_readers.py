@@ -81,6 +81,31 @@ def test_an_image_folder(tmp_path: Path) -> None:
     assert got.inputs[0].name.endswith("blue/0.PNG")
 
 
+def test_an_image_folder_of_many_formats_says_what_it_leaves_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    suffixes = ["jpg", "jpeg", "jpe", "jfif", "mpo", "png", "webp", "gif", "bmp", "tif", "tiff"]
+    for label in ("a", "b"):
+        (tmp_path / label).mkdir()
+        for suffix in suffixes:
+            kind = {"jpe": "JPEG", "jfif": "JPEG", "jpg": "JPEG", "tif": "TIFF"}.get(suffix, suffix.upper())
+            Image.new("RGB", (5, 4)).save(tmp_path / label / f"x.{suffix}", kind)
+        (tmp_path / label / "x.heic").write_bytes(b"another format")
+    (tmp_path / "a" / "notes.txt").write_text("left alone")
+    got, _ = read(FolderData(source="folder", train="."), tmp_path)
+    assert len(got.inputs) == 2 * len(suffixes)
+    said = " ".join(capsys.readouterr().out.split())
+    assert "3 files are not read as images and left out: 2 .heic, 1 .txt" in said
+
+
+def test_a_label_does_not_vanish_with_its_format(tmp_path: Path) -> None:
+    for label, suffix in (("a", "png"), ("b", "heic")):
+        (tmp_path / label).mkdir()
+        Image.new("RGB", (5, 4)).save(tmp_path / label / f"x.{suffix}", "PNG")
+    with pytest.raises(DataError, match="the label b has only files that are not read as images; convert them"):
+        read(FolderData(source="folder", train="."), tmp_path)
+
+
 def test_an_empty_image_folder_says_how_to_lay_it_out(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"lay it out as LABEL/NAME\.jpg"):
         read(FolderData(source="folder", train="."), tmp_path)
@@ -140,7 +165,7 @@ def test_images_of_a_hub_data_set_are_decoded_as_a_request_is(tmp_path: Path) ->
 def test_a_file_that_is_no_image_is_named_before_anything_is_trained(tmp_path: Path) -> None:
     (tmp_path / "train" / "red").mkdir(parents=True)
     (tmp_path / "train" / "red" / "broken.jpg").write_bytes(b"no image")
-    with pytest.raises(DataError, match=r"data .*red/broken\.jpg: must be a JPEG or PNG image, .* convert it first"):
+    with pytest.raises(DataError, match=r"data .*red/broken\.jpg: must be a JPEG, PNG, .* image, .* convert it first"):
         read(FolderData(source="folder", train="train"), tmp_path)
 
 

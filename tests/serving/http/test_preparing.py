@@ -13,13 +13,21 @@ from starlette.requests import Request
 
 from serving.cascade.cascade import DIRECT_BATCH_SIZE
 from serving.errors import InvalidInputError, OverloadedError
+from serving.http import preparing
 from serving.http.heavy import HeavyRunner
 from serving.http.loop_turns import LoopTurns
-from serving.http.preparing import CLIENT_CHARACTERS, DIRECT_UNITS, Preparing, hung_up
+from serving.http.preparing import (
+    CLIENT_CHARACTERS,
+    DIRECT_FILE_BYTES,
+    DIRECT_UNITS,
+    MICROSECOND,
+    Preparing,
+    hung_up,
+)
 from serving.load.admission import Admission
-from serving.load.heavy import PLACES, HeavyWork
+from serving.load.heavy import FIRST_RATES_MS, PLACES, HeavyWork
 from serving.load.memory import MemoryLimit
-from serving.model.image import read_header
+from serving.model.image_header import MAX_BYTES, read_header
 from serving.model.preprocess import StageItems
 from serving.watch.record import RequestRecord
 from tests.serving.asgi import piece, request_of
@@ -122,6 +130,39 @@ def test_an_image_is_weighed_by_its_pixels_and_its_memory() -> None:
     kitchen.memory.capacity = 50
     with pytest.raises(OverloadedError, match="memory"):
         asyncio.run(main(read_header(encoded(noise(600, 500)))))
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "GIF", "BMP", "TIFF"])
+def test_work_is_counted_by_its_format(kind: str) -> None:
+    kitchen = Kitchen()
+
+    async def main(image: Any) -> None:
+        record = RequestRecord("/classify_image", "one")
+        record.was_read(1000)
+        await kitchen.preparing.image(kitchen.modality, image, record, request_of())
+        kitchen.preparing.screened(record)
+
+    asyncio.run(main(read_header(encoded(noise(600, 500), kind))))
+    assert [(work.kind, work.units) for work in kitchen.works] == [(kind, 300_000)]
+
+
+def test_what_a_format_takes_is_the_same_for_short_and_for_heavy_work() -> None:
+    assert {kind: pytest.approx(1e-3 / units) for kind, units in MICROSECOND.items()} | {
+        "texts": 1e-3
+    } == FIRST_RATES_MS
+
+
+@pytest.mark.parametrize("size", [1_000, DIRECT_FILE_BYTES + 1, MAX_BYTES])
+def test_the_head_of_a_large_file_is_read_in_a_thread(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    threads = []
+
+    def read(data: bytes, *_: Any) -> int:
+        threads.append(threading.current_thread() is threading.main_thread())
+        return len(data)
+
+    monkeypatch.setattr(preparing, "read_header", read)
+    assert asyncio.run(Kitchen().preparing.header(bytes(size))) == size
+    assert threads == [size <= DIRECT_FILE_BYTES]
 
 
 def test_an_error_frees_the_place() -> None:

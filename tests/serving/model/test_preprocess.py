@@ -8,7 +8,8 @@ import pytest
 from serving.errors import MalformedError
 from serving.load.forecast import step
 from serving.model.artifact import Artifact, ImageSettings, TextSettings
-from serving.model.image import ImageDecoder, read_header
+from serving.model.image import ImageDecoder
+from serving.model.image_header import read_header
 from serving.model.preprocess import (
     check_items,
     example_items,
