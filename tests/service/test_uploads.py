@@ -28,7 +28,7 @@ CONFINED = ("sh", "-c", f'ulimit -d {GIBIBYTE_KIB} && exec "$@"', "sh")
 def confined(tiny_cascades: TinyCascades, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     log = tmp_path_factory.mktemp("confined") / "log"
     settings = log.with_name("settings.toml")
-    settings.write_text('image_formats = ["png", "avif"]\n')
+    settings.write_text('workers = 1\nimage_formats = ["png", "avif"]\n')
     with serve(
         *TINY, "--arg", f"settings={settings}", home=tiny_cascades.home, folder=ROOT, log=log, before=CONFINED
     ) as running:
