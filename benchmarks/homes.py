@@ -32,7 +32,8 @@ def make_home(home: Path, models: Path, cascade: str, *, threshold: float, empty
     for role in empty:
         _empty(folders[role])
     point = json.loads((folders["operating-point"] / OPERATING_POINT).read_text())
-    digests = {f"{role}_digest": Artifact.open(folders[role]).digest for role in ("screen", "expert")}
+    # The others are as they were, and may be in the format of another version.
+    digests = {f"{role}_digest": Artifact.open(folders[role]).digest for role in empty}
     write_json(folders["operating-point"] / OPERATING_POINT, {**point, **digests, "threshold": threshold})
     return home
 

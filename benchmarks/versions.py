@@ -1,6 +1,6 @@
 """make versions BASE=CHECKOUT: the hot path of this checkout against that of another checkout of the repository.
 
-    python -m benchmarks.versions CHECKOUT [--cascade demo-text] [--rounds 9] [--seconds 3]
+    python -m benchmarks.versions CHECKOUT [--cascade demo-text] [--rounds 9] [--seconds 3] [--other-models FOLDER]
 
 1. copies the cascade of BentoML's model store twice for each checkout: one that always answers by the screen, one that
    always escalates
@@ -9,7 +9,8 @@
 4. build/versions.json: requests/s of both, and the ratio, this checkout over the other one, as the median of the rounds
    with its quartiles, least and most; the exit status is 1 where a median is below the bound
 
-All texts have 32 tokens. Both checkouts run on the Python and the packages of this one.
+All texts have 32 tokens. Both checkouts run on the Python and the packages of this one. A checkout that reads another
+format of artifacts needs a model store of its own with the same cascade.
 """
 
 from __future__ import annotations
@@ -59,6 +60,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.versions", description="Two checkouts in turn.")
     parser.add_argument("checkout", type=Path, help="the other checkout of this repository")
     parser.add_argument("--cascade", default="demo-text", help="text cascade of the model store (demo-text)")
+    parser.add_argument("--other-models", type=Path, help="the other checkout's model store, BENTOML_HOME/models")
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--seconds", type=float, default=3.0, help="of each measurement (3)")
     options = parser.parse_args()
@@ -66,7 +68,8 @@ def main() -> int:
     checkouts: dict[Side, Path] = {"this": ROOT, "other": options.checkout.resolve()}
     body = {"text": text_of(TOKENS, published.expert), "budget_ms": 1000}
     with tempfile.TemporaryDirectory(prefix="sieve-versions-") as name, contextlib.ExitStack() as stack:
-        servers = start(checkouts, published, Path(name), stack)
+        stores: dict[Side, Path] = {"this": published.store, "other": options.other_models or published.store}
+        servers = start(checkouts, stores, published, Path(name), stack)
         measured: dict[tuple[str, int], list[dict[Side, float]]] = {}
         for number in range(options.rounds):
             console.print(f"round {number + 1} of {options.rounds}")
@@ -82,7 +85,11 @@ def main() -> int:
 
 
 def start(
-    checkouts: Mapping[Side, Path], published: Published, folder: Path, stack: contextlib.ExitStack
+    checkouts: Mapping[Side, Path],
+    stores: Mapping[Side, Path],
+    published: Published,
+    folder: Path,
+    stack: contextlib.ExitStack,
 ) -> dict[tuple[Side, str], Running]:
     """Serve both stages of both checkouts until `stack` ends; SystemExit for a folder without a service."""
     servers: dict[tuple[Side, str], Running] = {}
@@ -91,7 +98,7 @@ def start(
             raise SystemExit(f"{code}: must be a checkout of this repository, got a folder without service.py")
         for stage, threshold in THRESHOLDS.items():
             console.print(f"starting {side} checkout, {stage}")
-            home = make_home(folder / f"{side}-{stage}", published.store, published.name, threshold=threshold)
+            home = make_home(folder / f"{side}-{stage}", stores[side], published.name, threshold=threshold)
             servers[side, stage] = stack.enter_context(sieve(home, published.name, code))
     return servers
 
