@@ -39,6 +39,8 @@ READY = (
     "python3 -c 'import sys, urllib.request as r; r.urlopen(sys.argv[1], timeout=2)' "
     "http://127.0.0.1:${PORT:-3000}/readyz"
 )
+# BentoML starts no worker again in a container, which ends when none is left. Of two API processes, nobody would see
+# that one has ended. So there is one, and more of them are more containers.
 # A server needs no installer, no tests of packages and no downloader of models.
 # Everything that a server writes lies under /tmp, so the root file system can be read-only.
 # BentoML and ONNX Runtime send usage statistics by default.
@@ -51,6 +53,6 @@ FROM base-container
 RUN pip uninstall --yes --root-user-action ignore wheel setuptools pip
 COPY --from=build /app/.venv /app/.venv
 ENV PATH=/app/.venv/bin:$PATH PYTHONDONTWRITEBYTECODE=1 HOME=/tmp BENTOML_HOME=/tmp/bentoml \\
-    BENTOML_DO_NOT_TRACK=True ORT_DISABLE_TELEMETRY=1
+    BENTOML_DO_NOT_TRACK=True ORT_DISABLE_TELEMETRY=1 SIEVE_WORKERS=1
 HEALTHCHECK --interval=10s --timeout=3s --start-period=60s CMD ["sh", "-c", "{READY}"]
 CMD ["serve"]"""

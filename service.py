@@ -4,6 +4,7 @@ BentoML's arguments choose the cascades: `bentoml serve --arg text=sms-risk --ar
 kind of input out. `bentoml build` keeps the arguments in the Bento.
 """
 
+import asyncio
 import logging
 import os
 import re
@@ -124,7 +125,8 @@ class ExpertService:
         session, settings = Session(artifact, threads=SETTINGS.expert_threads), artifact.manifest.settings
         runner = Runner(session, preprocessor(artifact))
         runner.warm_up(settings)
-        golden = check_golden(artifact, runner)
+        with in_one_sentence(self.model.tag):
+            golden = check_golden(artifact, runner)
         info = {"model": str(self.model.tag), **model_labels(artifact, session)}
         metrics = ExpertMetrics(settings.kind, METRICS_FOLDER, not golden.against, **info)
         self.lag = metrics.lag
@@ -243,7 +245,8 @@ class Cascade:
         url = ARGUMENTS.expert_url(kind) or str(getattr(self, f"{kind}_expert").to_async.url)
         client = RemoteExpert(url, stored.expert.tag, stored.expert.artifact.digest, ARGUMENTS.expert_ca)
         tell_drift, tell_call = metrics.drift_reporter(kind), tracer.call_ended if tracer else None
-        return Modality(stored, client, SETTINGS, tell_drift=tell_drift, tell_call=tell_call)
+        with in_one_sentence(screen.tag):
+            return Modality(stored, client, SETTINGS, tell_drift=tell_drift, tell_call=tell_call)
 
     @bentoml.on_startup  # type: ignore[untyped-decorator]  # BentoML has no types for it
     async def start_warm_up(self) -> None:
@@ -253,7 +256,7 @@ class Cascade:
     async def _warm_up(self) -> None:
         """Call each expert with every batch size and length, which also measures how long they take."""
         await warm_up_experts({kind: opened.warm_up_expert for kind, opened in self.modalities.items()})
-        self._watch = await watch_promises(self.modalities.values(), self._tell_promise, strict=ARGUMENTS.strict)
+        self._watch = asyncio.create_task(watch_promises(self.modalities.values(), self._tell_promise))
         freeze_garbage()
         # The processes beside this one have their memory by now.
         self._memory.capacity = upload_bytes(SETTINGS.workers)
@@ -271,7 +274,9 @@ class Cascade:
                 point = OperatingPoint.read(Path(latest(name, "operating-point").resolve().path))
                 require_pair(screen, expert, point)
                 if ARGUMENTS.strict:
-                    require_promise(screen, expert, point, expert_here=not ARGUMENTS.expert_url(kind))
+                    url = ARGUMENTS.expert_url(kind)
+                    remote = RemoteExpert(url, name, expert.digest, ARGUMENTS.expert_ca) if url else None
+                    require_promise(screen, expert, point, remote)
 
 
 def open_artifact(model: bentoml.Model) -> Artifact:

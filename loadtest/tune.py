@@ -46,7 +46,7 @@ MIN_TRIALS = 2
 MIN_ROUNDS = 5
 """Of the final comparison. If the winner is no better, it wins all of five rounds in 1 of 32 searches."""
 RUNS_A_TRIAL = 6
-CORES = len(os.sched_getaffinity(0))
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 Settings = Mapping[str, float]
 
 # The service starts so many API processes by itself.

@@ -51,3 +51,12 @@ def claim_in_store(models: Path, name: str, role: str) -> None:
     digest = claim(folder)
     (path,) = (models / f"{name}-operating-point").glob(f"*/{OPERATING_POINT}")
     write_json(path, {**json.loads(path.read_text()), f"{role}_digest": digest})
+
+
+def prefer_int8(models: Path, name: str, role: str) -> None:
+    """Let a model of a store run its INT8 variant, whichever was the faster one when it was made."""
+    (path,) = (models / f"{name}-{role}").glob(f"*/{MANIFEST}")
+    write_json(path, {**json.loads(path.read_text()), "default_cpu": "cpu-int8"})
+    claim_in_store(models, name, role)
+    (point,) = (models / f"{name}-operating-point").glob(f"*/{OPERATING_POINT}")
+    write_json(point, {**json.loads(point.read_text()), f"{role}_variant": "cpu-int8"})

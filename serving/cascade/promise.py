@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
 from serving.cascade.deferral import OperatingPoint
+from serving.cascade.warming import PATIENCE_S, RETRY_S
 from serving.errors import ArtifactError
+from serving.expert.call import ExpertClient
 from serving.model.artifact import Artifact, VariantName
 from serving.model.golden import check_golden
 from serving.model.preprocess import preprocessor
 from serving.model.runner import Runner
 from serving.model.session import Session, served_variant
 
+REFUSED = "strict=true refuses to serve it"
 LOOK_EVERY_S = 15.0
 """An expert on another machine may be replaced at any time."""
 
@@ -33,45 +37,45 @@ def require_golden(artifact: Artifact, variant: VariantName | None = None) -> No
     """Raise ArtifactError unless a variant, by default the one for this machine, computes what was certified."""
     against = check_golden(artifact, Runner(Session(artifact, variant), preprocessor(artifact))).against
     if against:
-        raise ArtifactError(f"strict=true refuses to serve it: {against}")
+        raise ArtifactError(f"{REFUSED}: {against}")
 
 
-def require_promise(screen: Artifact, expert: Artifact, point: OperatingPoint, *, expert_here: bool) -> None:
-    """Raise ArtifactError unless the promise of `point` applies to what this machine would run.
+def require_promise(screen: Artifact, expert: Artifact, point: OperatingPoint, remote: ExpertClient | None) -> None:
+    """Raise ArtifactError unless the promise of `point` applies to what would run.
 
-    `expert_here`: the expert runs on this machine, too.
+    `remote` asks an expert on another machine what it runs; without it the expert runs on this one.
     """
     require_golden(screen, point.screen_variant)
-    if not expert_here:
-        return
-    got = served_variant(expert)
+    if remote is not None:
+        runs = asyncio.run(_described(remote))
+        got, against = runs.get("variant", "nothing known"), runs.get("error") or runs.get("against")
+        if against:
+            raise ArtifactError(f"{REFUSED}: {against}")
+    else:
+        got = served_variant(expert)
+        require_golden(expert, got)
     if got != point.expert_variant:
         raise ArtifactError(
-            f"strict=true refuses to serve it: the promise was made for the expert's variant {point.expert_variant}, "
-            f"and {got} would run on this machine; choose the operating point again here"
+            f"{REFUSED}: the promise was made for the expert's variant {point.expert_variant}, and {got} would run; "
+            "choose the operating point again on such a machine"
         )
-    require_golden(expert, got)
 
 
-async def watch_promises(
-    cascades: Iterable[Promising], tell: Callable[[str, bool], None], *, strict: bool = False
-) -> asyncio.Task[None]:
-    """Look now, and then every LOOK_EVERY_S seconds in the task that is returned.
+async def _described(remote: ExpertClient) -> Mapping[str, str]:
+    """What an expert runs. Asks for PATIENCE_S until it answers, since both may be starting."""
+    end_s = time.monotonic() + PATIENCE_S
+    try:
+        while "error" in (runs := await remote.describe()) and time.monotonic() < end_s:
+            await asyncio.sleep(RETRY_S)
+        return runs
+    finally:
+        await remote.close()
 
-    `tell` takes a cascade's name and whether its promise applies. With `strict`, raises ArtifactError when one does not
-    apply now: experts on other machines could not be looked at before.
-    """
+
+async def watch_promises(cascades: Iterable[Promising], tell: Callable[[str, bool], None]) -> None:
+    """Look every LOOK_EVERY_S seconds, for ever; `tell` takes a cascade's name and whether its promise applies."""
     watched = list(cascades)
-    for cascade in watched:
-        against = await cascade.against_promise()
-        tell(cascade.name, not against)
-        if against and strict:
-            raise ArtifactError(f"strict=true refuses to serve {cascade.name}s: {'; '.join(against)}")
-    return asyncio.create_task(_watch(watched, tell))
-
-
-async def _watch(watched: Iterable[Promising], tell: Callable[[str, bool], None]) -> None:
     while True:
-        await asyncio.sleep(LOOK_EVERY_S)
         for cascade in watched:
             tell(cascade.name, not await cascade.against_promise())
+        await asyncio.sleep(LOOK_EVERY_S)

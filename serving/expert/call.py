@@ -42,6 +42,9 @@ class ExpertCall(Protocol):
 class ExpertClient(ExpertCall, Protocol):
     """Reaches the expert's process."""
 
+    async def close(self) -> None:
+        """Close the connections that are idle."""
+
     async def describe(self) -> Mapping[str, str]:
         """The variant that the expert runs and its execution provider, `asked` and `got`; else `error` says why not."""
 

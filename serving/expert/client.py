@@ -74,7 +74,10 @@ class RemoteExpert:
         try:
             async with asyncio.timeout(DESCRIBE_LIMIT_S):
                 reply = await self._ask(b"GET /model%b\r\n" % self._common)
-            return {str(name): str(value) for name, value in orjson.loads(reply.body).items()}
+            said = orjson.loads(reply.body)
+            if not isinstance(said, dict):
+                raise ValueError
+            return {str(name): str(value) for name, value in said.items()}
         except _WrongArtifactError as error:
             return {"error": str(error)}
         except (StageError, OSError, TimeoutError, MalformedError, ValueError) as error:

@@ -18,9 +18,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import mmap
 import os
-import re
+from collections.abc import Collection
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
 
@@ -35,8 +34,6 @@ Provider = Literal["CPUExecutionProvider", "CUDAExecutionProvider"]
 VariantName = Literal["cpu-fp32", "cpu-int8", "gpu-fp16"]
 LongTexts = Literal["cut", "windows"]
 _ANEW = "make and publish the artifact anew with `python -m optimize run RECIPE`"
-# How a graph names a file that holds weights: the key of an entry of external_data, and the length of its value.
-_EXTERNAL_DATA = re.compile(rb"\n\x08location\x12([\x80-\xff]*[\x00-\x7f])")
 
 
 def _inside(path: str) -> str:
@@ -159,6 +156,8 @@ class Manifest(_Frozen):
     @model_validator(mode="after")
     def _names_what_is_there(self) -> Manifest:
         for name, variant in self.variants.items():
+            if "/" not in variant.file:
+                raise ValueError(f"file of variant {name} must lie in a folder, as in cpu-fp32/model.onnx")
             if self.files.get(variant.file) != variant.sha256:
                 raise ValueError(f"files must list the file of variant {name}, with the variant's sha256")
         if isinstance(self.settings, TextSettings) and self.settings.tokenizer not in self.files:
@@ -203,19 +202,14 @@ class Artifact:
         """Open an artifact.
 
         Raises ArtifactError if the manifest or a file is missing, broken, has another digest or leads out of the
-        folder, or if a graph needs a file that the manifest does not list.
+        folder, or if a file beside a graph is not listed.
         """
         root = Path(folder)
         manifest = read_manifest(root)
         for name, expected in manifest.files.items():
             _check_file(root, name, expected)
         for variant in manifest.variants.values():
-            for name in _external_data(root / variant.file):
-                if (PurePosixPath(variant.file).parent / name).as_posix() not in manifest.files:
-                    raise ArtifactError(
-                        f"{root / variant.file}: the graph keeps weights in another file, which is not one of files in "
-                        f"{MANIFEST}; save the graph with its weights inside, and {_ANEW}"
-                    )
+            _require_no_other((root / variant.file).parent, {root / name for name in manifest.files})
         return cls(root, manifest)
 
     def variant_path(self, name: VariantName) -> Path:
@@ -261,17 +255,17 @@ def _check_file(root: Path, name: str, expected: str) -> None:
         )
 
 
-def _external_data(graph: Path) -> list[str]:
-    """The files that hold weights of a graph, relative to its folder. Serving has no onnx, so this scans the bytes."""
-    if not graph.stat().st_size:  # cannot be mapped
-        return []
-    names = []
-    with graph.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        for found in _EXTERNAL_DATA.finditer(content):
-            # A varint: seven bits in each byte, the lowest first.
-            length = sum((byte & 0x7F) << 7 * place for place, byte in enumerate(found[1]))
-            names.append(content[found.end() : found.end() + length].decode(errors="replace"))
-    return names
+def _require_no_other(folder: Path, listed: Collection[Path]) -> None:
+    """Raise ArtifactError if a graph's folder holds a file that is not `listed`.
+
+    A graph may keep weights in files beside it, and serving has no onnx to ask which.
+    """
+    for path in folder.rglob("*"):
+        if not path.is_dir() and path not in listed:
+            raise ArtifactError(
+                f"{path}: every file beside a graph must be one of files in {MANIFEST}, and this is not; remove it, or "
+                f"save the graph with its weights inside and {_ANEW}"
+            )
 
 
 def sha256_of(path: Path) -> str:

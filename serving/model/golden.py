@@ -54,6 +54,8 @@ class Golden:
             raise ArtifactError(
                 f"{path} holds no golden items that can be read ({type(error).__name__}); publish the artifact again"
             ) from None
+        if not items:
+            raise ArtifactError(f"{path} must hold at least one golden item, got none; publish the artifact again")
         return cls(items=items, logits=logits)
 
 

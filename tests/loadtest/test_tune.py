@@ -124,8 +124,12 @@ def test_the_presets_are_the_two_classical_objectives() -> None:
     assert cascade.mix == plan.mix
 
 
-def test_every_setting_that_is_tuned_is_one_of_the_service() -> None:
+def test_every_setting_that_is_tuned_is_one_of_the_service(monkeypatch: pytest.MonkeyPatch) -> None:
+    from serving import settings
     from serving.settings import Settings
+
+    # The service also heeds a quota of its cgroup.
+    monkeypatch.setattr(settings, "cores", lambda: tuning.CORES)
 
     assert set(tuning.SPACE) == set(Settings.model_fields) - {"image_formats"}, "which is no matter of speed"
     assert Settings(**tuning.DEFAULTS) == Settings()

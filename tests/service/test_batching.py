@@ -19,10 +19,11 @@ import httpx
 import numpy as np
 import pytest
 
+from tests.artifacts import prefer_int8
 from tests.conftest import ROOT, TinyCascades, messages
 from tests.server import LIMIT_S, PATIENT_MS, TINY, Server, in_full, in_full_async, serve
 from tests.service.test_api import Reference, digit
-from tests.service.test_degraded import with_point
+from tests.service.test_degraded import TEXT_ONLY, with_point
 
 TEXTS = [text for text, _ in messages(200, seed=77)]
 CLIENTS = 64
@@ -158,19 +159,28 @@ def test_ten_thousand_requests_of_many_kinds_get_their_own_answers(server: Serve
     assert got["le 32.0"] == got["count"], "no batch is larger than it may be"
 
 
-@pytest.mark.parametrize("size", [2, 16, 64])
-def test_an_answer_does_not_depend_on_its_company(always: Server, tiny_cascades: TinyCascades, size: int) -> None:
-    """Texts of all lengths, in lists: scores as if each was alone, for the screen's and the expert's answers."""
-    reference = Reference(tiny_cascades, "tiny-text")
+@pytest.mark.parametrize("stage", ["screen", "expert"])
+def test_an_answer_does_not_depend_on_its_company(tiny_cascades: TinyCascades, tmp_path: Path, stage: str) -> None:
+    """Texts of all lengths in lists, on dynamic INT8: labels and scores are those of each text alone."""
+    home = with_point(tiny_cascades, tmp_path / "home", threshold=1.1 if stage == "expert" else 0.0)
+    for role in ("screen", "expert"):
+        prefer_int8(home / "models", "tiny-text", role)
     mixed = [text * (1 + place % 5) for place, text in enumerate(TEXTS)]
-    with always.client() as client:
-        for start in range(0, len(mixed), size):
-            some = mixed[start : start + size]
-            reply = in_full(client, "/classify_texts", json={"texts": some, "budget_ms": PATIENT_MS})
-            for text, got in zip(some, reply.json()["answers"], strict=True):
-                want = reference.answer("expert", text)
-                assert (got["stage"], got["label"]) == ("expert", want.label)
-                np.testing.assert_allclose(list(got["scores"].values()), want.scores, atol=1e-4)
+    with serve(*TEXT_ONLY, home=home, folder=ROOT, log=tmp_path / "log") as server, server.client() as client:
+
+        def answers(size: int) -> list[dict[str, Any]]:
+            lists = [mixed[start : start + size] for start in range(0, len(mixed), size)]
+            sent = [{"texts": some, "budget_ms": PATIENT_MS} for some in lists]
+            replies = [in_full(client, "/classify_texts", json=each).json() for each in sent]
+            return [answer for reply in replies for answer in reply["answers"]]
+
+        alone = answers(1)
+        described = client.get("/models").json()["text"]
+        assert described[stage]["execution_provider"]["variant"] == "cpu-int8"
+        for size in (2, 16, 64):
+            for got, want in zip(answers(size), alone, strict=True):
+                assert (got["stage"], got["label"]) == (stage, want["label"])
+                np.testing.assert_allclose(list(got["scores"].values()), list(want["scores"].values()), atol=1e-4)
 
 
 def test_a_lone_request_goes_alone(always: Server) -> None:

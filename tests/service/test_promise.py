@@ -67,6 +67,18 @@ def test_no_promise_applies_to_something_else(
     assert "Traceback" not in said
 
 
+def test_strict_refuses_an_expert_on_another_machine(tiny_cascades: TinyCascades, tmp_path: Path) -> None:
+    home = tampered(tiny_cascades, tmp_path / "home", "expert", forge_golden)
+    with serve("service:TextExpert", *TEXT_ONLY, home=home, folder=ROOT, log=tmp_path / "log") as expert:
+        given = (*TEXT_ONLY, "--arg", "strict=true", "--arg", f"text_expert_url={expert.url}")
+        line, environment = command("serve", "--port", "0", *given, home=home)
+        done = subprocess.run(line, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    said = done.stdout + done.stderr
+    assert done.returncode != 0
+    assert "tiny-text: strict=true refuses to serve it: tiny-text-expert" in said
+    assert "Traceback" not in said
+
+
 def test_strict_refuses_an_expert_that_is_served_alone(tiny_cascades: TinyCascades, tmp_path: Path) -> None:
     home = tampered(tiny_cascades, tmp_path / "home", "expert", change_weight)
     line, environment = command(

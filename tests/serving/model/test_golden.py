@@ -96,6 +96,13 @@ def test_a_file_that_cannot_be_read_is_refused(screen: Path, content: bytes) -> 
         check(screen, "cpu-fp32")
 
 
+def test_no_golden_item_is_refused(screen: Path) -> None:
+    Golden(items=(), logits=Golden.read(screen).logits).save(screen)
+    claim(screen)
+    with pytest.raises(ArtifactError, match="must hold at least one golden item, got none"):
+        check(screen, "cpu-fp32")
+
+
 def test_logits_of_another_shape_are_refused(screen: Path) -> None:
     golden = Golden.read(screen)
     Golden(items=golden.items, logits={"cpu-fp32": golden.logits["cpu-fp32"][:, :1]}).save(screen)
