@@ -9,8 +9,9 @@ import onnx
 import pytest
 
 from optimize.build import Build
-from optimize.judge.company import ITEMS, MAX_GAP, SIZE, in_company, range_of_batch, runs_alone
+from optimize.judge.company import ITEMS, MAX_GAP, SIZE, in_company, runs_alone
 from optimize.judge.measure import logits_of, run_of
+from optimize.models.graphs import range_of_batch
 from serving.arrays import Array, Logits
 from tests.optimize.conftest import result
 

@@ -1,13 +1,18 @@
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 
 from optimize.build import Build
+from optimize.judge import measure as measure_module
 from optimize.judge.measure import logits_of, measure, served_logits
 from optimize.results import STAGES, Result
 from serving.model.artifact import Artifact, sha256_of
 from serving.model.session import gpu_present
+from tests.optimize.conftest import result
 
 
 def test_real_graphs_are_measured_and_say_what_their_checkpoint_says(build: Build) -> None:
@@ -20,6 +25,29 @@ def test_real_graphs_are_measured_and_say_what_their_checkpoint_says(build: Buil
     for timed in latency.values():
         assert 0 < timed.lower_quartile_ms <= timed.median_ms <= timed.upper_quartile_ms
         assert timed.rounds == 7
+
+
+def test_an_expert_is_measured_in_batches_too(text_build: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Together where its answers allow it, else one item at a time, as both are served."""
+    ran: list[tuple[str, tuple[int, ...]]] = []
+
+    class Noting:
+        def __init__(self, path: Path, *_: Any, **__: Any) -> None:
+            self.name = path.stem.partition("-")[0]
+
+        def run(self, _outputs: Any, inputs: Any) -> None:
+            ran.append((self.name, inputs["input_ids"].shape))
+
+    monkeypatch.setattr(measure_module, "open_session", Noting)
+    data = text_build.prepared("selection")
+    graphs = [result(text_build, name) for name in ("expert/export", "expert/quantize", "screen/export")]
+    latency = measure(text_build, graphs, data, rounds=10)
+    assert [latency[graph.name].item_ms_at_8 is not None for graph in graphs] == [True, True, False]
+    longest = max(len(item) for item in data.items[:8])
+    singles, batches = 3 * (10 + 5), ran[3 * (10 + 5) :]
+    assert {shape[0] for _, shape in ran[:singles]} == {1}
+    assert batches[0] == ("export", (8, longest)), "padded to the longest"
+    assert batches[1:9] == [("quantize", (1, len(item))) for item in data.items[:8]]
 
 
 @pytest.mark.skipif(gpu_present(), reason="this machine has a GPU")
