@@ -40,7 +40,7 @@ WAYS = (PLAIN, DYNAMIC, ROWS, *(f"static, {method}" for method in CALIBRATIONS),
 
 
 class Row(TypedDict):
-    """One graph: milliseconds an item alone and in batches of 8, as served, and what happens to its logits.
+    """One graph: milliseconds an item alone and in batches of like length, as served, and what happens to its logits.
 
     `moved` and `flips`: the largest move of a logit and the labels that change when items share batches of 16.
     `fp32_gap`: the mean gap to the fp32 graph, as a share of the standard deviation of its logits.

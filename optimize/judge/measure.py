@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import onnx
 import torch
+from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
 from optimize.build import Build
@@ -25,16 +26,17 @@ from optimize.models.training import predict
 from optimize.progress import progress
 from optimize.results import Result
 from serving.arrays import Array, Logits
+from serving.load.forecast import step
 from serving.model.artifact import Artifact, Provider, VariantName
 from serving.model.preprocess import preprocessor
 from serving.model.runner import MAX_ROWS, Runner
 from serving.model.session import Session, gpu_present, open_session
 from serving.model.text import TextEncoder
-from serving.model.windows import groups
+from serving.model.windows import groups, length_of
 
 Call = Callable[[int], object]
 BATCH = 8
-"""Items of a batch of an expert; they come as they are, so the short ones are padded."""
+"""Items of a batch of an expert."""
 BATCHES_SHARE = 5
 """One batch is timed for so many single items."""
 
@@ -79,7 +81,9 @@ def measure(build: Build, results: Sequence[Result], data: Prepared, rounds: int
             calls[on_gpu(plain.name)] = _graph_call(plain, result.provider, inputs)
             calls[result.name] = _graph_call(result, result.provider, inputs)
     latency = alternate(calls, rounds)
-    batches = {graph.name: _batch_call(build, graph, data) for graph in results if _runs_batches(graph)}
+    experts = [result for result in results if _runs_batches(result)]
+    places = batches_of(data, build.recipe.seed) if experts else np.empty((0, BATCH), dtype=np.int64)
+    batches = {graph.name: _batch_call(build, graph, data, places) for graph in experts}
     for name, timed in alternate(batches, max(rounds // BATCHES_SHARE, 1), warmup=2).items():
         latency[name] = replace(latency[name], item_ms_at_8=timed.median_ms / BATCH)
     return latency
@@ -89,13 +93,22 @@ def _runs_batches(result: Result) -> bool:
     return result.is_graph and result.role == "expert" and result.provider == "CPUExecutionProvider"
 
 
-def _batch_call(build: Build, graph: Result, data: Prepared) -> Call:
+def batches_of(data: Prepared, seed: int) -> NDArray[np.int64]:
+    """The places [batches, 8] of items of like length, as an expert's queue forms its batches; in random order."""
+    order = np.arange(len(data))
+    if data.items[0].ndim < 3:  # all images have one length
+        order = np.argsort([step(length_of(item)) for item in data.items], kind="stable")
+    whole = np.resize(order, -(-len(order) // BATCH) * BATCH)
+    return np.random.default_rng(seed).permutation(whole.reshape(-1, BATCH))
+
+
+def _batch_call(build: Build, graph: Result, data: Prepared, places: NDArray[np.int64]) -> Call:
     """Runs a graph on 8 items of `data` as `serving.model.runner` does: together, or one at a time where it must."""
     session = open_session(graph.path, graph.provider, threads=1)
     most_rows = 1 if range_of_batch(onnx.load(graph.path)) else MAX_ROWS
 
     def call(number: int) -> None:
-        items = data.take(place % len(data) for place in range(number * BATCH, (number + 1) * BATCH))
+        items = data.take(places[number % len(places)])
         for part in groups(items, most_rows):
             session.run(["logits"], build.preparer.collate(items[part]))
 

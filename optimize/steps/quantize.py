@@ -59,7 +59,8 @@ class Quantize(Step):
     revision: ClassVar[int] = 3  # 2: weights in half their range; 3: graphs without paths of the machine
 
     tolerable_loss: float = Field(default=0.005, ge=0, lt=1)
-    ways: tuple[Way, ...] | None = Field(default=None, min_length=1)
+    # Left out of the recipe's digest where nothing is chosen.
+    ways: tuple[Way, ...] | None = Field(default=None, min_length=1, exclude_if=lambda ways: ways is None)
     """The ways to try on a BERT; the faster graph is published. By default both for the expert, and dynamic for the
     screen, which runs its items one at a time anyway."""
 

@@ -39,7 +39,7 @@ def test_which_ways_are_tried(ways: Any, stage: Any, task: Any, name: str, compe
     assert [companion.name for companion in step.companions(stage, task)] == ["quantize-static"] * competes
     alone = step.without_companions()
     assert (alone.name, alone.companions(stage, task)) == (name, ())
-    assert alone.key_fields() == step.key_fields() == Quantize().key_fields()
+    assert alone.key_fields() == step.key_fields() == Quantize().model_dump()
 
 
 def test_both_ways_are_made_under_names_of_their_own(text_build: Build) -> None:
