@@ -120,8 +120,9 @@ decoding: .venv/.installed ## what decoding large JPEGs small gives: build/decod
 	$(BIN)/python -m benchmarks.decoding $(if $(IMAGES),--images $(IMAGES))
 
 # Needs the demo's models.
-int8: .venv/.installed ## ways to quantize weights: speed and gaps, with and without VNNI: build/int8.json
+int8: .venv/.installed ## ways to quantize: speed and gaps: build/int8.json, build/bert-int8.json
 	$(BIN)/python -m benchmarks.int8
+	$(BIN)/python -m benchmarks.bert_int8
 
 # Five minutes of the demo cascades, a twentieth of it images: photographs where they lie; TEXTS names labelled texts.
 SECONDS ?= 280

@@ -10,8 +10,9 @@ from typing import Any
 
 from rich.console import Console
 
-from benchmarks import autoscaling, bench_tables, decoding, int8
+from benchmarks import autoscaling, bench_tables, bert_int8, decoding, int8
 from benchmarks.autoscaling import Autoscaling
+from benchmarks.bert_int8 import BertInt8
 from benchmarks.decoding import Decoding
 from benchmarks.int8 import Int8
 from loadtest import capacity
@@ -38,6 +39,7 @@ def figure_block(path: Path) -> str:
         "capacity": capacity_block,
         "decoding": decoding_block,
         "int8": int8_block,
+        "bert": bert_int8_block,
         "autoscaling": autoscaling_block,
     }
     return kinds[path.stem.partition("-")[0]](json.loads(path.read_text(encoding="utf-8")))
@@ -85,6 +87,13 @@ def int8_block(result: Int8) -> str:
     taken = f"medians of {result['rounds']} rounds in turn with quartiles"
     load = f"load average before it {result['load_average_before']:g}"
     return f"{on}; {taken}; {load}:\n\n{int8.table(result['rows'])}\n"
+
+
+def bert_int8_block(result: BertInt8) -> str:
+    on = f"{result['machine']['processor']}, {'with' if result['vnni'] else 'without'} VNNI, one thread"
+    taken = f"medians of {result['rounds']} rounds in turn"
+    load = f"load average before it {result['load_average_before']:g}"
+    return f"{on}; {taken}; {load}:\n\n{bert_int8.table(result['rows'])}\n"
 
 
 def autoscaling_block(result: Autoscaling) -> str:

@@ -1,4 +1,4 @@
-"""make int8: signed weights of the whole and of half the range, and unsigned ones: speed, and gaps of logits.
+"""make int8, first part: signed weights of the whole and half the range, and unsigned ones: speed, and gaps of logits.
 
 Quantizes the teacher of each recipe in each way. Times the graphs in turn, on one thread, and compares logits with the
 fp32 graph, with exact integer arithmetic, and with what a CPU without VNNI makes of them. Writes build/int8.json and

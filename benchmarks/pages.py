@@ -41,6 +41,7 @@ FIGURES = {
     "bench": "bench.json",
     "decoding": "decoding.json",
     "int8": "int8.json",
+    "bert-int8": "bert-int8.json",
     "autoscaling": "autoscaling.json",
 }
 """Files of docs/measured/figures, and where the make targets leave them below build."""

@@ -189,8 +189,11 @@ class Build:
         for stage in STAGES:
             source = self.teacher
             for step in steps[stage]:
-                for companion in step.companions():
-                    self._carry_out(companion, stage, source)
+                for companion in step.companions(stage, self.recipe.task):
+                    try:
+                        self._carry_out(companion, stage, source)
+                    except StepError as error:
+                        console.print(f"{stage}/{companion.name} is left out: {error}")
                 result = self._carry_out(step, stage, source)
                 source = source if step.is_variant else result
         return self.results

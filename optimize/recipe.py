@@ -148,7 +148,7 @@ class Recipe(_Table):
     @model_validator(mode="after")
     def _steps_make_sense(self) -> Recipe:
         for stage in STAGES:
-            _require_order(stage, self.steps_of(stage))
+            _require_order(stage, self.steps_of(stage), self.task)
         for name, values in (self.search.space if self.search else {}).items():
             for value in values:
                 with_choices(self.screen, {name: value})
@@ -178,13 +178,14 @@ class Recipe(_Table):
         return digest_of(self.model_dump(mode="json"))
 
 
-def _require_order(stage: Stage, steps: Sequence[Step]) -> None:
+def _require_order(stage: Stage, steps: Sequence[Step], task: Task) -> None:
     names = [step.step for step in steps]
     if names != [step.step for step in sorted(steps, key=lambda step: step.place)] or names.count("export") != 1:
         raise ValueError(
             f"{stage}: steps must come in the order {_order()}, with one export; got {', '.join(names) or 'none'}"
         )
-    if len({step.name for step in steps}) != len(steps):
+    results = [each.name for step in steps for each in (step, *step.companions(stage, task))]
+    if len(set(results)) != len(results):
         raise ValueError(f"{stage}: a step stands twice; got {', '.join(names)}")
 
 

@@ -32,8 +32,10 @@ learning_rate = 1e-3
 [[expert]]
 step = "export"
 
+# One way only: which of two is faster would be another one in each run.
 [[expert]]
 step = "quantize"
+ways = ["dynamic"]
 
 [[screen]]
 step = "distill"

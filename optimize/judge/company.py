@@ -14,6 +14,7 @@ import onnx
 
 from optimize.build import Build
 from optimize.judge.measure import run_of
+from optimize.models.graphs import range_of_batch
 from optimize.results import Precision, Result
 from serving.arrays import Array, Logits
 
@@ -24,15 +25,8 @@ ITEMS = 1024
 MAX_GAP = 1e-4
 """How far a logit may move in company. Padding alone moves one by about 1e-6: sums are added up in another order."""
 
-_RANGE_OF_BATCH = ("DynamicQuantizeLinear", "DynamicQuantizeMatMul", "DynamicQuantizeLSTM")
-
 Run = Callable[[Sequence[Array]], Logits]
 """Prepared items -> logits [items, labels]."""
-
-
-def range_of_batch(model: onnx.ModelProto) -> bool:
-    """Whether an operator of `model` takes a range from its whole batch."""
-    return any(node.op_type in _RANGE_OF_BATCH for node in model.graph.node)
 
 
 def runs_alone(build: Build, graph: Result, logits: Logits) -> bool:

@@ -77,7 +77,7 @@ def judge(
 
 def _speedup(plain: Result, graph: Result, latency: Mapping[str, Latency]) -> float | None:
     if graph.provider == "CPUExecutionProvider":
-        return latency[plain.name].median_ms / latency[graph.name].median_ms
+        return latency[plain.name].cost_ms / latency[graph.name].cost_ms
     if graph.name not in latency:
         return None
     return latency[on_gpu(plain.name)].median_ms / latency[graph.name].median_ms
@@ -100,10 +100,10 @@ def _reasons(graph: Result, gates: Gates, drop: float, speedup: float | None, ga
 def chosen_variants(
     graphs: Sequence[Result], verdicts: Sequence[Verdict], latency: Mapping[str, Latency]
 ) -> dict[VariantName, Result]:
-    """The graphs to publish, by variant; the faster one where two compete for a variant."""
+    """The graphs to publish, by variant; where two compete for a variant, the one whose items cost less as served."""
     published = {verdict.graph for verdict in verdicts if verdict.published}
     measured = [graph for graph in graphs if graph.name in published]
-    ordered = sorted(measured, key=lambda graph: -latency[graph.name].median_ms)
+    ordered = sorted(measured, key=lambda graph: -latency[graph.name].cost_ms)
     return {_VARIANTS[graph.precision]: graph for graph in ordered}
 
 
@@ -112,7 +112,7 @@ def default_variant(
 ) -> VariantName | None:
     """The fastest of the chosen variants for a provider; None when there is none."""
     fitting = [name for name, graph in chosen.items() if graph.provider == provider]
-    return min(fitting, key=lambda name: latency[chosen[name].name].median_ms, default=None)
+    return min(fitting, key=lambda name: latency[chosen[name].name].cost_ms, default=None)
 
 
 def default_cpu_variant(chosen: Mapping[VariantName, Result], latency: Mapping[str, Latency]) -> VariantName:

@@ -110,7 +110,7 @@ class ConvInteger(OpRun):
 
 
 def multiply_in_integers(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Make each Conv and Gemm of two dequantized inputs a ConvInteger or MatMulInteger, as ONNX Runtime does it."""
+    """Make products of two dequantized inputs ConvInteger or MatMulInteger, as ONNX Runtime does it."""
     graph = model.graph
     values = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
     producers = {name: node for node in graph.node for name in node.output}
@@ -118,7 +118,7 @@ def multiply_in_integers(model: onnx.ModelProto) -> onnx.ModelProto:
     for node in graph.node:
         sources = [producers.get(name) for name in node.input[:2]]
         quantized = [source for source in sources if source is not None and source.op_type == "DequantizeLinear"]
-        if node.op_type in ("Conv", "Gemm") and len(quantized) == 2:
+        if node.op_type in ("Conv", "Gemm", "MatMul") and len(quantized) == 2:
             nodes.extend(_explicit(graph, node, quantized[0], quantized[1], values))
         else:
             nodes.append(node)

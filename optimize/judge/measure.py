@@ -6,10 +6,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import onnx
 import torch
+from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
 from optimize.build import Build
@@ -18,17 +21,24 @@ from optimize.data.splits import Split
 from optimize.errors import GateError
 from optimize.judge.timing import Latency, alternate
 from optimize.models.checkpoint import load_model
+from optimize.models.graphs import range_of_batch
 from optimize.models.training import predict
 from optimize.progress import progress
 from optimize.results import Result
 from serving.arrays import Array, Logits
+from serving.load.forecast import step
 from serving.model.artifact import Artifact, Provider, VariantName
 from serving.model.preprocess import preprocessor
-from serving.model.runner import Runner
+from serving.model.runner import MAX_ROWS, Runner
 from serving.model.session import Session, gpu_present, open_session
 from serving.model.text import TextEncoder
+from serving.model.windows import groups, length_of
 
 Call = Callable[[int], object]
+BATCH = 8
+"""Items of a batch of an expert."""
+BATCHES_SHARE = 5
+"""One batch is timed for so many single items."""
 
 
 def logits_of(build: Build, result: Result, data: Prepared) -> Logits:
@@ -55,8 +65,9 @@ def run_of(build: Build, result: Result) -> Callable[[Sequence[Array]], Logits]:
 def measure(build: Build, results: Sequence[Result], data: Prepared, rounds: int) -> dict[str, Latency]:
     """Latency at batch size 1 by the name of the result, over the items of `data`, in turn, on one thread each.
 
-    A graph for a GPU is measured where there is one, with the plain export on that GPU beside it under
-    `on_gpu(its name)`. Elsewhere it has no latency.
+    An expert runs batches under load, so its graphs for the CPU are measured in batches, too. A graph for a GPU is
+    measured where there is one, with the plain export on that GPU beside it under `on_gpu(its name)`. Elsewhere it has
+    no latency.
     """
     inputs = [build.preparer.collate([data.items[i]]) for i in range(min(rounds, len(data)))]
     calls: dict[str, Call] = {}
@@ -69,7 +80,39 @@ def measure(build: Build, results: Sequence[Result], data: Prepared, rounds: int
             plain = build.graphs(result.role)[0]
             calls[on_gpu(plain.name)] = _graph_call(plain, result.provider, inputs)
             calls[result.name] = _graph_call(result, result.provider, inputs)
-    return alternate(calls, rounds)
+    latency = alternate(calls, rounds)
+    experts = [result for result in results if _runs_batches(result)]
+    places = batches_of(data, build.recipe.seed) if experts else np.empty((0, BATCH), dtype=np.int64)
+    batches = {graph.name: _batch_call(build, graph, data, places) for graph in experts}
+    for name, timed in alternate(batches, max(rounds // BATCHES_SHARE, 1), warmup=2).items():
+        latency[name] = replace(latency[name], item_ms_at_8=timed.median_ms / BATCH)
+    return latency
+
+
+def _runs_batches(result: Result) -> bool:
+    return result.is_graph and result.role == "expert" and result.provider == "CPUExecutionProvider"
+
+
+def batches_of(data: Prepared, seed: int) -> NDArray[np.int64]:
+    """The places [batches, 8] of items of like length, as an expert's queue forms its batches; in random order."""
+    order = np.arange(len(data))
+    if data.items[0].ndim < 3:  # all images have one length
+        order = np.argsort([step(length_of(item)) for item in data.items], kind="stable")
+    whole = np.resize(order, -(-len(order) // BATCH) * BATCH)
+    return np.random.default_rng(seed).permutation(whole.reshape(-1, BATCH))
+
+
+def _batch_call(build: Build, graph: Result, data: Prepared, places: NDArray[np.int64]) -> Call:
+    """Runs a graph on 8 items of `data` as `serving.model.runner` does: together, or one at a time where it must."""
+    session = open_session(graph.path, graph.provider, threads=1)
+    most_rows = 1 if range_of_batch(onnx.load(graph.path)) else MAX_ROWS
+
+    def call(number: int) -> None:
+        items = data.take(places[number % len(places)])
+        for part in groups(items, most_rows):
+            session.run(["logits"], build.preparer.collate(items[part]))
+
+    return call
 
 
 def on_gpu(name: str) -> str:

@@ -5,6 +5,7 @@ Calls that take turns share whatever else the machine is doing, so their ratios 
 
 from __future__ import annotations
 
+import math
 import random
 import statistics
 import time
@@ -27,9 +28,16 @@ class Latency:
     lower_quartile_ms: float
     upper_quartile_ms: float
     rounds: int
+    item_ms_at_8: float | None = None
+    """Milliseconds an item in batches of 8, as they are served; None where items come one at a time."""
+
+    @property
+    def cost_ms(self) -> float:
+        """What an item costs as it is served: alone, and as often in a batch, where it has one (geometric mean)."""
+        return self.median_ms if self.item_ms_at_8 is None else math.sqrt(self.median_ms * self.item_ms_at_8)
 
     def as_dict(self) -> dict[str, float]:
-        return {key: round(value, 4) for key, value in asdict(self).items()}
+        return {key: round(value, 4) for key, value in asdict(self).items() if value is not None}
 
 
 def alternate(calls: Mapping[str, Callable[[int], object]], rounds: int, warmup: int = 5) -> dict[str, Latency]:

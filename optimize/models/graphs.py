@@ -1,9 +1,12 @@
-"""Write ONNX graphs, and keep the exporters quiet."""
+"""Write ONNX graphs, look into them, and keep the exporters quiet."""
 
 from __future__ import annotations
 
 import logging
+import shutil
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +14,8 @@ import onnx
 
 # ONNX Runtime 1.31 reads IR versions up to 13, and onnx 1.23 writes 14 by default.
 IR_VERSION = 10
+
+_RANGE_OF_BATCH = ("DynamicQuantizeLinear", "DynamicQuantizeMatMul", "DynamicQuantizeLSTM")
 
 
 def save_graph(graph: onnx.ModelProto, output: Path) -> None:
@@ -36,6 +41,23 @@ def _remove_notes(message: Any) -> None:
         if field.message_type is not None:
             for inner in [value] if hasattr(value, "ListFields") else value:
                 _remove_notes(inner)
+
+
+def range_of_batch(model: onnx.ModelProto) -> bool:
+    """Whether an operator of `model` takes a range from its whole batch."""
+    return any(node.op_type in _RANGE_OF_BATCH for node in model.graph.node)
+
+
+@contextmanager
+def work_beside(output: Path) -> Iterator[Path]:
+    """A folder beside `output` for as long as the block runs."""
+    work = output.with_name(f"{output.stem}.quantizing")
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir()
+    try:
+        yield work
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
 
 
 class quiet(warnings.catch_warnings):  # noqa: N801 - a context manager, lower case as the class it extends

@@ -117,7 +117,8 @@ def _figures(row: Mapping[str, Any]) -> tuple[str, str, str]:
     if latency is None:
         return f"{row['accuracy']:.2%}", f"{row['size_bytes'] / 1e6:.2f}", "not measured"
     spread = f" ({latency['lower_quartile_ms']:.2f}-{latency['upper_quartile_ms']:.2f})" if len(latency) > 1 else ""
-    return f"{row['accuracy']:.2%}", f"{row['size_bytes'] / 1e6:.2f}", f"{latency['median_ms']:.2f}{spread}"
+    batch = f", {latency['item_ms_at_8']:.2f} an item at 8" if "item_ms_at_8" in latency else ""
+    return f"{row['accuracy']:.2%}", f"{row['size_bytes'] / 1e6:.2f}", f"{latency['median_ms']:.2f}{spread}{batch}"
 
 
 def _cascade(models: Mapping[str, Any], facts: Facts) -> dict[str, Any]:

@@ -17,9 +17,10 @@ from transformers import PretrainedConfig, PreTrainedModel
 
 from optimize.data.inputs import Prepared, Preparer
 from optimize.errors import StepError
-from optimize.models.checkpoint import CifarCheckpoint, fetch_model
+from optimize.models.checkpoint import CifarCheckpoint, Task, fetch_model
 from optimize.models.distillation import DistillationConfig, TeacherOutputs, distillation_loss
 from optimize.models.training import train
+from optimize.results import Stage
 from optimize.steps.step import Step, StepContext
 
 
@@ -40,7 +41,7 @@ class Distill(DistillationConfig, Step):
     def carry_out(self, source: Path, output: Path, context: StepContext) -> None:
         context.save(self._trained(context, context.teacher_outputs(self)), output)
 
-    def companions(self) -> tuple[Step, ...]:
+    def companions(self, stage: Stage, task: Task) -> tuple[Step, ...]:
         return (Control(**self.model_dump(exclude_unset=True)),) if self.control else ()
 
     def without_companions(self) -> Distill:
@@ -86,7 +87,7 @@ class Control(Distill):
     def carry_out(self, source: Path, output: Path, context: StepContext) -> None:
         context.save(self._trained(context, None), output)
 
-    def companions(self) -> tuple[Step, ...]:
+    def companions(self, stage: Stage, task: Task) -> tuple[Step, ...]:
         return ()
 
 

@@ -1,18 +1,22 @@
-"""Quantize to INT8. BERT: dynamic, per channel, through optimum. ResNet: static, through neural-compressor.
+"""Quantize to INT8. BERT: dynamic through optimum, and static through ONNX Runtime. ResNet: through neural-compressor.
+
+A dynamic graph takes the ranges of its activations from the batch, so its items run one at a time
+(`optimize.judge.company`). A static graph has them from the calibration set and runs its items together. Which one is
+faster depends on the CPU and on the batches, so for an expert both are made, and the measured one is published.
 
 Weights are signed and use half their range. CPUs without VNNI add two products of a uint8 activation and an int8 weight
 in 16 bits, which saturate with the whole range: the same graph then gives other answers on another CPU
 (`optimize.judge.saturation` checks every graph). Unsigned weights never saturate, but a CPU with VNNI takes about twice
 as long for them (`make int8` measures both).
 
-Static quantization is tuned for accuracy: neural-compressor tries its configurations in order until one loses no more
-than `tolerable_loss`. What it exports leaves residual additions in float (`optimize.models.qdq` closes the gap).
+Static quantization is tuned for accuracy, within `tolerable_loss`. For a BERT, the calibration with the smallest gap to
+the float graph is kept. For a ResNet, neural-compressor tries its configurations in order until one holds. What it
+exports leaves residual additions in float (`optimize.models.qdq` closes the gap).
 """
 
 from __future__ import annotations
 
 import dataclasses
-import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -23,16 +27,21 @@ import torch
 from numpy.typing import NDArray
 from pydantic import Field
 from torch import nn
-from transformers import PreTrainedModel
+from transformers import PretrainedConfig, PreTrainedModel
 
 from optimize.data.inputs import collect, ordered_batches
 from optimize.errors import StepError
+from optimize.models.calibration import quantize_calibrated
+from optimize.models.checkpoint import Task
 from optimize.models.cifar_resnet import convolve_shortcuts
-from optimize.models.graphs import quiet, save_graph
+from optimize.models.graphs import quiet, save_graph, work_beside
 from optimize.models.qdq import complete_residuals, fold_weights
-from optimize.results import Precision
+from optimize.results import Precision, Stage
 from optimize.steps.step import Step, StepContext
 
+Way = Literal["dynamic", "static"]
+SELECTED_ITEMS = 200
+"""At most so many items of the selection set choose the calibration of a BERT."""
 STATIC_WEIGHTS = (-63, 63)
 """The static quantizer's range of weights: symmetric, or the largest would be clipped.
 
@@ -41,7 +50,7 @@ ONNX Runtime's own reduced range, the dynamic quantizer's, is -64 to 64.
 
 
 class Quantize(Step):
-    """`tolerable_loss`: accuracy (share, absolute) that the static quantizer's tuning may lose on the selection set."""
+    """`tolerable_loss`: accuracy (share, absolute) that static quantization may lose on the selection set."""
 
     step: Literal["quantize"] = "quantize"
 
@@ -50,15 +59,56 @@ class Quantize(Step):
     revision: ClassVar[int] = 3  # 2: weights in half their range; 3: graphs without paths of the machine
 
     tolerable_loss: float = Field(default=0.005, ge=0, lt=1)
+    # Left out of the recipe's digest where nothing is chosen.
+    ways: tuple[Way, ...] | None = Field(default=None, min_length=1, exclude_if=lambda ways: ways is None)
+    """The ways to try on a BERT; the faster graph is published. By default both for the expert, and dynamic for the
+    screen, which runs its items one at a time anyway."""
+
+    @property
+    def way(self) -> Way:
+        """The way of this step; a companion tries the other one."""
+        return "static" if self.ways and "dynamic" not in self.ways else "dynamic"
+
+    @property
+    def name(self) -> str:
+        return self.step if self.way == "dynamic" else f"{self.step}-{self.way}"
 
     @property
     def graph_precision(self) -> Precision:
         return "int8"
 
+    def companions(self, stage: Stage, task: Task) -> tuple[Step, ...]:
+        both = {"dynamic", "static"} <= set(self.ways) if self.ways else stage == "expert"
+        return (self.model_copy(update={"ways": ("static",)}),) if both and task == "text" else ()
+
+    def without_companions(self) -> Quantize:
+        return self.model_copy(update={"ways": (self.way,)})
+
+    def require_fitting(self, teacher: PretrainedConfig) -> None:
+        if self.ways is not None and hasattr(teacher, "depths"):
+            raise StepError("quantize: `ways` are those of a BERT, and a ResNet has one way only; leave `ways` out")
+
+    def key_fields(self) -> dict[str, Any]:
+        return self.model_dump(mode="json", exclude={"ways"})  # the name tells the way
+
     def carry_out(self, source: Path, output: Path, context: StepContext) -> None:
-        if context.task == "text":
+        if context.task == "image":
+            self._carry_out_for_images(output, context)
+        elif self.way == "dynamic":
             quantize_dynamic(source, output)
-            return
+        else:
+            calibration, selection = context.prepare("calibration"), context.prepare("selection")
+            quantize_calibrated(
+                source,
+                output,
+                preparer=context.preparer,
+                calibration=calibration.items,
+                selection=selection.items[:SELECTED_ITEMS],
+                targets=selection.targets[:SELECTED_ITEMS],
+                tolerable_loss=self.tolerable_loss,
+            )
+
+    def _carry_out_for_images(self, output: Path, context: StepContext) -> None:
         calibration, selection = context.prepare("calibration"), context.prepare("selection")
         batches = [np.stack(calibration.take(indices)) for indices in ordered_batches(calibration, 32)]
 
@@ -86,17 +136,12 @@ def quantize_dynamic(source: Path, output: Path, *, reduce_range: bool = True) -
     graph = onnx.load(source).graph
     weights = {tensor.name for tensor in graph.initializer}
     products = [node.name for node in graph.node if node.op_type == "MatMul" and node.input[1] not in weights]
-    work = output.with_name(f"{output.stem}.quantizing")
-    shutil.rmtree(work, ignore_errors=True)
-    try:
-        with quiet():
-            signed = AutoQuantizationConfig.avx512_vnni(is_static=False, per_channel=True, nodes_to_exclude=products)
-            config = dataclasses.replace(signed, reduce_range=reduce_range)
-            ORTQuantizer(source, config=None).quantize(save_dir=work, quantization_config=config)
+    with work_beside(output) as work, quiet():
+        signed = AutoQuantizationConfig.avx512_vnni(is_static=False, per_channel=True, nodes_to_exclude=products)
+        config = dataclasses.replace(signed, reduce_range=reduce_range)
+        ORTQuantizer(source, config=None).quantize(save_dir=work, quantization_config=config)
         (quantized,) = work.glob("*.onnx")
         save_graph(onnx.load(quantized), output)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
     return output
 
 

@@ -15,7 +15,7 @@ from optimize.data.inputs import Prepared, Preparer
 from optimize.data.splits import SplitName, Splits
 from optimize.models.checkpoint import Task, load_model, save_model
 from optimize.models.distillation import DistillationConfig, TeacherOutputs
-from optimize.results import Precision, Result, digest_of
+from optimize.results import Precision, Result, Stage, digest_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,8 +94,11 @@ class Step(BaseModel, ABC):
     def carry_out(self, source: Path, output: Path, context: StepContext) -> None:
         """Read the checkpoint folder or ONNX file `source` and write `output`. Raises StepError when it cannot."""
 
-    def companions(self) -> tuple[Step, ...]:
-        """Steps to carry out from the same source before this one; nothing starts from their results."""
+    def companions(self, stage: Stage, task: Task) -> tuple[Step, ...]:
+        """Steps to carry out from the same source before this one; one that cannot be carried out is left out.
+
+        Nothing starts from their results.
+        """
         return ()
 
     def without_companions(self) -> Step:

@@ -62,6 +62,9 @@ def test_a_recipe_that_cuts_long_texts_has_the_digest_that_it_had_before_there_w
         ('task = "text"', 'task = "image"', r"image: an image recipe needs the table \[image\]"),
         ('[[expert]]\nstep = "export"\n', "", "expert: steps must come in the order .* got quantize"),
         ('[[expert]]\nstep = "quantize"', '[[expert]]\nstep = "quantize"\n' * 2, "expert: a step stands twice"),
+        # The second makes what the first makes beside its own result.
+        ('ways = ["dynamic"]', '[[expert]]\nstep = "quantize"\nways = ["static"]', "expert: a step stands twice"),
+        ('ways = ["dynamic"]', "ways = []", "at least 1 item"),
         ('[[screen]]\nstep = "distill"', '[[screen]]\nstep = "prune"', "screen"),
         ("[text]", "[text", "is not TOML"),
         ("max_tokens = 48", 'long_texts = "tail"', r"text.long_texts: .*'cut' or 'windows', got 'tail' \(str\)"),

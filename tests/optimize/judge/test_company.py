@@ -9,16 +9,17 @@ import onnx
 import pytest
 
 from optimize.build import Build
-from optimize.judge.company import ITEMS, MAX_GAP, SIZE, in_company, range_of_batch, runs_alone
+from optimize.judge.company import ITEMS, MAX_GAP, SIZE, in_company, runs_alone
 from optimize.judge.measure import logits_of, run_of
+from optimize.models.graphs import range_of_batch
 from serving.arrays import Array, Logits
 from tests.optimize.conftest import result
 
 
 def test_dynamic_int8_runs_alone_and_everything_else_together(text_build: Build, image_build: Build) -> None:
-    for build, names in ((text_build, ("export", "quantize")), (image_build, ("export", "quantize"))):
-        for name in names:
-            graph = result(build, f"expert/{name}")
+    for build, role in ((text_build, "expert"), (image_build, "screen")):
+        for name in ("export", "quantize"):
+            graph = result(build, f"{role}/{name}")
             alone = build is text_build and name == "quantize"
             assert range_of_batch(onnx.load(graph.path)) is alone
             assert runs_alone(build, graph, logits_of(build, graph, build.prepared("selection"))) is alone

@@ -110,6 +110,31 @@ def test_the_faster_of_two_float_graphs_is_the_float_variant() -> None:
     assert default_variant({"cpu-fp32": fused}, latency, "CUDAExecutionProvider") is None
 
 
+def test_of_two_int8_graphs_of_an_expert_the_one_that_is_cheaper_as_served_is_the_variant() -> None:
+    """Dynamic INT8 is faster for an item alone, and takes as long for each item of a batch."""
+    plain, dynamic, static = graph("export"), graph("quantize", "int8"), graph("quantize-static", "int8")
+    graphs = [plain, static, dynamic]
+    verdicts: list[Any] = [type("V", (), {"graph": g.name, "published": True}) for g in graphs]
+    for of_static, chosen in ((1.3, static), (2.4, dynamic)):
+        times = ((plain, 7.2, 3.7), (dynamic, 2.2, 2.2), (static, 2.3, of_static))
+        latency = {g.name: Latency(ms, ms, ms, 5, item_ms_at_8=at_8) for g, ms, at_8 in times}
+        variants = chosen_variants(graphs, verdicts, latency)
+        assert variants == {"cpu-fp32": plain, "cpu-int8": chosen}
+        assert default_variant(variants, latency, "CPUExecutionProvider") == "cpu-int8"
+    # Where batches are what makes the plain export cheap, it is served.
+    latency[plain.name] = Latency(4, 4, 4, 5, item_ms_at_8=0.5)
+    assert default_variant(variants, latency, "CPUExecutionProvider") == "cpu-fp32"
+
+
+def test_the_speedup_of_an_expert_is_that_of_its_items_as_served() -> None:
+    plain, other = graph("export"), graph("quantize", "int8")
+    latency = {plain.name: Latency(4, 4, 4, 5, item_ms_at_8=1), other.name: Latency(2, 2, 2, 5, item_ms_at_8=2)}
+    latency["expert/distill"] = Latency(30, 30, 30, 5)
+    known = dict.fromkeys((plain.name, other.name, "expert/distill"), PLAIN)
+    _, verdict = judge(FakeBuild(plain, other), "expert", known, TARGETS, latency)  # type: ignore[arg-type]
+    assert (verdict.speedup, verdict.published) == (1.0, False)
+
+
 LABELS = ("a", "b")
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import logging
 import warnings
 from pathlib import Path
@@ -10,7 +11,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from optimize.models.graphs import IR_VERSION, quiet, save_graph
+from optimize.models.graphs import IR_VERSION, quiet, range_of_batch, save_graph, work_beside
 from serving.model.session import open_session
 
 
@@ -93,3 +94,18 @@ def test_quiet_silences_warnings_and_logs_until_it_ends() -> None:
         warnings.warn("of use", stacklevel=1)
     assert [str(warning.message) for warning in told] == ["of use"]
     assert logging.root.manager.disable == disabled
+
+
+@pytest.mark.parametrize(("operator", "ranges"), [("Add", False), ("DynamicQuantizeLinear", True)])
+def test_a_range_of_the_whole_batch_is_seen_by_its_operator(operator: str, ranges: bool) -> None:
+    assert range_of_batch(doubling(operator)) is ranges
+
+
+def test_a_folder_for_work_is_empty_and_goes_whatever_happens(tmp_path: Path) -> None:
+    (tmp_path / "q.quantizing").mkdir()
+    (tmp_path / "q.quantizing" / "left").touch()
+    with work_beside(tmp_path / "q.onnx") as work:
+        assert (work.parent, list(work.iterdir())) == (tmp_path, [])
+    with contextlib.suppress(RuntimeError), work_beside(tmp_path / "q.onnx"):
+        raise RuntimeError
+    assert list(tmp_path.iterdir()) == []

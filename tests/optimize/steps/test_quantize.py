@@ -7,15 +7,80 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from pydantic import ValidationError
 
 from optimize.build import Build
 from optimize.errors import StepError
 from optimize.judge.saturation import signed_factors
 from optimize.models.checkpoint import load_model
+from optimize.models.graphs import range_of_batch
+from optimize.steps import quantize
+from optimize.steps.export import Export
 from optimize.steps.quantize import Quantize, quantize_dynamic, quantize_static
 from tests.optimize.conftest import result, tiny_resnet50, torch_logits
 from tests.optimize.steps.test_export import axes, run
 from tests.optimize.steps.test_fuse import operators
+
+
+@pytest.mark.parametrize(
+    ("ways", "stage", "task", "name", "competes"),
+    [
+        (None, "expert", "text", "quantize", True),
+        (None, "screen", "text", "quantize", False),
+        (None, "expert", "image", "quantize", False),
+        (("static", "dynamic"), "screen", "text", "quantize", True),
+        (("dynamic",), "expert", "text", "quantize", False),
+        (("static",), "expert", "text", "quantize-static", False),
+    ],
+)
+def test_which_ways_are_tried(ways: Any, stage: Any, task: Any, name: str, competes: bool) -> None:
+    step = Quantize(ways=ways)
+    assert step.name == name
+    assert [companion.name for companion in step.companions(stage, task)] == ["quantize-static"] * competes
+    alone = step.without_companions()
+    assert (alone.name, alone.companions(stage, task)) == (name, ())
+    assert alone.key_fields() == step.key_fields() == Quantize().model_dump()
+
+
+def test_both_ways_are_made_under_names_of_their_own(text_build: Build) -> None:
+    build = with_expert(text_build, Quantize())
+    graphs = {graph.name: onnx.load(graph.path) for graph in build.graphs("expert")}
+    assert list(graphs) == ["expert/export", "expert/quantize-static", "expert/quantize"]
+    assert [range_of_batch(graph) for graph in graphs.values()] == [False, False, True]
+    assert build.graphs("expert")[1].precision == "int8"
+
+
+def test_a_way_that_loses_too_much_is_left_out_and_an_error_where_it_is_the_only_one(
+    text_build: Build, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fails(*_: Any, **__: Any) -> None:
+        raise StepError("quantize: no static calibration stays within")
+
+    monkeypatch.setattr(quantize, "quantize_calibrated", fails)
+    # Another tolerable loss is another result, which is not there yet.
+    build = with_expert(text_build, Quantize(tolerable_loss=0.25))
+    assert [graph.name for graph in build.graphs("expert")] == ["expert/export", "expert/quantize"]
+    assert "expert/quantize-static is left out: quantize: no static calibration" in capsys.readouterr().out
+    with pytest.raises(StepError, match="no static calibration"):
+        with_expert(text_build, Quantize(tolerable_loss=0.25, ways=("static",)))
+
+
+def test_ways_are_for_a_bert(image_build: Build, text_build: Build) -> None:
+    resnet, bert = (load_model(b.teacher.path, b.recipe.task).config for b in (image_build, text_build))
+    Quantize(ways=("static",)).require_fitting(bert)
+    Quantize().require_fitting(resnet)
+    with pytest.raises(StepError, match=r"`ways` are those of a BERT.* leave `ways` out"):
+        Quantize(ways=("static",)).require_fitting(resnet)
+    with pytest.raises(ValidationError, match="at least 1 item"):
+        Quantize(ways=())
+
+
+def with_expert(build: Build, step: Quantize) -> Build:
+    """A copy of a text build whose expert is exported and quantized by `step`; other results are reused."""
+    other = build.with_screen(())
+    other.recipe = other.recipe.model_copy(update={"expert": (Export(), step)})
+    other.carry_out("quantize")
+    return other
 
 
 def after_fusion(path: Path, folder: Path) -> Path:
