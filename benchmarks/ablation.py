@@ -33,8 +33,8 @@ Change = tuple[str, str, str]
 """A file of the service, a line of it, and what replaces the line."""
 NO_FAST_PATH: Change = (
     "serving/http/mount.py",
-    "install_fast_path(running.to_async.app, posts,",
-    "install_fast_path(running.to_async.app, {},",
+    "install_fast_path(whole, posts,",
+    "install_fast_path(whole, {},",
 )
 CHANGES: dict[str, list[Change]] = {
     "the short way past BentoML's middleware": [NO_FAST_PATH],
