@@ -125,12 +125,13 @@ class Api:
         modality = self._modality("image")
         with self._intake.open(request) as arriving:
             data, stated = await image_and_budget(arriving)
-            arriving.keep(len(data))
+            file_bytes = len(data)
+            arriving.keep(file_bytes)
             record.was_read(budget_ms_of(request, stated), arriving.waited_s)
             image = await self._preparing.header(data)
             del data  # the image holds the file, or what is needed of it
             enter()
-            prepared = await self._preparing.image(modality, image, record, request)
+            prepared = await self._preparing.image(modality, image, file_bytes, record, request)
             record.timings.end("decode")
             (answer,) = await self._classified(modality, prepared, record, request)
         return _entry(modality, *answer, "image", record)

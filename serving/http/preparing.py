@@ -36,8 +36,8 @@ MICROSECOND: Mapping[Kind, int] = {
 ITEM_MICROSECONDS = 50
 # More characters or pixels than this would delay other requests by milliseconds, so they go to a thread.
 DIRECT_UNITS: Mapping[Kind, int] = {kind: 2_500 * units for kind, units in MICROSECOND.items()}
-# The head of a larger file is read in a thread: it may be long, too.
-DIRECT_FILE_BYTES = 262_144
+# A larger file goes to a thread for its head and its pixels, however few: it may have very many parts.
+DIRECT_FILE_BYTES = 65_536
 # A text of a long list costs its screen as much as so many characters more.
 SCREEN_CHARACTERS = 1_000
 
@@ -80,15 +80,17 @@ class Preparing:
         return await asyncio.to_thread(read_header, data, "image", self._formats)
 
     async def image(
-        self, modality: Modality, image: Image.Image, record: RequestRecord, request: Request
+        self, modality: Modality, image: Image.Image, file_bytes: int, record: RequestRecord, request: Request
     ) -> list[StageItems]:
-        """An image, decoded.
+        """An image from a file of so many bytes, decoded.
 
         Raises OverloadedError where the answer could no longer be on time or the memory is in use, InvalidInputError
         where the image is damaged.
         """
         kind = cast(ImageKind, image.format)
-        return await self._prepared(modality, [image], kind, image.width * image.height, record, request)
+        pixels = image.width * image.height
+        units = pixels if file_bytes <= DIRECT_FILE_BYTES else max(pixels, DIRECT_UNITS[kind] + 1)
+        return await self._prepared(modality, [image], kind, units, record, request)
 
     def screened(self, record: RequestRecord) -> None:
         """The screen has run, or the request ends: the next one may work."""

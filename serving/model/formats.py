@@ -21,6 +21,7 @@ from PIL import (
 
 from serving.errors import SettingsError
 from serving.model import png
+from serving.model.parts import require_few_scans
 from serving.model.webp import WebPHead
 from serving.settings import IMAGE_FORMATS, ImageFormat
 
@@ -72,13 +73,15 @@ class ImageFormats:
     def open(self, data: bytes) -> Image.Image:
         """The image in a file, not decoded yet; the first one of a camera's file with several.
 
-        Raises what Pillow raises: UnidentifiedImageError, and other errors for damaged files.
+        Raises TooManyPartsError, and what Pillow raises: UnidentifiedImageError, and other errors for damaged files.
         """
         kind = kind_of_file(data)
         if kind == "webp" and "WEBP" in self._ids:
             return WebPHead(io.BytesIO(data))
         if kind == "png":
             data = png.without_metadata(data)
+        elif kind == "jpeg":
+            require_few_scans(data)
         head = _Head(data, HEAD_READS + (len(data) // GIF_PART_BYTES if kind == "gif" else 0))
         image: Image.Image = Image.open(head, formats=self._ids)
         if isinstance(image, MpoImagePlugin.MpoImageFile):

@@ -9,6 +9,7 @@ from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 
 from serving.errors import InvalidInputError, TooLargeError
 from serving.model.formats import NAMES, ImageFormats, kind_of_file
+from serving.model.parts import TooManyPartsError
 
 MAX_BYTES = 10_000_000
 MAX_PIXELS = 40_000_000
@@ -64,6 +65,8 @@ def read_header(data: bytes, field: str = "image", formats: ImageFormats = DEFAU
         image = formats.open(data)
     except UnidentifiedImageError as error:
         raise _not_read(data, field, formats, error) from None
+    except TooManyPartsError as error:
+        raise InvalidInputError(field, f"may have at most {error}, got more; save the image again") from None
     except Image.DecompressionBombError:
         raise too_many_pixels(field, "far more") from None
     except DAMAGE as error:

@@ -67,6 +67,13 @@ class Kitchen:
         assert len(prepared) == len(texts)
         return record
 
+    async def image(self, image: Any, file_bytes: int = 1_000) -> None:
+        record = RequestRecord("/classify_image", "one")
+        record.was_read(1000)
+        await self.preparing.image(self.modality, image, file_bytes, record, request_of())
+        self.preparing.screened(record)
+        await asyncio.sleep(0)
+
 
 def test_short_texts_are_prepared_on_the_event_loop_in_their_turn() -> None:
     kitchen = Kitchen()
@@ -115,34 +122,30 @@ def test_a_long_list_keeps_its_place_until_it_is_screened() -> None:
 def test_an_image_is_weighed_by_its_pixels_and_its_memory() -> None:
     kitchen = Kitchen()
 
-    async def main(image: Any) -> None:
-        record = RequestRecord("/classify_image", "one")
-        record.was_read(1000)
-        await kitchen.preparing.image(kitchen.modality, image, record, request_of())
-        kitchen.preparing.screened(record)
-        await asyncio.sleep(0)
-
-    asyncio.run(main(read_header(encoded(noise(500, 500)))))
+    asyncio.run(kitchen.image(read_header(encoded(noise(500, 500)))))
     assert (kitchen.works, kitchen.in_main) == ([], [True])
-    asyncio.run(main(read_header(encoded(noise(600, 500), "JPEG"))))
+    asyncio.run(kitchen.image(read_header(encoded(noise(600, 500), "JPEG"))))
     (work,) = kitchen.works
     assert (work.kind, work.units, work.size_bytes) == ("JPEG", 300_000, 60)
     kitchen.memory.capacity = 50
     with pytest.raises(OverloadedError, match="memory"):
-        asyncio.run(main(read_header(encoded(noise(600, 500)))))
+        asyncio.run(kitchen.image(read_header(encoded(noise(600, 500)))))
+
+
+def test_a_large_file_of_few_pixels_goes_to_a_thread() -> None:
+    """It may have very many parts, and each takes time."""
+    kitchen = Kitchen()
+    asyncio.run(kitchen.image(read_header(encoded(noise(8, 8))), DIRECT_FILE_BYTES))
+    asyncio.run(kitchen.image(read_header(encoded(noise(8, 8))), DIRECT_FILE_BYTES + 1))
+    assert kitchen.in_main == [True, False]
+    (work,) = kitchen.works
+    assert work.units == DIRECT_UNITS["PNG"] + 1, "so its time says little of what a pixel takes"
 
 
 @pytest.mark.parametrize("kind", ["PNG", "WEBP", "GIF", "BMP", "TIFF"])
 def test_work_is_counted_by_its_format(kind: str) -> None:
     kitchen = Kitchen()
-
-    async def main(image: Any) -> None:
-        record = RequestRecord("/classify_image", "one")
-        record.was_read(1000)
-        await kitchen.preparing.image(kitchen.modality, image, record, request_of())
-        kitchen.preparing.screened(record)
-
-    asyncio.run(main(read_header(encoded(noise(600, 500), kind))))
+    asyncio.run(kitchen.image(read_header(encoded(noise(600, 500), kind))))
     assert [(work.kind, work.units) for work in kitchen.works] == [(kind, 300_000)]
 
 

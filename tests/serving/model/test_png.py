@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
+from serving.errors import InvalidInputError
 from serving.model.image import ImageDecoder, load
 from serving.model.image_header import read_header
-from serving.model.png import MAX_XMP_BYTES, without_metadata
+from serving.model.png import CHUNK_BYTES, MAX_XMP_BYTES, without_metadata
 from tests.serving.model.test_image import SETTINGS, animation, encoded, noise
 
 
@@ -65,6 +66,17 @@ def test_what_pixels_need_stays() -> None:
     assert kinds(file) == [b"IHDR", b"PLTE", b"tRNS", b"pHYs", b"eXIf", b"IDAT", b"IEND"]
     assert kinds(without_metadata(file)) == [b"IHDR", b"PLTE", b"tRNS", b"eXIf", b"IDAT", b"IEND"]
     assert kinds(without_metadata(animation())) == kinds(animation())
+
+
+@pytest.mark.parametrize("kind", [b"IDAT", b"tEXt"])
+def test_a_file_of_absurdly_many_chunks_is_refused(kind: bytes) -> None:
+    with pytest.raises(InvalidInputError, match=r"may have at most 1,\d+ chunks in a PNG file of its size, got more"):
+        read_header(beside(chunk(kind, b"") * 5_000, end=True))
+
+
+def test_a_file_may_have_a_chunk_for_each_kilobyte() -> None:
+    pieces = b"".join(chunk(b"teSt", bytes(CHUNK_BYTES - 12)) for _ in range(5_000))
+    assert read_header(beside(pieces)).size == (20, 30)
 
 
 def test_a_file_without_metadata_is_not_copied() -> None:
