@@ -81,10 +81,9 @@ def _pieces(value: str | LongString) -> Iterator[bytes]:
 
 
 def _without_open_escape(piece: bytes) -> bytes:
-    """The piece up to a place that lies within no escape."""
-    end = len(piece)
-    while (backslash := piece.rfind(b"\\", max(0, end - ESCAPE_BYTES), end)) >= 0:
-        end = backslash
-    if end == 0:
-        raise ValueError("nothing but escapes")
-    return piece[:end]
+    """The piece up to a place that lies within no escape.
+
+    A pair of backslashes may be cut: what stands for a backslash is no base64.
+    """
+    end = piece.rfind(b"\\", max(0, len(piece) - ESCAPE_BYTES))
+    return piece if end < 0 else piece[:end]

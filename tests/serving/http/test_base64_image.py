@@ -95,7 +95,16 @@ def test_a_string_that_is_not_sound_is_refused() -> None:
     with pytest.raises(InvalidInputError, match="must be base64"):
         read(LongString(memoryview(b"QUJD\\qQUJD" * 100_000)))
     with pytest.raises(InvalidInputError, match="must be base64"):
-        read(LongString(memoryview(b"\\n" * AT_ONCE)))
+        read(LongString(memoryview(b"\\\\" * AT_ONCE)))
+
+
+@pytest.mark.parametrize("before", range(4))
+def test_escapes_without_anything_between_are_read(before: int) -> None:
+    """PHP writes a file of bytes 0xFF so."""
+    data = bytes(3 * before) + b"\xff" * 300_000
+    assert read(taken_out(base64.b64encode(data).decode(), slashes=True)) == data
+    assert read(LongString(memoryview(b"A" * before + b"\\u0041" * (400_000 - before)))) == bytes(300_000)
+    assert read(LongString(memoryview(b"\\n" * AT_ONCE))) == b""
 
 
 def test_another_kind_of_value_is_named() -> None:
