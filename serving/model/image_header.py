@@ -10,6 +10,7 @@ from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 from serving.errors import InvalidInputError, TooLargeError
 from serving.model.formats import NAMES, ImageFormats, kind_of_file
 from serving.model.parts import TooManyPartsError
+from serving.model.weight import BITS_PER_SAMPLE, COUNTS, TILE_LENGTH, TILE_WIDTH
 
 MAX_BYTES = 10_000_000
 MAX_PIXELS = 40_000_000
@@ -46,7 +47,6 @@ TIFF_COMPRESSIONS = {
     "group3",
     "group4",
 }
-TILE_WIDTH, TILE_LENGTH = 322, 323
 # `read_header` checks MAX_PIXELS before anything is decoded, so Pillow need not warn.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
@@ -63,6 +63,7 @@ def read_header(data: bytes, field: str = "image", formats: ImageFormats = DEFAU
         )
     try:
         image = formats.open(data)
+        _require_rules(image, field)
     except UnidentifiedImageError as error:
         raise _not_read(data, field, formats, error) from None
     except TooManyPartsError as error:
@@ -71,7 +72,6 @@ def read_header(data: bytes, field: str = "image", formats: ImageFormats = DEFAU
         raise too_many_pixels(field, "far more") from None
     except DAMAGE as error:
         raise damaged(field, error) from None
-    _require_rules(image, field)
     return image
 
 
@@ -91,12 +91,22 @@ def _require_rules(image: Image.Image, field: str) -> None:
     if image.format == "BMP" and image.info["compression"] in BMP_RUNS:
         raise _unusual(field, "a BMP file with run lengths")
     if isinstance(image, TiffImagePlugin.TiffImageFile):
-        if image.info["compression"] not in TIFF_COMPRESSIONS:
-            raise _unusual(field, f"a TIFF file with the compression {image.info['compression']}")
-        # A tile that covers the image and much more is room for nothing.
-        width, length = (image.tag_v2.get(tag, 0) for tag in (TILE_WIDTH, TILE_LENGTH))
-        if width * length > max(4 * image.width * image.height, 1_000_000):
-            raise _unusual(field, f"a TIFF file with tiles of {width} x {length}")
+        _require_tiff_rules(image, field)
+
+
+def _require_tiff_rules(image: TiffImagePlugin.TiffImageFile, field: str) -> None:
+    if image.info["compression"] not in TIFF_COMPRESSIONS:
+        raise _unusual(field, f"a TIFF file with the compression {image.info['compression']}")
+    tags = image.tag_v2
+    counts = [tags[tag] for tag in COUNTS if tag in tags]
+    # A tag may be of any type, and Pillow reads it so: text, fractions, lists.
+    for count in (*counts, *tags.get(BITS_PER_SAMPLE, ())):
+        if not isinstance(count, int) or count < 0:
+            raise ValueError("a tag that is no whole number")
+    # A tile that covers the image and much more is room for nothing.
+    width, length = (tags.get(tag, 0) for tag in (TILE_WIDTH, TILE_LENGTH))
+    if width * length > max(4 * image.width * image.height, 1_000_000):
+        raise _unusual(field, f"a TIFF file with tiles of {width} x {length}")
 
 
 def _not_read(data: bytes, field: str, formats: ImageFormats, error: Exception) -> InvalidInputError:

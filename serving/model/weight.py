@@ -16,6 +16,8 @@ WHOLE_COPIES = 5
 # bytes that it hands over.
 DECODER_BYTES_A_PIXEL = {"WEBP": 12, "AVIF": 12, "HEIF": 12}
 BITS_PER_SAMPLE, SAMPLES_PER_PIXEL, ROWS_PER_STRIP, TILE_WIDTH, TILE_LENGTH, ORIENTATION = 258, 277, 278, 322, 323, 274
+# Those that a TIFF file counts pixels with. `read_header` sees to it that they are whole numbers.
+COUNTS = SAMPLES_PER_PIXEL, ROWS_PER_STRIP, TILE_WIDTH, TILE_LENGTH
 
 
 def decoding_bytes(image: Image.Image) -> int:

@@ -9,6 +9,7 @@ from PIL import Image
 
 from optimize.data.image_file import ImageFile
 from optimize.errors import DataError
+from tests.serving.model.test_image_header import ASCII, LONG, tiff
 
 
 def png() -> bytes:
@@ -32,3 +33,8 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
 def test_what_a_request_would_be_refused_for_is_refused_here() -> None:
     with pytest.raises(DataError, match=r"data row 7: must be a JPEG, PNG, .* image"):
         ImageFile("row 7", b"no image")
+
+
+def test_a_malformed_tiff_is_named() -> None:
+    with pytest.raises(DataError, match="data row 7: must be a whole image file, got a damaged or truncated one"):
+        ImageFile("row 7", tiff({322: (ASCII, 0x616161), 323: (LONG, 1)}))

@@ -14,9 +14,26 @@ from serving.errors import InvalidInputError
 from serving.model.formats import ImageFormats
 from serving.model.image import ImageDecoder, load
 from serving.model.image_header import MAX_BYTES, read_header
+from serving.model.weight import COUNTS, decoding_bytes
 from tests.serving.model.test_image import SETTINGS, animation, encoded, enormous, noise
 
 AVIF_TOO = ImageFormats(("jpeg", "png", "webp", "gif", "bmp", "tiff", "avif"))
+
+
+# Types of the values of TIFF's tags.
+ASCII, LONG, UNDEFINED, SIGNED, FLOAT = 2, 4, 7, 9, 11
+
+
+def tiff(tags: dict[int, tuple[int, int]]) -> bytes:
+    """A grey TIFF file of 20 x 30 pixels with these tags too, each a type and 4 bytes."""
+    # Width, length, bits, compression, kind of colour, offset and bytes of its strip.
+    whole = {256: 20, 257: 30, 258: 8, 259: 1, 262: 1, 273: 8, 279: 100}
+    all_tags = {tag: (LONG, value) for tag, value in whole.items()} | tags
+    entries = b"".join(
+        struct.pack("<HHII", tag, kind, 4 if kind in (ASCII, UNDEFINED) else 1, value)
+        for tag, (kind, value) in sorted(all_tags.items())
+    )
+    return b"II*\0\x08\0\0\0" + struct.pack("<H", len(all_tags)) + entries + bytes(200)
 
 
 def frames(kind: str) -> bytes:
@@ -100,11 +117,30 @@ def test_a_bmp_with_run_lengths_is_refused() -> None:
 
 
 def test_a_tile_that_is_mostly_empty_room_is_refused() -> None:
-    # Width, length, bits, compression, kind of colour, tile's width, length, offset and bytes.
-    tags = {256: 20, 257: 30, 258: 8, 259: 1, 262: 1, 322: 16_000, 323: 16_000, 324: 8, 325: 100}
-    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
     with pytest.raises(InvalidInputError, match="got a TIFF file with tiles of 16000 x 16000"):
-        read_header(b"II*\0\x08\0\0\0" + struct.pack("<H", len(tags)) + entries + bytes(200))
+        read_header(tiff({322: (LONG, 16_000), 323: (LONG, 16_000), 324: (LONG, 8), 325: (LONG, 100)}))
+
+
+@pytest.mark.parametrize("tag", COUNTS, ids=["samples", "rows", "tile's width", "tile's length"])
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [(ASCII, 0x616161), (UNDEFINED, 0x616161), (FLOAT, 0x7FC00000), (FLOAT, 0x3F800000), (SIGNED, 2**32 - 1)],
+    ids=["text", "bytes", "NaN", "1.0", "-1"],
+)
+def test_a_tiff_that_counts_in_something_else_than_whole_numbers_is_damaged(tag: int, kind: int, value: int) -> None:
+    tags = dict.fromkeys(COUNTS, (LONG, 1)) | {tag: (kind, value)}
+    with pytest.raises(InvalidInputError, match="must be a whole image file, got a damaged or truncated one"):
+        decoding_bytes(read_header(tiff(tags)))
+
+
+@pytest.mark.parametrize(("kind", "value"), [(FLOAT, 0x41000000), (ASCII, 0x616161)], ids=["8.0", "text"])
+def test_a_tiff_whose_samples_have_no_whole_number_of_bits_is_damaged(kind: int, value: int) -> None:
+    with pytest.raises(InvalidInputError):
+        decoding_bytes(read_header(tiff({258: (kind, value)})))
+
+
+def test_a_tiff_of_one_strip_is_read() -> None:
+    assert decoding_bytes(read_header(tiff({278: (LONG, 2**32 - 1)}))) > 0
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF"])
