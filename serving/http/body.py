@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import codecs
 import contextlib
 from collections.abc import Mapping
 
@@ -38,7 +40,7 @@ async def json_object(body: Body, allowed: set[str], limit: int = MAX_JSON_BYTES
     try:
         value = orjson.loads(data) if len(data) <= SMALL_BYTES else await parsed(data, MAX_CHARACTERS, MAX_TEXTS)
     except orjson.JSONDecodeError as error:
-        if not _is_utf8(data):
+        if not await _is_utf8(data):
             raise MalformedError("body", "must be UTF-8, got bytes that are not; encode the JSON as UTF-8") from None
         raise MalformedError("body", f"must be JSON, got something else ({error}); send a JSON object") from None
     except ValueError as error:
@@ -49,9 +51,14 @@ async def json_object(body: Body, allowed: set[str], limit: int = MAX_JSON_BYTES
     return value
 
 
-def _is_utf8(data: bytes) -> bool:
+async def _is_utf8(data: bytes) -> bool:
+    decoder = codecs.getincrementaldecoder("utf-8")()
     try:
-        data.decode()
+        for begin in range(0, len(data), SMALL_BYTES):
+            if begin:
+                await asyncio.sleep(0)
+            decoder.decode(memoryview(data)[begin : begin + SMALL_BYTES])
+        decoder.decode(b"", final=True)
     except UnicodeDecodeError:
         return False
     return True

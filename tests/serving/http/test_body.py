@@ -15,6 +15,7 @@ from serving.errors import InvalidInputError, MalformedError, TooLargeError, Too
 from serving.http import body, intake
 from serving.http.body import as_number, image_and_budget, json_object, not_too_long, required
 from tests.serving.asgi import body_of, piece
+from tests.serving.http.turns import counted
 
 FORM = {"content-type": "multipart/form-data; boundary=x"}
 JSON = {"content-type": "application/json"}
@@ -138,6 +139,21 @@ def test_64_texts_of_20_000_escaped_characters_are_read(character: str) -> None:
     data = json.dumps({"texts": texts}).encode()
     assert len(data) > 7_680_000
     assert run(json_object(body_of(piece(data)), {"texts"})) == {"texts": texts}
+
+
+@pytest.mark.parametrize("end", [b"", b"\xff", "я".encode()[:1]], ids=["utf-8", "a wrong byte", "half a character"])
+def test_others_have_turns_while_a_large_body_that_is_no_json_is_looked_at(end: bytes) -> None:
+    data = b'"%b' % ("я" * 5_000_000).encode() + end
+
+    async def refused() -> str:
+        with pytest.raises(MalformedError) as caught:
+            await json_object(body_of(piece(data)), {"text"})
+        return str(caught.value)
+
+    message, turns, longest_s = counted(refused)
+    assert ("must be UTF-8" in message) == bool(end)
+    assert turns >= len(data) // body.SMALL_BYTES
+    assert longest_s < 0.01
 
 
 def test_a_large_body_keeps_the_rules_of_a_small_one() -> None:
