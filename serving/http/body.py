@@ -44,7 +44,9 @@ async def json_object(body: Body, allowed: set[str], limit: int = MAX_JSON_BYTES
             raise MalformedError("body", "must be UTF-8, got bytes that are not; encode the JSON as UTF-8") from None
         raise MalformedError("body", f"must be JSON, got something else ({error}); send a JSON object") from None
     except ValueError as error:
-        raise TooLargeError("body", f"must be JSON of texts or of an image, got {error}; send less") from None
+        raise TooLargeError(
+            "body", f"must be JSON of 1 to {MAX_TEXTS} texts or of an image, got {error}; send fewer texts"
+        ) from None
     if not isinstance(value, dict):
         raise MalformedError("body", f"must be a JSON object, got {kind_of(value)}; send {', '.join(sorted(allowed))}")
     no_others(set(value), allowed, "body")

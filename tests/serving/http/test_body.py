@@ -163,7 +163,11 @@ def test_a_large_body_keeps_the_rules_of_a_small_one() -> None:
         (b'{"text": "%b\xff"}' % filler, MalformedError, "body: must be UTF-8"),
         (b'["%b"]' % filler, MalformedError, "must be a JSON object, got a list"),
         (b'{"text": "a", "%b": 1}' % filler, InvalidInputError, "got 'x{40}' too"),
-        (b'{"text": [%b1]}' % (b"[]," * 50_000), InvalidInputError, "body: must be JSON of texts or of an image"),
+        (
+            b'{"text": [%b1]}' % (b"[]," * 50_000),
+            InvalidInputError,
+            "body: must be JSON of 1 to 64 texts or of an image",
+        ),
         (b'{"text": "%b"}' % filler, InvalidInputError, "text: must have at most 20,000 characters, got more"),
     ):
         with pytest.raises(error, match=says):

@@ -12,6 +12,7 @@ import hypothesis.strategies as st
 import orjson
 import pytest
 
+from serving.errors import kind_of
 from serving.http import large_json
 from serving.http.large_json import LongString, parsed
 from tests.serving.http.turns import counted
@@ -61,6 +62,16 @@ def test_of_a_long_key_the_beginning_is_left() -> None:
 def test_only_so_many_long_strings_are_parsed() -> None:
     got = read(json.dumps({"texts": ["x" * 2_000] * 5}).encode(), most=3)["texts"]
     assert [isinstance(text, LongString) for text in got] == [False] * 3 + [True] * 2
+
+
+def test_of_a_key_that_comes_twice_the_last_value_counts() -> None:
+    first, last = ([character * 2_000] * MOST for character in "xy")
+    data = b'{"texts": %b, "texts": %b}' % (orjson.dumps(first), orjson.dumps(last))
+    assert read(data) == orjson.loads(data) == {"texts": last}
+
+
+def test_a_long_string_is_a_string_to_a_client() -> None:
+    assert kind_of(read(json.dumps({"texts": "x" * 70_000}).encode())["texts"]) == "a string"
 
 
 @pytest.mark.parametrize(
