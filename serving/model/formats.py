@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import importlib
 import io
+import logging
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,6 +21,7 @@ from PIL import (
     PngImagePlugin,
     TiffImagePlugin,
     WebPImagePlugin,
+    _imaging,
 )
 
 from serving.errors import SettingsError
@@ -52,6 +57,13 @@ HEAD_READS = 2_000
 GIF_PART_BYTES = 64
 # Pillow keeps a list of the strips of a TIFF file, a hundred times as large as in the file; libtiff does not.
 TiffImagePlugin.READ_LIBTIFF = True
+# Pillow and libtiff write a line for each thing that is wrong in a file, thousands for some; the client gets an error.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
+logging.getLogger("PIL").setLevel(logging.CRITICAL)
+with contextlib.suppress(AttributeError):  # a Pillow without libtiff
+    _libtiff = ctypes.CDLL(_imaging.__file__)
+    _libtiff.TIFFSetWarningHandler(None)
+    _libtiff.TIFFSetErrorHandler(None)
 # The service has threads of its own.
 AvifImagePlugin.DEFAULT_MAX_THREADS = 1
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from typing import get_args
 
@@ -11,6 +12,7 @@ from PIL import Image, UnidentifiedImageError
 from serving.errors import SettingsError
 from serving.model.formats import NAMES, ImageFormats, kind_of_file
 from serving.settings import IMAGE_FORMATS, ImageFormat
+from tests.conftest import ROOT
 from tests.serving.model.test_image import encoded, noise
 
 FILES: dict[ImageFormat, bytes] = {
@@ -88,3 +90,26 @@ def test_heif_is_read_with_its_package() -> None:
     finally:
         Image.OPEN.clear()
         Image.OPEN.update(registered)
+
+
+def test_a_malformed_file_writes_nothing_to_the_error_stream() -> None:
+    """Pillow warns and logs, libtiff writes by itself."""
+    script = """
+import sys
+from serving.errors import InvalidInputError
+from serving.model.image import load
+from serving.model.image_header import read_header
+
+file = sys.stdin.buffer.read()
+for at in range(len(file)):
+    try:
+        load(read_header(file[:at] + b"c" + file[at + 1 :]), 16)
+    except InvalidInputError:
+        pass
+"""
+    for compression in ("group4", "tiff_lzw"):
+        file = encoded(noise(8, 8).convert("1"), "TIFF", compression=compression)
+        done = subprocess.run(
+            [sys.executable, "-W", "default", "-c", script], input=file, cwd=ROOT, capture_output=True
+        )
+        assert (done.returncode, done.stderr) == (0, b"")
