@@ -15,10 +15,11 @@ from typing import Any
 import pytest
 
 from optimize.build import Build
+from optimize.data.inputs import Preparer
+from optimize.data.splits import Split
 from optimize.errors import RecipeError
 from optimize.judge.search import Trial, choose, search
 from optimize.recipe import Search, read_recipe, with_choices
-from serving.model.text import TextEncoder
 from tests.conftest import ROOT, interruptible, optimize
 
 SEARCH = """
@@ -131,16 +132,16 @@ def test_a_search_tokenises_each_split_once(
     text = re.sub("epochs = [0-9]+", "epochs = 1", tiny_recipes["tiny-text"].read_text())
     path.write_text(text + SEARCH.partition('"distill.depths"')[0] + '"prune.heads_share" = [0.5, 0.25]\n')
     build = Build(read_recipe(str(path)), root=tiny_recipes["tiny-text"].parent, folder=tmp_path / "build")
-    tokenised, usual = [], TextEncoder.encode_batch
+    prepared, usual = [], Preparer.prepare
 
-    def encode_batch(encoder: TextEncoder, texts: list[str]) -> Any:
-        tokenised.append(len(texts))
-        return usual(encoder, texts)
+    def prepare(preparer: Preparer, split: Split) -> Any:
+        prepared.append(split.name)
+        return usual(preparer, split)
 
-    monkeypatch.setattr(TextEncoder, "encode_batch", encode_batch)
+    monkeypatch.setattr(Preparer, "prepare", prepare)
     _, trials, _ = search(build)
     assert len(trials) == 2
-    assert tokenised == [len(build.splits.train), len(build.splits.selection)]
+    assert prepared == ["train", "selection"]
 
 
 def test_time_that_is_up_starts_no_new_trial(recipe: Path, tmp_path: Path) -> None:
