@@ -66,4 +66,4 @@ def test_a_version_is_a_commit_and_says_whether_files_differ(tmp_path: Path) -> 
 def test_a_folder_without_a_service_is_refused(tmp_path: Path) -> None:
     nothing: Any = None
     with contextlib.ExitStack() as stack, pytest.raises(SystemExit, match=r"got a folder without service\.py"):
-        versions.start({"other": tmp_path}, nothing, tmp_path, stack)
+        versions.start({"other": tmp_path}, {"other": tmp_path}, nothing, tmp_path, stack)

@@ -111,7 +111,7 @@ def test_neither_does_the_api(inner: tuple[Server, str], mark: Path) -> None:
 
 def test_what_is_meant_for_the_expert_goes_through(inner: tuple[Server, str]) -> None:
     said = httpx.get(f"{inner[1]}/model")
-    assert said.json()["variant"] == "cpu-int8"
+    assert said.json()["variant"] in ("cpu-fp32", "cpu-int8"), "whichever was the faster one"
     message = pack([np.array([2, 5, 3])])
     assert httpx.post(f"{inner[1]}/infer", content=message).status_code == 200
     assert (
