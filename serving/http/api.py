@@ -101,7 +101,7 @@ class Api:
             prepared = await self._preparing.texts(modality, [text], record, request)
             record.timings.end("tokenise")
             (answer,) = await self._classified(modality, prepared, record, request)
-        return _entry(modality, *answer, "text", record)
+        return _entry(modality, answer, prepared[0].truncated, "text", record)
 
     async def classify_texts(self, request: Request, record: RequestRecord, enter: Enter) -> JsonObject:
         modality = self._modality("text")
@@ -114,9 +114,9 @@ class Api:
                 prepared = await self._preparing.texts(modality, list(good.values()), record, request)
                 record.timings.end("tokenise")
                 answers = await self._classified(modality, prepared, record, request)
-                for place, answer in zip(good, answers, strict=True):
+                for place, items, answer in zip(good, prepared, answers, strict=True):
                     try:
-                        entries[place] = _entry(modality, *answer, f"texts[{place}]", record)
+                        entries[place] = _entry(modality, answer, items.truncated, f"texts[{place}]", record)
                     except FailedItemError as error:
                         entries[place] = {"error": described(error)}
         return {"answers": entries}
@@ -134,15 +134,14 @@ class Api:
             prepared = await self._preparing.image(modality, image, file_bytes, record, request)
             record.timings.end("decode")
             (answer,) = await self._classified(modality, prepared, record, request)
-        return _entry(modality, *answer, "image", record)
+        return _entry(modality, answer, prepared[0].truncated, "image", record)
 
     async def models(self, _request: Request, _record: RequestRecord) -> JsonObject:
         return {name: await modality.describe() for name, modality in self._modalities.items()}
 
     async def _classified(
         self, modality: Modality, prepared: Sequence[StageItems], record: RequestRecord, request: Request
-    ) -> list[tuple[StageAnswer, bool]]:
-        """An answer to each item, and whether a part of its text was not read."""
+    ) -> list[StageAnswer]:
         assert record.budget is not None, "an endpoint reads the budget before it classifies"
         items, expert_items, truncated = zip(*prepared, strict=True)
         screened = partial(self._preparing.screened, record)
@@ -152,8 +151,8 @@ class Api:
             )
         finally:
             screened()
-        record.answered(modality, answers, truncated.count(True))
-        return list(zip(answers, truncated, strict=True))
+        record.answered(modality, answers, sum(truncated))
+        return answers
 
     def _modality(self, name: str) -> Modality:
         modality = self._modalities.get(name)

@@ -32,6 +32,9 @@ class QuickHeaders(Headers):
     def __getitem__(self, key: str) -> str:
         return self._first[key.lower()]
 
+    def __contains__(self, key: Any) -> bool:
+        return key.lower() in self._first
+
     def get(self, key: str, default: Any = None) -> Any:
         """The value of this name, the first if there are several."""
         return self._first.get(key.lower(), default)

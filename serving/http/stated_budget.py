@@ -31,7 +31,7 @@ def budget_ms_of(request: Request, in_body: object) -> float:
         in_header = check_budget_ms(as_number(header, HEADER), HEADER)
         budget_ms = min(budget_ms, in_header) if stated else in_header
     for name in MISTAKEN:
-        if headers.get(name) is not None:
+        if name in headers:
             raise InvalidInputError(name, f"must be called {HEADER}, got a header that is not read; rename it")
     return budget_ms
 

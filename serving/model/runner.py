@@ -41,13 +41,16 @@ class Runner:
                 self.run([item] * size)
 
     def _together(self, items: Sequence[Array]) -> Logits:
-        return self._joined([items[part] for part in groups(items, MAX_ROWS)])
+        if len(items) == 1:
+            return self._batch(items)
+        logits = [self._batch(items[part]) for part in groups(items, MAX_ROWS)]
+        return logits[0] if len(logits) == 1 else np.concatenate(logits)
 
     def _one_by_one(self, items: Sequence[Array]) -> Logits:
-        return self._joined([[item] for item in items])
+        if len(items) == 1:
+            return self._batch(items)
+        return np.concatenate([self._batch((item,)) for item in items])
 
-    def _joined(self, batches: Sequence[Sequence[Array]]) -> Logits:
-        logits = [
-            self._preprocess.merged(self.session.run(self._preprocess.collate(batch)), batch) for batch in batches
-        ]
-        return logits[0] if len(logits) == 1 else np.concatenate(logits)
+    def _batch(self, items: Sequence[Array]) -> Logits:
+        logits = self.session.run(self._preprocess.collate(items))
+        return logits if len(logits) == len(items) else self._preprocess.merged(logits, items)
