@@ -205,7 +205,7 @@ class Body:
     def _require_stated(self, limit: int, rule: int, field: str) -> None:
         headers = self.request.headers
         # A few bytes can unpack to gigabytes, and requests are small.
-        if headers.get("content-encoding", "identity").lower() != "identity":
+        if "content-encoding" in headers and headers["content-encoding"].lower() != "identity":
             raise WrongTypeError(
                 "Content-Encoding",
                 "must be left out, as bodies are read as they are, got an encoding; do not compress it",

@@ -9,14 +9,12 @@ from serving.http.body import as_number, no_others
 from serving.load.budget import DEFAULT_MS, check_budget_ms
 
 HEADER = "X-Budget-Ms"
-# A header that is ignored would leave its sender in the belief that it applies.
-MISTAKEN = ("x-budget", "budget-ms")
 
 
 def budget_ms_of(request: Request, in_body: object) -> float:
     """The smallest of the budgets that a request states; `in_body` is the unchecked one of its body, None without one.
 
-    Raises InvalidInputError for one that is no budget, and for what may be meant as one and is read nowhere.
+    Raises InvalidInputError for one that is no budget, and for a query that is not read.
     """
     budget_ms = DEFAULT_MS if in_body is None else check_budget_ms(in_body)
     stated = in_body is not None
@@ -25,14 +23,10 @@ def budget_ms_of(request: Request, in_body: object) -> float:
         if in_query is not None:
             budget_ms = min(budget_ms, in_query) if stated else in_query
             stated = True
-    headers = request.headers
-    header = headers.get("x-budget-ms")
+    header = request.headers.get("x-budget-ms")
     if header is not None:
         in_header = check_budget_ms(as_number(header, HEADER), HEADER)
         budget_ms = min(budget_ms, in_header) if stated else in_header
-    for name in MISTAKEN:
-        if name in headers:
-            raise InvalidInputError(name, f"must be called {HEADER}, got a header that is not read; rename it")
     return budget_ms
 
 

@@ -81,7 +81,11 @@ class TextEncoder:
 
         int64 [tokens], or int64 [windows, max_tokens] for a long text where the settings ask for windows.
         """
-        return self._item(self._encoding(text), windows=self._settings.long_texts == "windows")
+        encoding = self._encoding(text)
+        ids = encoding.ids
+        if len(ids) <= self._settings.max_tokens:  # nearly all texts
+            return np.array(ids, dtype=np.int64), False
+        return self._item(encoding, windows=self._settings.long_texts == "windows")
 
     def _encoding(self, text: str) -> Encoding:
         """All tokens of a text. The library holds Python's lock while it encodes, except for a batch."""

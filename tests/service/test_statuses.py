@@ -29,7 +29,6 @@ SENT: list[tuple[str, dict[str, Any], int]] = [
     (TEXT, {"content": gzip.compress(SMALL.encode(), mtime=0), "headers": GZIP}, 415),
     (TEXT, {"content": "{}"}, 422),
     (TEXT, {"content": SMALL, "params": {"budget": 5}}, 422),
-    (TEXT, {"content": SMALL, "headers": {"Budget-Ms": "5"}}, 422),
     (TEXT, {"content": SMALL, "headers": {"X-Priority": "urgent"}}, 422),
     (TEXTS, {"content": '{"texts": ["hello"]}'}, 200),
     (TEXTS, {"content": "[]"}, 400),
