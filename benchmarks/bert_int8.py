@@ -8,7 +8,6 @@ yet are trained first.
 
 from __future__ import annotations
 
-import argparse
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,7 +19,7 @@ from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
 
 from benchmarks.command import end_with
-from benchmarks.int8 import gap
+from benchmarks.int8 import asked_for, gap, graph_paths
 from loadtest.machine import Machine, machine
 from loadtest.pages.files import write_json
 from optimize.build import Build
@@ -68,24 +67,18 @@ class BertInt8(TypedDict):
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.bert_int8", description="Ways to quantize a BERT")
-    parser.add_argument("recipes", nargs="*", default=["demo-text"])
-    parser.add_argument("--root", type=Path, action="append", help="where the recipes' paths start, one for each")
-    parser.add_argument("--rounds", type=int, default=200)
-    options = parser.parse_args()
-    roots = options.root or [Path()] * len(options.recipes)
+    builds, rounds = asked_for("bert_int8", "Ways to quantize a BERT", ["demo-text"], rounds=200)
     load = os.getloadavg()[0]
     rows: list[Row] = []
     items: dict[str, int] = {}
-    for name, root in zip(options.recipes, roots, strict=True):
-        build = Build.opened(name, root=root, folder=None)
-        rows += measured(build, graphs(build, OUTPUT / build.recipe.name), options.rounds)
+    for build in builds:
+        rows += measured(build, graphs(build, OUTPUT / build.recipe.name), rounds)
         items[build.recipe.name] = len(build.prepared("selection"))
     said: BertInt8 = {
         "machine": machine(),
         "vnni": has_vnni(),
         "load_average_before": round(load, 2),
-        "rounds": options.rounds,
+        "rounds": rounds,
         "items": items,
         "rows": rows,
     }
@@ -96,8 +89,7 @@ def main() -> int:
 
 def graphs(build: Build, folder: Path) -> dict[str, Path]:
     """The teacher's plain export and its INT8 graphs, one file for each of WAYS."""
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = {way: folder / f"{way.replace(', ', '-').replace(' ', '-')}.onnx" for way in WAYS}
+    paths = graph_paths(folder, WAYS)
     plain = export(load_model(build.teacher.path, "text"), Export(), paths[PLAIN])
     quantize_dynamic(plain, paths[DYNAMIC])
     save_graph(by_rows(onnx.load(paths[DYNAMIC])), paths[ROWS])

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypedDict
 
@@ -75,24 +75,18 @@ class Int8(TypedDict):
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.int8", description="Ways to quantize weights")
-    parser.add_argument("recipes", nargs="*", default=["demo-text", "demo-image"])
-    parser.add_argument("--root", type=Path, action="append", help="where the recipes' paths start, one for each")
-    parser.add_argument("--rounds", type=int, default=60)
-    options = parser.parse_args()
-    roots = options.root or [Path()] * len(options.recipes)
+    builds, rounds = asked_for("int8", "Ways to quantize weights", ["demo-text", "demo-image"], rounds=60)
     load = os.getloadavg()[0]
     rows: list[Row] = []
-    for name, root in zip(options.recipes, roots, strict=True):
-        build = Build.opened(name, root=root, folder=None)
+    for build in builds:
         data = build.prepared("selection")
         paths = graphs(build, OUTPUT / build.recipe.name)
-        rows += measured(build.recipe.name, paths, data, build.preparer.collate, options.rounds)
+        rows += measured(build.recipe.name, paths, data, build.preparer.collate, rounds)
     said: Int8 = {
         "machine": machine(),
         "vnni": has_vnni(),
         "load_average_before": round(load, 2),
-        "rounds": options.rounds,
+        "rounds": rounds,
         "items": ITEMS,
         "computed": COMPUTED,
         "rows": rows,
@@ -102,10 +96,30 @@ def main() -> int:
     return 0
 
 
+def asked_for(module: str, description: str, recipes: list[str], *, rounds: int) -> tuple[Iterator[Build], int]:
+    """The builds of the recipes that the command line names, each opened in its turn, and the rounds to measure.
+
+    `recipes` and `rounds` are those without any.
+    """
+    parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{module}", description=description)
+    parser.add_argument("recipes", nargs="*", default=recipes)
+    parser.add_argument("--root", type=Path, action="append", help="where the recipes' paths start, one for each")
+    parser.add_argument("--rounds", type=int, default=rounds)
+    options = parser.parse_args()
+    roots = options.root or [Path()] * len(options.recipes)
+    pairs = zip(options.recipes, roots, strict=True)
+    return (Build.opened(name, root=root, folder=None) for name, root in pairs), options.rounds
+
+
+def graph_paths(folder: Path, ways: Sequence[str]) -> dict[str, Path]:
+    """A file in `folder` for the graph of each way; makes the folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return {way: folder / f"{way.replace(', ', '-').replace(' ', '-')}.onnx" for way in ways}
+
+
 def graphs(build: Build, folder: Path) -> dict[str, Path]:
     """The teacher's plain export and its INT8 graphs, one file for each of WAYS."""
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = {way: folder / f"{way.replace(', ', '-').replace(' ', '-')}.onnx" for way in WAYS}
+    paths = graph_paths(folder, WAYS)
     plain, whole, half, unsigned = paths.values()
     model = load_model(build.teacher.path, build.recipe.task)
     export(model, Export(), plain)
