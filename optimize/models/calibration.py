@@ -22,7 +22,7 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from optimize.data.inputs import Preparer
 from optimize.errors import StepError
-from optimize.models.graphs import quiet, save_graph, work_beside
+from optimize.models.graphs import products_of_activations, quiet, save_graph, work_beside
 from optimize.progress import console, progress
 from serving.arrays import Array, Logits
 from serving.model.session import open_session
@@ -98,9 +98,6 @@ def calibrated(source: Path, output: Path, method: Calibration, texts: Sequence[
     `texts`: the inputs of one text each, without padding, whose values would count. Weights are per channel and use
     half their range (see `optimize.judge.saturation`).
     """
-    graph = onnx.load(source).graph
-    weights = {tensor.name for tensor in graph.initializer}
-    products = [node.name for node in graph.node if node.op_type == "MatMul" and node.input[1] not in weights]
     calibrator, options = CALIBRATIONS[method]
     with _without_prints():
         quantize_in_onnxruntime(
@@ -109,7 +106,7 @@ def calibrated(source: Path, output: Path, method: Calibration, texts: Sequence[
             _OneByOne(texts),
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=["MatMul"],
-            nodes_to_exclude=products,
+            nodes_to_exclude=products_of_activations(onnx.load(source)),
             per_channel=True,
             reduce_range=True,
             activation_type=QuantType.QUInt8,

@@ -43,6 +43,12 @@ def _remove_notes(message: Any) -> None:
                 _remove_notes(inner)
 
 
+def products_of_activations(model: onnx.ModelProto) -> list[str]:
+    """The names of the products whose second factor is no weight, as of queries with keys, in the graph's order."""
+    weights = {tensor.name for tensor in model.graph.initializer}
+    return [node.name for node in model.graph.node if node.op_type == "MatMul" and node.input[1] not in weights]
+
+
 def range_of_batch(model: onnx.ModelProto) -> bool:
     """Whether an operator of `model` takes a range from its whole batch."""
     return any(node.op_type in _RANGE_OF_BATCH for node in model.graph.node)

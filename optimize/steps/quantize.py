@@ -34,7 +34,7 @@ from optimize.errors import StepError
 from optimize.models.calibration import quantize_calibrated
 from optimize.models.checkpoint import Task
 from optimize.models.cifar_resnet import convolve_shortcuts
-from optimize.models.graphs import quiet, save_graph, work_beside
+from optimize.models.graphs import products_of_activations, quiet, save_graph, work_beside
 from optimize.models.qdq import complete_residuals, fold_weights
 from optimize.results import Precision, Stage
 from optimize.steps.step import Step, StepContext
@@ -133,9 +133,7 @@ def quantize_dynamic(source: Path, output: Path, *, reduce_range: bool = True) -
     from optimum.onnxruntime import ORTQuantizer
     from optimum.onnxruntime.configuration import AutoQuantizationConfig
 
-    graph = onnx.load(source).graph
-    weights = {tensor.name for tensor in graph.initializer}
-    products = [node.name for node in graph.node if node.op_type == "MatMul" and node.input[1] not in weights]
+    products = products_of_activations(onnx.load(source))
     with work_beside(output) as work, quiet():
         signed = AutoQuantizationConfig.avx512_vnni(is_static=False, per_channel=True, nodes_to_exclude=products)
         config = dataclasses.replace(signed, reduce_range=reduce_range)
