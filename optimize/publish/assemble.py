@@ -57,7 +57,7 @@ def assemble(
         for name, graph in chosen.items()
     }
     default = default_cpu_variant(chosen, latency)
-    golden_of(build.prepared("selection").items, logits, logits[default], build.recipe.seed).save(beside)
+    golden_of(build.prepared("selection").items, logits, build.recipe.seed).save(beside)
     files = {variant.file: variant.sha256 for variant in variants.values()}
     files[GOLDEN] = sha256_of(beside / GOLDEN)
     settings = build.preparer.settings
@@ -90,14 +90,14 @@ def assemble(
     return Artifact.open(folder)
 
 
-def golden_of(items: Sequence[Array], logits: Mapping[VariantName, Logits], default: Logits, seed: int) -> Golden:
-    """GOLDEN_ITEMS of `items`, drawn from the half that the logits `default` [items, labels] are surer of.
+def golden_of(items: Sequence[Array], logits: Mapping[VariantName, Logits], seed: int) -> Golden:
+    """GOLDEN_ITEMS of `items`, drawn from the half that every variant is surer of.
 
     An item between two labels may get the other one on another CPU, though it computes what it should. `logits`
-    [items, labels] are by variant.
+    [items, labels] are by variant. Which variant is the default has no say: it is measured, so it differs between runs.
     """
-    first, second = np.sort(default, axis=1)[:, ::-1][:, :2].T
-    sure = np.argsort(second - first, kind="stable")[: max(GOLDEN_ITEMS, len(default) // 2)]
+    margins = [np.diff(np.sort(rows, axis=1)[:, -2:], axis=1)[:, 0] for rows in logits.values()]
+    sure = np.argsort(-np.minimum.reduce(margins), kind="stable")[: max(GOLDEN_ITEMS, len(items) // 2)]
     places = np.sort(np.random.default_rng(seed).permutation(sure)[:GOLDEN_ITEMS])
     return Golden(
         items=[items[place] for place in places], logits={name: rows[places] for name, rows in logits.items()}

@@ -7,12 +7,19 @@ from pathlib import Path
 
 import pytest
 
-from optimize.publish.assemble import state_quality, write_operating_point
+from optimize.build import Build
+from optimize.judge.measure import logits_of
+from optimize.judge.timing import Latency
+from optimize.publish.assemble import assemble, state_quality, write_operating_point
+from optimize.recipe import read_recipe
+from optimize.results import Precision
 from serving.cascade.deferral import OperatingPoint
-from serving.model.artifact import Artifact, sha256_of
+from serving.model.artifact import Artifact, VariantName, sha256_of
 from tests.commands import ROOT, optimize
 from tests.points import make_point
 from tests.tiny import TinyCascades
+
+CPU_VARIANTS: dict[Precision, VariantName] = {"fp32": "cpu-fp32", "int8": "cpu-int8"}
 
 
 @pytest.mark.parametrize("name", ["tiny-text", "tiny-image"])
@@ -60,6 +67,25 @@ def test_a_graph_made_in_another_folder_is_the_same(
     done = optimize(*arguments, folder=checkout, PYTHONPATH=str(checkout))
     assert "screen/quantize: made in" in done.stdout
     assert sha256_of(graph) == before
+
+
+def test_golden_items_do_not_depend_on_which_variant_was_faster(
+    tiny_cascades: TinyCascades, tiny_recipes: dict[str, Path], tmp_path: Path
+) -> None:
+    recipe = tiny_recipes["tiny-image"]
+    folder = shutil.copytree(tiny_cascades.builds["tiny-image"], tmp_path / "build")
+    build = Build(read_recipe(str(recipe)), root=recipe.parent, folder=folder)
+    build.carry_out()
+    graphs = build.graphs("screen")
+    chosen = {CPU_VARIANTS[graph.precision]: graph for graph in graphs}
+    selection = build.prepared("selection")
+    logits = {graph.name: logits_of(build, graph, selection) for graph in graphs}
+    made = []
+    for faster in graphs:
+        latency = {graph.name: Latency(1 if graph is faster else 2, 1, 2, 5) for graph in graphs}
+        made.append(assemble(build, "screen", chosen, [], latency, logits).manifest)
+    assert made[0].default_cpu != made[1].default_cpu
+    assert made[0].files == made[1].files
 
 
 def test_stating_the_quality_leaves_the_digest_as_it_is(tiny_cascades: TinyCascades, tmp_path: Path) -> None:
