@@ -26,8 +26,8 @@ from optimize.build import Build
 from optimize.judge.company import in_company
 from optimize.judge.measure import BATCH, logits_of, measure, run_of
 from optimize.models.calibration import CALIBRATIONS, calibrated, pre_processed
-from optimize.models.checkpoint import load_model
 from optimize.models.graphs import quiet, save_graph
+from optimize.models.saved import load_model
 from optimize.results import Result
 from optimize.steps.export import Export, export
 from optimize.steps.quantize import quantize_dynamic

@@ -83,7 +83,7 @@ def exported(teacher: Path, target: Path, artifact: Artifact) -> Path:
     """The teacher of images as a program that PyTorch loads without the project's classes, written to `target`."""
     import torch
 
-    from optimize.models.checkpoint import load_model
+    from optimize.models.saved import load_model
 
     model = load_model(teacher, "image").eval()  # type: ignore[no-untyped-call]  # transformers declares no types here
     settings = artifact.manifest.settings

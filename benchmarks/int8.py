@@ -26,8 +26,8 @@ from optimize.data.inputs import Prepared
 from optimize.judge.integers import exact_logits, saturated_logits
 from optimize.judge.quality import accuracy
 from optimize.judge.timing import Latency, alternate
-from optimize.models.checkpoint import load_model
 from optimize.models.graphs import save_graph
+from optimize.models.saved import load_model
 from optimize.steps.export import Export, export
 from optimize.steps.quantize import Quantize, quantize_dynamic, quantize_static
 from serving.arrays import Array, Logits

@@ -20,7 +20,8 @@ from transformers import AutoConfig
 from optimize.data.inputs import Prepared, Preparer
 from optimize.data.splits import Split, SplitName, Splits, load_splits
 from optimize.errors import StepError
-from optimize.models.checkpoint import fetch_model, load_tokenizer, local_source, save_model
+from optimize.models.checkpoint import fetch_model, local_source
+from optimize.models.saved import load_tokenizer, save_model
 from optimize.progress import console, running
 from optimize.recipe import Recipe, read_recipe, steps_up_to
 from optimize.results import STAGES, Result, Role, Stage, digest_below, digest_of

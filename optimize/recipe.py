@@ -14,7 +14,8 @@ from pydantic_core import ErrorDetails
 
 from optimize.data.readers import DataConfig
 from optimize.errors import RecipeError
-from optimize.models.checkpoint import CheckpointConfig, Task
+from optimize.models.checkpoint import CheckpointConfig
+from optimize.models.saved import Task
 from optimize.models.training import TrainingConfig
 from optimize.recipes.shipped import shipped_recipes
 from optimize.results import STAGES, Stage, digest_of

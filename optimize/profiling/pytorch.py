@@ -13,7 +13,7 @@ from torch.profiler import ProfilerActivity, profile, record_function
 
 from optimize.errors import ProfileError
 from optimize.judge.timing import times_in_turn
-from optimize.models.checkpoint import load_model
+from optimize.models.saved import load_model
 from optimize.models.training import move
 from optimize.profiling.operators import TOP
 from optimize.profiling.subject import Cell, Subject

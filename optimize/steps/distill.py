@@ -17,8 +17,9 @@ from transformers import PretrainedConfig, PreTrainedModel
 
 from optimize.data.inputs import Prepared, Preparer
 from optimize.errors import StepError
-from optimize.models.checkpoint import CifarCheckpoint, Task, fetch_model
+from optimize.models.checkpoint import CifarCheckpoint, fetch_model
 from optimize.models.distillation import DistillationConfig, TeacherOutputs, distillation_loss
+from optimize.models.saved import Task
 from optimize.models.training import train
 from optimize.results import Stage
 from optimize.steps.step import Step, StepContext

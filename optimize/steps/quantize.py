@@ -32,10 +32,10 @@ from transformers import PretrainedConfig, PreTrainedModel
 from optimize.data.inputs import collect, ordered_batches
 from optimize.errors import StepError
 from optimize.models.calibration import quantize_calibrated
-from optimize.models.checkpoint import Task
 from optimize.models.cifar_resnet import convolve_shortcuts
 from optimize.models.graphs import products_of_activations, quiet, save_graph, work_beside
 from optimize.models.qdq import complete_residuals, fold_weights
+from optimize.models.saved import Task
 from optimize.results import Precision, Stage
 from optimize.steps.step import Step, StepContext
 

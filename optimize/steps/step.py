@@ -13,8 +13,8 @@ from transformers import PretrainedConfig, PreTrainedModel
 
 from optimize.data.inputs import Prepared, Preparer
 from optimize.data.splits import SplitName, Splits
-from optimize.models.checkpoint import Task, load_model, save_model
 from optimize.models.distillation import DistillationConfig, TeacherOutputs
+from optimize.models.saved import Task, load_model, save_model
 from optimize.results import Precision, Result, Stage, digest_of
 
 

@@ -18,8 +18,8 @@ from optimize.judge.measure import run_of
 from optimize.judge.saturation import saturation
 from optimize.models import calibration
 from optimize.models.calibration import CALIBRATIONS, quantize_calibrated
-from optimize.models.checkpoint import load_model
 from optimize.models.graphs import range_of_batch
+from optimize.models.saved import load_model
 from optimize.results import Result
 from tests.optimize.conftest import result
 from tests.optimize.steps.test_export import axes, run

@@ -9,8 +9,8 @@ import torch
 from pydantic import ValidationError
 
 from optimize.build import Build
-from optimize.models.checkpoint import load_model
 from optimize.models.distillation import DistillationConfig, TeacherOutputs, distillation_loss
+from optimize.models.saved import load_model
 from optimize.models.training import predict
 
 

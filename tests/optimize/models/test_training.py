@@ -11,7 +11,7 @@ import torch
 
 from optimize.build import Build
 from optimize.data.inputs import Augmentation
-from optimize.models.checkpoint import load_model
+from optimize.models.saved import load_model
 from optimize.models.training import TrainingConfig, augmented_tensors, cross_entropy, train
 
 CONFIG = TrainingConfig(epochs=3, learning_rate=1e-3, crop=1, flip=True, views=2)

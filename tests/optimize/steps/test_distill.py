@@ -7,7 +7,7 @@ import torch
 
 from optimize.build import Build
 from optimize.errors import StepError
-from optimize.models.checkpoint import load_model
+from optimize.models.saved import load_model
 from optimize.models.training import predict
 from optimize.steps.distill import Distill, make_student
 from tests.optimize.conftest import result, tiny_resnet50

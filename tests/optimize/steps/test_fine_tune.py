@@ -7,7 +7,7 @@ import torch
 
 from optimize.build import Build
 from optimize.errors import StepError
-from optimize.models.checkpoint import load_model
+from optimize.models.saved import load_model
 from optimize.models.training import predict
 from optimize.steps.fine_tune import FineTune, fine_tune
 from tests.optimize.conftest import result

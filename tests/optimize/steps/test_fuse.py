@@ -8,7 +8,7 @@ import onnx
 import pytest
 
 from optimize.build import Build
-from optimize.models.checkpoint import load_model
+from optimize.models.saved import load_model
 from optimize.steps.export import Export, export
 from optimize.steps.fuse import Fuse, fuse
 from tests.optimize.conftest import result, tiny_resnet50

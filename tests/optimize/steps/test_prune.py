@@ -11,7 +11,7 @@ from optimize.build import Build
 from optimize.data.inputs import Preparer
 from optimize.data.splits import Split
 from optimize.errors import StepError
-from optimize.models.checkpoint import load_model, save_model
+from optimize.models.saved import load_model, save_model
 from optimize.models.training import predict
 from optimize.steps.prune import Prune, prune
 from serving.model.artifact import ImageSettings

@@ -12,8 +12,8 @@ from pydantic import ValidationError
 from optimize.build import Build
 from optimize.errors import StepError
 from optimize.judge.saturation import signed_factors
-from optimize.models.checkpoint import load_model
 from optimize.models.graphs import range_of_batch
+from optimize.models.saved import load_model
 from optimize.steps import quantize
 from optimize.steps.export import Export
 from optimize.steps.quantize import Quantize, quantize_dynamic, quantize_static
