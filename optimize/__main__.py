@@ -16,13 +16,7 @@ from serving.errors import SieveError
 def main(arguments: list[str] | None = None) -> int:
     """Exit status: 0 for success, 1 for an error that the user can mend, 130 when interrupted."""
     options = _parser().parse_args(arguments)
-    # Without these, hub clients retry for minutes before they report a hub that cannot be reached.
-    os.environ.setdefault("HF_HUB_ETAG_TIMEOUT", "5")
-    os.environ.setdefault("HF_HUB_DOWNLOAD_TIMEOUT", "10")
-    os.environ.setdefault("HF_DATASETS_OFFLINE", os.environ.get("HF_HUB_OFFLINE", "0"))
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # no messages when PyTorch Profiler starts and stops
+    prepare_environment()
     # Libraries warn on import about parts that are not used here.
     logging.disable(logging.WARNING)
     try:
@@ -34,6 +28,17 @@ def main(arguments: list[str] | None = None) -> int:
         print("interrupted; run the same command again to go on from here", file=sys.stderr)
         return 130
     return 0
+
+
+def prepare_environment() -> None:
+    """Set what the libraries read when they are imported, unless the user has set it."""
+    # Without these, hub clients retry for minutes before they report a hub that cannot be reached.
+    os.environ.setdefault("HF_HUB_ETAG_TIMEOUT", "5")
+    os.environ.setdefault("HF_HUB_DOWNLOAD_TIMEOUT", "10")
+    os.environ.setdefault("HF_DATASETS_OFFLINE", os.environ.get("HF_HUB_OFFLINE", "0"))
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # no messages when PyTorch Profiler starts and stops
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -24,7 +24,7 @@ def build(tiny_recipes: dict[str, Path], tmp_path_factory: pytest.TempPathFactor
     text = tiny_recipes["tiny-text"].read_text()
     step = '[[expert]]\nstep = "export"\n'
     recipe.write_text(text.replace(step, f'{step}\n[[expert]]\nstep = "fuse"\nprecision = "fp16"\n'))
-    optimize("evaluate", recipe, "--root", tiny_recipes["tiny-text"].parent, "--build", folder / "build")
+    optimize("evaluate", recipe, "--root", tiny_recipes["tiny-text"].parent, "--build", folder / "build", fresh=True)
     return folder / "build"
 
 
@@ -48,11 +48,11 @@ def test_the_expert_is_served_on_cuda(build: Path) -> None:
 def test_a_profile_on_the_gpu_names_the_commands_for_nsight(build: Path, tmp_path: Path) -> None:
     model = build / "tiny-text-expert"
     quick = ("--rounds", 3, "--runs", 3, "--batch-sizes", "1,2,4", "--out", tmp_path)
-    said = optimize("profile", model, "--build", build, *quick).stdout
+    said = optimize("profile", model, "--build", build, *quick, fresh=True).stdout
     assert "nsys profile" in said
     assert "ncu --profile-from-start=off" in said
     facts = json.loads((tmp_path / "tiny-text-expert" / "profile.json").read_text())
     assert facts["variants"]["gpu-fp16"]["operators"]["provider"] == "CUDAExecutionProvider"
     assert {found["device"] for found in facts["checkpoints"].values()} == {"cuda"}
     # The same under NVTX ranges alone, as Nsight runs it.
-    assert "run " in optimize("profile", model, "--stages-only", *quick).stdout
+    assert "run " in optimize("profile", model, "--stages-only", *quick, fresh=True).stdout

@@ -12,12 +12,12 @@ VERBS += ("verify", "operating-point", "publish", "profile")
 
 
 def test_help_names_every_verb() -> None:
-    said = optimize("--help").stdout
+    said = optimize("--help", fresh=True).stdout
     assert all(f"    {verb}" in said for verb in VERBS)
 
 
 def test_list_and_show() -> None:
-    listed = optimize("list").stdout
+    listed = optimize("list", fresh=True).stdout
     assert len(listed.splitlines()) == 6
     assert "sms-risk" in listed
     shown = optimize("show", "sms-risk").stdout

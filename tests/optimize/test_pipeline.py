@@ -29,7 +29,7 @@ def test_same_recipe_same_seed_same_manifest(
     tiny_cascades: TinyCascades, tiny_recipes: dict[str, Path], tmp_path: Path, name: str
 ) -> None:
     recipe = tiny_recipes[name]
-    optimize("evaluate", recipe, "--root", recipe.parent, "--build", tmp_path)
+    optimize("evaluate", recipe, "--root", recipe.parent, "--build", tmp_path, fresh=True)
     assert manifests(tmp_path, name) == manifests(tiny_cascades.builds[name], name)
 
 

@@ -200,7 +200,7 @@ def test_without_a_network_a_hub_gives_one_error_and_nothing_half_written(
     recipe.write_text(RECIPE.format(checkpoint=checkpoint, data=data))
     begin = time.monotonic()
     nowhere = {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": str(tmp_path / "hub")}
-    done = optimize("run", recipe, "--build", tmp_path / "build", check=False, **nowhere)
+    done = optimize("run", recipe, "--build", tmp_path / "build", check=False, fresh=True, **nowhere)
     assert done.returncode == 1
     assert done.stderr.startswith(says)
     assert done.stderr.count("\n") == 1, done.stderr

@@ -22,6 +22,7 @@ def profiled(tiny_cascades: TinyCascades, tmp_path_factory: pytest.TempPathFacto
         *("profile", "tiny-text-expert:latest", "--variant", "all", "--build", tiny_cascades.builds["tiny-text"]),
         *("--lengths", "8,24", "--out", folder, *quick),
         home=tiny_cascades.home,
+        fresh=True,
     )
     assert text.stderr == ""  # PyTorch Profiler would tell of its starts and stops
     image = optimize(

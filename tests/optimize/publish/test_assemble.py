@@ -64,7 +64,7 @@ def test_a_graph_made_in_another_folder_is_the_same(
     recipe = tiny_recipes["tiny-image"]
     checkout = tmp_path / "checkout"
     arguments = ("quantize", recipe, "--root", recipe.parent, "--build", build)
-    done = optimize(*arguments, folder=checkout, PYTHONPATH=str(checkout))
+    done = optimize(*arguments, folder=checkout, fresh=True, PYTHONPATH=str(checkout))
     assert "screen/quantize: made in" in done.stdout
     assert sha256_of(graph) == before
 

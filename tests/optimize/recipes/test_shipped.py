@@ -32,7 +32,9 @@ def in_hub_cache(cache: Path, recipe: str) -> Path:
 
 def run_offline(recipe: str, folder: Path) -> None:
     offline = {"HF_HUB_CACHE": str(folder / "hub"), "HF_HUB_OFFLINE": "1", "HF_HOME": str(folder / "home")}
-    optimize("run", recipe, "--root", folder, "--build", folder / "build", home=folder / "bentoml", **offline)
+    optimize(
+        "run", recipe, "--root", folder, "--build", folder / "build", home=folder / "bentoml", fresh=True, **offline
+    )
 
 
 def check(recipe: str, folder: Path) -> dict[str, Any]:
