@@ -21,6 +21,7 @@ from optimize.data.inputs import Prepared, Preparer
 from optimize.data.splits import Split, SplitName, Splits, load_splits
 from optimize.errors import StepError
 from optimize.models.checkpoint import fetch_model, local_source
+from optimize.models.families import graph_inputs, positions
 from optimize.models.saved import load_tokenizer, save_model
 from optimize.progress import console, running
 from optimize.recipe import Recipe, read_recipe, steps_up_to
@@ -97,20 +98,18 @@ class Build:
     def _preparer(self, folder: Path) -> Preparer:
         if self.recipe.image is not None:
             return Preparer(self.recipe.image)
-        positions = AutoConfig.from_pretrained(folder).max_position_embeddings
-        if self.recipe.text.max_tokens > positions:
+        config = AutoConfig.from_pretrained(folder)
+        if self.recipe.text.max_tokens > positions(config):
             raise StepError(
-                f"text.max_tokens must be at most {positions}, the positions that the checkpoint knows, got "
+                f"text.max_tokens must be at most {positions(config)}, the positions that the checkpoint knows, got "
                 f"{self.recipe.text.max_tokens}; lower it"
             )
-        pad = load_tokenizer(folder).pad_token_id
-        inputs = ("input_ids", "attention_mask", "token_type_ids")
         settings = TextSettings(
             max_tokens=self.recipe.text.max_tokens,
             long_texts=self.recipe.text.long_texts,
             watched_label=self._watched_label(),
-            pad_token_id=pad,
-            inputs=inputs,
+            pad_token_id=load_tokenizer(folder).pad_token_id,
+            inputs=graph_inputs(config),
         )
         return Preparer(settings, folder)
 
@@ -167,7 +166,7 @@ class Build:
             recipe.checkpoint, recipe.task, self.splits.labels, self.root, fresh_head=bool(recipe.teacher)
         )
         # Refuse a step that cannot work before the teacher is trained for it.
-        for step in recipe.possible_steps:
+        for step in (*recipe.teacher, *recipe.possible_steps):
             step.require_fitting(model.config)
         if not recipe.teacher:
             save_model(model, result.path, tokenizer)

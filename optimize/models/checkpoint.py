@@ -12,7 +12,8 @@ from transformers import AutoConfig, PreTrainedModel
 from optimize.errors import CheckpointError
 from optimize.models.cifar_resnet import CifarResNet, CifarResNetConfig
 from optimize.models.heads import label_maps, with_head
-from optimize.models.saved import TOKENIZER_FILE, Task
+from optimize.models.intake import require_text_encoder
+from optimize.models.saved import Task
 from optimize.models.weights import cifar_from_state_dict
 
 
@@ -34,7 +35,7 @@ class FolderCheckpoint(_Pretrained):
 
 
 class HubCheckpoint(_Pretrained):
-    """A model on the hub (safetensors). `revision` is a commit or a tag, since a branch can move."""
+    """A model on the hub. `revision` is a commit or a tag, since a branch can move."""
 
     source: Literal["hub"]
     id: str = Field(pattern=r"^[\w.-]+(/[\w.-]+)?$")
@@ -89,9 +90,15 @@ def fetch_model(
             return CifarResNet(CifarResNetConfig(**shape, **label_maps(labels))), None
     folder = _download(config) if isinstance(config, HubCheckpoint) else local_source(config, root)
     assert folder is not None
-    _require_fitting(folder, task)
+    if task == "image":
+        _require_fitting(folder)
+        return with_head(folder, task, labels, fresh_head, config.trust_label_order), None
+    require_text_encoder(folder)
     model = with_head(folder, task, labels, fresh_head, config.trust_label_order)
-    return model, folder if task == "text" else None
+    # ModernBERT would compile itself for a GPU: once for each length of a batch.
+    if model.config.model_type == "modernbert":
+        model.config.reference_compile = False
+    return model, folder
 
 
 def local_source(config: CheckpointConfig, root: Path) -> Path | None:
@@ -107,8 +114,8 @@ def local_source(config: CheckpointConfig, root: Path) -> Path | None:
     return None
 
 
-def _require_fitting(folder: Path, task: Task) -> None:
-    """Raise CheckpointError unless the folder holds a BERT with its tokeniser (text) or a ResNet (image)."""
+def _require_fitting(folder: Path) -> None:
+    """Raise CheckpointError unless the folder holds a ResNet."""
     try:
         kind = AutoConfig.from_pretrained(folder).model_type
     except (OSError, ValueError) as error:
@@ -116,20 +123,15 @@ def _require_fitting(folder: Path, task: Task) -> None:
             f"checkpoint {folder} is not a Hugging Face folder ({str(error).splitlines()[0]}); save the model there "
             "with save_pretrained"
         ) from None
-    fitting = ("bert",) if task == "text" else ("resnet", "cifar_resnet")
+    fitting = ("resnet", "cifar_resnet")
     if kind not in fitting:
         raise CheckpointError(
-            f"checkpoint {folder} is of the architecture {kind!r}, and a recipe for {task} takes "
+            f"checkpoint {folder} is of the architecture {kind!r}, and a recipe for image takes "
             f"{' or '.join(fitting)}; name another checkpoint"
         )
     if not list(folder.glob("*.safetensors")):
         raise CheckpointError(
             f"checkpoint {folder} has no weights in the safetensors format; save the model there with save_pretrained"
-        )
-    if task == "text" and not (folder / TOKENIZER_FILE).is_file() and not (folder / "vocab.txt").is_file():
-        raise CheckpointError(
-            f"checkpoint {folder} has no tokeniser ({TOKENIZER_FILE} or vocab.txt); save it there with "
-            "tokenizer.save_pretrained"
         )
 
 
@@ -156,10 +158,17 @@ def _download(config: HubCheckpoint) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
 
-    # Skip other formats of the same weights.
-    wanted = ["*.json", "model*.safetensors", "vocab.txt"]
+    # Skip other formats of the same weights: pickles only where there is no safetensors file.
+    described = ["*.json", "vocab.txt", "merges.txt", "*.model"]
     try:
-        return Path(snapshot_download(config.id, revision=config.revision, allow_patterns=wanted, etag_timeout=5))
+        for weights in ("model*.safetensors", "pytorch_model*.bin"):
+            patterns = [*described, weights]
+            folder = Path(
+                snapshot_download(config.id, revision=config.revision, allow_patterns=patterns, etag_timeout=5)
+            )
+            if list(folder.glob(weights)):
+                break
+        return folder
     except (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError) as error:
         raise CheckpointError(
             f"checkpoint {config.id}@{config.revision} could not be had from the hub ({type(error).__name__}) and is "

@@ -43,6 +43,22 @@ def _remove_notes(message: Any) -> None:
                 _remove_notes(inner)
 
 
+def use_shared_weights(model: onnx.ModelProto) -> None:
+    """Let every operator read a weight itself, in place, where PyTorch's exporter put Identity between.
+
+    It does so for the second use of a weight. A quantizer knows a weight by its initializer.
+    """
+    graph = model.graph
+    weights = {tensor.name for tensor in graph.initializer}
+    copies = {n.output[0]: n.input[0] for n in graph.node if n.op_type == "Identity" and n.input[0] in weights}
+    kept = [node for node in graph.node if node.output[0] not in copies]
+    for node in kept:
+        for place, name in enumerate(node.input):
+            node.input[place] = copies.get(name, name)
+    del graph.node[:]
+    graph.node.extend(kept)
+
+
 def products_of_activations(model: onnx.ModelProto) -> list[str]:
     """The names of the products whose second factor is no weight, as of queries with keys, in the graph's order."""
     weights = {tensor.name for tensor in model.graph.initializer}

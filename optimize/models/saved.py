@@ -1,12 +1,13 @@
 """Checkpoints as we write and read them: folders in transformers' layout.
 
-A checkpoint is config.json, model.safetensors and the tokeniser's files. A model with pruned channels has
-`pruned: true` in its config; loading cuts its modules to the shapes of the stored tensors.
+A checkpoint is config.json, model.safetensors and the tokeniser's files. A model whose channels were pruned, or whose
+heads were cut by hand, has `pruned: true` in its config; loading cuts its modules to the shapes of the stored tensors.
 """
 
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,14 +19,15 @@ from transformers import (
     AutoModelForImageClassification,
     AutoModelForSequenceClassification,
     AutoTokenizer,
+    PretrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
 
 import optimize.models.cifar_resnet  # noqa: F401  # makes transformers' Auto classes know it
+from optimize.models.attention_heads import count_heads
 
 Task = Literal["text", "image"]
-TOKENIZER_FILE = "tokenizer.json"
 
 
 def load_model(folder: Path, task: Task) -> PreTrainedModel:
@@ -33,12 +35,23 @@ def load_model(folder: Path, task: Task) -> PreTrainedModel:
     config = AutoConfig.from_pretrained(folder)
     model: PreTrainedModel
     if getattr(config, "pruned", False):
-        model = auto_class(task).from_config(config)
-        state = load_file(folder / "model.safetensors")
-        cut_to_state(model, state)
-        model.load_state_dict(state)
-    else:
-        model = auto_class(task).from_pretrained(folder)
+        return from_state(auto_class(task).from_config, config, load_file(folder / "model.safetensors"))
+    model = auto_class(task).from_pretrained(folder)
+    nn.Module.eval(model)
+    return model
+
+
+def from_state(
+    make: Callable[..., PreTrainedModel], config: PretrainedConfig, state: dict[str, torch.Tensor]
+) -> PreTrainedModel:
+    """The model that `make` makes of `config`, with the weights `state`, whose shapes may be smaller.
+
+    It is in evaluation mode, float32, on the CPU.
+    """
+    model = make(config, dtype=torch.float32)
+    cut_to_state(model, state)
+    count_heads(model)
+    model.load_state_dict(state)
     nn.Module.eval(model)
     return model
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, get_cosine_schedule_with_warmup
 
 from optimize.data.inputs import Augmentation, Prepared, Preparer, collect, shuffled_batches
-from optimize.errors import StepError
+from optimize.models.layers import freeze
 from optimize.progress import console, progress
 from serving.arrays import Logits
 
@@ -38,9 +38,9 @@ class TrainingConfig(BaseModel):
     flip: bool = False
     views: int = Field(default=1, ge=1)
     train_embeddings: bool = True
-    """False freezes BERT's word embeddings: most of its values, and half the time of a training step."""
+    """False freezes a text encoder's word embeddings: most of its values, and half the time of a training step."""
     frozen_layers: int = Field(default=0, ge=0)
-    """How many of BERT's first layers stay as they are, with all embeddings. They take no backward pass."""
+    """How many of a text encoder's first layers stay as they are, with all embeddings. They take no backward pass."""
 
     @model_validator(mode="after")
     def _views_are_seen(self) -> Self:
@@ -160,17 +160,7 @@ def predict(model: PreTrainedModel, data: Prepared, preparer: Preparer, batch_si
 def _freeze(model: PreTrainedModel, config: TrainingConfig) -> None:
     if not config.train_embeddings:
         model.get_input_embeddings().requires_grad_(False)
-    if not config.frozen_layers:
-        return
-    layers = getattr(getattr(model.base_model, "encoder", None), "layer", ())
-    if config.frozen_layers > len(layers):
-        raise StepError(
-            f"frozen_layers must be at most the number of BERT layers, got {config.frozen_layers} for a model with "
-            f"{len(layers)}; freeze fewer"
-        )
-    model.base_model.get_submodule("embeddings").requires_grad_(False)
-    for layer in layers[: config.frozen_layers]:
-        layer.requires_grad_(False)
+    freeze(model, config.frozen_layers)
 
 
 def _optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:

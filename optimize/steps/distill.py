@@ -1,7 +1,7 @@
 """Distill the teacher into a student with fewer layers, which learns from its soft targets and hidden states.
 
-A BERT student starts from chosen layers of the teacher (DistilBERT, Sanh et al. 2019, arXiv:1910.01108). A ResNet
-student starts from chosen blocks of the teacher, or from a state dict of its own.
+A text encoder's student starts from chosen layers of the teacher (DistilBERT, Sanh et al. 2019, arXiv:1910.01108). A
+ResNet student starts from chosen blocks of the teacher, or from a state dict of its own.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from optimize.data.inputs import Prepared, Preparer
 from optimize.errors import StepError
 from optimize.models.checkpoint import CifarCheckpoint, fetch_model
 from optimize.models.distillation import DistillationConfig, TeacherOutputs, distillation_loss
+from optimize.models.families import require_choosable, require_freezable
+from optimize.models.layers import with_layers
 from optimize.models.saved import Task
 from optimize.models.training import train
 from optimize.results import Stage
@@ -121,7 +123,7 @@ def make_student(teacher: PreTrainedModel, config: Distill) -> PreTrainedModel:
     if config.depths is not None and hasattr(teacher.config, "depths"):
         return _shallower_resnet(teacher, config.depths)
     assert config.layers is not None
-    return _shallower_bert(teacher, config.layers)
+    return with_layers(teacher, config.layers)
 
 
 def require_fitting(teacher: PretrainedConfig, config: Distill) -> None:
@@ -133,21 +135,10 @@ def require_fitting(teacher: PretrainedConfig, config: Distill) -> None:
         if len(depths) != len(there) or not all(1 <= want <= have for want, have in zip(depths, there, strict=True)):
             raise StepError(f"distill: depths {list(depths)} must name 1 up to {list(there)} blocks for each group")
     elif config.layers is None:
-        raise StepError("distill: a BERT student needs `layers`, the teacher's layers that it starts from")
-    elif any(not 0 <= layer < teacher.num_hidden_layers for layer in config.layers):
-        raise StepError(
-            f"distill: layers {list(config.layers)} must lie in 0..{teacher.num_hidden_layers - 1}, the layers of the "
-            "teacher"
-        )
-
-
-def _shallower_bert(teacher: PreTrainedModel, layers: tuple[int, ...]) -> PreTrainedModel:
-    student = copy.deepcopy(teacher)
-    encoder = student.base_model.get_submodule("encoder")
-    blocks = encoder.get_submodule("layer")
-    encoder.layer = nn.ModuleList([blocks.get_submodule(str(index)) for index in layers])
-    student.config.num_hidden_layers = len(layers)
-    return student
+        raise StepError("distill: a text encoder's student needs `layers`, the teacher's layers that it starts from")
+    else:
+        require_choosable(teacher, config.layers)
+        require_freezable(teacher, config.frozen_layers, there=len(config.layers))
 
 
 def _shallower_resnet(teacher: PreTrainedModel, depths: tuple[int, ...]) -> PreTrainedModel:

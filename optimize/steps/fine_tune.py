@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from transformers import PreTrainedModel
+from transformers import PretrainedConfig, PreTrainedModel
 
 from optimize.data.inputs import Prepared, Preparer
+from optimize.models.families import require_freezable
 from optimize.models.training import TrainingConfig, train
 from optimize.steps.step import Step, StepContext
 
@@ -19,6 +20,9 @@ class FineTune(TrainingConfig, Step):
 
     place: ClassVar[int] = 0
     of_teacher: ClassVar[bool] = True
+
+    def require_fitting(self, teacher: PretrainedConfig) -> None:
+        require_freezable(teacher, self.frozen_layers)
 
     def carry_out(self, source: Path, output: Path, context: StepContext) -> None:
         model = fine_tune(

@@ -1,7 +1,8 @@
 """Fuse attention, layer norm and GELU into single operators, and convert to fp16 for the GPU.
 
-BERT goes through optimum's optimizer, which knows no ResNet. A ResNet goes through the function of ONNX Runtime that
-optimum calls, and becomes fp16 through onnxconverter-common: ONNX Runtime's own converter breaks the order of nodes.
+A text encoder goes through optimum's optimizer, which knows no ResNet. A ResNet goes through the function of ONNX
+Runtime that optimum calls, and becomes fp16 through onnxconverter-common: ONNX Runtime's own converter breaks the order
+of nodes.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ from onnxconverter_common import float16
 from onnxruntime.transformers.optimizer import optimize_model
 from optimum.onnxruntime import ORTOptimizer
 from optimum.onnxruntime.configuration import OptimizationConfig
-from transformers import PretrainedConfig
+from transformers import BertConfig, PretrainedConfig
 
+from optimize.models.families import family_of
 from optimize.models.graphs import quiet, save_graph
 from optimize.results import Precision
 from optimize.steps.step import Step, StepContext
@@ -47,8 +49,8 @@ class Fuse(Step):
 def fuse(source: Path, model_config: PretrainedConfig, config: Fuse, output: Path) -> Path:
     """Write a fused copy of the graph `source` to the file `output`; inputs and outputs keep their types."""
     with quiet():
-        if model_config.model_type == "bert":
-            graph = _fuse_bert(source, model_config, config)
+        if family_of(model_config) is not None:
+            graph = _fuse_encoder(source, model_config, config)
         else:
             graph = optimize_model(source.as_posix(), model_type="vit", opt_level=1, only_onnxruntime=True).model
             if config.precision == "fp16":
@@ -57,13 +59,16 @@ def fuse(source: Path, model_config: PretrainedConfig, config: Fuse, output: Pat
     return output
 
 
-def _fuse_bert(source: Path, model_config: PretrainedConfig, config: Fuse) -> onnx.ModelProto:
+def _fuse_encoder(source: Path, model_config: PretrainedConfig, config: Fuse) -> onnx.ModelProto:
     work = source.with_name(f"{source.stem}.fusing")
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir()
     try:
         shutil.copy(source, work / "model.onnx")
-        model_config.save_pretrained(work)
+        # optimum fuses every encoder as a BERT, and asks for no more than this; it refuses MobileBERT's name.
+        BertConfig(
+            hidden_size=model_config.hidden_size, num_attention_heads=model_config.num_attention_heads
+        ).save_pretrained(work)
         optimizer = ORTOptimizer.from_pretrained(work)
         wanted = OptimizationConfig(optimization_level=1, fp16=config.precision == "fp16")
         optimizer.optimize(wanted, save_dir=work, file_suffix="fused")

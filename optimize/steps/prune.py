@@ -16,18 +16,21 @@ import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from transformers import PreTrainedModel
+from transformers import PretrainedConfig, PreTrainedModel
 
 from optimize.data.inputs import Prepared, Preparer, shuffled_batches
 from optimize.errors import StepError
+from optimize.models.attention_heads import attention_output, cut_heads, head_size
 from optimize.models.distillation import DistillationConfig, distillation_loss
+from optimize.models.families import known, layers_of, require_freezable
+from optimize.models.layers import feed_forward_of, keep_units
 from optimize.models.training import train
 from optimize.progress import console, progress
 from optimize.steps.step import Step, StepContext
 
 
 class Prune(DistillationConfig, Step):
-    """Shares to remove: `heads_share` and `feed_forward_share` of every BERT layer, `channels_share` of a ResNet's.
+    """Shares to remove: `heads_share` and `feed_forward_share` of a text encoder's layers, a ResNet's `channels_share`.
 
     The remaining fields configure the recovery training, which follows the teacher as distilling does.
     """
@@ -48,6 +51,9 @@ class Prune(DistillationConfig, Step):
     @property
     def does_nothing(self) -> bool:
         return not (self.heads_share or self.feed_forward_share or self.channels_share)
+
+    def require_fitting(self, teacher: PretrainedConfig) -> None:
+        require_freezable(teacher, self.frozen_layers)
 
     def carry_out(self, source: Path, output: Path, context: StepContext) -> None:
         data, preparer, seed = context.prepare("train"), context.preparer, context.seed
@@ -74,9 +80,9 @@ def prune(model: PreTrainedModel, config: Prune, *, data: Prepared, preparer: Pr
             raise StepError("prune: a ResNet needs `channels_share` above 0, the share of channels that goes")
         pruned = _prune_channels(copy.deepcopy(model), config, data, preparer, seed)
     elif not (config.heads_share or config.feed_forward_share):
-        raise StepError("prune: a BERT needs `heads_share` or `feed_forward_share` above 0")
+        raise StepError("prune: a text encoder needs `heads_share` or `feed_forward_share` above 0")
     else:
-        pruned = _prune_bert(copy.deepcopy(model), config, data, preparer, seed)
+        pruned = _prune_encoder(copy.deepcopy(model), config, data, preparer, seed)
     before, after = (sum(p.numel() for p in m.parameters()) for m in (model, pruned))
     if after == before:
         raise StepError(
@@ -88,28 +94,25 @@ def prune(model: PreTrainedModel, config: Prune, *, data: Prepared, preparer: Pr
     return pruned
 
 
-def _prune_bert(model: Any, config: Prune, data: Prepared, preparer: Preparer, seed: int) -> PreTrainedModel:
-    layers = model.base_model.encoder.layer
-    heads = [torch.zeros(layer.attention.self.num_attention_heads) for layer in layers]
-    units = [torch.zeros(layer.intermediate.dense.out_features) for layer in layers]
+def _prune_encoder(
+    model: PreTrainedModel, config: Prune, data: Prepared, preparer: Preparer, seed: int
+) -> PreTrainedModel:
+    layers = layers_of(model)
+    mixers = [attention_output(model, layer) for layer in layers]
+    pairs = [pair for layer in layers for pair in feed_forward_of(model, layer)]
+    heads = [torch.zeros(mixer.in_features // head_size(model.config)) for mixer in mixers]
+    units = [torch.zeros(second.in_features) for _, second in pairs]
     for _ in _backward_passes(model, config, data, preparer, seed):
-        for index, layer in enumerate(layers):
-            heads[index] += _taylor(layer.attention.output.dense.weight, dim=1, groups=len(heads[index]))
-            units[index] += _taylor(layer.output.dense.weight, dim=1, groups=len(units[index]))
-    gone = {index: _least(score, config.heads_share) for index, score in enumerate(heads)}
-    model.prune_heads({index: chosen for index, chosen in gone.items() if chosen})
-    for layer, score in zip(layers, units, strict=True):
-        _keep_units(layer, _most(score, config.feed_forward_share))
-    model.config.intermediate_size = layers[0].intermediate.dense.out_features
+        for score, mixer in zip(heads, mixers, strict=True):
+            score += _taylor(mixer.weight, dim=1, groups=len(score))
+        for score, (_, second) in zip(units, pairs, strict=True):
+            score += _taylor(second.weight, dim=1, groups=len(score))
+    cut_heads(model, {place: _least(score, config.heads_share) for place, score in enumerate(heads)})
+    for score, (first, second) in zip(units, pairs, strict=True):
+        keep_units(model, first, second, _most(score, config.feed_forward_share))
+    setattr(model.config, known(model).feed_forward_width, pairs[0][1].in_features)
     nn.Module.eval(model)
-    return cast(PreTrainedModel, model)
-
-
-def _keep_units(layer: Any, kept: Tensor) -> None:
-    first, second = layer.intermediate.dense, layer.output.dense
-    first.weight, first.bias = nn.Parameter(first.weight[kept].detach()), nn.Parameter(first.bias[kept].detach())
-    second.weight = nn.Parameter(second.weight[:, kept].detach())
-    first.out_features = second.in_features = len(kept)
+    return model
 
 
 def _prune_channels(model: Any, config: Prune, data: Prepared, preparer: Preparer, seed: int) -> PreTrainedModel:

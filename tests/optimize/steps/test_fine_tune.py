@@ -52,7 +52,7 @@ def test_frozen_layers_and_the_embeddings_below_them_stay(text_build: Build, tmp
 def test_more_frozen_layers_than_there_are_is_an_error(build: Build, tmp_path: Path) -> None:
     model = load_model(build.folder / "checkpoint", build.recipe.task)
     config = FineTune(epochs=1, learning_rate=1e-3, frozen_layers=99)
-    with pytest.raises(StepError, match="frozen_layers must be at most the number of BERT layers, got 99"):
+    with pytest.raises(StepError, match="number of the text encoder's layers, got 99"):
         fine_tune(
             model, config, data=build.prepared("train"), preparer=build.preparer, seed=1, resume=tmp_path / "resume.pt"
         )

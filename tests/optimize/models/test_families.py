@@ -1,0 +1,192 @@
+"""Every family of text encoders through every step, on tiny real models: what is served says what PyTorch says."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+
+from optimize.data.inputs import Prepared, Preparer
+from optimize.data.splits import Split
+from optimize.errors import StepError
+from optimize.models.attention_heads import attention_output, head_size
+from optimize.models.calibration import calibrated, pre_processed
+from optimize.models.checkpoint import FolderCheckpoint, fetch_model
+from optimize.models.distillation import pooled_states
+from optimize.models.families import FAMILIES, graph_inputs, layers_of, positions, require_freezable
+from optimize.models.graphs import products_of_activations
+from optimize.models.layers import feed_forward_of
+from optimize.models.saved import load_model, save_model
+from optimize.steps.distill import Distill, make_student
+from optimize.steps.export import Export, export
+from optimize.steps.fuse import Fuse, fuse
+from optimize.steps.prune import Prune, prune
+from optimize.steps.quantize import quantize_dynamic
+from serving.model.artifact import TextSettings
+from serving.model.session import open_session
+from tests.conftest import ROOT
+from tests.encoders import ENCODERS, LABELS, POSITIONS, SENTENCES, saved_encoder, tiny_encoder
+from tests.optimize.conftest import torch_logits
+
+PAGE = ROOT / "docs" / "models.md"
+
+
+TRAINING = {"epochs": 1, "learning_rate": 1e-3, "batch_size": 16}
+# Below the same table entry, only optimum's description of the graph differs.
+EXPORTED = [kind for kind in ENCODERS if kind != "camembert"]
+
+
+@dataclass
+class Taken:
+    """A family's checkpoint as it was taken in, with serving's preprocessing and 32 prepared texts."""
+
+    kind: str
+    folder: Path
+    model: Any
+    preparer: Preparer
+    data: Prepared
+
+    @cached_property
+    def batch(self) -> dict[str, Any]:
+        """Texts of unequal length; the last one is cut."""
+        return self.preparer.collate(self.data.items[-4:])
+
+
+def take(kind: str, folder: Path) -> Taken:
+    source = FolderCheckpoint(source="folder", path=saved_encoder(kind, folder / "brought"))
+    model, tokeniser = fetch_model(source, "text", LABELS, Path(), fresh_head=False)
+    saved = save_model(model, folder / "teacher", tokeniser)
+    settings = TextSettings(
+        max_tokens=positions(model.config), pad_token_id=model.config.pad_token_id, inputs=graph_inputs(model.config)
+    )
+    texts = np.array([*SENTENCES[:31], " ".join(SENTENCES[:9])], dtype=object)
+    preparer = Preparer(settings, saved)
+    split = Split("train", texts, np.arange(32) % 3, tuple(map(str, range(32))))
+    return Taken(kind, saved, model.eval(), preparer, preparer.prepare(split))
+
+
+@pytest.fixture(scope="module", params=ENCODERS)
+def taken(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Taken:
+    return take(request.param, tmp_path_factory.mktemp(request.param))
+
+
+def smaller(taken: Taken) -> Any:
+    """Two of the four layers, with half their heads and feed-forward units, where the family can."""
+    student = taken.model
+    if not FAMILIES[taken.kind].shared_layers:
+        student = make_student(taken.model, Distill(**TRAINING, layers=chosen(taken.kind)))
+    config = Prune(**TRAINING, heads_share=0.5, feed_forward_share=0.5, importance_size=16)
+    return prune(student, config, data=taken.data, preparer=taken.preparer, seed=0)
+
+
+def chosen(kind: str) -> tuple[int, ...]:
+    return (0, 2) if kind == "modernbert" else (1, 3)
+
+
+def gap(graph: Path, taken: Taken, wanted: Any) -> float:
+    session = open_session(graph, "CPUExecutionProvider", threads=1)
+    return float(np.abs(session.run(["logits"], taken.batch)[0] - wanted).max())
+
+
+def test_the_checkpoint_answers_as_it_was_saved(taken: Taken) -> None:
+    before = load_model(taken.folder.with_name("brought"), "text")
+    np.testing.assert_array_equal(torch_logits(taken.model, taken.batch), torch_logits(before, taken.batch))
+    assert (taken.folder / "tokenizer.json").is_file()
+    assert positions(taken.model.config) == POSITIONS == max(map(len, taken.data.items))
+
+
+def test_a_hidden_state_for_each_layer_from_the_first_token(taken: Taken) -> None:
+    output = taken.model(**taken.preparer.tensors(taken.data.items[:2]), output_hidden_states=True)
+    states = pooled_states(output)
+    assert [tuple(state.shape) for state in states] == [(2, 32)] * 4
+    np.testing.assert_array_equal(states[0].detach(), output.hidden_states[1][:, 0].detach())
+
+
+def test_a_student_of_chosen_layers(taken: Taken, tmp_path: Path) -> None:
+    config = Distill(**TRAINING, layers=chosen(taken.kind))
+    if FAMILIES[taken.kind].shared_layers:
+        with pytest.raises(StepError, match="share their weights and cannot be chosen one by one; leave the step out"):
+            config.require_fitting(taken.model.config)
+        return
+    student = make_student(taken.model, config)
+    again = load_model(save_model(student, tmp_path / "student"), "text")
+    np.testing.assert_array_equal(torch_logits(student, taken.batch), torch_logits(again, taken.batch))
+    for mine, layer in zip(layers_of(again), chosen(taken.kind), strict=True):
+        theirs = layers_of(taken.model)[layer].state_dict()
+        assert {name: value.tolist() for name, value in mine.state_dict().items()} == {
+            name: value.tolist() for name, value in theirs.items()
+        }
+
+
+def test_pruned_heads_and_units_load_again(taken: Taken, tmp_path: Path) -> None:
+    model = smaller(taken)
+    widths = [second.in_features for layer in layers_of(model) for _, second in feed_forward_of(model, layer)]
+    heads = [attention_output(model, layer).in_features // head_size(model.config) for layer in layers_of(model)]
+    assert set(widths) == {32}
+    assert set(heads) == {2}
+    again = load_model(save_model(model, tmp_path / "pruned"), "text")
+    np.testing.assert_array_equal(torch_logits(again, taken.batch), torch_logits(model, taken.batch))
+    if not FAMILIES[taken.kind].shared_layers:
+        last = make_student(again, Distill(**TRAINING, layers=(0,)))
+        again = load_model(save_model(last, tmp_path / "last"), "text")
+        np.testing.assert_array_equal(torch_logits(again, taken.batch), torch_logits(last, taken.batch))
+
+
+@pytest.mark.parametrize("taken", EXPORTED, indirect=True)
+def test_every_graph_says_what_pytorch_says(taken: Taken, tmp_path: Path) -> None:
+    model = smaller(taken)
+    wanted = torch_logits(model, taken.batch)
+    spread = float(wanted.std())
+    plain = export(model, Export(), tmp_path / "plain.onnx")
+    assert {node.name for node in onnx.load(plain).graph.input} == set(taken.preparer.settings.inputs)
+    assert gap(plain, taken, wanted) < 1e-3
+    assert gap(fuse(plain, model.config, Fuse(), tmp_path / "fused.onnx"), taken, wanted) < 1e-3
+    dynamic = quantize_dynamic(plain, tmp_path / "dynamic.onnx")
+    assert gap(dynamic, taken, wanted) < 0.5 * spread
+    left = [node for node in onnx.load(dynamic).graph.node if node.op_type == "MatMul"]
+    assert len(left) == len(products_of_activations(onnx.load(plain))), "a weight stayed in float"
+    texts = [taken.preparer.collate([item]) for item in taken.data.items[:8]]
+    ready = pre_processed(plain, tmp_path / "ready.onnx")
+    assert gap(calibrated(ready, tmp_path / "static.onnx", "min-max", texts), taken, wanted) < 0.5 * spread
+
+
+def test_a_bert_with_one_token_type_has_no_input_for_it(tmp_path: Path) -> None:
+    model = tiny_encoder("bert", type_vocab_size=1)
+    assert graph_inputs(model.config) == ("input_ids", "attention_mask")
+    graph = onnx.load(export(model, Export(), tmp_path / "graph.onnx")).graph
+    assert [node.name for node in graph.input] == ["input_ids", "attention_mask"]
+
+
+@pytest.mark.parametrize(
+    ("layers", "every"), [((0, 2), 1), ((0, 1, 2), 2), ((0, 1, 3, 2), None), ((1, 2), None), ((0, 0), None)]
+)
+def test_a_layer_of_modernbert_keeps_its_reach(layers: tuple[int, ...], every: int | None) -> None:
+    teacher = tiny_encoder("modernbert")
+    config = Distill(epochs=1, learning_rate=1e-3, layers=layers)
+    if every is None:
+        with pytest.raises(StepError, match=r"must start with 0 .* take a start such as \[0, 1, 2\], or \[0, 2\]"):
+            config.require_fitting(teacher.config)
+        return
+    assert make_student(teacher, config).config.global_attn_every_n_layers == every
+
+
+def test_layers_that_share_their_weights_cannot_be_frozen() -> None:
+    with pytest.raises(StepError, match=r"must be 0 for ALBERT, .* got 2; set train_embeddings = false"):
+        require_freezable(tiny_encoder("albert").config, 2)
+
+
+def test_the_page_has_a_row_for_each_family_and_says_what_it_cannot_do() -> None:
+    rows = re.findall(r"^\| ([^|]+) \| `([^|]+)` \| (.+) \|$", PAGE.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    by_kind = {kind: (title, cells.split(" | ")) for title, kinds, cells in rows for kind in kinds.split("`, `")}
+    assert set(by_kind) == set(FAMILIES) == set(ENCODERS)
+    for kind, family in FAMILIES.items():
+        title, cells = by_kind[kind]
+        assert title == family.title
+        assert cells[0].startswith("no") == family.shared_layers
+        assert all(cell == "yes" for cell in cells[1:])
