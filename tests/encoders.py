@@ -80,28 +80,28 @@ def saved_encoder(kind: str, folder: Path, **changed: Any) -> Path:
 @cache
 def tiny_tokeniser(kind: str) -> Any:
     """A fast tokeniser of the kind `wordpiece`, `bpe` or `unigram`, trained on `SENTENCES`."""
-    first, pad, last, unknown = (
-        ("[CLS]", "[PAD]", "[SEP]", "[UNK]") if kind == "wordpiece" else ("<s>", "<pad>", "</s>", "<unk>")
-    )
-    special = [pad, unknown, first, last] if kind == "wordpiece" else [first, pad, last, unknown]
+    if kind == "wordpiece":
+        special = pad, unknown, first, last, mask = "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"
+    else:
+        special = first, pad, last, unknown, mask = "<s>", "<pad>", "</s>", "<unk>", "<mask>"
     if kind == "wordpiece":
         made = Tokenizer(models.WordPiece(unk_token=unknown))
         made.normalizer, made.pre_tokenizer = normalizers.BertNormalizer(), pre_tokenizers.BertPreTokenizer()
-        trainer: Any = trainers.WordPieceTrainer(vocab_size=200, special_tokens=special)
+        trainer: Any = trainers.WordPieceTrainer(vocab_size=200, special_tokens=list(special))
     elif kind == "bpe":
         made = Tokenizer(models.BPE())
         made.pre_tokenizer = pre_tokenizers.ByteLevel()
         letters = pre_tokenizers.ByteLevel.alphabet()
-        trainer = trainers.BpeTrainer(vocab_size=300, special_tokens=special, initial_alphabet=letters)
+        trainer = trainers.BpeTrainer(vocab_size=300, special_tokens=list(special), initial_alphabet=letters)
     else:
         made = Tokenizer(models.Unigram())
         made.pre_tokenizer = pre_tokenizers.Metaspace()
-        trainer = trainers.UnigramTrainer(vocab_size=200, special_tokens=special, unk_token=unknown)
+        trainer = trainers.UnigramTrainer(vocab_size=200, special_tokens=list(special), unk_token=unknown)
     made.train_from_iterator(SENTENCES, trainer)
     ends = [(first, made.token_to_id(first)), (last, made.token_to_id(last))]
     made.post_processor = processors.TemplateProcessing(
         single=f"{first} $A {last}", pair=f"{first} $A {last} $B:1 {last}:1", special_tokens=ends
     )
     return PreTrainedTokenizerFast(
-        tokenizer_object=made, cls_token=first, sep_token=last, pad_token=pad, unk_token=unknown
+        tokenizer_object=made, cls_token=first, sep_token=last, pad_token=pad, unk_token=unknown, mask_token=mask
     )
