@@ -70,6 +70,13 @@ def tiny_encoder(kind: str, **changed: Any) -> Any:
     return AutoModelForSequenceClassification.from_config(config).eval()
 
 
+def tiny_batch(kind: str) -> dict[str, Any]:
+    """Inputs of the model of `tiny_encoder`: three texts of unequal length."""
+    arrays = tiny_tokeniser(ENCODERS[kind][0])(SENTENCES[:3], padding=True, return_tensors="np")
+    named = {"input_ids": arrays["input_ids"], "attention_mask": arrays["attention_mask"]}
+    return {name: array.astype("int64") for name, array in named.items()}
+
+
 def saved_encoder(kind: str, folder: Path, **changed: Any) -> Path:
     """A checkpoint folder with the model of `tiny_encoder` and its tokeniser."""
     tiny_encoder(kind, **changed).save_pretrained(folder)

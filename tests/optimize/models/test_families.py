@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -30,12 +29,8 @@ from optimize.steps.prune import Prune, prune
 from optimize.steps.quantize import quantize_dynamic
 from serving.model.artifact import TextSettings
 from serving.model.session import open_session
-from tests.conftest import ROOT
 from tests.encoders import ENCODERS, LABELS, POSITIONS, SENTENCES, saved_encoder, tiny_encoder
 from tests.optimize.conftest import torch_logits
-
-PAGE = ROOT / "docs" / "models.md"
-
 
 TRAINING = {"epochs": 1, "learning_rate": 1e-3, "batch_size": 16}
 ROWS = [next(kind for kind in FAMILIES if FAMILIES[kind] is family) for family in dict.fromkeys(FAMILIES.values())]
@@ -76,13 +71,17 @@ def taken(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     return take(request.param, tmp_path_factory.mktemp(request.param))
 
 
-def smaller(taken: Taken) -> Any:
-    """Two of the four layers, with half their heads and feed-forward units, where the family can."""
+def smaller(taken: Taken, folder: Path) -> Any:
+    """Two of the four layers, with half their heads and feed-forward units, loaded again."""
     student = taken.model
     if not FAMILIES[taken.kind].shared_layers:
         student = make_student(taken.model, Distill(**TRAINING, layers=chosen(taken.kind)))
     config = Prune(**TRAINING, heads_share=0.5, feed_forward_share=0.5, importance_size=16)
-    return prune(student, config, data=taken.data, preparer=taken.preparer, seed=0)
+    pruned = prune(student, config, data=taken.data, preparer=taken.preparer, seed=0)
+    for layer in layers_of(pruned):
+        assert attention_output(pruned, layer).in_features == 2 * head_size(pruned.config)
+        assert {second.in_features for _, second in feed_forward_of(pruned, layer)} == {32}
+    return load_model(save_model(pruned, folder), "text")
 
 
 def chosen(kind: str) -> tuple[int, ...]:
@@ -108,36 +107,6 @@ def test_a_hidden_state_for_each_layer_from_the_first_token(taken: Taken) -> Non
     np.testing.assert_array_equal(states[0].detach(), output.hidden_states[1][:, 0].detach())
 
 
-def test_a_student_of_chosen_layers(taken: Taken, tmp_path: Path) -> None:
-    config = Distill(**TRAINING, layers=chosen(taken.kind))
-    if FAMILIES[taken.kind].shared_layers:
-        with pytest.raises(StepError, match="share their weights and cannot be chosen one by one; leave the step out"):
-            config.require_fitting(taken.model.config)
-        return
-    student = make_student(taken.model, config)
-    again = load_model(save_model(student, tmp_path / "student"), "text")
-    np.testing.assert_array_equal(torch_logits(student, taken.batch), torch_logits(again, taken.batch))
-    for mine, layer in zip(layers_of(again), chosen(taken.kind), strict=True):
-        theirs = layers_of(taken.model)[layer].state_dict()
-        assert {name: value.tolist() for name, value in mine.state_dict().items()} == {
-            name: value.tolist() for name, value in theirs.items()
-        }
-
-
-def test_pruned_heads_and_units_load_again(taken: Taken, tmp_path: Path) -> None:
-    model = smaller(taken)
-    widths = [second.in_features for layer in layers_of(model) for _, second in feed_forward_of(model, layer)]
-    heads = [attention_output(model, layer).in_features // head_size(model.config) for layer in layers_of(model)]
-    assert set(widths) == {32}
-    assert set(heads) == {2}
-    again = load_model(save_model(model, tmp_path / "pruned"), "text")
-    np.testing.assert_array_equal(torch_logits(again, taken.batch), torch_logits(model, taken.batch))
-    if not FAMILIES[taken.kind].shared_layers:
-        last = make_student(again, Distill(**TRAINING, layers=(0,)))
-        again = load_model(save_model(last, tmp_path / "last"), "text")
-        np.testing.assert_array_equal(torch_logits(again, taken.batch), torch_logits(last, taken.batch))
-
-
 @pytest.mark.parametrize("taken", [kind for kind in ENCODERS if kind not in ROWS], indirect=True)
 def test_the_plain_graph_says_what_pytorch_says(taken: Taken, tmp_path: Path) -> None:
     graph = export(taken.model, Export(), tmp_path / "graph.onnx")
@@ -146,7 +115,7 @@ def test_the_plain_graph_says_what_pytorch_says(taken: Taken, tmp_path: Path) ->
 
 @pytest.mark.parametrize("taken", ROWS, indirect=True)
 def test_every_graph_says_what_pytorch_says(taken: Taken, tmp_path: Path) -> None:
-    model = smaller(taken)
+    model = smaller(taken, tmp_path / "smaller")
     wanted = torch_logits(model, taken.batch)
     spread = float(wanted.std())
     plain = export(model, Export(), tmp_path / "plain.onnx")
@@ -160,6 +129,15 @@ def test_every_graph_says_what_pytorch_says(taken: Taken, tmp_path: Path) -> Non
     texts = [taken.preparer.collate([item]) for item in taken.data.items[:8]]
     ready = pre_processed(plain, tmp_path / "ready.onnx")
     assert gap(calibrated(ready, tmp_path / "static.onnx", "min-max", texts), taken, wanted) < 0.5 * spread
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("taken", ROWS, indirect=True)
+def test_the_graph_for_a_gpu_says_what_pytorch_says(taken: Taken, tmp_path: Path) -> None:
+    wanted = torch_logits(taken.model, taken.batch)
+    plain = export(taken.model, Export(), tmp_path / "plain.onnx")
+    half = fuse(plain, taken.model.config, Fuse(precision="fp16"), tmp_path / "fused.onnx")
+    assert gap(half, taken, wanted) < 0.05 * float(wanted.std())
 
 
 def test_a_bert_with_one_token_type_has_no_input_for_it(tmp_path: Path) -> None:
@@ -183,17 +161,8 @@ def test_a_layer_of_modernbert_keeps_its_reach(layers: tuple[int, ...], every: i
     assert make_student(teacher, config).config.global_attn_every_n_layers == every
 
 
-def test_layers_that_share_their_weights_cannot_be_frozen() -> None:
+def test_layers_that_share_their_weights_can_be_neither_chosen_nor_frozen() -> None:
+    with pytest.raises(StepError, match="share their weights and cannot be chosen one by one; leave the step out"):
+        Distill(**TRAINING, layers=(1, 3)).require_fitting(tiny_encoder("albert").config)
     with pytest.raises(StepError, match=r"must be 0 for ALBERT, .* got 2; set train_embeddings = false"):
         require_freezable(tiny_encoder("albert").config, 2)
-
-
-def test_the_page_has_a_row_for_each_family_and_says_what_it_cannot_do() -> None:
-    rows = re.findall(r"^\| ([^|]+) \| `([^|]+)` \| (.+) \|$", PAGE.read_text(encoding="utf-8"), flags=re.MULTILINE)
-    by_kind = {kind: (title, cells.split(" | ")) for title, kinds, cells in rows for kind in kinds.split("`, `")}
-    assert set(by_kind) == set(FAMILIES) == set(ENCODERS)
-    for kind, family in FAMILIES.items():
-        title, cells = by_kind[kind]
-        assert title == family.title
-        assert cells[0].startswith("no") == family.shared_layers
-        assert all(cell == "yes" for cell in cells[1:])

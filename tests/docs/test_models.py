@@ -1,0 +1,37 @@
+"""docs/models.md: its table of text encoders says what optimize/models/families.py says."""
+
+from __future__ import annotations
+
+import re
+
+from optimize.models.families import FAMILIES
+from tests.docs.reading import read, table
+
+TEXT = read("docs/models.md")
+# tests/optimize/models/test_families.py takes each family through these.
+STEPS = (
+    "distill",
+    "prune heads",
+    "prune feed-forward",
+    "freeze layers",
+    "export",
+    "fuse",
+    "INT8 dynamic",
+    "INT8 static",
+)
+NEED_LAYERS_OF_THEIR_OWN = {"distill", "freeze layers"}
+
+
+def test_its_rows_are_the_families_and_what_they_can_do() -> None:
+    (head,) = re.findall(r"^\| family \| `model_type` \|.*$", TEXT, flags=re.MULTILINE)
+    columns = [cell.strip() for cell in head.strip("|").split("|")]
+    rows = [dict(zip(columns, cells, strict=True)) for cells in table(TEXT, head)]
+    kinds = {row["family"]: re.findall(r"`([\w-]+)`", row["`model_type`"]) for row in rows}
+    assert kinds == {
+        family.title: [kind for kind, of in FAMILIES.items() if of is family] for family in FAMILIES.values()
+    }
+    for row in rows:
+        family = FAMILIES[kinds[row["family"]][0]]
+        for step in STEPS:
+            assert (row[step] == "no") == (family.shared_layers and step in NEED_LAYERS_OF_THEIR_OWN), (row, step)
+            assert row[step] in ("yes", "no")
