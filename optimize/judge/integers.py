@@ -24,13 +24,14 @@ EVALUATOR_OPSET = 21
 
 def exact_logits(model: onnx.ModelProto, inputs: Mapping[str, Array]) -> Logits:
     """Logits float32 [items, labels] of `model` for one batch, with integer products that cannot overflow."""
-    return _evaluated(ReferenceEvaluator(multiply_in_integers(_for_evaluator(model))), inputs)
+    explicit = multiply_in_integers(_for_evaluator(model))
+    return _evaluated(ReferenceEvaluator(explicit, new_ops=[GatherElements]), inputs)
 
 
 def saturated_logits(model: onnx.ModelProto, inputs: Mapping[str, Array]) -> Logits:
     """Logits float32 [items, labels] of `model` for one batch, as an x86 CPU without VNNI computes them."""
     explicit = multiply_in_integers(_for_evaluator(model))
-    return _evaluated(ReferenceEvaluator(explicit, new_ops=[MatMulInteger, ConvInteger]), inputs)
+    return _evaluated(ReferenceEvaluator(explicit, new_ops=[GatherElements, MatMulInteger, ConvInteger]), inputs)
 
 
 def saturating_product(left: Array, right: Array) -> NDArray[np.int64]:
@@ -51,6 +52,15 @@ def saturating_product(left: Array, right: Array) -> NDArray[np.int64]:
         pair += np.multiply.outer(columns[first + 1], rows[first + 1])
         total += np.clip(pair, limits.min, limits.max, out=pair)
     return total.astype(np.int64)
+
+
+class GatherElements(OpRun):
+    """The operator of that name. onnx's own miscounts a negative axis, which DeBERTa's graphs have."""
+
+    op_domain = ""
+
+    def _run(self, data: Array, indices: Array, axis: int | None = None) -> tuple[Array]:
+        return (np.take_along_axis(data, indices, axis or 0),)
 
 
 class MatMulInteger(OpRun):

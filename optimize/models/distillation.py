@@ -1,7 +1,7 @@
 """The teacher's outputs, computed once and kept, and the loss of a student that follows them.
 
 Soft targets are those of Hinton et al. 2015 (arXiv:1503.02531). Hidden states are those of Patient Knowledge
-Distillation (Sun et al. 2019, arXiv:1908.09355): one normalised vector for each item and layer. For BERT it is the
+Distillation (Sun et al. 2019, arXiv:1908.09355): one normalised vector for each item and layer. For text it is the
 first token's state, for a ResNet the mean over height and width of a group's output.
 """
 

@@ -124,7 +124,7 @@ def graph_inputs(config: PretrainedConfig) -> tuple[str, ...]:
 
 def positions(config: PretrainedConfig) -> int:
     """The most tokens that a text may have."""
-    taken = config.pad_token_id + 1 if FAMILIES[config.model_type].positions_after_padding else 0
+    taken = (config.pad_token_id or 0) + 1 if FAMILIES[config.model_type].positions_after_padding else 0
     return int(config.max_position_embeddings) - taken
 
 

@@ -66,9 +66,9 @@ def _fuse_encoder(source: Path, model_config: PretrainedConfig, config: Fuse) ->
     try:
         shutil.copy(source, work / "model.onnx")
         # optimum fuses every encoder as a BERT, and asks for no more than this; it refuses MobileBERT's name.
-        BertConfig(
-            hidden_size=model_config.hidden_size, num_attention_heads=model_config.num_attention_heads
-        ).save_pretrained(work)
+        width, heads = model_config.hidden_size, model_config.num_attention_heads
+        described = BertConfig(hidden_size=width, num_attention_heads=heads)  # type: ignore[no-untyped-call]  # transformers has no types for it
+        described.save_pretrained(work)
         optimizer = ORTOptimizer.from_pretrained(work)
         wanted = OptimizationConfig(optimization_level=1, fp16=config.precision == "fp16")
         optimizer.optimize(wanted, save_dir=work, file_suffix="fused")

@@ -86,7 +86,7 @@ class Quantize(Step):
 
     def require_fitting(self, teacher: PretrainedConfig) -> None:
         if self.ways is not None and hasattr(teacher, "depths"):
-            raise StepError("quantize: `ways` are those of a BERT, and a ResNet has one way only; leave `ways` out")
+            raise StepError("quantize: `ways` are those of a text encoder, and a ResNet has one way; leave `ways` out")
 
     def key_fields(self) -> dict[str, Any]:
         return self.model_dump(mode="json", exclude={"ways"})  # the name tells the way

@@ -53,6 +53,19 @@ def test_other_types_are_refused() -> None:
         saturating_product(column(1), column(1))
 
 
+def test_a_negative_axis_counts_from_the_end() -> None:
+    shapes = {"data": (2, 3, 5), "indices": (2, 3, 4)}
+    kinds = {"data": onnx.TensorProto.FLOAT, "indices": onnx.TensorProto.INT64}
+    inputs = [onnx.helper.make_tensor_value_info(name, kinds[name], shape) for name, shape in shapes.items()]
+    output = onnx.helper.make_tensor_value_info("logits", onnx.TensorProto.FLOAT, None)
+    node = onnx.helper.make_node("GatherElements", list(shapes), ["logits"], axis=-1)
+    data = np.arange(30, dtype=np.float32).reshape(2, 3, 5)
+    indices = np.arange(24).reshape(2, 3, 4) % 5
+    model = onnx.helper.make_model(onnx.helper.make_graph([node], "graph", inputs, [output]))
+    wanted = [[[data[i, j, k] for k in indices[i, j]] for j in range(3)] for i in range(2)]
+    assert exact_logits(model, {"data": data, "indices": indices}).tolist() == wanted
+
+
 small = arrays(np.int8, (6, 3), elements=st.integers(-64, 64))
 unsigned = arrays(np.uint8, (6, 3))
 

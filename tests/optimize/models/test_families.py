@@ -14,6 +14,7 @@ import pytest
 from optimize.data.inputs import Prepared, Preparer
 from optimize.data.splits import Split
 from optimize.errors import StepError
+from optimize.judge.integers import exact_logits
 from optimize.models.attention_heads import attention_output, head_size
 from optimize.models.calibration import calibrated, pre_processed
 from optimize.models.checkpoint import FolderCheckpoint, fetch_model
@@ -124,6 +125,8 @@ def test_every_graph_says_what_pytorch_says(taken: Taken, tmp_path: Path) -> Non
     assert gap(fuse(plain, model.config, Fuse(), tmp_path / "fused.onnx"), taken, wanted) < 1e-3
     dynamic = quantize_dynamic(plain, tmp_path / "dynamic.onnx")
     assert gap(dynamic, taken, wanted) < 0.5 * spread
+    ran = open_session(dynamic, "CPUExecutionProvider", threads=1).run(["logits"], taken.batch)[0]
+    np.testing.assert_allclose(exact_logits(onnx.load(dynamic), taken.batch), ran, atol=1e-5)
     left = [node for node in onnx.load(dynamic).graph.node if node.op_type == "MatMul"]
     assert len(left) == len(products_of_activations(onnx.load(plain))), "a weight stayed in float"
     texts = [taken.preparer.collate([item]) for item in taken.data.items[:8]]

@@ -15,6 +15,7 @@ from optimize.models.saved import load_model, save_model
 from tests.encoders import ENCODERS, tiny_batch, tiny_encoder
 from tests.optimize.conftest import torch_logits
 
+CONVOLVED = {"conv_kernel_size": 3, "conv_act": "gelu"}  # as in DeBERTa-v2-xlarge
 OF_THEIR_OWN = [kind for kind in ENCODERS if not FAMILIES[kind].shared_layers]
 
 
@@ -60,10 +61,7 @@ def test_without_units_a_model_answers_as_if_they_said_nothing(kind: str, tmp_pa
     np.testing.assert_array_equal(torch_logits(again, batch), torch_logits(cut, batch))
 
 
-@pytest.mark.parametrize(
-    ("kind", "shape"),
-    [*((kind, {}) for kind in OF_THEIR_OWN), ("deberta-v2", {"conv_kernel_size": 3, "conv_act": "gelu"})],
-)
+@pytest.mark.parametrize(("kind", "shape"), [*((kind, {}) for kind in OF_THEIR_OWN), ("deberta-v2", CONVOLVED)])
 def test_frozen_layers_take_no_backward_pass(kind: str, shape: Any) -> None:
     model = tiny_encoder(kind, **shape)
     freeze(model, 2)

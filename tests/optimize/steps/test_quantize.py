@@ -69,7 +69,7 @@ def test_ways_are_for_a_bert(image_build: Build, text_build: Build) -> None:
     resnet, bert = (load_model(b.teacher.path, b.recipe.task).config for b in (image_build, text_build))
     Quantize(ways=("static",)).require_fitting(bert)
     Quantize().require_fitting(resnet)
-    with pytest.raises(StepError, match=r"`ways` are those of a BERT.* leave `ways` out"):
+    with pytest.raises(StepError, match=r"`ways` are those of a text encoder.* leave `ways` out"):
         Quantize(ways=("static",)).require_fitting(resnet)
     with pytest.raises(ValidationError, match="at least 1 item"):
         Quantize(ways=())
