@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from optimize.data.image_file import ImageFile
-from optimize.data.rows import Rows
+from optimize.data.rows import Found
+from optimize.data.said import nearest, some
 from optimize.data.sources import HubData
+from optimize.data.stored import class_names
 from optimize.errors import DataError
 
 
-def read_hub(config: HubData, root: Path) -> tuple[Rows, Rows | None]:
+def read_hub(config: HubData, root: Path) -> tuple[Found, Found | None]:
+    """The rows of the split to train on, and those of the holdout."""
     from datasets import Image, load_dataset
     from datasets.exceptions import DatasetNotFoundError
 
@@ -24,24 +26,32 @@ def read_hub(config: HubData, root: Path) -> tuple[Rows, Rows | None]:
             'bring its files to this machine and use source = "files" or "folder"'
         ) from None
 
-    def rows(split: str) -> Rows:
+    def found(split: str) -> Found:
         if split not in stored:
-            raise DataError(f"data set {config.id} has no split {split!r}; it has {', '.join(stored)}")
+            raise DataError(f"data set {config.id} has no split {split!r}; it has {some(stored)}")
         part = stored[split]
         for column in (config.input_column, config.label_column):
             if column not in part.column_names:
-                raise DataError(f"data set {config.id} has no column {column!r}; it has {', '.join(part.column_names)}")
+                close = nearest(column, part.column_names)
+                raise DataError(
+                    f"data set {config.id} has no column {column!r}; it has {some(part.column_names)}"
+                    f"{f' (did you mean {close!r}?)' if close else ''}"
+                )
         names = getattr(part.features[config.label_column], "names", None)
-        labels = [names[v] if names else str(v) for v in part[config.label_column]]
-        ids = [f"{split}:{i}" for i in range(len(part))]
-        classes = tuple(names) if names else None
-        if not isinstance(part.features[config.input_column], Image):
-            return Rows("text", list(part[config.input_column]), labels, ids, config.id, classes=classes)
-        files = part.cast_column(config.input_column, Image(decode=False))[config.input_column]
-        for name, file in zip(ids, files, strict=True):
-            if file is None:
-                raise DataError(f"data set {config.id}: row {name} has no image; take it out")
-        images = [ImageFile(name, file["bytes"] or Path(file["path"])) for name, file in zip(ids, files, strict=True)]
-        return Rows("image", images, labels, ids, config.id, classes=classes)
+        labels = part[config.label_column]
+        is_image = isinstance(part.features[config.input_column], Image)
+        if is_image:
+            part = part.cast_column(config.input_column, Image(decode=False))
+        inputs = list(part[config.input_column])
+        return Found(
+            "image" if is_image else "text",
+            [file and (file["bytes"] or Path(file["path"])) for file in inputs] if is_image else inputs,
+            class_names(labels, names) if names else list(labels),
+            [f"{split}:{place}" for place in range(len(part))],
+            config.id,
+            config.input_column,
+            config.label_column,
+            classes=tuple(names) if names else None,
+        )
 
-    return rows(config.train), rows(config.holdout) if config.holdout else None
+    return found(config.train), found(config.holdout) if config.holdout else None

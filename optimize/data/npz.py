@@ -7,52 +7,100 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from optimize.data.rows import Rows, existing
+from optimize.data.rows import Found, existing
+from optimize.data.said import some
 from optimize.data.sources import NpzData
 from optimize.errors import DataError
 
+CHANNELS = (1, 3, 4)
 
-def read_npz(config: NpzData, root: Path) -> tuple[Rows, Rows | None]:
+
+def read_npz(config: NpzData, root: Path) -> tuple[Found, Found | None]:
+    """The images to train on, and those of the holdout."""
     full = existing(config.path, root)
     with _loaded(full) as stored:
-        wanted = [
-            *config.train_keys,
-            *(config.holdout_keys or ()),
-            *([config.classes_key] if config.classes_key else []),
-        ]
-        missing = [key for key in wanted if key not in stored.files]
-        if missing:
-            raise DataError(f"data {full} has no array {missing[0]!r}; it has {', '.join(stored.files)}")
-        classes = tuple(str(name) for name in stored[config.classes_key]) if config.classes_key else None
-
-        def rows(keys: tuple[str, str]) -> Rows:
-            images, targets = stored[keys[0]], stored[keys[1]]
-            if images.dtype != np.uint8 or images.ndim != 4 or len(images) != len(targets):
+        holdout, classes_key = config.holdout_keys, config.classes_key
+        # A default that the file does not have is not asked for.
+        if "holdout_keys" not in config.model_fields_set and not set(holdout or ()) & set(stored.files):
+            holdout = None
+        if "classes_key" not in config.model_fields_set and classes_key not in stored.files:
+            classes_key = None
+        for key in (*config.train_keys, *(holdout or ()), *([classes_key] if classes_key else [])):
+            if key not in stored.files:
                 raise DataError(
-                    f"data {full}: {keys[0]} must be uint8 [items, height, width, channels] with as many labels, got "
-                    f"{images.dtype} {list(images.shape)} and {len(targets)} labels"
+                    f"data {full} has no array {key!r}; it has {some(stored.files)}: set train_keys, holdout_keys and "
+                    "classes_key"
                 )
-            if (
-                not np.issubdtype(targets.dtype, np.integer)
-                or targets.min() < 0
-                or targets.max() >= len(classes or targets)
-            ):
-                raise DataError(
-                    f"data {full}: {keys[1]} must be integers that index the classes"
-                    f"{f' (0..{len(classes) - 1})' if classes else ''}, got {targets.dtype} up to {targets.max()}"
-                )
-            labels = [classes[t] if classes else str(t) for t in targets.tolist()]
-            ids = [f"{keys[0]}:{i}" for i in range(len(images))]
-            return Rows("image", images, labels, ids, full.name, classes=classes)
+        classes = tuple(str(name) for name in _array(stored, classes_key, full).tolist()) if classes_key else None
 
-        return rows(config.train_keys), rows(config.holdout_keys) if config.holdout_keys else None
+        def found(keys: tuple[str, str]) -> Found:
+            images = _images(_array(stored, keys[0], full), keys[0], full)
+            labels = _labels(_array(stored, keys[1], full), keys[1], classes, full)
+            if len(images) != len(labels):
+                raise DataError(
+                    f"data {full}: {keys[1]} must have a label for each of the {len(images)} images in {keys[0]}, got "
+                    f"{len(labels)} labels"
+                )
+            ids = [f"{keys[0]}:{place}" for place in range(len(images))]
+            return Found("image", images, labels, ids, full.name, *keys, classes=classes)
+
+        return found(config.train_keys), found(holdout) if holdout else None
 
 
 def _loaded(path: Path) -> Any:
     try:
-        return np.load(path)
+        stored = np.load(path)
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise DataError(
             f"data {path} is not an npz file ({str(error).splitlines()[0]}); write it with numpy.savez"
         ) from None
+    if not hasattr(stored, "files"):
+        raise DataError(f"data {path} must be an npz file, got one array; write images and labels with numpy.savez")
+    return stored
+
+
+def _array(stored: Any, key: str, path: Path) -> NDArray[Any]:
+    try:
+        array: NDArray[Any] = stored[key]
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise DataError(
+            f"data {path}: {key} cannot be read ({str(error).splitlines()[0]}); save words as numpy.array(…, dtype=str)"
+        ) from None
+    return array
+
+
+def _images(images: NDArray[Any], key: str, path: Path) -> NDArray[np.uint8]:
+    if images.ndim == 3:
+        images = images[..., None]
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] not in CHANNELS:
+        raise DataError(
+            f"data {path}: {key} must be uint8 [items, height, width, channels] with 1, 3 or 4 channels, or [items, "
+            f"height, width], got {images.dtype} {list(images.shape)}; convert them, and move "
+            "channels that come first with numpy.moveaxis"
+        )
+    return images
+
+
+def _labels(labels: NDArray[Any], key: str, classes: tuple[str, ...] | None, path: Path) -> list[Any]:
+    """The names of the labels, or their numbers where there are no classes."""
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
+    if labels.ndim != 1:
+        raise DataError(
+            f"data {path}: {key} must be [items] or [items, 1], one label for each image, got {list(labels.shape)}"
+        )
+    if labels.dtype.kind in "US":
+        return [label.decode() if isinstance(label, bytes) else label for label in labels.tolist()]
+    whole = labels.dtype.kind in "iu" or (labels.dtype.kind == "f" and bool((labels == np.floor(labels)).all()))
+    most = len(classes) - 1 if classes else np.iinfo(np.int64).max
+    if not whole or (len(labels) and (labels.min() < 0 or labels.max() > most)):
+        rule = f"index the classes (0..{most})" if classes else "number the labels from 0"
+        raise DataError(f"data {path}: {key} must be words, or integers that {rule}, got {_range(labels)}")
+    numbers = labels.astype(np.int64).tolist()
+    return [classes[number] for number in numbers] if classes else numbers
+
+
+def _range(labels: NDArray[Any]) -> str:
+    return f"{labels.dtype} from {labels.min()} to {labels.max()}" if labels.dtype.kind in "iuf" else str(labels.dtype)

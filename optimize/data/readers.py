@@ -1,4 +1,4 @@
-"""One reader for each kind of data source; all return the same rows."""
+"""One reader for each kind of data source; all return the same rows, without those that cannot be used."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 from optimize.data.folders import read_folder
 from optimize.data.hub import read_hub
 from optimize.data.npz import read_npz
+from optimize.data.rows import Found
 from optimize.data.rows import Rows as Rows
 from optimize.data.sources import DataConfig as DataConfig
 from optimize.data.sources import DigitsData as DigitsData
@@ -17,20 +18,27 @@ from optimize.data.sources import FolderData as FolderData
 from optimize.data.sources import HubData as HubData
 from optimize.data.sources import NpzData as NpzData
 from optimize.data.sources import PaymentsData as PaymentsData
-from optimize.data.tables import read_table
+from optimize.data.tables import read_tables
+from optimize.data.usable import usable
 
 
-def read_rows(config: DataConfig, *, root: Path, seed: int) -> tuple[Rows, Rows | None]:
+def read_rows(config: DataConfig, *, root: Path, seed: int, folder: Path | None = None) -> tuple[Rows, Rows | None]:
     """The rows to train on, and the holdout when the source names one; relative paths start at `root`.
 
-    `seed` generates synthetic data. Raises DataError when a source is missing or cannot be read.
+    `seed` generates synthetic data. `folder` remembers which images were decoded. What is left out or put right is
+    printed. Raises DataError when a source is missing or cannot be read, and for rows that cannot be used.
     """
+    found = [part for part in _found(config, root, seed) if part is not None]
+    rows = [usable(part, bad_rows=config.bad_rows, folder=folder) for part in found]
+    return rows[0], rows[1] if len(rows) > 1 else None
+
+
+def _found(config: DataConfig, root: Path, seed: int) -> tuple[Found, Found | None]:
     match config:
         case FilesData():
-            train = read_table(config, config.train, root)
-            return train, read_table(config, config.holdout, root) if config.holdout else None
+            return read_tables(config, root)
         case FolderData():
-            return read_folder(config.train, root), read_folder(config.holdout, root) if config.holdout else None
+            return read_folder(config, root)
         case NpzData():
             return read_npz(config, root)
         case HubData():
@@ -40,11 +48,11 @@ def read_rows(config: DataConfig, *, root: Path, seed: int) -> tuple[Rows, Rows 
 
             texts, labels = zip(*generate(config.size, seed), strict=True)
             ids = [f"payments:{seed}:{i}" for i in range(len(texts))]
-            return Rows("text", texts, list(labels), ids, "generated payment messages", synthetic=True), None
+            return Found("text", texts, labels, ids, "generated payment messages", "text", synthetic=True), None
         case DigitsData():
             from sklearn.datasets import load_digits
 
             digits = load_digits()
             images = (digits.images * (255 / 16)).round().astype(np.uint8)[..., None]
             ids = [f"digits:{i}" for i in range(len(images))]
-            return Rows("image", images, [str(y) for y in digits.target], ids, "scikit-learn digits"), None
+            return Found("image", images, digits.target.tolist(), ids, "scikit-learn digits", "image"), None

@@ -11,8 +11,11 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 NONE_WHEN_EMPTY = BeforeValidator(lambda value: None if value in ("", [], ()) else value)
 
 
-class _Data(BaseModel):
-    """Fields of every source. Shares are of the rows; `limit` keeps about that many, for quick runs."""
+class AnyData(BaseModel):
+    """Fields of every source. Shares are of the rows; `limit` keeps about that many, for quick runs.
+
+    A default that is left out of the recipe's digest leaves the digest that of a recipe without the field.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -26,30 +29,47 @@ class _Data(BaseModel):
     confidence is too high to choose or promise anything."""
     calibration_size: int = Field(default=256, ge=1)
     limit: int | None = Field(default=None, ge=16)
+    bad_rows: Literal["refuse", "leave-out"] = Field(default="refuse", exclude_if="refuse".__eq__)
+    """Rows without an input or a label, rows with too many columns, images that cannot be decoded."""
+    label_variants: Literal["refuse", "merge", "keep"] = Field(default="refuse", exclude_if="refuse".__eq__)
+    """Labels that differ in case or white space alone. `merge` takes the spelling that most rows have."""
+    min_rows_per_label: int = Field(default=5, ge=5, exclude_if=(5).__eq__)
+    rare_labels: Literal["refuse", "other", "leave-out"] = Field(default="refuse", exclude_if="refuse".__eq__)
+    """Labels with fewer rows to train on. `other` gives their rows one label together."""
+    max_contradictory_share: float = Field(default=0.05, ge=0, le=1, exclude_if=(0.05).__eq__)
+    """Of rows whose input stands there with another label too."""
 
 
-class FilesData(_Data):
-    """CSV, TSV (also .gz) or Parquet with a header; each row has one text and one label."""
+class FilesData(AnyData):
+    """A table, or a folder of tables; each row has one text and one label.
+
+    With `image_column` each row has an image: its bytes, or the path of its file, which starts at the table's folder.
+    """
 
     source: Literal["files"]
     train: Path
     holdout: Path | None = None
     text_column: str = "text"
     label_column: str = "label"
+    image_column: str | None = Field(default=None, exclude_if=lambda column: column is None)
+    delimiter: str | None = Field(default=None, min_length=1, max_length=1, exclude_if=lambda sign: sign is None)
+    encoding: str | None = Field(default=None, exclude_if=lambda name: name is None)
+    """Both are found where they are not stated."""
 
 
-class FolderData(_Data):
-    """Image folders with one sub-folder for each label."""
+class FolderData(AnyData):
+    """A folder of images with one sub-folder for each label, or a zip of it; it may have train, val and test inside."""
 
     source: Literal["folder"]
     train: Path
     holdout: Path | None = None
 
 
-class NpzData(_Data):
-    """An npz file of images uint8 [items, height, width, channels] and integer labels.
+class NpzData(AnyData):
+    """An npz file of images uint8 [items, height, width, channels] or [items, height, width] and their labels.
 
-    `classes_key` names the array of class names. `holdout_keys = []` and `classes_key = ""` mean that there is none.
+    `classes_key` names the array of class names. `holdout_keys = []` and `classes_key = ""` mean that there is none, as
+    does a file without the arrays of the default.
     """
 
     source: Literal["npz"]
@@ -59,7 +79,7 @@ class NpzData(_Data):
     classes_key: Annotated[str | None, NONE_WHEN_EMPTY] = "classes"
 
 
-class HubData(_Data):
+class HubData(AnyData):
     """A data set of the hub, pinned by revision, or a local folder that `datasets` can load.
 
     `holdout = ""` means that it has no such split.
@@ -75,14 +95,14 @@ class HubData(_Data):
     label_column: str = "label"
 
 
-class PaymentsData(_Data):
+class PaymentsData(AnyData):
     """Synthetic payment messages, generated from the recipe's seed."""
 
     source: Literal["payments"]
     size: int = Field(default=6000, ge=100)
 
 
-class DigitsData(_Data):
+class DigitsData(AnyData):
     """The handwritten digits that come with scikit-learn: 1,797 grey images of 8 x 8 pixels."""
 
     source: Literal["digits"]

@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import datasets
 import numpy as np
 import pandas
 import pytest
@@ -57,3 +58,19 @@ def test_images_of_a_hub_data_set_are_decoded_as_a_request_is(tmp_path: Path) ->
         pixels = decoded(image, decoder)
         assert pixels[:, 0, 0].tolist() == ([1, 1, 1] if right == "clear" else [1, 0, 0])
         np.testing.assert_array_equal(pixels, decoder.decode(file.read_bytes()))
+
+
+def test_a_row_without_a_label_does_not_get_the_last_one(tmp_path: Path) -> None:
+    """The hub's test splits have -1 for every label."""
+    features = datasets.Features({"text": datasets.Value("string"), "label": datasets.ClassLabel(names=["no", "yes"])})
+    stored = datasets.Dataset.from_dict({"text": ["a", "b", None], "label": [1, -1, 0]}, features=features)
+    (tmp_path / "things").mkdir()
+    stored.to_parquet(tmp_path / "things" / "train-00000-of-00001.parquet")
+    config = {"source": "hub", "id": "things", "holdout": ""}
+    says = r"2 of 3 rows cannot be used: 1 with no 'label' \(row 2 of train\), 1 with no 'text' \(row 3 of train\)"
+    with pytest.raises(DataError, match=says):
+        read(HubData(**config), tmp_path)
+    got, _ = read(HubData(**config, bad_rows="leave-out"), tmp_path)
+    assert got.inputs == ["a"]
+    assert got.labels == ["yes"]
+    assert got.classes == ("no", "yes")
