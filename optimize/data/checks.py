@@ -124,9 +124,10 @@ def _relabelled(rows: Rows, new: Callable[[str], str | None], added: str | None 
     if classes is not None:
         named = [new(name) for name in (*classes, *([added] if added else []))]
         classes = tuple(dict.fromkeys(name for name in named if name is not None))
+    inputs: Sequence[Any] = rows.inputs if len(kept) == len(labels) else [rows.inputs[place] for place in kept]
     return dataclasses.replace(
         rows,
-        inputs=rows.inputs if len(kept) == len(labels) else [rows.inputs[place] for place in kept],
+        inputs=inputs,
         labels=[label for label in labels if label is not None],
         ids=[rows.ids[place] for place in kept],
         classes=classes,

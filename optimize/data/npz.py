@@ -44,7 +44,7 @@ def read_npz(config: NpzData, root: Path) -> tuple[Found, Found | None]:
                     f"{len(labels)} labels"
                 )
             ids = [f"{keys[0]}:{place}" for place in range(len(images))]
-            return Found("image", images, labels, ids, full.name, *keys, classes=classes)
+            return Found("image", list(images), labels, ids, full.name, *keys, classes=classes)
 
         return found(config.train_keys), found(holdout) if holdout else None
 

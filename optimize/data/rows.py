@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -66,7 +66,7 @@ class Table:
     """Columns by name, as a file has them."""
 
     names: list[str]
-    columns: dict[str, Sequence[object]]
+    columns: Mapping[str, Sequence[Any]]
     """Those that were asked for and are there."""
     size: int
     notes: list[str] = field(default_factory=list)

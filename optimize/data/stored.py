@@ -103,7 +103,7 @@ def _of_arrow(stored: Any, names: Sequence[str], wanted: Sequence[str]) -> Table
         # The hub's own files hold a label's number, and its name beside the columns.
         if classes := features.get(name, {}).get("names") if isinstance(features.get(name), dict) else None:
             table.classes = tuple(classes)
-            table.columns[name] = class_names(columns[name], classes)
+            columns[name] = class_names(columns[name], classes)
     return table
 
 
