@@ -127,7 +127,7 @@ def _splits(
     train, held = divided(named, to_choose_on=config.selection_from, notes=notes)
     if config.holdout is not None and held is not None:
         notes[-1:] = [
-            f"only train is read of its splits, since the recipe names a holdout; {len(held):,} files are not"
+            f"only train is read of its splits, since the recipe names a holdout; left out: {counted(len(held), 'file')}"
         ]
     return train, None if config.holdout is not None else held
 

@@ -152,7 +152,7 @@ def test_a_holdout_of_the_recipe_comes_before_the_folders_own(tmp_path: Path) ->
     assert got.ids == ["train/a/1.png", "train/b/1.png"]
     assert held is not None
     assert held.ids == ["a/3.png", "b/3.png"]
-    assert got.notes == ("only train is read of its splits, since the recipe names a holdout; 1 files are not",)
+    assert got.notes == ("only train is read of its splits, since the recipe names a holdout; left out: 1 file",)
 
 
 def test_links_to_folders_are_followed_and_circles_end(tmp_path: Path) -> None:
