@@ -126,9 +126,8 @@ def _splits(
     named = [(WORDS[file.parts[0].lower()], _inside(file)) for file in files]
     train, held = divided(named, to_choose_on=config.selection_from, notes=notes)
     if config.holdout is not None and held is not None:
-        notes[-1:] = [
-            f"only train is read of its splits, since the recipe names a holdout; left out: {counted(len(held), 'file')}"
-        ]
+        gone = counted(len(held), "file")
+        notes[-1:] = [f"only train is read of its splits, since the recipe names a holdout; left out: {gone}"]
     return train, None if config.holdout is not None else held
 
 
