@@ -81,10 +81,10 @@ class Build:
     @cached_property
     def splits(self) -> Splits:
         """The recipe's data. Raises DataError, and StepError when it is not for the recipe's task."""
-        splits = load_splits(self.recipe.data, seed=self.recipe.seed, root=self.root)
+        splits = load_splits(self.recipe.data, seed=self.recipe.seed, root=self.root, folder=self.folder)
         if splits.kind != self.recipe.task:
             raise StepError(f"recipe {self.recipe.name} is for {self.recipe.task} and its data holds {splits.kind}")
-        write_json(self.folder / "data.json", splits.describe())
+        write_json(self.folder / "data.json", {**splits.describe(), "notes": list(splits.notes)})
         return splits
 
     @property

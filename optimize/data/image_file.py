@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import zipfile
+import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from optimize.errors import DataError
 from serving.errors import InvalidInputError
+from serving.model.image import load
 from serving.model.image_header import read_header
 
 
@@ -20,7 +23,7 @@ class ImageFile:
 
     name: str
     """Its name in error messages."""
-    content: Path | bytes
+    content: Path | zipfile.Path | bytes
     sha256: bytes = field(init=False)
     """Digest of the file's bytes."""
 
@@ -28,7 +31,7 @@ class ImageFile:
         try:
             data = self.read()
             read_header(data, self.name)
-        except OSError as error:
+        except (OSError, EOFError, zipfile.BadZipFile, zlib.error, RuntimeError) as error:
             raise DataError(f"data {self.name} cannot be read ({error}); bring the file, or leave it out") from None
         except InvalidInputError as error:
             raise DataError(f"data {error}") from None
@@ -36,4 +39,11 @@ class ImageFile:
 
     def read(self) -> bytes:
         """The file's bytes."""
-        return self.content.read_bytes() if isinstance(self.content, Path) else self.content
+        return self.content if isinstance(self.content, bytes) else self.content.read_bytes()
+
+    def require_whole(self) -> None:
+        """Decode the image, as small as can be. Raises DataError if it is damaged."""
+        try:
+            load(read_header(self.read(), self.name), 1, self.name)
+        except InvalidInputError as error:
+            raise DataError(f"data {error}") from None

@@ -22,8 +22,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from optimize.data.checks import checked
 from optimize.data.image_file import ImageFile
 from optimize.data.readers import DataConfig, Rows, read_rows
+from optimize.data.said import listed, short, some
 from optimize.errors import DataError
 
 SplitName = Literal["train", "calibration", "selection", "certification", "holdout"]
@@ -68,6 +70,8 @@ class Splits:
     holdout: Split
     source: str
     synthetic: bool
+    notes: tuple[str, ...] = ()
+    """What was left out, merged or found out while the rows were read."""
 
     def describe(self) -> dict[str, Any]:
         """Sizes, digests and class counts of each split, as JSON values."""
@@ -94,13 +98,13 @@ class Splits:
         return (self.train, self.calibration, self.selection, self.certification, self.holdout)
 
 
-def load_splits(config: DataConfig, *, seed: int, root: Path) -> Splits:
-    """Read the data that `config` names and split it; relative paths start at `root`.
+def load_splits(config: DataConfig, *, seed: int, root: Path, folder: Path | None = None) -> Splits:
+    """Read the data that `config` names and split it; relative paths start at `root`, and `folder` is the build's.
 
     Where the source has its own holdout, train rows with a near-duplicate in it are left out. Raises DataError when a
     file or column is missing, a row has no content or label, or a label has too few rows.
     """
-    train, holdout = read_rows(config, root=root, seed=seed)
+    train, holdout = checked(*read_rows(config, root=root, seed=seed, folder=folder), config)
     labels = _labels(config.labels, train, holdout)
     index = {label: position for position, label in enumerate(labels)}
     pool = _Pool(train, index)
@@ -129,6 +133,7 @@ def load_splits(config: DataConfig, *, seed: int, root: Path) -> Splits:
         holdout=held.split("holdout", held.left),
         source=train.source,
         synthetic=train.synthetic,
+        notes=(*train.notes, *(holdout.notes if holdout else ())),
     )
     _prove(splits)
     return splits
@@ -223,12 +228,12 @@ def _labels(wanted: tuple[str, ...] | None, train: Rows, holdout: Rows | None) -
         for label, row in zip(rows.labels, rows.ids, strict=True) if rows else ():
             if label not in labels:
                 raise DataError(
-                    f"{train.source}: {row}: the label {label!r} is none of {', '.join(labels)}; "
+                    f"{train.source}: {row}: the label {short(label)!r} is none of {some(labels)}; "
                     "mend the row, or name all labels in `labels`"
                 )
     few = [label for label in labels if counts[label] < MIN_PER_LABEL]
     if len(labels) < 2 or few:
-        found = ", ".join(f"{label}: {count}" for label, count in sorted(counts.items()))
+        found = listed(f"{short(label)}: {count}" for label, count in sorted(counts.items()))
         raise DataError(
             f"{train.source}: at least two labels with {MIN_PER_LABEL} rows each are needed for five splits, "
             f"got {found or 'no rows'}; bring more rows"

@@ -33,7 +33,7 @@ def summarise(build: Build, facts: Facts) -> dict[str, Any]:
     return {
         "recipe": build.recipe.name,
         "description": build.recipe.description,
-        "data": build.splits.describe(),
+        "data": {**build.splits.describe(), "notes": list(build.splits.notes)},
         "seed": build.recipe.seed,
         "machine": {"cpu": processor(), "cores": os.cpu_count(), "python": platform.python_version()},
         "rounds": next(iter(facts.latency.values())).rounds,

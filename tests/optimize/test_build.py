@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import shutil
 import signal
@@ -21,6 +22,7 @@ from optimize.recipe import read_recipe
 from serving.model.artifact import TextSettings
 from tests.commands import ROOT, interruptible, optimize
 from tests.tiny import TinyCascades
+from tests.tiny_recipes import TEXT_RECIPE
 
 
 def test_the_holdout_is_read_once_a_run(tiny_recipes: dict[str, Path], tmp_path: Path) -> None:
@@ -136,6 +138,22 @@ def test_an_interrupted_run_goes_on_where_it_was(tiny_recipes: dict[str, Path], 
 
     assert 1 <= torch.load(kept, weights_only=True)["epoch"] < 400
     assert not list((tmp_path / "build" / "teacher").glob("*"))
+
+
+def test_what_was_left_out_stands_beside_the_data_and_not_in_its_keys(tmp_path: Path) -> None:
+    rows = "".join(
+        f"message {chr(97 + place % 26)}{chr(97 + place // 26)},{'even' if place % 2 == 0 else 'odd'}\n"
+        for place in range(80)
+    )
+    (tmp_path / "rows.csv").write_text("text,label\n" + rows + ",odd\n")
+    recipe = TEXT_RECIPE.replace('train = "messages.csv"', 'train = "rows.csv"\nbad_rows = "leave-out"')
+    (tmp_path / "recipe.toml").write_text(recipe)
+    build = Build(read_recipe(str(tmp_path / "recipe.toml")), root=tmp_path, folder=tmp_path / "build")
+    (note,) = build.splits.notes
+    assert note.startswith("left out: 1 of 81 rows cannot be used: 1 with no 'text' (row 81 of rows.csv)")
+    stored = json.loads((tmp_path / "build" / "data.json").read_text())
+    assert stored == build.splits.describe() | {"notes": [note]}
+    assert "notes" not in build.splits.describe()
 
 
 def test_data_of_another_kind_is_refused(tiny_recipes: dict[str, Path], tmp_path: Path) -> None:

@@ -38,3 +38,12 @@ def test_what_a_request_would_be_refused_for_is_refused_here() -> None:
 def test_a_malformed_tiff_is_named() -> None:
     with pytest.raises(DataError, match="data row 7: must be a whole image file, got a damaged or truncated one"):
         ImageFile("row 7", tiff({322: (ASCII, 0x616161), 323: (LONG, 1)}))
+
+
+def test_a_truncated_file_has_a_head_and_is_not_whole() -> None:
+    file = io.BytesIO()
+    Image.effect_noise((64, 64), 90).save(file, "JPEG")
+    ImageFile("row 7", file.getvalue()).require_whole()
+    half = ImageFile("row 7", file.getvalue()[: len(file.getvalue()) // 2])
+    with pytest.raises(DataError, match="data row 7: must be a whole image file, got a damaged or truncated one"):
+        half.require_whole()

@@ -105,7 +105,11 @@ def test_images_that_are_equal_are_near_duplicates(tmp_path: Path) -> None:
     ("content", "keys", "says"),
     [
         ([("a", "x"), ("b", "x"), ("c", "x"), ("d", "x")], {}, "at least two labels with 5 rows each"),
-        ([*rows(8, "x"), *rows(3, "y", "w")], {}, "got x: 8, y: 3; bring more rows"),
+        (
+            [*rows(8, "x"), *rows(3, "y", "w")],
+            {},
+            r"1 of 2 labels with fewer than 5 rows to train on: 'y' \(3\); bring more rows",
+        ),
         ([*rows(8, "x"), *rows(8, "y", "w")], {"labels": ("x", "z")}, r"rows.csv:8: the label 'y' is none of x, z"),
         ([], {}, "got no rows"),
     ],

@@ -1,0 +1,165 @@
+"""Rules about labels and duplicates: spellings, how many labels, how many rows each, and rows that contradict."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any
+
+from optimize.data.image_file import ImageFile
+from optimize.data.rows import Rows
+from optimize.data.said import MOST_CHARACTERS, counted, listed, nearest, row_of, short, tell
+from optimize.data.sources import AnyData
+from optimize.errors import DataError
+
+MOST_LABELS = 1_000
+# With fewer labels than this, many labels for few rows are only rare labels.
+FEW_LABELS = 20
+OTHER = "other"
+
+
+def checked(train: Rows, holdout: Rows | None, config: AnyData) -> tuple[Rows, Rows | None]:
+    """The rows with labels as `config` wants them: variants merged, rare labels put together or left out.
+
+    Raises DataError where it wants them refused, for labels that are none, and for too many contradictory rows.
+    """
+    parts = [train, *([holdout] if holdout else [])]
+    _require_labels(parts, config)
+    parts = _one_spelling(parts, config)
+    parts = _without_rare(parts, config)
+    parts = [_noting_contradictions(part, config.max_contradictory_share) for part in parts]
+    return parts[0], parts[1] if holdout else None
+
+
+def _require_labels(parts: Sequence[Rows], config: AnyData) -> None:
+    """Refuse a column that holds something else than labels."""
+    for part in parts:
+        counts = Counter(part.labels)
+        if config.labels is not None or part.classes is not None:
+            continue
+        each = len(counts) > max(len(part.labels) / 2, FEW_LABELS)
+        if not each and len(counts) <= MOST_LABELS:
+            continue
+        numbers = sum(_is_number(label) for label in counts) > len(counts) / 2
+        long = sum(map(len, counts)) > MOST_CHARACTERS * len(counts)
+        reason = "numbers, and a number for each row is no label" if numbers else "texts" if long else "names"
+        raise DataError(
+            f"data {part.source}: the labels must be 2 to {MOST_LABELS:,} names that rows share, got {len(counts):,} "
+            f"different {reason} in {len(part.labels):,} rows; name the column of labels, or put labels together"
+        )
+
+
+def _is_number(label: str) -> bool:
+    try:
+        float(label)
+    except ValueError:
+        return False
+    return True
+
+
+def _one_spelling(parts: Sequence[Rows], config: AnyData) -> list[Rows]:
+    """Labels that differ in case or white space alone: refused, merged into the most frequent one, or kept and said."""
+    counts = Counter(label for part in parts for label in part.labels)
+    groups: dict[str, list[str]] = defaultdict(list)
+    for label, _ in counts.most_common():
+        groups["".join(label.casefold().split())].append(label)
+    variants = [group for group in groups.values() if len(group) > 1]
+    if not variants:
+        return list(parts)
+    said = listed(" and ".join(f"{short(label)!r} ({counts[label]:,})" for label in group[:3]) for group in variants)
+    sentence = f"labels that differ in case or spaces alone: {said}"
+    if config.label_variants == "refuse":
+        raise DataError(
+            f'data {parts[0].source}: {sentence}; spell them alike, or set label_variants = "merge" or "keep"'
+        )
+    if config.label_variants == "keep":
+        return [_told(parts[0], f"{sentence}; kept apart"), *parts[1:]]
+    chosen = {label: group[0] for group in variants for label in group}
+    merged = [_relabelled(part, lambda label: chosen.get(label, label)) for part in parts]
+    return [_told(merged[0], f"{sentence}; read as the most frequent one"), *merged[1:]]
+
+
+def _without_rare(parts: Sequence[Rows], config: AnyData) -> list[Rows]:
+    """Labels with too few rows to train on: refused, put together as `other`, or left out."""
+    train = parts[0]
+    counts = Counter(train.labels)
+    if config.rare_labels != "refuse":
+        counts.update(dict.fromkeys(train.classes or (), 0))  # a class without rows is rare as well
+    least = config.min_rows_per_label
+    rare = sorted((label for label in counts if counts[label] < least), key=lambda label: (counts[label], label))
+    if len(counts) < 2 or not rare:
+        return list(parts)
+    said = listed(_rare(label, counts) for label in rare)
+    sentence = f"{len(rare):,} of {len(counts):,} labels with fewer than {least} rows to train on: {said}"
+    if config.rare_labels == "refuse":
+        raise DataError(
+            f'data {train.source}: {sentence}; bring more rows, or set rare_labels = "other" or "leave-out"'
+        )
+    gone = set(rare) - {OTHER}
+    if config.rare_labels == "leave-out":
+        kept = [_relabelled(part, lambda label: None if label in gone else label) for part in parts]
+        return [_told(kept[0], f"{sentence}; left out with their rows"), *kept[1:]]
+    kept = [_relabelled(part, lambda label: OTHER if label in gone else label, OTHER) for part in parts]
+    if (together := Counter(kept[0].labels)[OTHER]) < least:
+        raise DataError(
+            f"data {train.source}: {sentence}; together they have {together}, too few for a label {OTHER!r}; set "
+            'rare_labels = "leave-out", or bring more rows'
+        )
+    return [_told(kept[0], f"{sentence}; put together as {OTHER!r}"), *kept[1:]]
+
+
+def _rare(label: str, counts: Counter[str]) -> str:
+    often = [other for other, count in counts.items() if count > counts[label]]
+    close = None if label.isdecimal() else nearest(label, often)
+    return f"{short(label)!r} ({counts[label]}{f'; {short(close)!r} is near' if close else ''})"
+
+
+def _relabelled(rows: Rows, new: Callable[[str], str | None], added: str | None = None) -> Rows:
+    """The rows with other labels, without those whose new label is None."""
+    labels = [new(label) for label in rows.labels]
+    kept = [place for place, label in enumerate(labels) if label is not None]
+    classes = rows.classes
+    if classes is not None:
+        named = [new(name) for name in (*classes, *([added] if added else []))]
+        classes = tuple(dict.fromkeys(name for name in named if name is not None))
+    inputs: Sequence[Any] = rows.inputs if len(kept) == len(labels) else [rows.inputs[place] for place in kept]
+    return dataclasses.replace(
+        rows,
+        inputs=inputs,
+        labels=[label for label in labels if label is not None],
+        ids=[rows.ids[place] for place in kept],
+        classes=classes,
+    )
+
+
+def _noting_contradictions(rows: Rows, most: float) -> Rows:
+    """The rows, with a note of those whose input stands there with another label too. Refuses more than `most`."""
+    places: dict[Hashable, list[int]] = defaultdict(list)
+    for place, content in enumerate(rows.inputs):
+        places[_identity(content)].append(place)
+    groups = [group for group in places.values() if len({rows.labels[place] for place in group}) > 1]
+    if not groups:
+        return rows
+    size = sum(map(len, groups))
+    pairs = listed(" and ".join(row_of(rows.ids[place]) for place in group[:2]) for group in groups[:2])
+    share = size / len(rows.labels)
+    sentence = f"{counted(size, 'row')} ({share:.2%}) with the input of another row and not its label, such as {pairs}"
+    if share > most:
+        raise DataError(
+            f"data {rows.source}: {sentence}; at most {most:.2%} may: mend the labels, or raise max_contradictory_share"
+        )
+    return _told(rows, sentence)
+
+
+def _identity(content: Any) -> Hashable:
+    """Equal for equal images, and for texts that differ in case and white space alone."""
+    if isinstance(content, str):
+        return " ".join(content.casefold().split())
+    return content.sha256 if isinstance(content, ImageFile) else hashlib.sha256(content.tobytes()).digest()
+
+
+def _told(rows: Rows, sentence: str) -> Rows:
+    tell(rows.source, sentence)
+    return dataclasses.replace(rows, notes=(*rows.notes, sentence))

@@ -1,0 +1,57 @@
+"""A data set of the hub, or a local folder that `datasets` can load."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from optimize.data.rows import Found
+from optimize.data.said import nearest, some
+from optimize.data.sources import HubData
+from optimize.data.stored import class_names
+from optimize.errors import DataError
+
+
+def read_hub(config: HubData, root: Path) -> tuple[Found, Found | None]:
+    """The rows of the split to train on, and those of the holdout."""
+    from datasets import Image, load_dataset
+    from datasets.exceptions import DatasetNotFoundError
+
+    local = root / config.id
+    name = str(local) if local.is_dir() else config.id
+    try:
+        stored = load_dataset(name, config.config, revision=None if local.is_dir() else config.revision)
+    except (DatasetNotFoundError, OSError, ValueError) as error:
+        raise DataError(
+            f"data set {config.id} could not be had from the hub ({type(error).__name__}) and is not in its cache; "
+            'bring its files to this machine and use source = "files" or "folder"'
+        ) from None
+
+    def found(split: str) -> Found:
+        if split not in stored:
+            raise DataError(f"data set {config.id} has no split {split!r}; it has {some(stored)}")
+        part = stored[split]
+        for column in (config.input_column, config.label_column):
+            if column not in part.column_names:
+                close = nearest(column, part.column_names)
+                raise DataError(
+                    f"data set {config.id} has no column {column!r}; it has {some(part.column_names)}"
+                    f"{f' (did you mean {close!r}?)' if close else ''}"
+                )
+        names = getattr(part.features[config.label_column], "names", None)
+        labels = part[config.label_column]
+        is_image = isinstance(part.features[config.input_column], Image)
+        if is_image:
+            part = part.cast_column(config.input_column, Image(decode=False))
+        inputs = list(part[config.input_column])
+        return Found(
+            "image" if is_image else "text",
+            [file and (file["bytes"] or Path(file["path"])) for file in inputs] if is_image else inputs,
+            class_names(labels, names) if names else list(labels),
+            [f"{split}:{place}" for place in range(len(part))],
+            config.id,
+            config.input_column,
+            config.label_column,
+            classes=tuple(names) if names else None,
+        )
+
+    return found(config.train), found(config.holdout) if config.holdout else None

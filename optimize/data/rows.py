@@ -1,0 +1,87 @@
+"""The rows of a data source, whatever it is: as they are found, and as they are used."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from optimize.data.image_file import ImageFile
+from optimize.errors import DataError
+
+Kind = Literal["text", "image"]
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Rows of a source: inputs, the name of each row's label, and an id for each row that is the same in every run."""
+
+    kind: Kind
+    inputs: Sequence[str] | Sequence[ImageFile] | Sequence[NDArray[np.uint8]]
+    """Texts, image files, or pixels uint8 [height, width, channels]."""
+    labels: list[str]
+    ids: list[str]
+    source: str
+    synthetic: bool = False
+    classes: tuple[str, ...] | None = None
+    """The labels in the source's own order, which a trained head may depend on; None when it has none."""
+    notes: tuple[str, ...] = ()
+    """What was left out, merged or found out while reading, a sentence each."""
+
+
+class Fault(NamedTuple):
+    """Why a row cannot be used: it is one `with` this."""
+
+    what: str
+    detail: str = ""
+
+
+@dataclass(slots=True)
+class Found:
+    """What a source holds, before it is checked: inputs and labels as the file has them, None where one is missing.
+
+    An image is the path of its file, its bytes, or pixels.
+    """
+
+    kind: Kind
+    inputs: Sequence[Any]
+    labels: Sequence[Any]
+    ids: list[str]
+    source: str
+    input_name: str
+    label_name: str = "label"
+    classes: tuple[str, ...] | None = None
+    synthetic: bool = False
+    notes: list[str] = field(default_factory=list)
+    faults: dict[int, Fault] = field(default_factory=dict)
+    """By the row's place."""
+
+
+@dataclass(slots=True)
+class Table:
+    """Columns by name, as a file has them."""
+
+    names: list[str]
+    columns: Mapping[str, Sequence[Any]]
+    """Those that were asked for and are there."""
+    size: int
+    notes: list[str] = field(default_factory=list)
+    faults: dict[int, Fault] = field(default_factory=dict)
+    """Rows that cannot be read, by place."""
+    classes: tuple[str, ...] | None = None
+    """The names of the labels, if the file itself states them in order."""
+
+
+def existing(path: Path, root: Path) -> Path:
+    """The full path. Raises DataError if nothing is there."""
+    full = root / path.expanduser()
+    if not full.exists():
+        raise DataError(
+            f"data {full}: there is no such file or folder; give the folder that relative paths start from with "
+            "--root, or write the path in full"
+        )
+    return full

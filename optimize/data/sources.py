@@ -1,0 +1,113 @@
+"""What a recipe says of its data: one model for each kind of source."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+# TOML has no null.
+NONE_WHEN_EMPTY = BeforeValidator(lambda value: None if value in ("", [], ()) else value)
+
+
+class AnyData(BaseModel):
+    """Fields of every source. Shares are of the rows; `limit` keeps about that many, for quick runs.
+
+    A default that is left out of the recipe's digest leaves the digest that of a recipe without the field.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    labels: tuple[str, ...] | None = None
+    selection_share: float = Field(default=0.15, gt=0, lt=1)
+    certification_share: float = Field(default=0.15, gt=0, lt=1)
+    holdout_share: float = Field(default=0.15, gt=0, lt=1)
+    """Used when the source names no holdout of its own."""
+    selection_from: Literal["train", "holdout"] = "train"
+    """Source of selection and certification. Set "holdout" when the checkpoint was trained on the train rows, where its
+    confidence is too high to choose or promise anything."""
+    calibration_size: int = Field(default=256, ge=1)
+    limit: int | None = Field(default=None, ge=16)
+    bad_rows: Literal["refuse", "leave-out"] = Field(default="refuse", exclude_if="refuse".__eq__)
+    """Rows without an input or a label, rows with too many columns, images that cannot be decoded."""
+    label_variants: Literal["refuse", "merge", "keep"] = Field(default="refuse", exclude_if="refuse".__eq__)
+    """Labels that differ in case or white space alone. `merge` takes the spelling that most rows have."""
+    min_rows_per_label: int = Field(default=5, ge=5, exclude_if=(5).__eq__)
+    rare_labels: Literal["refuse", "other", "leave-out"] = Field(default="refuse", exclude_if="refuse".__eq__)
+    """Labels with fewer rows to train on. `other` gives their rows one label together."""
+    max_contradictory_share: float = Field(default=0.05, ge=0, le=1, exclude_if=(0.05).__eq__)
+    """Of rows whose input stands there with another label too."""
+
+
+class FilesData(AnyData):
+    """A table, or a folder of tables; each row has one text and one label.
+
+    With `image_column` each row has an image: its bytes, or the path of its file, which starts at the table's folder.
+    """
+
+    source: Literal["files"]
+    train: Path
+    holdout: Path | None = None
+    text_column: str = "text"
+    label_column: str = "label"
+    image_column: str | None = Field(default=None, exclude_if=lambda column: column is None)
+    delimiter: str | None = Field(default=None, min_length=1, max_length=1, exclude_if=lambda sign: sign is None)
+    encoding: str | None = Field(default=None, exclude_if=lambda name: name is None)
+    """Both are found where they are not stated."""
+
+
+class FolderData(AnyData):
+    """A folder of images with one sub-folder for each label, or a zip of it; it may have train, val and test inside."""
+
+    source: Literal["folder"]
+    train: Path
+    holdout: Path | None = None
+
+
+class NpzData(AnyData):
+    """An npz file of images uint8 [items, height, width, channels] or [items, height, width] and their labels.
+
+    `classes_key` names the array of class names. `holdout_keys = []` and `classes_key = ""` mean that there is none, as
+    does a file without the arrays of the default.
+    """
+
+    source: Literal["npz"]
+    path: Path
+    train_keys: tuple[str, str] = ("train_x", "train_y")
+    holdout_keys: Annotated[tuple[str, str] | None, NONE_WHEN_EMPTY] = ("test_x", "test_y")
+    classes_key: Annotated[str | None, NONE_WHEN_EMPTY] = "classes"
+
+
+class HubData(AnyData):
+    """A data set of the hub, pinned by revision, or a local folder that `datasets` can load.
+
+    `holdout = ""` means that it has no such split.
+    """
+
+    source: Literal["hub"]
+    id: str
+    revision: str | None = None
+    config: str | None = None
+    train: str = "train"
+    holdout: Annotated[str | None, NONE_WHEN_EMPTY] = "validation"
+    input_column: str = "text"
+    label_column: str = "label"
+
+
+class PaymentsData(AnyData):
+    """Synthetic payment messages, generated from the recipe's seed."""
+
+    source: Literal["payments"]
+    size: int = Field(default=6000, ge=100)
+
+
+class DigitsData(AnyData):
+    """The handwritten digits that come with scikit-learn: 1,797 grey images of 8 x 8 pixels."""
+
+    source: Literal["digits"]
+
+
+DataConfig = Annotated[
+    FilesData | FolderData | NpzData | HubData | PaymentsData | DigitsData, Field(discriminator="source")
+]

@@ -1,0 +1,126 @@
+"""The rows that can be used: those with an input and a label. Images are decoded once, before anything is trained."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Literal
+
+import PIL
+
+from optimize.data.cells import labels_of, text_of
+from optimize.data.image_file import ImageFile
+from optimize.data.rows import Fault, Found, Rows
+from optimize.data.said import MOST_NAMES, row_of, tell
+from optimize.errors import DataError
+from optimize.progress import progress
+
+SHA256_BYTES = 32
+IMAGES_AT_ONCE = 256
+# Each holds a decoded image, of up to 40 megapixels.
+MOST_THREADS = 4
+
+
+def usable(found: Found, *, bad_rows: Literal["refuse", "leave-out"], folder: Path | None) -> Rows:
+    """The rows with an input and a label; images are decoded, unless `folder` remembers that they were.
+
+    Raises DataError, with how many of each kind and the first of them, if `bad_rows` says so or no row is left.
+    """
+    labels, notes = labels_of(found.labels, found.ids, found.label_name)
+    faults = dict(found.faults)
+    inputs: Sequence[Any] = found.inputs
+    if found.kind == "text":
+        inputs = [text_of(cell, row_id, found.input_name) for cell, row_id in zip(inputs, found.ids, strict=True)]
+    for place, (content, label) in enumerate(zip(inputs, labels, strict=True)):
+        if content is None:
+            faults.setdefault(place, Fault(f"no {found.input_name!r}"))
+        elif label is None:
+            faults.setdefault(place, Fault(f"no {found.label_name!r}"))
+    if found.kind == "image" and len(inputs) and not hasattr(inputs[0], "dtype"):
+        inputs = _images(found, faults, folder)
+    if faults:
+        said = _say(found, faults)
+        if bad_rows == "refuse" or len(faults) == len(found.ids):
+            raise DataError(f'data {found.source}: {said}; mend them or take them out, or set bad_rows = "leave-out"')
+        notes.append(f"left out: {said}")
+    for note in (*found.notes, *notes):
+        tell(found.source, note)
+    kept = [place for place in range(len(found.ids)) if place not in faults]
+    names = [label for place in kept if (label := labels[place]) is not None]
+    return Rows(
+        found.kind,
+        [inputs[place] for place in kept] if faults else inputs,
+        names,
+        [found.ids[place] for place in kept],
+        found.source,
+        synthetic=found.synthetic,
+        classes=found.classes,
+        notes=(*found.notes, *notes),
+    )
+
+
+def _say(found: Found, faults: dict[int, Fault]) -> str:
+    """How many rows cannot be used, of each kind, and the first of them."""
+    kinds: dict[str, list[str]] = defaultdict(list)
+    for place, fault in sorted(faults.items()):
+        kinds[fault.what].append(fault.detail or row_of(found.ids[place]))
+    said = []
+    for what, rows in kinds.items():
+        # A detail is a sentence of its own, so one is enough.
+        most = 1 if any(fault.detail for fault in faults.values() if fault.what == what) else MOST_NAMES
+        said.append(f"{len(rows):,} with {what} ({', '.join(rows[:most])}{', …' if len(rows) > most else ''})")
+    noun = "images" if found.kind == "image" else "rows"
+    return f"{len(faults):,} of {len(found.ids):,} {noun} cannot be used: {', '.join(said)}"
+
+
+def _images(found: Found, faults: dict[int, Fault], folder: Path | None) -> list[ImageFile | None]:
+    """An ImageFile for each row without a fault; damaged ones are added to `faults`."""
+    whole = _Whole(folder)
+
+    def opened(place: int) -> ImageFile | DataError | None:
+        if place in faults:
+            return None
+        content, row_id = found.inputs[place], found.ids[place]
+        name = row_of(row_id) if isinstance(content, bytes) else str(content)
+        try:
+            image = ImageFile(name, content)
+            if image.sha256 not in whole:
+                image.require_whole()
+        except DataError as error:
+            return error
+        return image
+
+    images: list[ImageFile | None] = []
+    size = len(found.ids)
+    with progress("images decoded", size) as count, ThreadPoolExecutor(min(os.cpu_count() or 1, MOST_THREADS)) as pool:
+        for start in range(0, size, IMAGES_AT_ONCE):
+            places = range(start, min(start + IMAGES_AT_ONCE, size))
+            for place, image in zip(places, pool.map(opened, places), strict=True):
+                if isinstance(image, DataError):
+                    faults[place] = Fault("a file that is no whole image", str(image).removeprefix("data "))
+                images.append(image if isinstance(image, ImageFile) else None)
+            count(len(places))
+    whole.add(image.sha256 for image in images if image)
+    return images
+
+
+class _Whole:
+    """Digests of the image files that this version of Pillow has decoded; `folder` keeps them for the next run."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self._path = folder and folder / f"decoded-by-pillow-{PIL.__version__}.sha256"
+        data = self._path.read_bytes() if self._path and self._path.exists() else b""
+        self._known = {data[start : start + SHA256_BYTES] for start in range(0, len(data), SHA256_BYTES)}
+
+    def __contains__(self, sha256: bytes) -> bool:
+        return sha256 in self._known
+
+    def add(self, digests: Iterable[bytes]) -> None:
+        new = set(digests) - self._known
+        if self._path and new:
+            beside = self._path.with_suffix(".new")
+            beside.write_bytes(b"".join(sorted(self._known | new)))
+            beside.replace(self._path)  # a run that is stopped leaves the old list or the new one

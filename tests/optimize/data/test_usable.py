@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from optimize.data import usable as module
+from optimize.data.image_file import ImageFile
+from optimize.data.rows import Fault, Found
+from optimize.data.usable import usable
+from optimize.errors import DataError
+
+
+def jpeg(size: int = 64) -> bytes:
+    file = io.BytesIO()
+    Image.effect_noise((size, size), 90).save(file, "JPEG", quality=95)
+    return file.getvalue()
+
+
+def images(contents: list[Any]) -> Found:
+    ids = [f"a/{place}.jpg" for place in range(len(contents))]
+    return Found("image", contents, ["a"] * len(contents), ids, "photos", "image")
+
+
+def test_texts_keep_their_rows() -> None:
+    found = Found("text", ["a", " b "], ["x", "y"], ["t.csv:0", "t.csv:1"], "t.csv", "text", notes=["said"])
+    rows = usable(found, bad_rows="refuse", folder=None)
+    assert rows.inputs == ["a", " b "]
+    assert rows.labels == ["x", "y"]
+    assert rows.notes == ("said",)
+
+
+def test_faults_of_every_kind_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
+    found = Found("text", ["a", None, "c", None, "e"], ["x", "x", None, None, "y"], [f"t.csv:{i}" for i in range(5)],
+                  "t.csv", "text", faults={4: Fault("more columns")})  # fmt: skip
+    says = (
+        "4 of 5 rows cannot be used: 2 with no 'text' (row 2 of t.csv, row 4 of t.csv), 1 with no 'label' (row 3 of "
+        "t.csv), 1 with more columns (row 5 of t.csv)"
+    )
+    with pytest.raises(DataError) as error:
+        usable(found, bad_rows="refuse", folder=None)
+    assert str(error.value) == f'data t.csv: {says}; mend them or take them out, or set bad_rows = "leave-out"'
+    rows = usable(found, bad_rows="leave-out", folder=None)
+    assert (rows.inputs, rows.labels, rows.ids) == (["a"], ["x"], ["t.csv:0"])
+    assert rows.notes == (f"left out: {says}",)
+    assert capsys.readouterr().out == f"data t.csv: left out: {says}\n"
+
+
+def test_a_source_of_bad_rows_alone_is_refused() -> None:
+    found = Found("text", [None], ["x"], ["t.csv:0"], "t.csv", "text")
+    with pytest.raises(DataError, match="1 of 1 rows cannot be used"):
+        usable(found, bad_rows="leave-out", folder=None)
+
+
+def test_a_truncated_jpeg_is_found_before_anything_is_trained(tmp_path: Path) -> None:
+    whole = jpeg()
+    (tmp_path / "half.jpg").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "none.jpg").write_bytes(b"no image")
+    found = images([whole, tmp_path / "half.jpg", tmp_path / "none.jpg"])
+    says = (
+        r"2 of 3 images cannot be used: 2 with a file that is no whole image \(.*half.jpg: must be a whole image file"
+    )
+    with pytest.raises(DataError, match=says):
+        usable(found, bad_rows="refuse", folder=tmp_path)
+    rows = usable(found, bad_rows="leave-out", folder=tmp_path)
+    assert [image.read() for image in rows.inputs] == [whole]
+
+
+def test_a_second_run_decodes_only_what_is_new(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked_at: list[bytes] = []
+    decode = ImageFile.require_whole
+    monkeypatch.setattr(ImageFile, "require_whole", lambda image: (looked_at.append(image.sha256), decode(image)))
+    monkeypatch.setattr(module, "IMAGES_AT_ONCE", 2)
+    files = [jpeg() for _ in range(3)]
+    usable(images(files), bad_rows="refuse", folder=tmp_path)
+    assert len(looked_at) == 3
+    usable(images([*files, jpeg()]), bad_rows="refuse", folder=tmp_path)
+    assert len(looked_at) == 4
+    usable(images(files), bad_rows="refuse", folder=None)
+    assert len(looked_at) == 7
+    monkeypatch.setattr(module.PIL, "__version__", "another")
+    usable(images(files), bad_rows="refuse", folder=tmp_path)
+    assert len(looked_at) == 10
