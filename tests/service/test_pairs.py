@@ -11,15 +11,10 @@ from typing import Any
 import httpx
 import pytest
 import torch
-from bentoml._internal.configuration.containers import BentoMLContainer
 from transformers import BertConfig, BertForSequenceClassification, BertTokenizerFast
 
-from optimize.build import Build
-from optimize.pipeline import evaluate
 from optimize.profiling.subject import Cell, find
-from optimize.publish.store import publish
-from optimize.recipe import read_recipe
-from tests.commands import ROOT
+from tests.commands import ROOT, optimize
 from tests.server import PATIENT_MS, in_full, serve
 from tests.tiny_recipes import TEXT_RECIPE
 
@@ -102,42 +97,29 @@ def make_bert(folder: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A BentoML home, in which this process publishes too."""
-    folder = tmp_path_factory.mktemp("home")
-    (folder / "models").mkdir()
-    BentoMLContainer.bentoml_home.set(str(folder))
-    yield folder
-    BentoMLContainer.bentoml_home.reset()
-
-
-@pytest.fixture(scope="module")
-def build(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Build:
-    """The cascade, evaluated and published."""
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder with the cascade's build, and the BentoML home in which it is published."""
     folder = tmp_path_factory.mktemp("pairs")
     make_bert(folder)
     with (folder / "pairs.csv").open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([("text", "text_pair", "label"), *rows(400)])
     (folder / "recipe.toml").write_text(RECIPE)
-    made = Build(read_recipe(str(folder / "recipe.toml")), root=folder, folder=folder / "build")
-    evaluate(made, "a test")
-    folders = made.artifact_folder("expert"), made.artifact_folder("screen"), made.point_folder
-    publish(*folders, recipe_digest=made.recipe_digest)
-    return made
+    optimize("run", folder / "recipe.toml", "--root", folder, "--build", folder / "build", home=folder / "home")
+    return folder
 
 
 @pytest.fixture(scope="module")
-def client(build: Build, home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+def client(made: Path) -> Iterator[httpx.Client]:
     arguments = ("--arg", f"text={NAME}", "--arg", "image=")
     with (
-        serve(*arguments, home=home, folder=ROOT, log=tmp_path_factory.mktemp("serve") / "log") as server,
+        serve(*arguments, home=made / "home", folder=ROOT, log=made / "log") as server,
         server.client() as opened,
     ):
         yield opened
 
 
-def test_a_cascade_learns_and_keeps_what_takes_both_texts(build: Build) -> None:
-    expert, screen = (find(str(build.artifact_folder(role))) for role in ("expert", "screen"))
+def test_a_cascade_learns_and_keeps_what_takes_both_texts(made: Path) -> None:
+    expert, screen = (find(str(made / "build" / f"{NAME}-{role}")) for role in ("expert", "screen"))
     for subject in (expert, screen):
         settings = subject.artifact.manifest.settings
         assert (settings.pairs, settings.token_types) == (True, True)  # type: ignore[union-attr]  # of texts

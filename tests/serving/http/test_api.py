@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -136,42 +135,6 @@ def test_an_answer_says_whether_the_whole_text_was_read(serve: Callable[..., Any
     answers = post(app, "/classify_texts", json={"texts": [LONG, "", SURE, LONG]}).json()["answers"]
     assert [answer.get("truncated") for answer in answers] == [True, None, False, True]
     assert 'sieve_truncated_total{modality="text"} 3.0' in get(app, "/metrics").text
-
-
-def test_a_cascade_for_pairs_is_asked_about_pairs(serve: Callable[..., Any]) -> None:
-    asked: list[Any] = []
-
-    def prepared(content: Any) -> StageItems:
-        asked.append(content)
-        return both(1.0)
-
-    app = serve(text=modality(prepare=prepared, pairs=True))
-    reply = post(app, "/classify_text", json={"text": "a", "text_pair": "b", "budget_ms": 1000})
-    assert reply.json()["label"] == "a", reply.text
-    many = {"texts": ["a", "", "c"], "text_pairs": ["b", "b", "d"], "budget_ms": 1000}
-    answers = post(app, "/classify_texts", json=many).json()["answers"]
-    assert asked == [("a", "b"), ("a", "b"), ("c", "d")]
-    assert [answer.get("error", {}).get("field") for answer in answers] == [None, "texts[1]", None]
-    assert "ClassifyTextPair" in get(app, "/docs.json").text
-
-
-@pytest.mark.parametrize(
-    ("pairs", "path", "body", "field", "says"),
-    [
-        (True, "/classify_text", {"text": "a"}, "text_pair", "must be there, as the cascade .* is for pairs of texts"),
-        (True, "/classify_texts", {"texts": ["a"]}, "text_pairs", "must be there, as the cascade .* is for pairs"),
-        (False, "/classify_text", {"text": "a", "text_pair": "b"}, "text_pair", "must be left out, .*for single texts"),
-        (False, "/classify_texts", {"texts": ["a"], "text_pairs": ["b"]}, "text_pairs", "must be left out, .*single"),
-        (True, "/classify_text", {"text": "a", "text_pair": "b", "c": 1}, "body", "got 'c' too"),
-    ],
-)
-def test_a_request_of_the_other_form_is_refused(
-    serve: Callable[..., Any], pairs: bool, path: str, body: dict[str, Any], field: str, says: str
-) -> None:
-    reply = post(serve(text=modality(pairs=pairs)), path, json=body)
-    error = reply.json()["error"]
-    assert (reply.status_code, error["field"]) == (422, field)
-    assert re.match(f"{field}: .*{says}", error["message"])
 
 
 def test_a_bad_text_has_its_error_in_its_place_and_the_cascade_does_not_see_it(serve: Callable[..., Any]) -> None:

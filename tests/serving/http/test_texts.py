@@ -1,13 +1,23 @@
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 
 from serving.errors import InvalidInputError
+from serving.http.api import METHODS, api_endpoints
+from serving.http.guard import Guard
 from serving.http.large_json import LongString
 from serving.http.texts import SingleTexts, TextPairs
+from serving.load.admission import Admission
+from serving.load.memory import MemoryLimit
+from serving.model.preprocess import StageItems
 from serving.model.text import MAX_CHARACTERS, TextPair
+from serving.watch.metrics import Metrics
+from serving.watch.observer import Observer
+from tests.serving.asgi import get, post, routed
+from tests.serving.http.test_api import MEMORY_BYTES, both, modality
 
 SINGLE, PAIRS = SingleTexts(), TextPairs()
 
@@ -77,3 +87,46 @@ def test_a_bad_text_has_its_error_in_its_place() -> None:
     assert [set(entry) for entry in entries] == [set(), {"error"}]
     with pytest.raises(InvalidInputError, match=r"^texts: must be a list of 1 to 64 strings, got a list of 0"):
         SINGLE.many({"texts": []})
+
+
+def served(metrics: Metrics, **of_modality: Any) -> Any:
+    """An application with a text cascade of functions."""
+    guard = Guard(Observer(metrics), Admission())
+    endpoints = api_endpoints({"text": modality(**of_modality)}, guard, metrics, MemoryLimit(MEMORY_BYTES))
+    return routed(METHODS, endpoints)
+
+
+def test_a_cascade_for_pairs_is_asked_about_pairs(metrics: Metrics) -> None:
+    asked: list[Any] = []
+
+    def prepared(content: Any) -> StageItems:
+        asked.append(content)
+        return both(1.0)
+
+    app = served(metrics, prepare=prepared, pairs=True)
+    reply = post(app, "/classify_text", json={"text": "a", "text_pair": "b", "budget_ms": 1000})
+    assert reply.json()["label"] == "a", reply.text
+    many = {"texts": ["a", "", "c"], "text_pairs": ["b", "b", "d"], "budget_ms": 1000}
+    answers = post(app, "/classify_texts", json=many).json()["answers"]
+    assert asked == [("a", "b"), ("a", "b"), ("c", "d")]
+    assert [answer.get("error", {}).get("field") for answer in answers] == [None, "texts[1]", None]
+    assert "ClassifyTextPair" in get(app, "/docs.json").text
+
+
+@pytest.mark.parametrize(
+    ("pairs", "path", "body", "field", "says"),
+    [
+        (True, "/classify_text", {"text": "a"}, "text_pair", "must be there, as the cascade .* is for pairs of texts"),
+        (True, "/classify_texts", {"texts": ["a"]}, "text_pairs", "must be there, as the cascade .* is for pairs"),
+        (False, "/classify_text", {"text": "a", "text_pair": "b"}, "text_pair", "must be left out, .*for single texts"),
+        (False, "/classify_texts", {"texts": ["a"], "text_pairs": ["b"]}, "text_pairs", "must be left out, .*single"),
+        (True, "/classify_text", {"text": "a", "text_pair": "b", "c": 1}, "body", "got 'c' too"),
+    ],
+)
+def test_a_request_of_the_other_form_is_refused(
+    metrics: Metrics, pairs: bool, path: str, body: dict[str, Any], field: str, says: str
+) -> None:
+    reply = post(served(metrics, pairs=pairs), path, json=body)
+    error = reply.json()["error"]
+    assert (reply.status_code, error["field"]) == (422, field)
+    assert re.match(f"{field}: .*{says}", error["message"])
