@@ -115,8 +115,8 @@ def openapi(formats: ImageFormats = DEFAULT_FORMATS, *, pairs: bool = False) -> 
     `pairs`: the cascade for texts is one for pairs of texts.
     """
     one, many, what = (ClassifyTextPair, ClassifyTextPairs, "pair") if pairs else (ClassifyText, ClassifyTexts, "text")
-    models = [(model, "validation") for model in (one, many, *_ANSWERS)]
-    _, definitions = models_json_schema(models, ref_template=_REF)
+    models: tuple[type[BaseModel], ...] = (one, many, *_ANSWERS)
+    _, definitions = models_json_schema([(model, "validation") for model in models], ref_template=_REF)
     picture = {"schema": {"type": "string", "format": "binary"}}
     form: dict[str, Any] = {
         "type": "object",

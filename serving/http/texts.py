@@ -51,7 +51,7 @@ class SingleTexts:
     """Requests to a cascade for single texts."""
 
     one_keys, many_keys = {"text", "budget_ms"}, {"texts", "budget_ms"}
-    misplaced = dict.fromkeys(("text_pair", "text_pairs"), _ELSEWHERE)
+    misplaced: Mapping[str, str] = dict.fromkeys(("text_pair", "text_pairs"), _ELSEWHERE)
 
     def one(self, body: Mapping[str, object]) -> Text:
         return check_text(not_too_long(required(body, "text"), "text"))
