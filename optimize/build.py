@@ -97,23 +97,21 @@ class Build:
     def _preparer(self, folder: Path) -> Preparer:
         if self.recipe.image is not None:
             return Preparer(self.recipe.image)
-        config = AutoConfig.from_pretrained(folder)
-        positions = config.max_position_embeddings
+        positions = AutoConfig.from_pretrained(folder).max_position_embeddings
         if self.recipe.text.max_tokens > positions:
             raise StepError(
                 f"text.max_tokens must be at most {positions}, the positions that the checkpoint knows, got "
                 f"{self.recipe.text.max_tokens}; lower it"
             )
         pad = load_tokenizer(folder).pad_token_id
-        inputs, pairs = ("input_ids", "attention_mask", "token_type_ids"), self.recipe.data.pairs
+        inputs = ("input_ids", "attention_mask", "token_type_ids")
         settings = TextSettings(
             max_tokens=self.recipe.text.max_tokens,
             long_texts=self.recipe.text.long_texts,
             watched_label=self._watched_label(),
             pad_token_id=pad,
             inputs=inputs,
-            pairs=pairs,
-            token_types=pairs and "token_type_ids" in inputs and getattr(config, "type_vocab_size", 0) > 1,
+            pairs=self.recipe.data.pairs,
         )
         return Preparer(settings, folder)
 

@@ -66,11 +66,9 @@ class TextSettings(_Frozen):
     pad_token_id: int = Field(ge=0)
     inputs: tuple[str, ...]
     """Input names of the graph, a subset of input_ids, attention_mask, token_type_ids; each int64 [rows, tokens]."""
-    # Left out of the digest where they are False: an artifact for single texts keeps the digest that it had without.
+    # Left out of the digest where it is False: an artifact for single texts keeps the digest that it had without.
     pairs: bool = Field(default=False, exclude_if=operator.not_)
     """Whether an item is a pair of texts, put together by the tokeniser's own template for pairs."""
-    token_types: bool = Field(default=False, exclude_if=operator.not_)
-    """Whether the model tells the two texts of a pair apart by the types of their tokens, too."""
 
     @model_validator(mode="after")
     def _watches_windows(self) -> TextSettings:
@@ -79,11 +77,9 @@ class TextSettings(_Frozen):
         return self
 
     @model_validator(mode="after")
-    def _pairs_make_sense(self) -> TextSettings:
+    def _cuts_pairs(self) -> TextSettings:
         if self.pairs and self.long_texts != "cut":
             raise ValueError(f'pairs needs long_texts = "cut", got "{self.long_texts}"')
-        if self.token_types and not (self.pairs and "token_type_ids" in self.inputs):
-            raise ValueError("token_types needs pairs, and token_type_ids among inputs")
         return self
 
 

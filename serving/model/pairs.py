@@ -1,7 +1,7 @@
 """Pairs of texts: how the two are tokenised together, cut and told apart.
 
 An item of a pair is int64 [tokens], as that of a single text, so that whatever handles items need not know of pairs.
-Where the model knows token types, the type of a token stands in the bits above its id; `collate` parts the two.
+Where the graph has an input for token types, that of a token stands in the bits above its id; `collate` parts the two.
 """
 
 from __future__ import annotations
@@ -46,6 +46,10 @@ def text_encoder(settings: TextSettings, folder: Path) -> TextEncoder:
 class PairEncoder(TextEncoder):
     """Tokenises pairs of texts. What does not fit into `max_tokens` is taken from the end of the longer text."""
 
+    def __init__(self, settings: TextSettings, folder: Path) -> None:
+        super().__init__(settings, folder)
+        self._typed = "token_type_ids" in settings.inputs
+
     def encode(self, text: Text) -> Ids:
         """The item of a pair, int64 [tokens]."""
         return self._packed(self._encoding(text))[0]
@@ -61,7 +65,7 @@ class PairEncoder(TextEncoder):
     def collate(self, items: Sequence[Ids]) -> dict[str, Ids]:
         """The inputs of the graph, each int64 [pairs, tokens], padded to the longest pair."""
         arrays = super().collate(items)
-        if self._settings.token_types:
+        if self._typed:
             packed = arrays["input_ids"]
             arrays |= {"input_ids": packed & ID_BITS, "token_type_ids": packed >> TYPE_BIT}
         return arrays
@@ -74,7 +78,7 @@ class PairEncoder(TextEncoder):
 
     def _packed(self, encoding: Encoding) -> tuple[Ids, bool]:
         item = np.array(encoding.ids, dtype=np.int64)
-        if self._settings.token_types:
+        if self._typed:
             item |= np.array(encoding.type_ids, dtype=np.int64) << TYPE_BIT
         if len(item) <= self._settings.max_tokens:
             return item, False

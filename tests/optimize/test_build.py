@@ -14,7 +14,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from transformers import BertConfig, BertTokenizerFast
 
 from optimize.build import Build
 from optimize.errors import StepError
@@ -23,7 +22,6 @@ from optimize.recipe import read_recipe
 from serving.model.artifact import TextSettings
 from tests.commands import ROOT, interruptible, optimize
 from tests.tiny import TinyCascades
-from tests.tiny_recipes import TEXT_RECIPE
 
 
 def test_the_holdout_is_read_once_a_run(tiny_recipes: dict[str, Path], tmp_path: Path) -> None:
@@ -76,21 +74,6 @@ def test_a_changed_step_is_made_again_with_what_follows_it(tiny_recipes: dict[st
     said = optimize("export", recipe, "--build", tmp_path / "build").stdout.splitlines()
     made = [line.partition(":")[0] for line in said if "made in" in line]
     assert made == ["screen/prune", "screen/export"]
-
-
-@pytest.mark.parametrize(("types", "pairs"), [(2, True), (1, True), (2, False)])
-def test_pairs_have_token_types_where_the_model_knows_two(tmp_path: Path, types: int, pairs: bool) -> None:
-    BertConfig(type_vocab_size=types).save_pretrained(tmp_path)
-    (tmp_path / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]))
-    BertTokenizerFast(vocab_file=str(tmp_path / "vocab.txt")).save_pretrained(tmp_path)
-    text = TEXT_RECIPE.replace("[text]", 'text_pair_column = "text_pair"\n\n[text]') if pairs else TEXT_RECIPE
-    (tmp_path / "recipe.toml").write_text(text)
-    rows = [f"text {chr(97 + number)},second,{number % 2}" for number in range(26)]
-    (tmp_path / "messages.csv").write_text("\n".join(["text,text_pair,label", *rows]))
-    build = Build(read_recipe(str(tmp_path / "recipe.toml")), root=tmp_path, folder=tmp_path / "build")
-    settings = build._preparer(tmp_path).settings
-    assert isinstance(settings, TextSettings)
-    assert (settings.pairs, settings.token_types) == (pairs, pairs and types == 2)
 
 
 def in_windows(recipe: Path, path: Path, watch: str) -> Path:
