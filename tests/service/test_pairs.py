@@ -145,6 +145,7 @@ def test_a_pair_is_served_as_it_was_learned(client: httpx.Client) -> None:
     one = ask(client, "/classify_text", text=texts[0], text_pair=text_pairs[0])
     assert one["scores"] == pytest.approx(answers[0]["scores"], abs=1e-5)
     assert not one["truncated"]
+    assert client.get("/models").json()["text"]["operating_point"]["why_not"] == [], "golden pairs hold"
     assert ask(client, "/classify_text", text="card", text_pair="old " * 20)["truncated"]
 
 
