@@ -170,15 +170,17 @@ def _require_columns(table: Table, keys: Mapping[str, str], path: Path) -> None:
     for key, column in keys.items():
         if column not in table.columns:
             raise DataError(
-                f"data {path} has no column {column!r}; it has {columns(table.names)}: {_remedy(key, column, table)}"
+                f"data {path} has no column {column!r}; it has {columns(table.names)}: "
+                f"{_remedy(key, column, [name for name in table.names if name not in keys.values()])}"
             )
 
 
-def _remedy(key: str, column: str, table: Table) -> str:
-    names = {name.casefold(): name for name in table.names}
+def _remedy(key: str, column: str, free: Sequence[str]) -> str:
+    """What to set; `free` are the names of the columns that the recipe does not use yet."""
+    names = {name.casefold(): name for name in free}
     others = [names[other] for other in OTHER_NAMES.get(column, ()) if other in names]
-    if close := nearest(column, table.names) or next(iter(others), None):
+    if close := nearest(column, free) or next(iter(others), None):
         return f'set {key} = "{close}"'
     if key == "text_column" and "image" in names:
         return f'set image_column = "{names["image"]}"'
-    return "set text_column and label_column"
+    return f"set {'text_pair_column' if key == 'text_pair_column' else 'text_column'} and label_column"
