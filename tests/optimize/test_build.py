@@ -22,6 +22,7 @@ from optimize.recipe import read_recipe
 from serving.model.artifact import TextSettings
 from tests.commands import ROOT, interruptible, optimize
 from tests.tiny import TinyCascades
+from tests.tiny_recipes import TEXT_RECIPE
 
 
 def test_the_holdout_is_read_once_a_run(tiny_recipes: dict[str, Path], tmp_path: Path) -> None:
