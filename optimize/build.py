@@ -110,6 +110,7 @@ class Build:
             watched_label=self._watched_label(),
             pad_token_id=load_tokenizer(folder).pad_token_id,
             inputs=graph_inputs(config),
+            pairs=self.recipe.data.pairs,
         )
         return Preparer(settings, folder)
 

@@ -158,6 +158,13 @@ class Recipe(_Table):
             asked = {view for step in steps if isinstance(step, TrainingConfig) for view in step.image_views}
             if asked:
                 raise ValueError(f"{', '.join(sorted(asked))}: views are for images; leave it out of a text recipe")
+        if self.data.pairs and self.task == "image":
+            raise ValueError("data.text_pair_column: pairs are of texts; leave it out of an image recipe")
+        if self.data.pairs and self.text.long_texts == "windows":
+            raise ValueError(
+                "text.long_texts: windows over two texts would show the model parts that do not belong together; leave "
+                "it out where data.text_pair_column is set: the longer text of a pair is cut"
+            )
         if self.task == "image" and self.image is None:
             raise ValueError("image: an image recipe needs the table [image] with width, height, mean and std")
         return self

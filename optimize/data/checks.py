@@ -13,6 +13,7 @@ from optimize.data.rows import Rows
 from optimize.data.said import MOST_CHARACTERS, counted, listed, nearest, row_of, short, tell
 from optimize.data.sources import AnyData
 from optimize.errors import DataError
+from serving.model.text import TextPair
 
 MOST_LABELS = 1_000
 # With fewer labels than this, many labels for few rows are only rare labels.
@@ -154,9 +155,11 @@ def _noting_contradictions(rows: Rows, most: float) -> Rows:
 
 
 def _identity(content: Any) -> Hashable:
-    """Equal for equal images, and for texts that differ in case and white space alone."""
+    """Equal for equal images, and for texts and pairs of texts that differ in case and white space alone."""
     if isinstance(content, str):
         return " ".join(content.casefold().split())
+    if isinstance(content, TextPair):
+        return tuple(map(_identity, content))
     return content.sha256 if isinstance(content, ImageFile) else hashlib.sha256(content.tobytes()).digest()
 
 

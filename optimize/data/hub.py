@@ -30,7 +30,8 @@ def read_hub(config: HubData, root: Path) -> tuple[Found, Found | None]:
         if split not in stored:
             raise DataError(f"data set {config.id} has no split {split!r}; it has {some(stored)}")
         part = stored[split]
-        for column in (config.input_column, config.label_column):
+        second = config.text_pair_column
+        for column in (config.input_column, config.label_column, *([second] if second else [])):
             if column not in part.column_names:
                 close = nearest(column, part.column_names)
                 raise DataError(
@@ -52,6 +53,8 @@ def read_hub(config: HubData, root: Path) -> tuple[Found, Found | None]:
             config.input_column,
             config.label_column,
             classes=tuple(names) if names else None,
+            seconds=list(part[second]) if second else None,
+            second_name=second or "",
         )
 
     return found(config.train), found(config.holdout) if config.holdout else None

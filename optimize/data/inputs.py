@@ -17,6 +17,7 @@ from optimize.results import digest_of
 from serving.arrays import Array, Logits
 from serving.model.artifact import ImageSettings, TextSettings, sha256_of
 from serving.model.image import ImageDecoder
+from serving.model.pairs import text_encoder
 from serving.model.text import TextEncoder
 from serving.model.windows import groups, length_of
 
@@ -70,7 +71,7 @@ class Preparer:
         self.key = digest_of(settings.model_dump())  # equal keys mean equal arrays
         if isinstance(settings, TextSettings):
             assert folder is not None
-            self._text: TextEncoder | None = TextEncoder(settings, folder)
+            self._text: TextEncoder | None = text_encoder(settings, folder)
             self.key += sha256_of(folder / settings.tokenizer)
         else:
             self._text = None

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from optimize.data.image_file import ImageFile
 from optimize.errors import DataError
+from serving.model.text import TextPair
 
 Kind = Literal["text", "image"]
 
@@ -21,8 +22,8 @@ class Rows:
     """Rows of a source: inputs, the name of each row's label, and an id for each row that is the same in every run."""
 
     kind: Kind
-    inputs: Sequence[str] | Sequence[ImageFile] | Sequence[NDArray[np.uint8]]
-    """Texts, image files, or pixels uint8 [height, width, channels]."""
+    inputs: Sequence[str] | Sequence[TextPair] | Sequence[ImageFile] | Sequence[NDArray[np.uint8]]
+    """Texts, pairs of texts, image files, or pixels uint8 [height, width, channels]."""
     labels: list[str]
     ids: list[str]
     source: str
@@ -59,6 +60,9 @@ class Found:
     notes: list[str] = field(default_factory=list)
     faults: dict[int, Fault] = field(default_factory=dict)
     """By the row's place."""
+    seconds: Sequence[Any] | None = None
+    """The second texts, where rows are pairs."""
+    second_name: str = ""
 
 
 @dataclass(slots=True)

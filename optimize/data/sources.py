@@ -39,10 +39,16 @@ class AnyData(BaseModel):
     max_contradictory_share: float = Field(default=0.05, ge=0, le=1, exclude_if=(0.05).__eq__)
     """Of rows whose input stands there with another label too."""
 
+    @property
+    def pairs(self) -> bool:
+        """Whether each row is a pair of texts."""
+        return getattr(self, "text_pair_column", None) is not None
+
 
 class FilesData(AnyData):
     """A table, or a folder of tables; each row has one text and one label.
 
+    With `text_pair_column` each row has two texts, which are classified together.
     With `image_column` each row has an image: its bytes, or the path of its file, which starts at the table's folder.
     """
 
@@ -50,6 +56,7 @@ class FilesData(AnyData):
     train: Path
     holdout: Path | None = None
     text_column: str = "text"
+    text_pair_column: str | None = Field(default=None, exclude_if=lambda column: column is None)
     label_column: str = "label"
     image_column: str | None = Field(default=None, exclude_if=lambda column: column is None)
     delimiter: str | None = Field(default=None, min_length=1, max_length=1, exclude_if=lambda sign: sign is None)
@@ -92,6 +99,7 @@ class HubData(AnyData):
     train: str = "train"
     holdout: Annotated[str | None, NONE_WHEN_EMPTY] = "validation"
     input_column: str = "text"
+    text_pair_column: str | None = Field(default=None, exclude_if=lambda column: column is None)
     label_column: str = "label"
 
 

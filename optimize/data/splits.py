@@ -4,8 +4,8 @@ Each split has one use. Train: the weights. Calibration: the quantizer's ranges.
 trial and temperature. Certification: the deferral threshold, whose promise needs items that nothing else was chosen on.
 Holdout: the reported numbers.
 
-Near-duplicates stay in one split: texts that are equal once case, digits and white space are folded, and images with
-equal content.
+Near-duplicates stay in one split: texts that are equal once case, digits and white space are folded, pairs of such
+texts in either order, and images with equal content.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from optimize.data.image_file import ImageFile
 from optimize.data.readers import DataConfig, Rows, read_rows
 from optimize.data.said import listed, short, some
 from optimize.errors import DataError
+from serving.model.text import TextPair
 
 SplitName = Literal["train", "calibration", "selection", "certification", "holdout"]
 MIN_PER_LABEL = 5
@@ -38,7 +39,7 @@ class Split:
 
     name: SplitName
     inputs: Sequence[Any]
-    """Texts, image files, or pixels uint8 [height, width, channels]."""
+    """Texts, pairs of texts, image files, or pixels uint8 [height, width, channels]."""
     targets: NDArray[np.int64]
     """Label indices [items]."""
     ids: tuple[str, ...]
@@ -206,13 +207,25 @@ class _Pool:
 
 
 def _keys(rows: Rows) -> list[Hashable]:
-    return [normalised(row) if isinstance(row, str) else _content_digest(row) for row in rows.inputs]
+    return [_key(row) for row in rows.inputs]
 
 
-def _content_digest(content: str | ImageFile | NDArray[np.uint8]) -> bytes:
-    """sha256 of a text, of an image file, or of pixels with their shape."""
+def _key(content: str | TextPair | ImageFile | NDArray[np.uint8]) -> Hashable:
+    """What near-duplicates have in common. A pair that is turned round is one: it may say which answer is right."""
+    match content:
+        case str():
+            return normalised(content)
+        case TextPair():
+            return tuple(sorted(map(normalised, content)))
+    return _content_digest(content)
+
+
+def _content_digest(content: str | TextPair | ImageFile | NDArray[np.uint8]) -> bytes:
+    """sha256 of a text, of a pair of texts, of an image file, or of pixels with their shape."""
     if isinstance(content, str):
         return hashlib.sha256(content.encode()).digest()
+    if isinstance(content, TextPair):
+        return hashlib.sha256(b"".join(map(_content_digest, content))).digest()
     if isinstance(content, ImageFile):
         return content.sha256
     pixels = np.ascontiguousarray(content)

@@ -24,6 +24,7 @@ OLD_EXCEL = b"\xd0\xcf\x11\xe0"
 # The other names that people give to the two columns.
 OTHER_NAMES = {
     "text": ("sentence", "content", "message", "review", "body", "tweet", "utterance", "sms", "description"),
+    "text_pair": ("hypothesis", "sentence2", "question2", "text2", "text_b"),
     "label": ("labels", "class", "category", "target", "sentiment", "intent", "tag", "y"),
     "image": ("img", "picture", "photo", "file", "file_name", "filename", "path"),
 }
@@ -82,11 +83,14 @@ def suffix_of(path: PurePath) -> str:
 def _joined(paths: Sequence[Path], source: Path, config: FilesData, notes: list[str]) -> Found:
     keys = {"image_column": config.image_column} if config.image_column else {"text_column": config.text_column}
     keys["label_column"] = config.label_column
+    if config.text_pair_column:
+        keys["text_pair_column"] = config.text_pair_column
     wanted = tuple(keys.values())
     kind: Kind = "image" if config.image_column else "text"
     joined = Found(kind, [], [], [], source.name, keys[next(iter(keys))], config.label_column, notes=list(notes))
     inputs: list[object] = []
     labels: list[object] = []
+    seconds: list[object] = []
     for path in paths:
         table = read_table(path, wanted, config)
         _require_columns(table, keys, path)
@@ -95,9 +99,12 @@ def _joined(paths: Sequence[Path], source: Path, config: FilesData, notes: list[
         cells = table.columns[wanted[0]]
         inputs += [_content(cell, path.parent) for cell in cells] if config.image_column else cells
         labels += table.columns[wanted[1]]
+        seconds += table.columns[wanted[2]] if config.text_pair_column else ()
         joined.ids += [f"{name}:{place}" for place in range(table.size)]
         joined.notes = list(dict.fromkeys([*joined.notes, *table.notes]))
         joined.classes = table.classes or joined.classes
+    if config.text_pair_column:
+        joined = dataclasses.replace(joined, seconds=seconds, second_name=config.text_pair_column)
     return dataclasses.replace(joined, inputs=inputs, labels=labels)
 
 
@@ -163,15 +170,17 @@ def _require_columns(table: Table, keys: Mapping[str, str], path: Path) -> None:
     for key, column in keys.items():
         if column not in table.columns:
             raise DataError(
-                f"data {path} has no column {column!r}; it has {columns(table.names)}: {_remedy(key, column, table)}"
+                f"data {path} has no column {column!r}; it has {columns(table.names)}: "
+                f"{_remedy(key, column, [name for name in table.names if name not in keys.values()])}"
             )
 
 
-def _remedy(key: str, column: str, table: Table) -> str:
-    names = {name.casefold(): name for name in table.names}
+def _remedy(key: str, column: str, free: Sequence[str]) -> str:
+    """What to set; `free` are the names of the columns that the recipe does not use yet."""
+    names = {name.casefold(): name for name in free}
     others = [names[other] for other in OTHER_NAMES.get(column, ()) if other in names]
-    if close := nearest(column, table.names) or next(iter(others), None):
+    if close := nearest(column, free) or next(iter(others), None):
         return f'set {key} = "{close}"'
     if key == "text_column" and "image" in names:
         return f'set image_column = "{names["image"]}"'
-    return "set text_column and label_column"
+    return f"set {'text_pair_column' if key == 'text_pair_column' else 'text_column'} and label_column"

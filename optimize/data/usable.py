@@ -17,6 +17,7 @@ from optimize.data.rows import Fault, Found, Rows
 from optimize.data.said import MOST_NAMES, row_of, tell
 from optimize.errors import DataError
 from optimize.progress import progress
+from serving.model.text import TextPair
 
 SHA256_BYTES = 32
 IMAGES_AT_ONCE = 256
@@ -33,12 +34,14 @@ def usable(found: Found, *, bad_rows: Literal["refuse", "leave-out"], folder: Pa
     faults = dict(found.faults)
     inputs: Sequence[Any] = found.inputs
     if found.kind == "text":
-        inputs = [text_of(cell, row_id, found.input_name) for cell, row_id in zip(inputs, found.ids, strict=True)]
-    for place, (content, label) in enumerate(zip(inputs, labels, strict=True)):
-        if content is None:
-            faults.setdefault(place, Fault(f"no {found.input_name!r}"))
-        elif label is None:
-            faults.setdefault(place, Fault(f"no {found.label_name!r}"))
+        inputs = _texts(inputs, found.ids, found.input_name)
+    seconds = None if found.seconds is None else _texts(found.seconds, found.ids, found.second_name)
+    for name, cells in ((found.input_name, inputs), (found.second_name, seconds or ()), (found.label_name, labels)):
+        for place, cell in enumerate(cells):
+            if cell is None:
+                faults.setdefault(place, Fault(f"no {name!r}"))
+    if seconds is not None:
+        inputs = [None if None in pair else TextPair(*pair) for pair in zip(inputs, seconds, strict=True)]
     if found.kind == "image" and len(inputs) and not hasattr(inputs[0], "dtype"):
         inputs = _images(found, faults, folder)
     if faults:
@@ -60,6 +63,11 @@ def usable(found: Found, *, bad_rows: Literal["refuse", "leave-out"], folder: Pa
         classes=found.classes,
         notes=(*found.notes, *notes),
     )
+
+
+def _texts(cells: Sequence[Any], ids: Sequence[str], name: str) -> list[Any]:
+    """The text of each cell, None where there is none."""
+    return [text_of(cell, row_id, name) for cell, row_id in zip(cells, ids, strict=True)]
 
 
 def _say(found: Found, faults: dict[int, Fault]) -> str:

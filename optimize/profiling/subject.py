@@ -17,7 +17,7 @@ from serving.arrays import Array
 from serving.model.artifact import Artifact, TextSettings, VariantName
 from serving.model.preprocess import example_items, preprocessor
 from serving.model.session import gpu_present, served_variant
-from serving.model.text import TextEncoder
+from serving.model.text import TextEncoder, TextPair
 
 TRACED_TOKENS = 32
 
@@ -79,8 +79,8 @@ class Subject:
         return asked  # type: ignore[return-value]  # checked above
 
     def requests(self, cell: Cell) -> list[Any]:
-        """Texts of about `cell.length` tokens, or JPEG files."""
-        return [self._text(cell.length) if self.is_text else self._jpeg() for _ in range(cell.batch_size)]
+        """Texts of about `cell.length` tokens, pairs of two such texts of half the length, or JPEG files."""
+        return [self._request(cell.length) for _ in range(cell.batch_size)]
 
     def prepare(self, requests: list[Any]) -> list[Array]:
         """Requests -> items, through serving's preprocessing."""
@@ -99,6 +99,14 @@ class Subject:
         assert isinstance(settings, TextSettings)
         vocabulary = Tokenizer.from_file(str(self.artifact.folder / settings.tokenizer)).get_vocab()
         return sorted(token for token in vocabulary if token.isascii() and token.isalpha()) or ["a"]
+
+    def _request(self, length: int) -> Any:
+        settings = self.artifact.manifest.settings
+        if not isinstance(settings, TextSettings):
+            return self._jpeg()
+        if settings.pairs:
+            return TextPair(self._text(length - length // 2), self._text(length // 2))
+        return self._text(length)
 
     def _text(self, length: int) -> str:
         return " ".join(self._rng.choice(self._words, max(length - 2, 1)))  # two more are the tokeniser's own

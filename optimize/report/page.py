@@ -31,6 +31,7 @@ from serving.cascade.deferral import OperatingPoint
 from serving.model.artifact import write_json, write_text
 from serving.model.image import load, to_mode
 from serving.model.image_header import read_header
+from serving.model.text import TextPair
 
 EXAMPLES = 12
 EXAMPLE_CHARACTERS = 240
@@ -177,10 +178,12 @@ def _differences(build: Build, facts: Facts) -> list[dict[str, Any]]:
 
 
 def _shown(content: Any) -> dict[str, str]:
-    """A shortened text, or an image as a data URL."""
+    """Shortened texts, or an image as a data URL."""
     if isinstance(content, str):
         cut = content if len(content) <= EXAMPLE_CHARACTERS else content[: EXAMPLE_CHARACTERS - 1] + "…"
         return {"text": cut}
+    if isinstance(content, TextPair):
+        return {"text": " | ".join(_shown(text)["text"] for text in content)}
     if isinstance(content, ImageFile):
         image = to_mode(load(read_header(content.read(), content.name), EXAMPLE_SIDE).upright(), "RGB")
     else:

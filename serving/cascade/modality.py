@@ -18,7 +18,7 @@ from serving.expert.call import ExpertClient
 from serving.expert.queue import Escalations
 from serving.load.budget import MAX_MS
 from serving.model.apart import apart
-from serving.model.artifact import Artifact
+from serving.model.artifact import Artifact, TextSettings
 from serving.model.golden import check_golden
 from serving.model.preprocess import (
     WARM_UP_BATCH_SIZES,
@@ -115,7 +115,7 @@ class Modality:
             point=point,
             observe=self._monitor.observe,
         )
-        self.name = screen.manifest.settings.kind
+        self.name, self.pairs = screen.manifest.settings.kind, takes_pairs(screen)
         self.screen_tag, self.expert_tag = stored.screen.tag, stored.expert.tag
         self.screen_info = model_labels(screen, self._session)
 
@@ -229,6 +229,18 @@ def require_pair(screen: Artifact, expert: Artifact, point: OperatingPoint) -> N
         raise ArtifactError(
             f"screen and expert must have the same labels, got {theirs[0]} and {theirs[1]}; publish both from one run"
         )
+    if takes_pairs(screen) != takes_pairs(expert):
+        one, other = ("screen", "expert") if takes_pairs(screen) else ("expert", "screen")
+        raise ArtifactError(
+            f"screen and expert must both be for pairs of texts or both for single texts, got the {one} for pairs and "
+            f"the {other} for single texts; publish both from one run"
+        )
+
+
+def takes_pairs(artifact: Artifact) -> bool:
+    """Whether an artifact is for pairs of texts."""
+    settings = artifact.manifest.settings
+    return isinstance(settings, TextSettings) and settings.pairs
 
 
 def _promised(point: OperatingPoint, against: Sequence[str]) -> dict[str, Any]:

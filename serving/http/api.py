@@ -14,8 +14,8 @@ from starlette.responses import Response
 
 from serving.cascade.cascade import StageAnswer
 from serving.cascade.modality import Modality
-from serving.errors import FailedItemError, InvalidInputError, NotServedError, kind_of
-from serving.http.body import MAX_TEXTS, image_and_budget, json_object, not_too_long, required
+from serving.errors import FailedItemError, NotServedError
+from serving.http.body import image_and_budget, json_object
 from serving.http.fast_path import Endpoint
 from serving.http.guard import Enter, Guard, JsonObject, described, to_bytes
 from serving.http.heavy import HeavyRunner
@@ -26,11 +26,11 @@ from serving.http.openapi import openapi
 from serving.http.preparing import Preparing, hung_up
 from serving.http.scrape import Exposed, metrics_endpoint
 from serving.http.stated_budget import budget_ms_of
+from serving.http.texts import SingleTexts, TextForm, TextPairs
 from serving.load.memory import MemoryLimit
 from serving.model.formats import ImageFormats
 from serving.model.image_header import DEFAULT_FORMATS
 from serving.model.preprocess import StageItems
-from serving.model.text import check_text
 from serving.watch.record import RequestRecord
 
 logger = logging.getLogger("sieve")
@@ -60,7 +60,7 @@ def api_endpoints(
     """
     api = Api(modalities, guard.turns, memory, client_header, formats)
 
-    described_once = to_bytes(openapi(formats))
+    described_once = to_bytes(openapi(formats, pairs=for_pairs(modalities)))
 
     async def docs(_request: Request) -> Response:
         return Response(described_once, media_type="application/json")
@@ -75,6 +75,11 @@ def api_endpoints(
     }
 
 
+def for_pairs(modalities: Mapping[str, Modality]) -> bool:
+    """Whether the cascade for texts is one for pairs of texts."""
+    return "text" in modalities and modalities["text"].pairs
+
+
 class Api:
     """One handler for each address, for a `Guard` to surround."""
 
@@ -87,6 +92,7 @@ class Api:
         formats: ImageFormats = DEFAULT_FORMATS,
     ) -> None:
         self._modalities = modalities
+        self._form: TextForm = TextPairs() if for_pairs(modalities) else SingleTexts()
         heavy = HeavyRunner(memory)
         self._preparing = Preparing(turns, heavy, client_header, formats)
         self._intake = Intake(memory, heavy.start_next)
@@ -94,11 +100,11 @@ class Api:
     async def classify_text(self, request: Request, record: RequestRecord, enter: Enter) -> JsonObject:
         modality = self._modality("text")
         with self._intake.open(request) as arriving:
-            body = await json_object(arriving, {"text", "budget_ms"})
-            text = check_text(not_too_long(required(body, "text"), "text"))
+            body = await json_object(arriving, self._form.one_keys, misplaced=self._form.misplaced)
+            texts = [self._form.one(body)]
             record.was_read(budget_ms_of(request, body.get("budget_ms")), arriving.waited_s)
             enter()
-            prepared = await self._preparing.texts(modality, [text], record, request)
+            prepared = await self._preparing.texts(modality, texts, self._form.characters(texts), record, request)
             record.timings.end("tokenise")
             (answer,) = await self._classified(modality, prepared, record, request)
         return _entry(modality, answer, prepared[0].truncated, "text", record)
@@ -106,12 +112,13 @@ class Api:
     async def classify_texts(self, request: Request, record: RequestRecord, enter: Enter) -> JsonObject:
         modality = self._modality("text")
         with self._intake.open(request) as arriving:
-            body = await json_object(arriving, {"texts", "budget_ms"})
-            good, entries = _checked(required(body, "texts"))
+            body = await json_object(arriving, self._form.many_keys, misplaced=self._form.misplaced)
+            good, entries = self._form.many(body)
             record.was_read(budget_ms_of(request, body.get("budget_ms")), arriving.waited_s)
             enter()
             if good:
-                prepared = await self._preparing.texts(modality, list(good.values()), record, request)
+                texts = list(good.values())
+                prepared = await self._preparing.texts(modality, texts, self._form.characters(texts), record, request)
                 record.timings.end("tokenise")
                 answers = await self._classified(modality, prepared, record, request)
                 for place, items, answer in zip(good, prepared, answers, strict=True):
@@ -162,22 +169,6 @@ class Api:
                 f"this service was started without {article} {name} cascade; start it with --arg {name}=NAME"
             )
         return modality
-
-
-def _checked(texts: object) -> tuple[dict[int, str], list[JsonObject]]:
-    """The sound texts by their place, and an entry for each place, with the error of a text that is not sound."""
-    if not isinstance(texts, list) or not 1 <= len(texts) <= MAX_TEXTS:
-        got = f"a list of {len(texts)}" if isinstance(texts, list) else kind_of(texts)
-        raise InvalidInputError("texts", f"must be a list of 1 to {MAX_TEXTS} strings, got {got}; send fewer or more")
-    entries: list[JsonObject] = [{} for _ in texts]
-    good: dict[int, str] = {}
-    for place, text in enumerate(texts):
-        try:
-            field = f"texts[{place}]"
-            good[place] = check_text(not_too_long(text, field), field)
-        except InvalidInputError as error:
-            entries[place] = {"error": described(error)}
-    return good, entries
 
 
 def _entry(modality: Modality, given: StageAnswer, truncated: bool, field: str, record: RequestRecord) -> JsonObject:

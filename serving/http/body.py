@@ -19,6 +19,8 @@ from serving.model.image_header import MAX_BYTES
 from serving.model.text import MAX_CHARACTERS
 
 MAX_TEXTS = 64
+# Each may be a pair, whose characters count together.
+MAX_STRINGS = 2 * MAX_TEXTS
 # The texts that a request may have, however their characters are escaped, and room for the JSON around them.
 MAX_JSON_BYTES = MAX_TEXTS * MAX_CHARACTERS * CHARACTER_BYTES + 65_536
 # More parts than a form may have, so that the error can say what is wrong with them.
@@ -28,17 +30,20 @@ MAX_UPLOAD_BYTES = MAX_BYTES + 65_536
 MAX_BASE64_BYTES = (MAX_BYTES + 2) // 3 * 4 * 9 // 8 + 65_536
 # How often the bytes of a body are in memory at a time: pieces, the whole, and what is made of it.
 JSON_COPIES = FORM_COPIES = 3
+NOTHING: Mapping[str, str] = {}
 
 
-async def json_object(body: Body, allowed: set[str], limit: int = MAX_JSON_BYTES) -> dict[str, object]:
+async def json_object(
+    body: Body, allowed: set[str], limit: int = MAX_JSON_BYTES, misplaced: Mapping[str, str] = NOTHING
+) -> dict[str, object]:
     """The body as a JSON object with no keys but those `allowed`, of at most `limit` bytes.
 
     A string of a large body that no text may be as long as is a LongString. Raises MalformedError if it is no such
-    object, InvalidInputError if it has other keys or is too long.
+    object, InvalidInputError if it has other keys or is too long. `misplaced` are keys with an error of their own.
     """
     data = await body.whole(limit, "body", JSON_COPIES)
     try:
-        value = orjson.loads(data) if len(data) <= SMALL_BYTES else await parsed(data, MAX_CHARACTERS, MAX_TEXTS)
+        value = orjson.loads(data) if len(data) <= SMALL_BYTES else await parsed(data, MAX_CHARACTERS, MAX_STRINGS)
     except orjson.JSONDecodeError as error:
         if not await _is_utf8(data):
             raise MalformedError("body", "must be UTF-8, got bytes that are not; encode the JSON as UTF-8") from None
@@ -49,7 +54,7 @@ async def json_object(body: Body, allowed: set[str], limit: int = MAX_JSON_BYTES
         ) from None
     if not isinstance(value, dict):
         raise MalformedError("body", f"must be a JSON object, got {kind_of(value)}; send {', '.join(sorted(allowed))}")
-    no_others(set(value), allowed, "body")
+    no_others(set(value), allowed, "body", misplaced)
     return value
 
 
@@ -146,10 +151,15 @@ def _only(form: FormData, name: str) -> UploadFile | str | None:
     return fields[0] if fields else None
 
 
-def no_others(got: set[str], allowed: set[str], where: str) -> None:
-    """Raise InvalidInputError if `got` has keys that are not `allowed`; `where`: the field that the error names."""
+def no_others(got: set[str], allowed: set[str], where: str, misplaced: Mapping[str, str] = NOTHING) -> None:
+    """Raise InvalidInputError if `got` has keys that are not `allowed`.
+
+    `where`: the field that the error names. A key that is `misplaced` gets the sentence given with it.
+    """
     others = got - allowed
     if others:
+        for key in sorted(others & misplaced.keys()):
+            raise InvalidInputError(key, misplaced[key])
         named = ", ".join(repr(key[:40]) for key in sorted(others)[:3])
         raise InvalidInputError(
             where, f"may have the keys {', '.join(sorted(allowed))}, got {named} too; leave out what is none of them"

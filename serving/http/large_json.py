@@ -18,9 +18,9 @@ from serving.errors import KINDS
 
 # Parsed in one go, in less than 0.1 ms.
 SMALL_BYTES = 65_536
-# Shorter strings stay where they are. What is left may have at most so many bytes; Python's objects take thirty times
-# as much.
-SHORT_BYTES = 1_024
+# Shorter strings stay where they are, 128 of them in a list of pairs. What is left may have at most so many bytes;
+# Python's objects take thirty times as much.
+SHORT_BYTES = 512
 REST_BYTES = 98_304
 # Bytes of strings with escapes that are looked at before other requests have a turn; a string takes a few by itself.
 BYTES_AT_ONCE = 32_768

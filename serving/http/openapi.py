@@ -28,6 +28,25 @@ class ClassifyTexts(BaseModel):
     budget_ms: float | None = Field(default=None, gt=0)
 
 
+class ClassifyTextPair(BaseModel):
+    """A pair of texts, of 20,000 characters together."""
+
+    text: str = Field(min_length=1, max_length=20_000)
+    text_pair: str = Field(min_length=1, max_length=20_000)
+    budget_ms: float | None = Field(default=None, gt=0, description="deadline for the whole answer; default 50")
+
+
+class ClassifyTextPairs(BaseModel):
+    """Up to 64 pairs: each text of `texts` with that of `text_pairs` in the same place.
+
+    An invalid pair gets an error in its place; the others are answered.
+    """
+
+    texts: list[str] = Field(min_length=1, max_length=64)
+    text_pairs: list[str] = Field(min_length=1, max_length=64)
+    budget_ms: float | None = Field(default=None, gt=0)
+
+
 class ErrorDetail(BaseModel):
     """The field, and a sentence with the rule, the kind of the value received and the remedy."""
 
@@ -87,12 +106,17 @@ _PROBLEMS = {
     "500": "The service failed; its log has the cause under the request id",
     "503": "Late, or too much is in flight; Retry-After says when to come back",
 }
-_MODELS = (ClassifyText, ClassifyTexts, ClassificationAnswer, ClassificationAnswers, Problem)
+_ANSWERS = (ClassificationAnswer, ClassificationAnswers, Problem)
 
 
-def openapi(formats: ImageFormats = DEFAULT_FORMATS) -> dict[str, Any]:
-    """The document: the endpoints with their request and response schemas, OpenAPI 3.1."""
-    _, definitions = models_json_schema([(model, "validation") for model in _MODELS], ref_template=_REF)
+def openapi(formats: ImageFormats = DEFAULT_FORMATS, *, pairs: bool = False) -> dict[str, Any]:
+    """The document: the endpoints with their request and response schemas, OpenAPI 3.1.
+
+    `pairs`: the cascade for texts is one for pairs of texts.
+    """
+    one, many, what = (ClassifyTextPair, ClassifyTextPairs, "pair") if pairs else (ClassifyText, ClassifyTexts, "text")
+    models: tuple[type[BaseModel], ...] = (one, many, *_ANSWERS)
+    _, definitions = models_json_schema([(model, "validation") for model in models], ref_template=_REF)
     picture = {"schema": {"type": "string", "format": "binary"}}
     form: dict[str, Any] = {
         "type": "object",
@@ -108,8 +132,8 @@ def openapi(formats: ImageFormats = DEFAULT_FORMATS) -> dict[str, Any]:
         "application/json": {"schema": in_json},
     }
     paths = {
-        "/classify_text": _post(_content(ClassifyText), ClassificationAnswer, "Classify one text"),
-        "/classify_texts": _post(_content(ClassifyTexts), ClassificationAnswers, "Classify up to 64 texts"),
+        "/classify_text": _post(_content(one), ClassificationAnswer, f"Classify one {what}"),
+        "/classify_texts": _post(_content(many), ClassificationAnswers, f"Classify up to 64 {what}s"),
         "/classify_image": _post(image_body, ClassificationAnswer, f"Classify one {formats.said} image"),
         "/models": {"get": {"summary": "The models that answer, and how", "responses": {"200": {"description": "OK"}}}},
     }

@@ -17,6 +17,7 @@ from serving.load.heavy import HeavyWork, ImageKind, Kind
 from serving.model.formats import ImageFormats
 from serving.model.image_header import DEFAULT_FORMATS, read_header
 from serving.model.preprocess import Content, StageItems
+from serving.model.text import Text
 from serving.watch.record import RequestRecord
 
 CLIENT_CHARACTERS = 128
@@ -59,13 +60,12 @@ class Preparing:
         self._turns, self._heavy, self._client_header, self._formats = turns, heavy, client_header, formats
 
     async def texts(
-        self, modality: Modality, texts: Sequence[str], record: RequestRecord, request: Request
+        self, modality: Modality, texts: Sequence[Text], characters: int, record: RequestRecord, request: Request
     ) -> list[StageItems]:
-        """Texts, tokenised. A long list keeps its place until it is `screened`, which takes longest.
+        """Texts of so many characters, tokenised. A long list keeps its place until it is `screened`: the longest part.
 
         Raises OverloadedError where the answer could no longer be on time.
         """
-        characters = sum(map(len, texts))
         if len(texts) <= DIRECT_BATCH_SIZE:
             return await self._prepared(modality, texts, "text", characters, record, request)
         work = self._work("texts", characters + SCREEN_CHARACTERS * len(texts), 0, record, request)

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import operator
 import os
 from collections.abc import Collection
 from pathlib import Path, PurePosixPath
@@ -65,11 +66,20 @@ class TextSettings(_Frozen):
     pad_token_id: int = Field(ge=0)
     inputs: tuple[str, ...]
     """Input names of the graph, a subset of input_ids, attention_mask, token_type_ids; each int64 [rows, tokens]."""
+    # Left out of the digest where it is False: an artifact for single texts keeps the digest that it had without.
+    pairs: bool = Field(default=False, exclude_if=operator.not_)
+    """Whether an item is a pair of texts, put together by the tokeniser's own template for pairs."""
 
     @model_validator(mode="after")
     def _watches_windows(self) -> TextSettings:
         if self.watched_label is not None and self.long_texts != "windows":
             raise ValueError(f'watched_label needs long_texts = "windows", got "{self.long_texts}"')
+        return self
+
+    @model_validator(mode="after")
+    def _cuts_pairs(self) -> TextSettings:
+        if self.pairs and self.long_texts != "cut":
+            raise ValueError(f'pairs needs long_texts = "cut", got "{self.long_texts}"')
         return self
 
 

@@ -12,13 +12,14 @@ from serving.arrays import Array
 from serving.errors import MalformedError
 from serving.model.artifact import Artifact, ImageSettings, TextSettings
 from serving.model.image import ImageDecoder, load, reduce
-from serving.model.text import TextEncoder
+from serving.model.pairs import text_encoder
+from serving.model.text import Text, TextEncoder
 from serving.model.weight import decoding_bytes
 from serving.model.windows import MOST_WINDOWS
 
 Preprocessor = TextEncoder | ImageDecoder
-Content = str | Image.Image
-"""A text, or an image whose header was read."""
+Content = Text | Image.Image
+"""A text or a pair of texts, or an image whose header was read."""
 WARM_UP_BATCH_SIZES = (1, 2, 4, 8, 16, 32)
 
 
@@ -37,7 +38,7 @@ def preprocessor(artifact: Artifact) -> Preprocessor:
     """The preprocessor for the input that an artifact takes."""
     settings = artifact.manifest.settings
     if isinstance(settings, TextSettings):
-        return TextEncoder(settings, artifact.folder)
+        return text_encoder(settings, artifact.folder)
     return ImageDecoder(settings)
 
 
@@ -88,7 +89,7 @@ def items_of(ours: Preprocessor, theirs: Preprocessor, content: Content) -> Stag
         pixels = ours.from_decoded(decoded)
         return StageItems(pixels, pixels if theirs is ours else theirs.from_decoded(decoded))
     assert isinstance(theirs, TextEncoder)
-    assert isinstance(content, str)
+    assert not isinstance(content, Image.Image)
     item, truncated = ours.item(content)
     if theirs is ours:
         return StageItems(item, item, truncated)

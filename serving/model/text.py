@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,17 @@ MAX_CHARACTERS = 20_000
 LOCKED_CHARACTERS = 2_500
 
 Ids = NDArray[np.int64]
+
+
+class TextPair(NamedTuple):
+    """Two texts that are classified together, such as a premise and a hypothesis."""
+
+    text: str
+    text_pair: str
+
+
+Text = str | TextPair
+"""What one item is made of: a text, or a pair where the artifact's settings say `pairs`."""
 
 
 def check_text(value: object, field: str = "text") -> str:
@@ -47,8 +59,8 @@ class TextEncoder:
     Whole texts are tokenised, and then cut. How many characters fill `max_tokens` cannot be told beforehand: tokenisers
     delete characters, make one token of a long word, and join what follows a cut with what stands before it.
 
-    Raises ArtifactError if the tokeniser file cannot be read, or adds so many tokens that `max_tokens` has no room for
-    the text's own.
+    `serving.model.pairs` has the encoder for pairs. Raises ArtifactError if the tokeniser file cannot be read, or adds
+    so many tokens that `max_tokens` has no room for the text's own.
     """
 
     def __init__(self, settings: TextSettings, folder: Path) -> None:
@@ -60,23 +72,25 @@ class TextEncoder:
         self._settings = settings
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
-        added = self._tokenizer.num_special_tokens_to_add(is_pair=False)
-        if settings.max_tokens <= added:
+        added = self._tokenizer.num_special_tokens_to_add(is_pair=settings.pairs)
+        self._room = settings.max_tokens - added
+        if self._room <= 0:
             raise ArtifactError(
-                f"max_tokens must be more than the {added} tokens that the tokeniser adds to each text, got "
-                f"{settings.max_tokens}; raise it in the recipe and publish the artifact again"
+                f"max_tokens must be more than the {added} tokens that the tokeniser adds to each "
+                f"{'pair of texts' if settings.pairs else 'text'}, got {settings.max_tokens}; raise it in the recipe "
+                "and publish the artifact again"
             )
 
-    def encode(self, text: str) -> Ids:
+    def encode(self, text: Text) -> Ids:
         """The token ids of a text, int64 [tokens]; those after the first `max_tokens` are cut off."""
         return self._item(self._encoding(text), windows=False)[0]
 
-    def encode_batch(self, texts: Sequence[str]) -> list[Ids]:
+    def encode_batch(self, texts: Sequence[Text]) -> list[Ids]:
         """The token ids of each text, as `encode` gives them."""
         encodings = self._tokenizer.encode_batch_fast(list(texts))
         return [self._item(encoding, windows=False)[0] for encoding in encodings]
 
-    def item(self, text: str) -> tuple[Ids, bool]:
+    def item(self, text: Text) -> tuple[Ids, bool]:
         """A text as a stage takes it, and whether a part of the text is missing there.
 
         int64 [tokens], or int64 [windows, max_tokens] for a long text where the settings ask for windows.
@@ -87,7 +101,7 @@ class TextEncoder:
             return np.array(ids, dtype=np.int64), False
         return self._item(encoding, windows=self._settings.long_texts == "windows")
 
-    def _encoding(self, text: str) -> Encoding:
+    def _encoding(self, text: Text) -> Encoding:
         """All tokens of a text. The library holds Python's lock while it encodes, except for a batch."""
         if len(text) <= LOCKED_CHARACTERS:
             return self._tokenizer.encode(text)

@@ -7,7 +7,7 @@ import pytest
 from optimize.errors import RecipeError
 from optimize.recipe import read_recipe
 from optimize.recipes.shipped import descriptions, shipped_recipes
-from tests.tiny_recipes import TEXT_RECIPE
+from tests.tiny_recipes import IMAGE_RECIPE, TEXT_RECIPE
 
 NAMES = {"demo-text", "demo-image", "sms-risk", "cifar10", "sst2-bert-base", "imagenet-resnet50"}
 
@@ -46,6 +46,40 @@ def test_a_recipe_that_cuts_long_texts_has_the_digest_that_it_had_before_there_w
         assert (recipe.text.model_dump() == {"max_tokens": 48}) is (recipe.text.long_texts == "cut")
     assert digests[0] == digests[1]
     assert len(set(digests)) == 3
+
+
+def test_a_recipe_for_single_texts_has_the_digest_that_it_had_before_there_were_pairs(tmp_path: Path) -> None:
+    path = tmp_path / "a.toml"
+    path.write_text(TEXT_RECIPE)
+    single = read_recipe(str(path))
+    assert "text_pair_column" not in single.data.model_dump()
+    path.write_text(TEXT_RECIPE.replace("[text]", 'text_pair_column = "text_pair"\n\n[text]'))
+    assert read_recipe(str(path)).digest != single.digest
+    assert (single.data.pairs, read_recipe(str(path)).data.pairs) == (False, True)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "old", "new", "says"),
+    [
+        (
+            TEXT_RECIPE,
+            "max_tokens = 48",
+            'long_texts = "windows"',
+            "text.long_texts: windows over two texts would show",
+        ),
+        (
+            IMAGE_RECIPE,
+            'source = "digits"',
+            'source = "hub"\nid = "a/b"',
+            "pairs are of texts; leave it out of an image",
+        ),
+    ],
+)
+def test_pairs_that_make_no_sense_are_refused(tmp_path: Path, recipe: str, old: str, new: str, says: str) -> None:
+    path = tmp_path / "a.toml"
+    path.write_text(recipe.replace(old, new).replace("[data]", '[data]\ntext_pair_column = "text_pair"'))
+    with pytest.raises(RecipeError, match=says):
+        read_recipe(str(path))
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from optimize.data.checks import OTHER, checked
 from optimize.data.rows import Rows
 from optimize.data.sources import FilesData
 from optimize.errors import DataError
+from serving.model.text import TextPair
 
 
 def rows(counts: dict[str, int], **keys: Any) -> Rows:
@@ -121,3 +122,11 @@ def test_contradictory_images_are_counted() -> None:
         check(Rows("image", list(pixels), ["a", "b"] * 10, ids, "d.npz"))
     same = Rows("image", list(pixels), [str(place // 2 % 2) for place in range(20)], ids, "d.npz")
     assert check(same)[0] == same
+
+
+def test_a_pair_contradicts_another_when_both_texts_are_the_same() -> None:
+    own = [TextPair("a", f"own {place}") for place in range(4)]
+    texts = [*own, TextPair("a", "b"), TextPair("A", "b "), TextPair("b", "a"), TextPair("a", "c")]
+    train = rows({"yes": 5, "no": 5}, texts=[*texts, TextPair("c", "a"), TextPair("d", "e")])
+    (note,) = check(train, max_contradictory_share=1.0)[0].notes
+    assert note.startswith("2 rows (20.00%) with the input of another row and not its label, such as row 5 of rows.csv")

@@ -14,6 +14,7 @@ from optimize.data.readers import HubData, read_rows
 from optimize.errors import DataError
 from serving.model.artifact import ImageSettings
 from serving.model.image import ImageDecoder
+from serving.model.text import TextPair
 
 TABLE = pandas.DataFrame(
     {"text": ['say "hi", now', "tab\there", "Grüße 💳", "NA"], "label": ["0", "1", "0", "1"], "other": [1, 2, 3, 4]}
@@ -33,6 +34,8 @@ def test_a_hub_data_set_from_a_local_folder(tmp_path: Path) -> None:
     assert got.inputs == TABLE["text"].tolist()
     assert got.labels == ["0", "1", "0", "1"]
     assert len(holdout.inputs) == 2
+    pairs, _ = read(HubData(source="hub", id="someone/things", text_pair_column="text"), tmp_path)
+    assert pairs.inputs == [TextPair(text, text) for text in TABLE["text"]]
     with pytest.raises(DataError, match="no column 'sentence'; it has text, label, other"):
         read(HubData(source="hub", id="someone/things", input_column="sentence"), tmp_path)
     with pytest.raises(DataError, match="no split 'dev'; it has train, validation"):

@@ -118,3 +118,29 @@ def test_rows_that_cannot_be_split_are_refused(tmp_path: Path, content: Any, key
     config = FilesData(source="files", train=csv(tmp_path / "rows.csv", content), **keys)
     with pytest.raises(DataError, match=says):
         load_splits(config, seed=1, root=Path())
+
+
+@given(st.integers(0, 1000))
+@settings(max_examples=10, deadline=None)
+def test_pairs_that_are_near_duplicates_never_cross_a_split(tmp_path_factory: Any, seed: int) -> None:
+    """Also those that are turned round; a text may stand in several pairs."""
+    path = tmp_path_factory.mktemp("data") / "rows.csv"
+    names = [f"{chr(97 + i % 26)}{chr(97 + i // 26)}" for i in range(40)]
+    lines = [f"{one} costs 1,{one} {word},{word}" for one in names for word in ("yes", "no")]
+    lines += [f"{one} {word.upper()},{one} costs  2,{word}" for one in names for word in ("yes", "no")]
+    path.write_text("text,text_pair,label\n" + "\n".join(lines), encoding="utf-8")
+    config = FilesData(source="files", train=path, text_pair_column="text_pair")
+    splits = load_splits(config, seed=seed, root=Path())
+    found = [{frozenset(map(normalised, pair)) for pair in split.inputs} for split in splits.all]
+    assert sum(map(len, found)) == len(set().union(*found)) == 80
+    assert sum(map(len, splits.all)) == 160
+
+
+def test_the_digest_covers_both_texts(tmp_path: Path) -> None:
+    def digest(second: str) -> str:
+        rows = [f"text {chr(97 + i)},{second if i == 0 else 'same'} {chr(97 + i)},{i % 2}" for i in range(26)]
+        (tmp_path / "t.csv").write_text("text,text_pair,label\n" + "\n".join(rows))
+        config = FilesData(source="files", train=tmp_path / "t.csv", text_pair_column="text_pair", calibration_size=2)
+        return str([split.digest for split in load_splits(config, seed=1, root=Path()).all])
+
+    assert digest("same") == digest("same") != digest("other")

@@ -4,14 +4,17 @@ import io
 from pathlib import Path
 from typing import Any
 
+import pandas
 import pytest
 from PIL import Image
 
 from optimize.data import usable as module
 from optimize.data.image_file import ImageFile
-from optimize.data.rows import Fault, Found
+from optimize.data.readers import FilesData, read_rows
+from optimize.data.rows import Fault, Found, Rows
 from optimize.data.usable import usable
 from optimize.errors import DataError
+from serving.model.text import TextPair
 
 
 def jpeg(size: int = 64) -> bytes:
@@ -84,3 +87,28 @@ def test_a_second_run_decodes_only_what_is_new(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(module.PIL, "__version__", "another")
     usable(images(files), bad_rows="refuse", folder=tmp_path)
     assert len(looked_at) == 10
+
+
+PAIRS = "text,text_pair,label\na,b,0\nc, ,1\n,d,1\n"
+
+
+def read_pairs(root: Path, **keys: Any) -> Rows:
+    return read_rows(FilesData(source="files", **{"train": "t.csv", **keys}), root=root, seed=0)[0]
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.parquet"])
+def test_two_columns_make_pairs(tmp_path: Path, name: str) -> None:
+    table = pandas.DataFrame({"text": ["a", "b"], "label": ["0", "1"], "other": [1, 2]})
+    table.to_parquet(tmp_path / name) if name.endswith("parquet") else table.to_csv(tmp_path / name, index=False)
+    got = read_pairs(tmp_path, train=name, text_pair_column="other")
+    assert got.inputs == [TextPair("a", "1"), TextPair("b", "2")]
+    assert got.labels == ["0", "1"]
+    with pytest.raises(DataError, match="'text_pair'; it has text, label, other: set text_pair_column and label_colu"):
+        read_pairs(tmp_path, train=name, text_pair_column="text_pair")
+
+
+def test_an_empty_second_text_is_a_missing_one(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text(PAIRS)
+    with pytest.raises(DataError, match=r"2 of 3 rows cannot be used: 1 with no 'text_pair' .*, 1 with no 'text' "):
+        read_pairs(tmp_path, text_pair_column="text_pair")
+    assert read_pairs(tmp_path, text_pair_column="text_pair", bad_rows="leave-out").inputs == [TextPair("a", "b")]

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from optimize.build import Build
-from optimize.report.page import html
+from optimize.report.page import EXAMPLE_CHARACTERS, _shown, html
+from serving.model.text import TextPair
 
 
 @pytest.fixture
@@ -67,3 +68,10 @@ def test_markup_in_the_data_stays_text(report: Any) -> None:
     page = html(report)
     assert "<script" not in page
     assert "&lt;script&gt;" in page
+
+
+def test_a_pair_is_shown_as_two_texts_each_shortened() -> None:
+    shown = _shown(TextPair("first", "x" * 1_000))["text"]
+    assert shown.startswith("first | xx")
+    assert shown.endswith("x…")
+    assert len(shown) == len("first | ") + EXAMPLE_CHARACTERS

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,13 +14,14 @@ import pytest
 
 from serving.cascade import modality as modality_module
 from serving.cascade.deferral import OperatingPoint
-from serving.cascade.modality import Modality, StoredCascade, StoredModel, StoredPoint
+from serving.cascade.modality import Modality, StoredCascade, StoredModel, StoredPoint, require_pair
 from serving.errors import ArtifactError, StageDownError
 from serving.expert.call import Ran
-from serving.model.artifact import Artifact
+from serving.model.artifact import Artifact, TextSettings
 from serving.model.windows import longest
 from serving.settings import Settings
 from tests.conftest import TinyCascades
+from tests.points import make_point
 
 
 class Client:
@@ -196,3 +198,16 @@ def warned() -> Iterator[list[str]]:
     logging.getLogger("sieve").addHandler(handler)
     yield said
     logging.getLogger("sieve").removeHandler(handler)
+
+
+@pytest.mark.parametrize(("ours", "theirs"), [(True, False), (False, True)])
+def test_a_stage_for_pairs_goes_with_none_for_single_texts(ours: bool, theirs: bool) -> None:
+    def artifact(digest: str, pairs: bool) -> Any:
+        settings = TextSettings(max_tokens=8, pad_token_id=0, inputs=("input_ids",), pairs=pairs)
+        return SimpleNamespace(digest=digest, manifest=SimpleNamespace(labels=("a", "b"), settings=settings))
+
+    point = make_point()
+    digests = point.screen_digest, point.expert_digest
+    require_pair(artifact(digests[0], ours), artifact(digests[1], ours), point)
+    with pytest.raises(ArtifactError, match="must both be for pairs of texts or both for single texts, got the"):
+        require_pair(artifact(digests[0], ours), artifact(digests[1], theirs), point)

@@ -56,7 +56,9 @@ def both(value: float, *, truncated: bool = False) -> StageItems:
     return StageItems(np.array([value]), np.array([value]), truncated)
 
 
-def modality(kind: str = "text", prepare: Callable[[Any], Any] | None = None, **cascade: Any) -> Any:
+def modality(
+    kind: str = "text", prepare: Callable[[Any], Any] | None = None, *, pairs: bool = False, **cascade: Any
+) -> Any:
     """A modality whose cascade is real, and whose models are functions of this file."""
 
     def prepared(content: Any) -> StageItems:
@@ -73,6 +75,7 @@ def modality(kind: str = "text", prepare: Callable[[Any], Any] | None = None, **
         screen_tag=f"{kind}-screen:1",
         expert_tag=f"{kind}-expert:1",
         name=kind,
+        pairs=pairs,
         describe=describe,
     )
 

@@ -141,6 +141,12 @@ def test_64_texts_of_20_000_escaped_characters_are_read(character: str) -> None:
     assert run(json_object(body_of(piece(data)), {"texts"})) == {"texts": texts}
 
 
+@pytest.mark.parametrize("characters", [500, 1_000, 10_000])
+def test_64_pairs_of_texts_are_read(characters: int) -> None:
+    value = {name: ["x" * characters] * 64 for name in ("texts", "text_pairs")}
+    assert run(json_object(body_of(piece(json.dumps(value).encode())), {*value})) == value
+
+
 @pytest.mark.parametrize("end", [b"", b"\xff", "я".encode()[:1]], ids=["utf-8", "a wrong byte", "half a character"])
 def test_others_have_turns_while_a_large_body_that_is_no_json_is_looked_at(end: bytes) -> None:
     data = b'"%b' % ("я" * 5_000_000).encode() + end

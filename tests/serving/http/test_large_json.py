@@ -56,7 +56,7 @@ def test_a_string_that_no_text_may_be_as_long_as_stays_as_it_is() -> None:
 
 
 def test_of_a_long_key_the_beginning_is_left() -> None:
-    assert list(read(json.dumps({"ключ" * 1_000: 1}, ensure_ascii=False).encode())) == [("ключ" * 1_000)[:512]]
+    assert list(read(json.dumps({"ключ" * 1_000: 1}, ensure_ascii=False).encode())) == [("ключ" * 1_000)[:256]]
 
 
 def test_only_so_many_long_strings_are_parsed() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 from serving.http.api import METHODS
 from serving.http.body import MAX_TEXTS
 from serving.http.openapi import openapi
+from serving.http.texts import TextPairs
 from serving.load.admission import PRIORITIES
 from serving.model.text import MAX_CHARACTERS
 
@@ -40,6 +41,18 @@ def test_its_limits_are_the_ones_that_are_checked() -> None:
     schemas = openapi()["components"]["schemas"]
     assert schemas["ClassifyText"]["properties"]["text"]["maxLength"] == MAX_CHARACTERS
     assert schemas["ClassifyTexts"]["properties"]["texts"]["maxItems"] == MAX_TEXTS
+
+
+def test_it_describes_pairs_where_the_cascade_takes_them() -> None:
+    document = openapi(pairs=True)
+    schemas = document["components"]["schemas"]
+    assert {f"#/components/schemas/{name}" for name in schemas} >= set(found(document, "$ref"))
+    assert set(schemas["ClassifyTextPair"]["required"]) == {"text", "text_pair"} == TextPairs.one_keys - {"budget_ms"}
+    many = schemas["ClassifyTextPairs"]
+    assert set(many["properties"]) == TextPairs.many_keys
+    assert {many["properties"][name]["maxItems"] for name in ("texts", "text_pairs")} == {MAX_TEXTS}
+    assert schemas["ClassifyTextPair"]["properties"]["text_pair"]["maxLength"] == MAX_CHARACTERS
+    assert "ClassifyText" not in schemas
 
 
 def test_every_post_takes_the_headers_of_the_guard() -> None:

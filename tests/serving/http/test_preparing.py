@@ -63,7 +63,9 @@ class Kitchen:
     async def texts(self, texts: list[str], request: Request | None = None, budget_ms: float = 1000) -> RequestRecord:
         record = RequestRecord("/classify_texts", "one")
         record.was_read(budget_ms)
-        prepared = await self.preparing.texts(self.modality, texts, record, request or request_of())
+        prepared = await self.preparing.texts(
+            self.modality, texts, sum(map(len, texts)), record, request or request_of()
+        )
         assert len(prepared) == len(texts)
         return record
 
@@ -185,7 +187,7 @@ def test_the_time_of_sending_is_added_to_the_deadline() -> None:
     async def main() -> None:
         record = RequestRecord("/classify_texts", "one")
         record.was_read(50, sending_s=3.0)
-        await kitchen.preparing.texts(kitchen.modality, LONG_LIST, record, request_of())
+        await kitchen.preparing.texts(kitchen.modality, LONG_LIST, 4 * len(LONG_LIST), record, request_of())
         assert kitchen.works[0].deadline_s == pytest.approx(record.timings.start_s + 3.05)
 
     asyncio.run(main())
