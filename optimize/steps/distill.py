@@ -20,7 +20,7 @@ from optimize.errors import StepError
 from optimize.models.checkpoint import CifarCheckpoint, fetch_model
 from optimize.models.distillation import DistillationConfig, TeacherOutputs, distillation_loss
 from optimize.models.saved import Task
-from optimize.models.training import train
+from optimize.models.training import label_loss, train
 from optimize.results import Stage
 from optimize.steps.step import Step, StepContext
 
@@ -106,7 +106,7 @@ def distill(
     if teacher_outputs is None:
         plain = config.model_copy(update={"mixup": False})  # a mixture has no label
         return train(student, data, preparer, plain, seed=seed, title="control", resume=resume)
-    loss = distillation_loss(teacher_outputs, config)
+    loss = distillation_loss(teacher_outputs, config, label_loss(config, student, data))
     return train(
         student, data, preparer, config, loss=loss, seed=seed, title="distill", resume=resume, hidden_states=True
     )
