@@ -164,7 +164,12 @@ class Build:
         torch.manual_seed(self.recipe.seed)
         recipe = self.recipe
         model, tokenizer = fetch_model(
-            recipe.checkpoint, recipe.task, self.splits.labels, self.root, fresh_head=bool(recipe.teacher)
+            recipe.checkpoint,
+            recipe.task,
+            self.splits.labels,
+            self.root,
+            fresh_head=bool(recipe.teacher),
+            labels_given=recipe.data.labels is not None,
         )
         # Refuse a step that cannot work before the teacher is trained for it.
         for step in recipe.possible_steps:
