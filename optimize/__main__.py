@@ -111,9 +111,11 @@ def _show(options: argparse.Namespace) -> None:
 def _step(options: argparse.Namespace) -> None:
     from optimize.build import Build
     from optimize.judge.teacher import require_teacher
+    from optimize.steps.union import step_classes
 
     build = Build.opened(options.recipe, root=options.root, folder=options.build)
-    require_teacher(build)
+    if options.verb not in step_classes(of_teacher=True):
+        require_teacher(build)
     build.carry_out(until=options.verb)
 
 

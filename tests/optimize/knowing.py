@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import torch
 from transformers import AutoTokenizer, BertForSequenceClassification
 
@@ -23,18 +23,24 @@ def knowing_bert(folder: Path, names: tuple[str, ...] = LABELS, *, rows: int = 3
     """
     make_bert(folder)
     texts = [text for text, _ in messages(rows, seed=5)]
-    torch.manual_seed(0)
     model = BertForSequenceClassification.from_pretrained(folder, **label_maps(names), ignore_mismatched_sizes=True)
+    answers = give_opinions(model, folder, texts)
+    return [(text, LABELS[answer]) for text, answer in zip(texts, answers, strict=True)]
+
+
+def give_opinions(model: Any, folder: Path, texts: list[str]) -> list[int]:
+    """Give a BERT with random weights a head that tells `texts` apart, save it in `folder`, and return its answers."""
+    torch.manual_seed(0)
     model.eval()
     batch = AutoTokenizer.from_pretrained(folder)(texts, padding=True, return_tensors="pt")
     with torch.inference_mode():
         states = model.bert(**batch).pooler_output
-        head = torch.randn(len(names), states.shape[1])
-        logits = (states - states.mean(0)) @ head.T
-        model.classifier.weight.copy_(10 * head)
-        model.classifier.bias.copy_(-10 * head @ states.mean(0))
+        head = 10 * torch.randn(model.config.num_labels, states.shape[1])
+        model.classifier.weight.copy_(head)
+        model.classifier.bias.copy_(-head @ states.mean(0))
+        answers: list[int] = model.classifier(states).argmax(1).tolist()
     model.save_pretrained(folder)
-    return [(text, LABELS[answer]) for text, answer in zip(texts, np.asarray(logits.argmax(1)).tolist(), strict=True)]
+    return answers
 
 
 def write_rows(path: Path, rows: list[tuple[str, str]]) -> Path:
