@@ -158,6 +158,11 @@ class Recipe(_Table):
             asked = {view for step in steps if isinstance(step, TrainingConfig) for view in step.image_views}
             if asked:
                 raise ValueError(f"{', '.join(sorted(asked))}: views are for images; leave it out of a text recipe")
+        if self.data.labels == "teacher" and self.teacher:
+            raise ValueError(
+                'data: labels = "teacher" takes the answers of a head that is trained, and [[teacher]] would train it '
+                "without labels; leave [[teacher]] out, or bring labelled rows"
+            )
         if self.task == "image" and self.image is None:
             raise ValueError("image: an image recipe needs the table [image] with width, height, mean and std")
         return self

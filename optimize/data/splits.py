@@ -14,7 +14,7 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -24,9 +24,11 @@ from numpy.typing import NDArray
 
 from optimize.data.image_file import ImageFile
 from optimize.data.readers import DataConfig, Rows, read_rows
+from optimize.data.unlabelled import Labeller, read_unlabelled, require_answers
 from optimize.errors import DataError
 
 SplitName = Literal["train", "calibration", "selection", "certification", "holdout"]
+LabelsFrom = Literal["data", "teacher"]
 MIN_PER_LABEL = 5
 
 
@@ -42,6 +44,8 @@ class Split:
     ids: tuple[str, ...]
     keys: frozenset[Hashable]
     """One key for each group of near-duplicates; disjoint between splits."""
+    labels_from: LabelsFrom = "data"
+    """Whether the targets are labels of the data, or the teacher's own answers."""
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -69,11 +73,17 @@ class Splits:
     source: str
     synthetic: bool
 
+    @property
+    def labels_from(self) -> LabelsFrom:
+        return self.train.labels_from
+
     def describe(self) -> dict[str, Any]:
         """Sizes, digests and class counts of each split, as JSON values."""
         return {
             "source": self.source,
             "synthetic": self.synthetic,
+            # Left out where it is the usual, since keys of results are made of this.
+            **({} if self.labels_from == "data" else {"labels_from": self.labels_from}),
             "labels": list(self.labels),
             "splits": {
                 split.name: {
@@ -94,25 +104,47 @@ class Splits:
         return (self.train, self.calibration, self.selection, self.certification, self.holdout)
 
 
-def load_splits(config: DataConfig, *, seed: int, root: Path) -> Splits:
+def load_splits(config: DataConfig, *, seed: int, root: Path, labeller: Labeller | None = None) -> Splits:
     """Read the data that `config` names and split it; relative paths start at `root`.
 
-    Where the source has its own holdout, train rows with a near-duplicate in it are left out. Raises DataError when a
-    file or column is missing, a row has no content or label, or a label has too few rows.
+    Where the source has its own holdout, train rows with a near-duplicate in it are left out. With `labels = "teacher"`
+    the rows get their labels from `labeller`. Raises DataError when a file or column is missing, a row has no content
+    or label, or a label has too few rows.
     """
-    train, holdout = read_rows(config, root=root, seed=seed)
-    labels = _labels(config.labels, train, holdout)
-    index = {label: position for position, label in enumerate(labels)}
-    pool = _Pool(train, index)
     rng = np.random.default_rng(seed)
+    if config.labels == "teacher":
+        assert labeller is not None, "the build brings the teacher"
+        # The teacher answers only the rows that are kept, so these are drawn before the labels are known.
+        parts = [_limited(part, config.limit, rng) for part in read_unlabelled(config, root=root, seed=seed) if part]
+        parts = [replace(part, labels=labeller.answer(part)) for part in parts]
+        train, holdout = parts[0], parts[1] if len(parts) > 1 else None
+        labels, limit = labeller.labels, None
+        require_answers(train, labels, MIN_PER_LABEL)
+    else:
+        train, holdout = read_rows(config, root=root, seed=seed)
+        labels, limit = _labels(config.labels, train, holdout), config.limit
+    return _split(config, train, holdout, labels, limit, rng)
+
+
+def _split(
+    config: DataConfig,
+    train: Rows,
+    holdout: Rows | None,
+    labels: tuple[str, ...],
+    limit: int | None,
+    rng: np.random.Generator,
+) -> Splits:
+    index = {label: position for position, label in enumerate(labels)}
+    labels_from: LabelsFrom = "teacher" if config.labels == "teacher" else "data"
+    pool = _Pool(train, index, labels_from)
     if holdout is None:
-        held = _Pool(train, index)
+        held = _Pool(train, index, labels_from)
         held.left = pool.carve(round(config.holdout_share * len(pool)), rng)
     else:
-        held = _Pool(holdout, index)
+        held = _Pool(holdout, index, labels_from)
         pool.drop(held.left_keys())
-        held.left = held.take(config.limit, rng)
-    pool.left = pool.take(config.limit, rng)
+        held.left = held.take(limit, rng)
+    pool.left = pool.take(limit, rng)
     source = pool if config.selection_from == "train" else held
     size = len(source)
     selection = source.split("selection", source.carve(round(config.selection_share * size), rng))
@@ -134,6 +166,13 @@ def load_splits(config: DataConfig, *, seed: int, root: Path) -> Splits:
     return splits
 
 
+def _limited(rows: Rows, limit: int | None, rng: np.random.Generator) -> Rows:
+    """About `limit` rows without labels, in whole groups of near-duplicates."""
+    pool = _Pool(replace(rows, labels=[""] * len(rows.ids)), {"": 0})
+    places = pool.take(limit, rng).tolist()
+    return replace(rows, inputs=[rows.inputs[i] for i in places], ids=[rows.ids[i] for i in places])
+
+
 def normalised(text: str) -> str:
     """The text with case, digits and white space folded; near-duplicates have the same."""
     return re.sub(r"\s+", " ", re.sub(r"\d+", "0", text.casefold())).strip()
@@ -142,8 +181,8 @@ def normalised(text: str) -> str:
 class _Pool:
     """Rows that are in no split yet."""
 
-    def __init__(self, rows: Rows, index: dict[str, int]) -> None:
-        self.rows = rows
+    def __init__(self, rows: Rows, index: dict[str, int], labels_from: LabelsFrom = "data") -> None:
+        self.rows, self.labels_from = rows, labels_from
         self.targets = np.array([index[label] for label in rows.labels], dtype=np.int64)
         self.keys = _keys(rows)
         self.left = np.arange(len(self.targets))
@@ -197,6 +236,7 @@ class _Pool:
             targets=self.targets[rows],
             ids=tuple(self.rows.ids[i] for i in places),
             keys=frozenset(self.keys[i] for i in places),
+            labels_from=self.labels_from,
         )
 
 

@@ -54,6 +54,8 @@ def require_teacher(build: Build) -> None:
     A teacher that labels the rows itself is right by definition, so it is not asked.
     """
     splits = build.splits
+    if splits.labels_from == "teacher":
+        return
     teacher, selection = build.teacher, build.prepared("selection")
     with running("the teacher on the selection set"):
         answers = logits_of(build, teacher, selection).argmax(axis=1)
@@ -125,9 +127,10 @@ _TRAIN = "train longer, with another learning_rate, or look at the labels"
 
 
 def _near(found: Found, labels: Sequence[str]) -> str:
+    often = labels[found.often]
     return (
-        f"the teacher is right on {found.accuracy:.1%} of the selection set, and always answering {labels[found.often]!r} "
-        f"on {found.baseline:.1%}: it is near chance on these labels, and nothing is made of it"
+        f"the teacher is right on {found.accuracy:.1%} of the selection set, and always answering {often!r} on "
+        f"{found.baseline:.1%}: it is near chance on these labels, and nothing is made of it"
     )
 
 

@@ -107,8 +107,8 @@ def test_labels_in_another_order_are_proposed_and_the_proposal_is_taken(tmp_path
     build = build_of(tmp_path, rows, {"trust_label_order": True})
     says = (
         "the teacher is right on 0.0% of the selection set, and would be on 100.0% with its labels in another order; "
-        'nothing is made of it. Set labels = ["loan", "bill", "card"] in [data], which is the checkpoint\'s order as far '
-        "as these rows tell it"
+        'nothing is made of it. Set labels = ["loan", "bill", "card"] in [data], which is the checkpoint\'s order as '
+        "far as these rows tell it"
     )
     with pytest.raises(GateError, match=f"^{re.escape(says)}$"):
         evaluate(build, "a test")
@@ -127,14 +127,14 @@ def test_a_long_list_of_labels_goes_into_a_file(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr("optimize.judge.teacher.LABELS_IN_A_MESSAGE", 2)
     rows = [(text, {"bill": "loan", "card": "bill", "loan": "card"}[label])
             for text, label in knowing_bert(tmp_path / "bert", NUMBERED)]  # fmt: skip
-    with pytest.raises(GateError, match="Set the line that .*/build/labels.toml holds in") as raised:
+    with pytest.raises(GateError, match=r"Set the line that .*/build/labels\.toml holds in") as raised:
         require_teacher(build_of(tmp_path, rows, {"trust_label_order": True}))
     assert "bill" not in str(raised.value)
     assert (tmp_path / "build" / "labels.toml").read_text() == 'labels = ["loan", "bill", "card"]\n'
 
 
 def test_a_teacher_near_chance_is_refused_with_its_figures(tmp_path: Path) -> None:
-    texts = [text for text, _ in knowing_bert(tmp_path / "bert")]
+    texts = [text for text, _ in knowing_bert(tmp_path / "bert", rows=900)]
     guessed = np.random.default_rng(0).choice(LABELS, len(texts)).tolist()
     says = r"right on \d+\.\d% of the selection set, and always answering '\w+' on \d+\.\d%: it is near chance on these"
     with pytest.raises(GateError, match=says + r" .* labels = \[\.\.\.\] in \[data\]; if it was trained on other data"):
@@ -144,5 +144,7 @@ def test_a_teacher_near_chance_is_refused_with_its_figures(tmp_path: Path) -> No
 def test_a_training_that_failed_is_refused(tmp_path: Path) -> None:
     rows = knowing_bert(tmp_path / "bert", ("x", "y", "z"))
     teacher = {"step": "fine-tune", "epochs": 1, "learning_rate": 10.0}
-    with pytest.raises(GateError, match="near chance .* the training failed: train longer, with another learning_rate"):
+    with pytest.raises(
+        GateError, match=r"near chance .* the training failed: train longer, with another learning_rate"
+    ):
         require_teacher(build_of(tmp_path, rows, teacher=[teacher]))

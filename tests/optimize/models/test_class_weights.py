@@ -32,7 +32,7 @@ def test_a_table_names_some_labels_and_the_others_have_1() -> None:
 
 def test_a_table_with_another_label_is_refused() -> None:
     with pytest.raises(
-        StepError, match="class_weights must name labels of the data, got 'Spam'; .* its 3, such as 'ham'"
+        StepError, match=r"class_weights must name labels of the data, got 'Spam'; .* its 3, such as 'ham'"
     ):
         weights_of({"Spam": 2.0}, TARGETS, LABELS)
 
