@@ -139,7 +139,7 @@ def _split(
     pool = _Pool(train, index, labels_from)
     if holdout is None:
         held = _Pool(train, index, labels_from)
-        held.left = pool.carve(round(config.holdout_share * len(pool)), rng)
+        held.left = pool.carve(round(config.holdout_share * len(pool)), rng, left_for=3)
     else:
         held = _Pool(holdout, index, labels_from)
         pool.drop(held.left_keys())
@@ -147,9 +147,11 @@ def _split(
     pool.left = pool.take(limit, rng)
     source = pool if config.selection_from == "train" else held
     size = len(source)
-    selection = source.split("selection", source.carve(round(config.selection_share * size), rng))
-    certification = source.split("certification", source.carve(round(config.certification_share * size), rng))
-    calibration = pool.split("calibration", pool.carve(min(config.calibration_size, len(pool) // 4), rng))
+    selection = source.split("selection", source.carve(round(config.selection_share * size), rng, left_for=2))
+    certification = source.split(
+        "certification", source.carve(round(config.certification_share * size), rng, left_for=1)
+    )
+    calibration = pool.split("calibration", pool.carve(min(config.calibration_size, len(pool) // 4), rng, left_for=1))
     rest = pool.split("train", pool.left)
     splits = Splits(
         kind=train.kind,
@@ -197,32 +199,41 @@ class _Pool:
         self.left = np.array([i for i in self.left if self.keys[i] not in keys], dtype=np.int64)
 
     def take(self, limit: int | None, rng: np.random.Generator) -> NDArray[np.int64]:
-        """All rows left, or about `limit` of them in whole groups, with the labels' shares kept; removes none."""
+        """All rows left, or about `limit` of them in whole groups, with the labels' shares kept; removes none.
+
+        A rare label keeps enough rows for every split.
+        """
         if limit is None or limit >= len(self.left):
             return self.left
         before = self.left
-        chosen = self.carve(limit, rng)
+        chosen = self.carve(limit, rng, at_least=MIN_PER_LABEL)
         self.left = before
         return chosen
 
-    def carve(self, size: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    def carve(self, size: int, rng: np.random.Generator, *, at_least: int = 1, left_for: int = 0) -> NDArray[np.int64]:
         """Remove and return about `size` rows in whole groups, with the labels' shares kept.
 
-        A group counts for the label of its first row.
+        A group counts for the label of its first row. Each label gives `at_least` so many groups, and keeps one for
+        each of the `left_for` splits that are still to come and need every label (calibration does not).
         """
         groups: dict[Hashable, list[int]] = {}
         for i in self.left.tolist():
             groups.setdefault(self.keys[i], []).append(i)
         share = size / max(len(self.left), 1)
         counts = Counter(self.targets[self.left].tolist())
-        wanted = {label: max(round(share * count), 1) for label, count in counts.items()}
+        wanted = {label: round(share * count) for label, count in counts.items()}
+        owed = dict.fromkeys(counts, at_least)
         order = list(groups.values())
+        spare = Counter(int(self.targets[members[0]]) for members in order)
+        spare.subtract(dict.fromkeys(spare, left_for))
         chosen: list[int] = []
         for position in rng.permutation(len(order)):
             members = order[position]
             label = int(self.targets[members[0]])
-            if wanted[label] > 0:
+            if (wanted[label] > 0 or owed[label] > 0) and spare[label] > 0:
                 wanted[label] -= len(members)
+                owed[label] -= 1
+                spare[label] -= 1
                 chosen.extend(members)
         gone = set(chosen)
         self.left = np.array([i for i in self.left.tolist() if i not in gone], dtype=np.int64)
