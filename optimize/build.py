@@ -87,6 +87,7 @@ class Build:
         splits = load_splits(self.recipe.data, seed=self.recipe.seed, root=self.root, labeller=labeller)
         if splits.kind != self.recipe.task:
             raise StepError(f"recipe {self.recipe.name} is for {self.recipe.task} and its data holds {splits.kind}")
+        self.recipe.require_labels(splits.labels)
         write_json(self.folder / "data.json", splits.describe())
         return splits
 

@@ -19,6 +19,7 @@ from optimize.judge.measure import on_gpu
 from optimize.judge.quality import Labels, accuracy, compare, gaps, largest_gap, quality
 from optimize.judge.quality_name import NAMES, named
 from optimize.judge.timing import Latency
+from optimize.judge.watched import watched_recall
 from optimize.recipe import Gates, QualityGate
 from optimize.results import Precision, Result, Stage
 from serving.arrays import Logits
@@ -160,9 +161,9 @@ def quality_evidence(
     recall_drops = {
         label: wanted["recall"][label] - recall
         for label, recall in got["recall"].items()
-        if counts[label] >= gate.min_recall_items
+        if counts[label] >= gate.min_recall_items and label not in gate.watch_labels
     }
-    failed = []
+    watched, failed = watched_recall(ours, theirs, split, labels, gate, seed)
     for what, drop, allowed in (
         (name.words, paired["accuracy_drop"], gate.max_accuracy_drop),
         ("macro F1", wanted["macro_f1"] - got["macro_f1"], gate.max_macro_f1_drop),
@@ -175,7 +176,8 @@ def quality_evidence(
         "reference": named(wanted, name),
         "paired": named(paired, name),
         "gate": gate.model_dump(),
-        "recall_not_held": [label for label in labels if label not in recall_drops],
+        "recall_not_held": [label for label in labels if label not in {*recall_drops, *watched}],
+        **({"watched": watched} if gate.watch_labels else {}),
         "failed": failed,
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Annotated, Literal
 
 import numpy as np
@@ -28,14 +29,15 @@ def weights_of(
         counts = np.bincount(targets, minlength=len(labels))
         there = np.count_nonzero(counts)
         return np.asarray(len(targets) / (there * np.maximum(counts, 1)), dtype=np.float64)
-    require_labels(wanted, labels)
+    require_labels("class_weights", wanted, labels)
     return np.array([wanted.get(label, 1.0) for label in labels], dtype=np.float64)
 
 
-def require_labels(wanted: ClassWeights | None, labels: tuple[str, ...]) -> None:
-    """Raise StepError when a table of weights names a label that is not there."""
-    if isinstance(wanted, dict) and (unknown := sorted(set(wanted) - set(labels))):
+def require_labels(setting: str, named: Collection[str] | None, labels: tuple[str, ...]) -> None:
+    """Raise StepError when a setting names a label that is not there; "balanced" and None name none."""
+    unknown = [] if named is None or named == "balanced" else sorted(set(named) - set(labels))
+    if unknown:
         raise StepError(
-            f"class_weights must name labels of the data, got {unknown[0]!r}; name some of its {len(labels)}, such as "
+            f"{setting} must name labels of the data, got {unknown[0]!r}; name some of its {len(labels)}, such as "
             f"{labels[0]!r}"
         )
