@@ -23,6 +23,7 @@ from optimize.judge.quality import Labels, confusion
 from optimize.models.checkpoint import FreshCifarResNet, named_labels
 from optimize.models.class_weights import ClassWeights, weights_of
 from optimize.models.heads import HeadRules, only_numbered, order_of
+from optimize.models.training import TrainingConfig
 from optimize.progress import running
 
 NEAR = 0.9
@@ -59,7 +60,7 @@ def require_teacher(build: Build) -> None:
     teacher, selection = build.teacher, build.prepared("selection")
     with running("the teacher on the selection set"):
         answers = logits_of(build, teacher, selection).argmax(axis=1)
-    weights = [step.class_weights for step in build.recipe.teacher]
+    weights = [step.class_weights for step in build.recipe.teacher if isinstance(step, TrainingConfig)]
     found = against_chance(answers, selection.targets, splits.labels, weights[0] if weights else None)
     if build.recipe.teacher:
         if found.near_chance:

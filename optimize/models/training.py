@@ -77,7 +77,7 @@ def cross_entropy(output: Any, targets: Tensor, _indices: NDArray[np.int64], _vi
 
 def label_loss(config: TrainingConfig, model: PreTrainedModel, data: Prepared) -> Loss:
     """The loss on the data's own labels, in which the rows of a label count as `config.class_weights` says."""
-    labels = tuple(model.config.id2label[index] for index in range(model.config.num_labels))
+    labels = tuple(name for _, name in sorted((model.config.id2label or {}).items()))
     weights = weights_of(config.class_weights, data.targets, labels)
     if weights is None:
         return cross_entropy

@@ -42,7 +42,7 @@ def write_report(build: Build, facts: Facts) -> dict[str, Any]:
     """Write summary.json, report.json and report.html into the build folder; return the content of report.json."""
     name = NAMES[build.splits.labels_from]
     summary = named(summarise(build, facts), name)
-    report = {
+    report: dict[str, Any] = {
         **summary,
         "command": facts.command,
         "failed_gates": list(facts.failed),
