@@ -16,6 +16,7 @@ from benchmarks.command import end_with
 from optimize.build import Build
 from optimize.judge.measure import logits_of
 from optimize.judge.quality import Labels, compare
+from optimize.judge.teacher import require_teacher
 from optimize.recipe import Recipe, read_recipe
 from serving.errors import SieveError
 from serving.model.artifact import write_json
@@ -31,6 +32,7 @@ def main() -> int:
     limit = {} if options.limit is None else {"limit": options.limit}
     data = {**recipe.data.model_dump(exclude_unset=True), **limit}
     labelled = Build(changed(recipe, data=data), root=options.root, folder=options.build / "labelled")
+    require_teacher(labelled)  # with one that always gives one label, nothing is compared
     labelled.carry_out(until="export")
     checkpoint = {"source": "folder", "path": labelled.teacher.path.resolve()}
     silent = changed(recipe, data={**data, "labels": "teacher"}, checkpoint=checkpoint, teacher=())
@@ -66,7 +68,8 @@ def compared(labelled: Build, unlabelled: Build) -> dict[str, Any]:
     def answers(build: Build, name: str) -> Labels:
         # The teacher's folder is the other run's checkpoint, so its tokeniser, and the labels' order, are the same.
         result = build.teacher if name == "teacher" else build.graphs("screen")[0]
-        return logits_of(build, result, prepared).argmax(axis=1)
+        given: Labels = logits_of(build, result, prepared).argmax(axis=1)
+        return given
 
     teacher = answers(labelled, "teacher")
     screens = {"labelled": answers(labelled, "screen"), "unlabelled": answers(unlabelled, "screen")}
