@@ -110,8 +110,13 @@ def _show(options: argparse.Namespace) -> None:
 # Verbs import what they need themselves: torch and transformers take seconds, which `--help` need not wait for.
 def _step(options: argparse.Namespace) -> None:
     from optimize.build import Build
+    from optimize.judge.teacher import require_teacher
+    from optimize.steps.union import step_classes
 
-    Build.opened(options.recipe, root=options.root, folder=options.build).carry_out(until=options.verb)
+    build = Build.opened(options.recipe, root=options.root, folder=options.build)
+    if options.verb not in step_classes(of_teacher=True):
+        require_teacher(build)
+    build.carry_out(until=options.verb)
 
 
 def _evaluate(options: argparse.Namespace) -> None:

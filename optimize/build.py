@@ -18,11 +18,14 @@ from filelock import BaseFileLock, FileLock, Timeout
 from transformers import AutoConfig
 
 from optimize.data.inputs import Prepared, Preparer
+from optimize.data.rows import Rows
 from optimize.data.splits import Split, SplitName, Splits, load_splits
+from optimize.data.unlabelled import Labeller
 from optimize.errors import StepError
 from optimize.models.checkpoint import fetch_model, local_source
 from optimize.models.families import graph_inputs, positions
 from optimize.models.saved import load_tokenizer, save_model
+from optimize.models.teacher_labels import own_labels, teacher_labels
 from optimize.progress import console, running
 from optimize.recipe import Recipe, read_recipe, steps_up_to
 from optimize.results import STAGES, Result, Role, Stage, digest_below, digest_of
@@ -81,11 +84,28 @@ class Build:
     @cached_property
     def splits(self) -> Splits:
         """The recipe's data. Raises DataError, and StepError when it is not for the recipe's task."""
-        splits = load_splits(self.recipe.data, seed=self.recipe.seed, root=self.root, folder=self.folder)
+        labeller = Labeller(self._labels, self._answers) if self._labels_itself else None
+        splits = load_splits(
+            self.recipe.data, seed=self.recipe.seed, root=self.root, folder=self.folder, labeller=labeller
+        )
         if splits.kind != self.recipe.task:
             raise StepError(f"recipe {self.recipe.name} is for {self.recipe.task} and its data holds {splits.kind}")
+        self.recipe.require_labels(splits.labels)
         write_json(self.folder / "data.json", {**splits.describe(), "notes": list(splits.notes)})
         return splits
+
+    @property
+    def _labels_itself(self) -> bool:
+        """Whether the teacher gives the rows their labels."""
+        return self.recipe.data.labels == "teacher"
+
+    @cached_property
+    def _labels(self) -> tuple[str, ...]:
+        """The labels, which are known before the splits where the teacher labels the rows."""
+        return own_labels(self.recipe.checkpoint, self.root) if self._labels_itself else self.splits.labels
+
+    def _answers(self, rows: Rows) -> list[str]:
+        return teacher_labels(self.teacher, self.recipe.task, rows, self.preparer, self._labels, self.folder)
 
     @property
     def preparer(self) -> Preparer:
@@ -115,7 +135,7 @@ class Build:
         return Preparer(settings, folder)
 
     def _watched_label(self) -> int | None:
-        watch, labels = self.recipe.text.watch, self.splits.labels
+        watch, labels = self.recipe.text.watch, self._labels
         if watch is None:
             return None
         if watch not in labels:
@@ -153,7 +173,8 @@ class Build:
                 self.recipe.checkpoint.model_dump(mode="json"),
                 digest_below(source) if source else None,
                 [step.key_fields() for step in self.recipe.teacher],
-                self._data_key(),
+                # A teacher that labels the rows is there before the rows are known.
+                [self._labels, self.recipe.task, versions()] if self._labels_itself else self._data_key(),
             ]
         )
         name = self.recipe.teacher[-1].name if self.recipe.teacher else "checkpoint"
@@ -164,7 +185,12 @@ class Build:
         torch.manual_seed(self.recipe.seed)
         recipe = self.recipe
         model, tokenizer = fetch_model(
-            recipe.checkpoint, recipe.task, self.splits.labels, self.root, fresh_head=bool(recipe.teacher)
+            recipe.checkpoint,
+            recipe.task,
+            self._labels,
+            self.root,
+            fresh_head=bool(recipe.teacher),
+            labels_given=recipe.data.labels is not None,
         )
         # Refuse a step that cannot work before the teacher is trained for it.
         for step in (*recipe.teacher, *recipe.possible_steps):

@@ -18,7 +18,9 @@ from optimize.judge.gates import chosen_variants, default_cpu_variant, judge, qu
 from optimize.judge.measure import logits_of, measure, served_logits
 from optimize.judge.operating_point import Stages, cascade_labels, choose
 from optimize.judge.quality import accuracy
+from optimize.judge.quality_name import NAMES
 from optimize.judge.search import search
+from optimize.judge.teacher import require_teacher
 from optimize.judge.verify import References, verify, write_evidence
 from optimize.progress import console, running
 from optimize.publish.assemble import assemble, state_quality, write_operating_point
@@ -41,8 +43,9 @@ Artifacts = Mapping[Stage, Artifact]
 def evaluate(build: Build, command: str) -> dict[str, Any]:
     """Everything but publishing; returns the content of report.json.
 
-    Raises GateError when a gate is missed, after the report is written.
+    Raises GateError when a gate is missed, after the report is written, and at once for a teacher near chance.
     """
+    require_teacher(build)
     build, trials, chosen = search(build)
     results = build.carry_out()
     _tidy(build)
@@ -168,7 +171,8 @@ def verify_all(
         )
         known[stage] = variants[served[stage]]
         failed += missed
-        quality = {name: {"holdout_accuracy": accuracy(logits, split.targets)} for name, logits in variants.items()}
+        key = f"holdout_{NAMES[split.labels_from].key}"
+        quality = {name: {key: accuracy(logits, split.targets)} for name, logits in variants.items()}
         state_quality(artifact, quality)
     failed += _verify_cascade(build, known["screen"], known["expert"], point, split, command)
     return known, failed, split

@@ -12,9 +12,13 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
+from optimize.bounds import Gates as Gates
+from optimize.bounds import Quality as Quality
+from optimize.bounds import QualityGate as QualityGate
 from optimize.data.readers import DataConfig
 from optimize.errors import RecipeError
 from optimize.models.checkpoint import CheckpointConfig
+from optimize.models.class_weights import require_labels
 from optimize.models.saved import Task
 from optimize.models.training import TrainingConfig
 from optimize.recipes.shipped import shipped_recipes
@@ -43,46 +47,6 @@ class TextRecipe(_Table):
         if self.watch is not None and self.long_texts != "windows":
             raise ValueError('watch needs long_texts = "windows"; add it, or leave watch out')
         return self
-
-
-class Gates(_Table):
-    """Parity, accuracy and speed that a graph must reach to be published, measured on the selection set."""
-
-    max_accuracy_drop: float = Field(default=0.005, ge=0, le=1)
-    """Against the plain export, as a share."""
-    min_speedup: float = Field(default=1.05, ge=0)
-    """Against the plain export; above 1, so that noise does not choose between equally fast graphs."""
-    max_logit_gap: float = Field(default=1e-3, gt=0)
-    """Parity of a float32 graph: the largest difference of a logit from PyTorch's."""
-    max_logit_gap_share: float = Field(default=0.25, gt=0)
-    """Parity of INT8 and fp16 graphs: the mean difference of a logit, divided by the logits' standard deviation."""
-    min_agreement: float = Field(default=0.9, ge=0, le=1)
-    """Parity of INT8 and fp16 graphs: the share of items that get PyTorch's label."""
-
-
-class QualityGate(_Table):
-    """Shares that may be lost on the holdout; None switches a gate off.
-
-    The recall gate skips labels with fewer than `min_recall_items` items in the holdout, where one item would decide.
-    """
-
-    max_accuracy_drop: float | None = Field(default=0.01, ge=0, le=1)
-    max_macro_f1_drop: float | None = Field(default=0.03, ge=0, le=1)
-    max_recall_drop: float | None = Field(default=0.05, ge=0, le=1)
-    min_recall_items: int = Field(default=30, ge=1)
-
-
-class Quality(_Table):
-    """The quality gates: expert and screen against the teacher, the cascade against the expert."""
-
-    expert: QualityGate = QualityGate()
-    # A screen may lose more: it defers where it is unsure, and the cascade has its own gate.
-    screen: QualityGate = QualityGate(max_accuracy_drop=0.2, max_macro_f1_drop=0.25, max_recall_drop=0.5)
-    cascade: QualityGate = QualityGate()
-
-    def of(self, stage: Stage) -> QualityGate:
-        """The gate of the expert or the screen."""
-        return self.expert if stage == "expert" else self.screen
 
 
 class OperatingPointRecipe(_Table):
@@ -165,6 +129,11 @@ class Recipe(_Table):
                 "text.long_texts: windows over two texts would show the model parts that do not belong together; leave "
                 "it out where data.text_pair_column is set: the longer text of a pair is cut"
             )
+        if self.data.labels == "teacher" and self.teacher:
+            raise ValueError(
+                'data: labels = "teacher" takes the answers of a head that is trained, and [[teacher]] would train it '
+                "without labels; leave [[teacher]] out, or bring labelled rows"
+            )
         if self.task == "image" and self.image is None:
             raise ValueError("image: an image recipe needs the table [image] with width, height, mean and std")
         return self
@@ -179,6 +148,14 @@ class Recipe(_Table):
         space = self.search.space if self.search else {}
         tried = [with_choices(self.screen, {name: value}) for name, values in space.items() for value in values]
         return [*self.expert, *self.screen, *itertools.chain(*tried)]
+
+    def require_labels(self, labels: tuple[str, ...]) -> None:
+        """Raise StepError when class weights or a gate name a label that the data does not have."""
+        for step in (*self.teacher, *self.possible_steps):
+            if isinstance(step, TrainingConfig):
+                require_labels("class_weights", step.class_weights, labels)
+        for name, gate in self.quality:
+            require_labels(f"quality.{name}.watch_labels", gate.watch_labels, labels)
 
     @property
     def digest(self) -> str:

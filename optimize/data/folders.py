@@ -67,7 +67,8 @@ def _files(path: Path, notes: list[str]) -> list[_File]:
     return files
 
 
-def _is_hidden(name: str) -> bool:
+def is_hidden(name: str) -> bool:
+    """Whether a file or a folder is one of a system or a program, by its name."""
     return name.startswith(".") or name in HIDDEN
 
 
@@ -79,9 +80,9 @@ def _walk(path: Path, hidden: Counter[str]) -> Iterator[_File]:
             folders.clear()
             continue
         seen.add(real)
-        hidden.update(name for name in (*folders, *names) if _is_hidden(name))
-        folders[:] = [name for name in folders if not _is_hidden(name)]
-        visible = [name for name in names if not _is_hidden(name)]
+        hidden.update(name for name in (*folders, *names) if is_hidden(name))
+        folders[:] = [name for name in folders if not is_hidden(name)]
+        visible = [name for name in names if not is_hidden(name)]
         place = Path(folder).relative_to(path).parts
         # A folder without files may be a label's.
         for name in visible if visible or folders or not place else [""]:
@@ -93,9 +94,9 @@ def _members(path: Path, hidden: Counter[str]) -> Iterator[_File]:
     passed_over = set()
     for name in archive.namelist():
         parts = tuple(name.replace("\\", "/").split("/"))  # a folder ends with a slash
-        if first := next((place for place, part in enumerate(parts) if _is_hidden(part)), None):
+        if first := next((place for place, part in enumerate(parts) if is_hidden(part)), None):
             passed_over.add(parts[: first + 1])
-        elif _is_hidden(parts[0]):
+        elif is_hidden(parts[0]):
             passed_over.add(parts[:1])
         elif parts[-1]:
             yield _File(parts, name, zipfile.Path(archive, name))

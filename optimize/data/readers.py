@@ -28,12 +28,13 @@ def read_rows(config: DataConfig, *, root: Path, seed: int, folder: Path | None 
     `seed` generates synthetic data. `folder` remembers which images were decoded. What is left out or put right is
     printed. Raises DataError when a source is missing or cannot be read, and for rows that cannot be used.
     """
-    found = [part for part in _found(config, root, seed) if part is not None]
+    found = [part for part in found_in(config, root, seed) if part is not None]
     rows = [usable(part, bad_rows=config.bad_rows, folder=folder) for part in found]
     return rows[0], rows[1] if len(rows) > 1 else None
 
 
-def _found(config: DataConfig, root: Path, seed: int) -> tuple[Found, Found | None]:
+def found_in(config: DataConfig, root: Path, seed: int) -> tuple[Found, Found | None]:
+    """What a source holds, before it is checked, and the holdout when the source names one."""
     match config:
         case FilesData():
             return read_tables(config, root)

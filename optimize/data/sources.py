@@ -19,7 +19,9 @@ class AnyData(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    labels: tuple[str, ...] | None = None
+    labels: tuple[str, ...] | Literal["teacher"] | None = None
+    """All labels, in the order of a checkpoint's head that names none. `teacher` takes the checkpoint's own labels and
+    its answers, so that rows need none."""
     selection_share: float = Field(default=0.15, gt=0, lt=1)
     certification_share: float = Field(default=0.15, gt=0, lt=1)
     holdout_share: float = Field(default=0.15, gt=0, lt=1)

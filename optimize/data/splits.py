@@ -14,7 +14,7 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -26,10 +26,12 @@ from optimize.data.checks import checked
 from optimize.data.image_file import ImageFile
 from optimize.data.readers import DataConfig, Rows, read_rows
 from optimize.data.said import listed, short, some
+from optimize.data.unlabelled import Labeller, read_unlabelled, require_answers
 from optimize.errors import DataError
 from serving.model.text import TextPair
 
 SplitName = Literal["train", "calibration", "selection", "certification", "holdout"]
+LabelsFrom = Literal["data", "teacher"]
 MIN_PER_LABEL = 5
 
 
@@ -45,6 +47,8 @@ class Split:
     ids: tuple[str, ...]
     keys: frozenset[Hashable]
     """One key for each group of near-duplicates; disjoint between splits."""
+    labels_from: LabelsFrom = "data"
+    """Whether the targets are labels of the data, or the teacher's own answers."""
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -74,11 +78,17 @@ class Splits:
     notes: tuple[str, ...] = ()
     """What was left out, merged or found out while the rows were read."""
 
+    @property
+    def labels_from(self) -> LabelsFrom:
+        return self.train.labels_from
+
     def describe(self) -> dict[str, Any]:
         """Sizes, digests and class counts of each split, as JSON values."""
         return {
             "source": self.source,
             "synthetic": self.synthetic,
+            # Left out where it is the usual, since keys of results are made of this.
+            **({} if self.labels_from == "data" else {"labels_from": self.labels_from}),
             "labels": list(self.labels),
             "splits": {
                 split.name: {
@@ -99,30 +109,60 @@ class Splits:
         return (self.train, self.calibration, self.selection, self.certification, self.holdout)
 
 
-def load_splits(config: DataConfig, *, seed: int, root: Path, folder: Path | None = None) -> Splits:
+def load_splits(
+    config: DataConfig, *, seed: int, root: Path, folder: Path | None = None, labeller: Labeller | None = None
+) -> Splits:
     """Read the data that `config` names and split it; relative paths start at `root`, and `folder` is the build's.
 
-    Where the source has its own holdout, train rows with a near-duplicate in it are left out. Raises DataError when a
-    file or column is missing, a row has no content or label, or a label has too few rows.
+    Where the source has its own holdout, train rows with a near-duplicate in it are left out. With `labels = "teacher"`
+    the rows get their labels from `labeller`. Raises DataError when a file or column is missing, a row has no content
+    or label, or a label has too few rows.
     """
-    train, holdout = checked(*read_rows(config, root=root, seed=seed, folder=folder), config)
-    labels = _labels(config.labels, train, holdout)
-    index = {label: position for position, label in enumerate(labels)}
-    pool = _Pool(train, index)
     rng = np.random.default_rng(seed)
-    if holdout is None:
-        held = _Pool(train, index)
-        held.left = pool.carve(round(config.holdout_share * len(pool)), rng)
+    if config.labels == "teacher":
+        assert labeller is not None, "the build brings the teacher"
+        # The teacher answers only the rows that are kept, so these are drawn before the labels are known.
+        parts = [
+            _limited(part, config.limit, rng)
+            for part in read_unlabelled(config, root=root, seed=seed, folder=folder)
+            if part
+        ]
+        parts = [replace(part, labels=labeller.answer(part)) for part in parts]
+        train, holdout = parts[0], parts[1] if len(parts) > 1 else None
+        labels, limit = labeller.labels, None
+        require_answers(train, labels, MIN_PER_LABEL)
     else:
-        held = _Pool(holdout, index)
+        train, holdout = checked(*read_rows(config, root=root, seed=seed, folder=folder), config)
+        labels, limit = _labels(config.labels, train, holdout), config.limit
+    return _split(config, train, holdout, labels, limit, rng)
+
+
+def _split(
+    config: DataConfig,
+    train: Rows,
+    holdout: Rows | None,
+    labels: tuple[str, ...],
+    limit: int | None,
+    rng: np.random.Generator,
+) -> Splits:
+    index = {label: position for position, label in enumerate(labels)}
+    labels_from: LabelsFrom = "teacher" if config.labels == "teacher" else "data"
+    pool = _Pool(train, index, labels_from)
+    if holdout is None:
+        held = _Pool(train, index, labels_from)
+        held.left = pool.carve(round(config.holdout_share * len(pool)), rng, left_for=3)
+    else:
+        held = _Pool(holdout, index, labels_from)
         pool.drop(held.left_keys())
-        held.left = held.take(config.limit, rng)
-    pool.left = pool.take(config.limit, rng)
+        held.left = held.take(limit, rng)
+    pool.left = pool.take(limit, rng)
     source = pool if config.selection_from == "train" else held
     size = len(source)
-    selection = source.split("selection", source.carve(round(config.selection_share * size), rng))
-    certification = source.split("certification", source.carve(round(config.certification_share * size), rng))
-    calibration = pool.split("calibration", pool.carve(min(config.calibration_size, len(pool) // 4), rng))
+    selection = source.split("selection", source.carve(round(config.selection_share * size), rng, left_for=2))
+    certification = source.split(
+        "certification", source.carve(round(config.certification_share * size), rng, left_for=1)
+    )
+    calibration = pool.split("calibration", pool.carve(min(config.calibration_size, len(pool) // 4), rng, left_for=1))
     rest = pool.split("train", pool.left)
     splits = Splits(
         kind=train.kind,
@@ -140,6 +180,13 @@ def load_splits(config: DataConfig, *, seed: int, root: Path, folder: Path | Non
     return splits
 
 
+def _limited(rows: Rows, limit: int | None, rng: np.random.Generator) -> Rows:
+    """About `limit` rows without labels, in whole groups of near-duplicates."""
+    pool = _Pool(replace(rows, labels=[""] * len(rows.ids)), {"": 0})
+    places = pool.take(limit, rng).tolist()
+    return replace(rows, inputs=[rows.inputs[i] for i in places], ids=[rows.ids[i] for i in places])
+
+
 def normalised(text: str) -> str:
     """The text with case, digits and white space folded; near-duplicates have the same."""
     return re.sub(r"\s+", " ", re.sub(r"\d+", "0", text.casefold())).strip()
@@ -148,8 +195,8 @@ def normalised(text: str) -> str:
 class _Pool:
     """Rows that are in no split yet."""
 
-    def __init__(self, rows: Rows, index: dict[str, int]) -> None:
-        self.rows = rows
+    def __init__(self, rows: Rows, index: dict[str, int], labels_from: LabelsFrom = "data") -> None:
+        self.rows, self.labels_from = rows, labels_from
         self.targets = np.array([index[label] for label in rows.labels], dtype=np.int64)
         self.keys = _keys(rows)
         self.left = np.arange(len(self.targets))
@@ -164,32 +211,41 @@ class _Pool:
         self.left = np.array([i for i in self.left if self.keys[i] not in keys], dtype=np.int64)
 
     def take(self, limit: int | None, rng: np.random.Generator) -> NDArray[np.int64]:
-        """All rows left, or about `limit` of them in whole groups, with the labels' shares kept; removes none."""
+        """All rows left, or about `limit` of them in whole groups, with the labels' shares kept; removes none.
+
+        A rare label keeps enough rows for every split.
+        """
         if limit is None or limit >= len(self.left):
             return self.left
         before = self.left
-        chosen = self.carve(limit, rng)
+        chosen = self.carve(limit, rng, at_least=MIN_PER_LABEL)
         self.left = before
         return chosen
 
-    def carve(self, size: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    def carve(self, size: int, rng: np.random.Generator, *, at_least: int = 1, left_for: int = 0) -> NDArray[np.int64]:
         """Remove and return about `size` rows in whole groups, with the labels' shares kept.
 
-        A group counts for the label of its first row.
+        A group counts for the label of its first row. Each label gives `at_least` so many groups, and keeps one for
+        each of the `left_for` splits that are still to come and need every label (calibration does not).
         """
         groups: dict[Hashable, list[int]] = {}
         for i in self.left.tolist():
             groups.setdefault(self.keys[i], []).append(i)
         share = size / max(len(self.left), 1)
         counts = Counter(self.targets[self.left].tolist())
-        wanted = {label: max(round(share * count), 1) for label, count in counts.items()}
+        wanted = {label: round(share * count) for label, count in counts.items()}
+        owed = dict.fromkeys(counts, at_least)
         order = list(groups.values())
+        spare = Counter(int(self.targets[members[0]]) for members in order)
+        spare.subtract(dict.fromkeys(spare, left_for))
         chosen: list[int] = []
         for position in rng.permutation(len(order)):
             members = order[position]
             label = int(self.targets[members[0]])
-            if wanted[label] > 0:
+            if (wanted[label] > 0 or owed[label] > 0) and spare[label] > 0:
                 wanted[label] -= len(members)
+                owed[label] -= 1
+                spare[label] -= 1
                 chosen.extend(members)
         gone = set(chosen)
         self.left = np.array([i for i in self.left.tolist() if i not in gone], dtype=np.int64)
@@ -203,6 +259,7 @@ class _Pool:
             targets=self.targets[rows],
             ids=tuple(self.rows.ids[i] for i in places),
             keys=frozenset(self.keys[i] for i in places),
+            labels_from=self.labels_from,
         )
 
 

@@ -25,12 +25,18 @@ IMAGES_AT_ONCE = 256
 MOST_THREADS = 4
 
 
-def usable(found: Found, *, bad_rows: Literal["refuse", "leave-out"], folder: Path | None) -> Rows:
+def usable(
+    found: Found, *, bad_rows: Literal["refuse", "leave-out"], folder: Path | None, labelled: bool = True
+) -> Rows:
     """The rows with an input and a label; images are decoded, unless `folder` remembers that they were.
 
+    Rows that are not `labelled` get empty labels, whatever the source holds.
     Raises DataError, with how many of each kind and the first of them, if `bad_rows` says so or no row is left.
     """
-    labels, notes = labels_of(found.labels, found.ids, found.label_name)
+    labels: Sequence[str | None] = [""] * len(found.ids)
+    notes: list[str] = []
+    if labelled:
+        labels, notes = labels_of(found.labels, found.ids, found.label_name)
     faults = dict(found.faults)
     inputs: Sequence[Any] = found.inputs
     if found.kind == "text":

@@ -17,7 +17,9 @@ from optimize.data.splits import Split
 from optimize.errors import GateError
 from optimize.judge.measure import on_gpu
 from optimize.judge.quality import Labels, accuracy, compare, gaps, largest_gap, quality
+from optimize.judge.quality_name import NAMES, named
 from optimize.judge.timing import Latency
+from optimize.judge.watched import watched_recall
 from optimize.recipe import Gates, QualityGate
 from optimize.results import Precision, Result, Stage
 from serving.arrays import Logits
@@ -54,7 +56,7 @@ def judge(
 
     `logits` [items, labels] and `latency` are by the name of the result.
     """
-    gates = build.recipe.gates
+    gates, words = build.recipe.gates, NAMES[build.splits.labels_from].words
     plain, *others = build.graphs(stage)
     checkpoint = build.checkpoint_of(stage)
     gap = largest_gap(logits[plain.name], logits[checkpoint.name])
@@ -70,7 +72,7 @@ def judge(
         drop = of_plain - accuracy(logits[graph.name], targets)
         speedup = _speedup(plain, graph, latency)
         gap = largest_gap(logits[graph.name], logits[checkpoint.name])
-        reasons = _reasons(graph, gates, drop, speedup, gap)
+        reasons = _reasons(graph, gates, drop, words, speedup, gap)
         verdicts.append(Verdict(graph.name, plain.name, not reasons, reasons, drop, speedup, gap))
     return verdicts
 
@@ -83,7 +85,9 @@ def _speedup(plain: Result, graph: Result, latency: Mapping[str, Latency]) -> fl
     return latency[on_gpu(plain.name)].median_ms / latency[graph.name].median_ms
 
 
-def _reasons(graph: Result, gates: Gates, drop: float, speedup: float | None, gap: float) -> tuple[str, ...]:
+def _reasons(
+    graph: Result, gates: Gates, drop: float, words: str, speedup: float | None, gap: float
+) -> tuple[str, ...]:
     """The reasons against publishing a graph; empty when there are none. Written so that NaN fails."""
     reasons = []
     if speedup is None:
@@ -91,7 +95,7 @@ def _reasons(graph: Result, gates: Gates, drop: float, speedup: float | None, ga
     elif not speedup > gates.min_speedup:
         reasons.append(f"{speedup:.2f} times as fast as the graph it came from, more than {gates.min_speedup} is asked")
     if not drop <= gates.max_accuracy_drop + _ROUNDING:
-        reasons.append(f"loses {drop:.2%} of accuracy, at most {gates.max_accuracy_drop:.2%} is allowed")
+        reasons.append(f"loses {drop:.2%} of {words}, at most {gates.max_accuracy_drop:.2%} is allowed")
     if graph.precision == "fp32" and not gap <= gates.max_logit_gap:
         reasons.append(f"a logit differs by {gap:.2g} from PyTorch's, at most {gates.max_logit_gap:.2g} is allowed")
     return tuple(reasons)
@@ -150,28 +154,30 @@ def quality_evidence(
 
     `ours` and `theirs` are label indices [items].
     """
+    name = NAMES[split.labels_from]
     got, wanted = quality(ours, split.targets, labels), quality(theirs, split.targets, labels)
     paired = compare(ours, theirs, split.targets, seed=seed)
     counts = dict(zip(labels, np.bincount(split.targets, minlength=len(labels)).tolist(), strict=True))
     recall_drops = {
         label: wanted["recall"][label] - recall
         for label, recall in got["recall"].items()
-        if counts[label] >= gate.min_recall_items
+        if counts[label] >= gate.min_recall_items and label not in gate.watch_labels
     }
-    failed = []
+    watched, failed = watched_recall(ours, theirs, split, labels, gate, seed)
     for what, drop, allowed in (
-        ("accuracy", paired["accuracy_drop"], gate.max_accuracy_drop),
+        (name.words, paired["accuracy_drop"], gate.max_accuracy_drop),
         ("macro F1", wanted["macro_f1"] - got["macro_f1"], gate.max_macro_f1_drop),
         *((f"recall of {label}", drop, gate.max_recall_drop) for label, drop in recall_drops.items()),
     ):
         if allowed is not None and not drop <= allowed + _ROUNDING:
             failed.append(f"loses {drop:.2%} of {what} on the holdout, at most {allowed:.2%} is allowed")
     return {
-        "answers": got,
-        "reference": wanted,
-        "paired": paired,
+        "answers": named(got, name),
+        "reference": named(wanted, name),
+        "paired": named(paired, name),
         "gate": gate.model_dump(),
-        "recall_not_held": [label for label in labels if label not in recall_drops],
+        "recall_not_held": [label for label in labels if label not in {*recall_drops, *watched}],
+        **({"watched": watched} if gate.watch_labels else {}),
         "failed": failed,
     }
 

@@ -26,6 +26,7 @@ from optimize.errors import GateError, SearchError, StepError
 from optimize.judge.gates import chosen_variants, default_cpu_variant, judge
 from optimize.judge.measure import logits_of, measure
 from optimize.judge.quality import accuracy
+from optimize.judge.quality_name import NAMES
 from optimize.progress import console
 from optimize.recipe import Search, with_choices
 from optimize.results import digest_of
@@ -148,7 +149,7 @@ def _run(build: Build, wanted: Search, trial: optuna.Trial, picked: tuple[int, .
     trial.set_constraint("accuracy lost beyond what may be", result.accuracy_drop - wanted.max_accuracy_drop)
     console.print(
         f"trial {trial.number}: {result.precision}, {result.speedup:.1f} times as fast as the teacher, "
-        f"{result.accuracy_drop:+.2%} of accuracy lost"
+        f"{result.accuracy_drop:+.2%} of {NAMES[build.splits.labels_from].words} lost"
     )
     return result.latency_ms
 

@@ -11,7 +11,7 @@ from transformers import AutoConfig, PreTrainedModel
 
 from optimize.errors import CheckpointError
 from optimize.models.cifar_resnet import CifarResNet, CifarResNetConfig
-from optimize.models.heads import label_maps, with_head
+from optimize.models.heads import HeadRules, label_maps, names_in, with_head
 from optimize.models.intake import require_text_encoder
 from optimize.models.saved import Task
 from optimize.models.weights import cifar_from_state_dict
@@ -74,13 +74,20 @@ CheckpointConfig = Annotated[
 
 
 def fetch_model(
-    config: CheckpointConfig, task: Task, labels: tuple[str, ...], root: Path, *, fresh_head: bool
+    config: CheckpointConfig,
+    task: Task,
+    labels: tuple[str, ...],
+    root: Path,
+    *,
+    fresh_head: bool,
+    labels_given: bool = False,
 ) -> tuple[PreTrainedModel, Path | None]:
     """The model that `config` names, with a head for `labels`, and for text the folder of its tokeniser.
 
     A head with the same labels in another order is put into the order of `labels`. With `fresh_head`, a new head
-    replaces one that is missing or of another size. Raises CheckpointError when the source is missing, has another
-    architecture or no fitting head, or lies on a hub that cannot be reached.
+    replaces one that is missing or of another size. `labels_given` says that the recipe lists the labels. Raises
+    CheckpointError when the source is missing, has another architecture or no fitting head, or lies on a hub that
+    cannot be reached.
     """
     match config:
         case CifarCheckpoint():
@@ -88,17 +95,25 @@ def fetch_model(
         case FreshCifarResNet():
             shape = config.model_dump(exclude={"source"})
             return CifarResNet(CifarResNetConfig(**shape, **label_maps(labels))), None
-    folder = _download(config) if isinstance(config, HubCheckpoint) else local_source(config, root)
-    assert folder is not None
+    folder = _folder_of(config, root)
+    rules = HeadRules(fresh=fresh_head, trust_order=config.trust_label_order, labels_given=labels_given)
     if task == "image":
         _require_fitting(folder)
-        return with_head(folder, task, labels, fresh_head, config.trust_label_order), None
+        return with_head(folder, task, labels, rules), None
     require_text_encoder(folder)
-    model = with_head(folder, task, labels, fresh_head, config.trust_label_order)
+    model = with_head(folder, task, labels, rules)
     # ModernBERT would compile itself for a GPU: once for each length of a batch.
     if model.config.model_type == "modernbert":
         model.config.reference_compile = False
     return model, folder
+
+
+def named_labels(config: CheckpointConfig, root: Path) -> tuple[str, ...] | None:
+    """The names of the checkpoint's labels, in the order of its head; None for a source that names none.
+
+    Raises CheckpointError when the source is missing, or lies on a hub that cannot be reached.
+    """
+    return names_in(_folder_of(config, root)) if isinstance(config, _Pretrained) else None
 
 
 def local_source(config: CheckpointConfig, root: Path) -> Path | None:
@@ -112,6 +127,12 @@ def local_source(config: CheckpointConfig, root: Path) -> Path | None:
         case PackageCheckpoint():
             return _package_folder(config)
     return None
+
+
+def _folder_of(config: FolderCheckpoint | HubCheckpoint | PackageCheckpoint, root: Path) -> Path:
+    folder = _download(config) if isinstance(config, HubCheckpoint) else local_source(config, root)
+    assert folder is not None, "only a hub's model and a fresh one have no source on this machine"
+    return folder
 
 
 def _require_fitting(folder: Path) -> None:

@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from transformers import PreTrainedModel
 
 from optimize.data.inputs import Augmentation, Prepared, Preparer, ordered_batches
-from optimize.models.training import Loss, TrainingConfig, augmented_tensors, move, training_device
+from optimize.models.training import Loss, TrainingConfig, augmented_tensors, cross_entropy, move, training_device
 from optimize.progress import progress
 
 
@@ -38,6 +38,12 @@ class DistillationConfig(TrainingConfig):
     def _mixtures_have_no_label(self) -> Self:
         if self.mixup and (self.soft_weight < 1 or self.views == 1):
             raise ValueError("mixup needs soft_weight = 1 (a mixture has no label) and views of at least 2")
+        return self
+
+    @model_validator(mode="after")
+    def _class_weights_weigh_something(self) -> Self:
+        if self.class_weights is not None and self.soft_weight == 1:
+            raise ValueError("class_weights needs soft_weight below 1: soft targets alone leave labels out of the loss")
         return self
 
     @property
@@ -97,8 +103,11 @@ def pooled_states(output: Any) -> list[Tensor]:
     return [state[:, 0] if state.ndim == 3 else state.mean(dim=(2, 3)) for state in output.hidden_states[1:]]
 
 
-def distillation_loss(teacher: TeacherOutputs, config: DistillationConfig) -> Loss:
-    """The loss of a student. Layers are matched from the top down; those of different widths are skipped."""
+def distillation_loss(teacher: TeacherOutputs, config: DistillationConfig, on_labels: Loss = cross_entropy) -> Loss:
+    """The loss of a student; `on_labels` is its part on labels.
+
+    Layers are matched from the top down; those of different widths are skipped.
+    """
 
     def loss(output: Any, targets: Tensor, indices: NDArray[np.int64], view: int) -> Tensor:
         soft_targets = torch.from_numpy(teacher.logits[view, indices]).to(targets.device) / config.temperature
@@ -109,7 +118,7 @@ def distillation_loss(teacher: TeacherOutputs, config: DistillationConfig) -> Lo
             log_target=True,
         )
         value = config.soft_weight * config.temperature**2 * soft
-        value = value + (1 - config.soft_weight) * F.cross_entropy(output.logits, targets)
+        value = value + (1 - config.soft_weight) * on_labels(output, targets, indices, view)
         if config.hidden_weight:
             value = value + config.hidden_weight * _hidden_loss(output, teacher, indices, view)
         return value

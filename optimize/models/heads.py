@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,43 +15,133 @@ from optimize.errors import CheckpointError
 from optimize.models.saved import Task, auto_class
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeadRules:
+    """What a recipe says of the checkpoint's head."""
+
+    fresh: bool = False
+    """A new head may replace one that is missing or of another size, since the teacher is trained."""
+    trust_order: bool = False
+    """The head's labels come in the order of the data's, though they have other names."""
+    labels_given: bool = False
+    """The recipe lists the labels, which is their order in a head that only numbers its own (LABEL_0, LABEL_1)."""
+
+
 def label_maps(labels: tuple[str, ...]) -> dict[str, Any]:
     """The fields of a model's config that name its labels."""
     return {"id2label": dict(enumerate(labels)), "label2id": {label: index for index, label in enumerate(labels)}}
 
 
-def with_head(
-    folder: Path, task: Task, labels: tuple[str, ...], fresh_head: bool, trust_order: bool
-) -> PreTrainedModel:
+def names_in(folder: Path) -> tuple[str, ...]:
+    """The names of a checkpoint's labels, in the order of its head."""
+    names = AutoConfig.from_pretrained(folder).id2label
+    return tuple(str(names[index]) for index in sorted(names))
+
+
+def only_numbered(names: Sequence[str]) -> bool:
+    """Whether the names are those that transformers gives to labels without any: LABEL_0, LABEL_1 and so on."""
+    return all(re.fullmatch(r"LABEL_\d+", name) for name in names)
+
+
+def with_head(folder: Path, task: Task, labels: tuple[str, ...], rules: HeadRules) -> PreTrainedModel:
     """The model in `folder` with a head for `labels`, in their order.
 
-    With `fresh_head`, a new head replaces one that is missing or of another size. Raises CheckpointError when there is
-    no trained head, or when it answers with other labels and `trust_order` does not say that the order is the same.
+    Raises CheckpointError when there is no trained head, when it is one for regression, or when it answers with other
+    labels and `rules` do not say which is which.
     """
-    names = AutoConfig.from_pretrained(folder).id2label
-    theirs = tuple(names[index] for index in sorted(names))
+    theirs = names_in(folder)
+    regression = AutoConfig.from_pretrained(folder).problem_type == "regression" or len(theirs) == 1
+    if regression and not rules.fresh:
+        raise CheckpointError(
+            f"checkpoint {folder} has a head for regression (a number, no label), and a cascade answers with labels; "
+            'train a head for labels with [[teacher]] and step = "fine-tune", or name another checkpoint'
+        )
+    kind = {"problem_type": "single_label_classification"} if regression else {}
     model: PreTrainedModel
     model, report = auto_class(task).from_pretrained(
-        folder, **label_maps(labels), ignore_mismatched_sizes=True, output_loading_info=True
+        folder, **label_maps(labels), **kind, ignore_mismatched_sizes=True, output_loading_info=True
     )
-    fresh = [*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])]
-    if fresh and not fresh_head:
-        raise CheckpointError(
-            f"checkpoint {folder} has no trained head for {len(labels)} labels ({', '.join(sorted(fresh))} would be "
-            'random); add [[teacher]] with step = "fine-tune", or name a checkpoint that was trained on these labels'
-        )
-    if fresh or fresh_head or trust_order or theirs == labels:
-        return model
-    if set(theirs) != set(labels):
-        raise CheckpointError(
-            f"checkpoint {folder} answers with the labels {_few(theirs)}, and the data has {_few(labels)}; name the "
-            "data's labels as the checkpoint does, or set trust_label_order = true where they come in the same order"
-        )
-    head = [module for module in model.modules() if isinstance(module, nn.Linear)][-1]
-    order = [theirs.index(label) for label in labels]
-    head.weight.data, head.bias.data = head.weight.data[order], head.bias.data[order]
+    missing, of_another_size = report["missing_keys"], [key for key, *_ in report["mismatched_keys"]]
+    if not rules.fresh:
+        _require_trained(folder, missing, of_another_size, theirs, labels)
+    if not missing and not of_another_size:
+        order = order_of(theirs, labels, rules)
+        if order is None and not rules.fresh:
+            raise CheckpointError(f"checkpoint {folder} {_unlike(theirs, labels)}")
+        if order is not None:
+            _put_in_order(head_of(model), order)
     return model
 
 
-def _few(names: tuple[str, ...]) -> str:
+def order_of(theirs: Sequence[str], labels: Sequence[str], rules: HeadRules) -> list[int] | None:
+    """The place in the head for each of `labels`; None when neither names nor `rules` tell it.
+
+    Names that differ only in case, spaces, hyphens and underscores are the same. LABEL_2 is the label "2" where the
+    data's labels are such numbers.
+    """
+    as_listed = list(range(len(labels)))
+    if rules.labels_given and (rules.trust_order or only_numbered(theirs)):
+        return as_listed
+    ours = [_folded(label) for label in labels]
+    for names in ([_folded(name) for name in theirs], [name.removeprefix("LABEL_") for name in theirs]):
+        if sorted(names) == sorted(ours) and len(set(names)) == len(names):
+            return [names.index(label) for label in ours]
+    return as_listed if rules.trust_order else None
+
+
+def head_of(model: PreTrainedModel) -> nn.Linear:
+    """The layer that computes the logits: the last linear one behind the encoder with an output for each label."""
+    inside = set() if model.base_model is model else set(model.base_model.modules())
+    behind = [module for module in model.modules() if isinstance(module, nn.Linear) and module not in inside]
+    fitting = [module for module in behind if module.out_features == model.config.num_labels]
+    if not fitting:
+        raise CheckpointError(
+            f"a {model.config.model_type} has no linear layer with {model.config.num_labels} outputs behind its "
+            "encoder, so its labels cannot be put in order; name them as the checkpoint does, in its order"
+        )
+    return fitting[-1]
+
+
+def few(names: Sequence[str]) -> str:
+    """The first names of a list that may be long."""
     return ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
+
+
+def _put_in_order(head: nn.Linear, order: list[int]) -> None:
+    head.weight.data = head.weight.data[order]
+    if head.bias is not None:
+        head.bias.data = head.bias.data[order]
+
+
+def _require_trained(
+    folder: Path, missing: list[str], of_another_size: list[str], theirs: Sequence[str], labels: Sequence[str]
+) -> None:
+    if missing:
+        random = few(sorted(missing))
+        raise CheckpointError(
+            f"checkpoint {folder} has no trained head for {len(labels)} labels ({random} would be random); add "
+            '[[teacher]] with step = "fine-tune", or name a checkpoint that was trained on these labels'
+        )
+    if of_another_size:
+        raise CheckpointError(
+            f"checkpoint {folder} has a head for {len(theirs)} labels ({few(theirs)}), and the data has {len(labels)} "
+            f"({few(labels)}); mend the data's labels, or train a new head with [[teacher]] and "
+            'step = "fine-tune"'
+        )
+
+
+def _unlike(theirs: Sequence[str], labels: Sequence[str]) -> str:
+    if only_numbered(theirs):
+        return (
+            f"only numbers its labels ({few(theirs)}), and the data has {few(labels)}; list the data's labels in the "
+            "checkpoint's order, labels = [...] in [data]. Where you do not know it, set trust_label_order = true: a "
+            "wrong order is refused, and the right one proposed where the rows tell it"
+        )
+    return (
+        f"answers with the labels {few(theirs)}, and the data has {few(labels)}; name the data's labels as the "
+        "checkpoint does, or set trust_label_order = true where they come in the same order"
+    )
+
+
+def _folded(name: str) -> str:
+    return re.sub(r"[\s_-]+", " ", name.casefold()).strip()

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, get_cosine_schedule_with_warmup
 
 from optimize.data.inputs import Augmentation, Prepared, Preparer, collect, shuffled_batches
+from optimize.models.class_weights import ClassWeights, weights_of
 from optimize.models.layers import freeze
 from optimize.progress import console, progress
 from serving.arrays import Logits
@@ -41,6 +42,8 @@ class TrainingConfig(BaseModel):
     """False freezes a text encoder's word embeddings: most of its values, and half the time of a training step."""
     frozen_layers: int = Field(default=0, ge=0)
     """How many of a text encoder's first layers stay as they are, with all embeddings. They take no backward pass."""
+    class_weights: ClassWeights | None = Field(default=None, exclude_if=lambda weights: weights is None)
+    """How much a row of each label counts in the loss on labels; rare labels are else outvoted by the frequent ones."""
 
     @model_validator(mode="after")
     def _views_are_seen(self) -> Self:
@@ -72,13 +75,27 @@ def cross_entropy(output: Any, targets: Tensor, _indices: NDArray[np.int64], _vi
     return nn.functional.cross_entropy(output.logits, targets)
 
 
+def label_loss(config: TrainingConfig, model: PreTrainedModel, data: Prepared) -> Loss:
+    """The loss on the data's own labels, in which the rows of a label count as `config.class_weights` says."""
+    labels = tuple(name for _, name in sorted((model.config.id2label or {}).items()))
+    weights = weights_of(config.class_weights, data.targets, labels)
+    if weights is None:
+        return cross_entropy
+    weight = torch.from_numpy(weights).float()
+
+    def weighted(output: Any, targets: Tensor, _indices: NDArray[np.int64], _view: int) -> Tensor:
+        return nn.functional.cross_entropy(output.logits, targets, weight=weight.to(targets.device))
+
+    return weighted
+
+
 def train(
     model: PreTrainedModel,
     data: Prepared,
     preparer: Preparer,
     config: TrainingConfig,
     *,
-    loss: Loss = cross_entropy,
+    loss: Loss | None = None,
     seed: int,
     title: str,
     resume: Path | None = None,
@@ -87,9 +104,10 @@ def train(
     """Train `model` in place, on the GPU when there is one, and return it on the CPU in evaluation mode.
 
     Each epoch ends with the state in the file `resume`, written beside and then renamed. A run that finds the file goes
-    on from there and removes it at the end, so each configuration needs a file of its own. `hidden_states` asks the
-    model for them, for a loss that needs them.
+    on from there and removes it at the end, so each configuration needs a file of its own. Without a `loss`, the data's
+    labels are learned. `hidden_states` asks the model for them, for a loss that needs them.
     """
+    loss = loss or label_loss(config, model, data)
     torch.manual_seed(seed)
     device = training_device()
     move(model, device)

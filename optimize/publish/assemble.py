@@ -13,6 +13,7 @@ import numpy as np
 from optimize.build import Build
 from optimize.judge.company import runs_alone
 from optimize.judge.gates import Verdict, default_cpu_variant, default_variant
+from optimize.judge.quality_name import NAMES, named
 from optimize.judge.timing import Latency
 from optimize.judge.verify import EVIDENCE
 from optimize.results import Result, Stage
@@ -83,7 +84,8 @@ def assemble(
         },
     )
     (beside / EVIDENCE).mkdir()
-    write_json(beside / EVIDENCE / "verdicts.json", [verdict.as_dict() for verdict in verdicts])
+    told = named([verdict.as_dict() for verdict in verdicts], NAMES[build.splits.labels_from])
+    write_json(beside / EVIDENCE / "verdicts.json", told)
     write_json(beside / MANIFEST, manifest.model_dump(mode="json"))
     shutil.rmtree(folder, ignore_errors=True)
     beside.rename(folder)

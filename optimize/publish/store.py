@@ -65,7 +65,7 @@ def _artifact_entry(artifact: Artifact) -> Entry:
         "sieve-role": manifest.role,
         "sieve-recipe": str(manifest.provenance.get("recipe", manifest.name)),
         "digest": artifact.digest[:12],
-        "data": "synthetic" if manifest.synthetic else "real",
+        "data": manifest.data_is,
     }
     metadata = {
         "labels": list(manifest.labels),

@@ -11,6 +11,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from optimize.judge.quality_name import NAMES, QualityName
+
 MARKERS = {"teacher": "s", "expert": "D", "screen": "*", "variant": "o", "trial": "x", "chosen trial": "P"}
 # Keep text as text, and write the same file for the same figures.
 mpl.rcParams.update(
@@ -18,7 +20,7 @@ mpl.rcParams.update(
 )
 
 
-def pareto(points: Sequence[Mapping[str, Any]]) -> str:
+def pareto(points: Sequence[Mapping[str, Any]], quality: QualityName = NAMES["data"]) -> str:
     """Accuracy against latency for the rows of report.json's `pareto`; the area of a point is its size in bytes."""
     figure, axes = _axes(7.5, 4.2)
     largest = max(point["size_bytes"] for point in points)
@@ -27,7 +29,7 @@ def pareto(points: Sequence[Mapping[str, Any]]) -> str:
         if own:
             axes.scatter(
                 [point["latency_ms"] for point in own],
-                [100 * point["accuracy"] for point in own],
+                [100 * point[quality.key] for point in own],
                 s=[25 + 375 * point["size_bytes"] / largest for point in own],
                 marker=marker,
                 facecolors="none" if marker in "sDo*P" else "black",
@@ -40,11 +42,11 @@ def pareto(points: Sequence[Mapping[str, Any]]) -> str:
             named = point["name"] if point["kind"] == "chosen trial" else point["kind"]
             axes.annotate(
                 f"{named} ({point['size_bytes'] / 1e6:.1f} MB)",
-                (point["latency_ms"], 100 * point["accuracy"]),
+                (point["latency_ms"], 100 * point[quality.key]),
                 xytext=(9, -14 if point["kind"] == "chosen trial" else 7),
                 textcoords="offset points",
             )
-    axes.set(xscale="log", xlabel="ms at batch size 1, one thread", ylabel="accuracy on the selection set, %")
+    axes.set(xscale="log", xlabel="ms at batch size 1, one thread", ylabel=f"{quality.words} on the selection set, %")
     axes.margins(x=0.15, y=0.18)
     legend = axes.legend(loc="lower right")
     for handle in legend.legend_handles:
@@ -75,7 +77,7 @@ def risk(curve: Sequence[Mapping[str, float]], point: Mapping[str, Any]) -> str:
     return _svg(figure)
 
 
-def reliability(rows: Mapping[str, Any]) -> str:
+def reliability(rows: Mapping[str, Any], quality: QualityName = NAMES["data"]) -> str:
     """Accuracy against confidence of the screen, before and after temperature scaling."""
     figure, axes = _axes(4.6, 4.2)
     axes.plot([0, 1], [0, 1], color="grey", linewidth=1, label="as right as it says")
@@ -83,12 +85,12 @@ def reliability(rows: Mapping[str, Any]) -> str:
         error = rows[f"error_{name}"]
         axes.plot(
             [row["confidence"] for row in rows[name]],
-            [row["accuracy"] for row in rows[name]],
+            [row[quality.key] for row in rows[name]],
             style,
             fillstyle="none",
             label=f"{name} (error {100 * error:.1f} points)",
         )
-    axes.set(xlabel="confidence", ylabel="accuracy", xlim=(0, 1.02), ylim=(0, 1.02))
+    axes.set(xlabel="confidence", ylabel=quality.words, xlim=(0, 1.02), ylim=(0, 1.02))
     axes.legend(loc="lower right")
     return _svg(figure)
 

@@ -21,6 +21,7 @@ from optimize.build import Build
 from optimize.data.image_file import ImageFile
 from optimize.judge.operating_point import Stages, confidences, thresholds, upper_bound
 from optimize.judge.quality import accuracy, confusion
+from optimize.judge.quality_name import NAMES, named, quality_name
 from optimize.judge.temperature import reliability
 from optimize.judge.verify import EVIDENCE
 from optimize.report import figures
@@ -40,8 +41,9 @@ EXAMPLE_SIDE = 96
 
 def write_report(build: Build, facts: Facts) -> dict[str, Any]:
     """Write summary.json, report.json and report.html into the build folder; return the content of report.json."""
-    summary = summarise(build, facts)
-    report = {
+    name = NAMES[build.splits.labels_from]
+    summary = named(summarise(build, facts), name)
+    report: dict[str, Any] = {
         **summary,
         "command": facts.command,
         "failed_gates": list(facts.failed),
@@ -60,6 +62,7 @@ def write_report(build: Build, facts: Facts) -> dict[str, Any]:
         "differences": _differences(build, facts),
         "evidence": _evidence(build, facts),
     }
+    report = named(report, name)
     write_json(build.folder / "summary.json", summary)
     write_json(build.folder / "report.json", report)
     write_text(build.folder / "report.html", html(report))
@@ -85,14 +88,14 @@ def html(report: Mapping[str, Any]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    labels = report["data"]["labels"]
+    labels, quality = report["data"]["labels"], quality_name(report["data"])
     pictures = {
-        "pareto": figures.pareto(report["pareto"]),
+        "pareto": figures.pareto(report["pareto"], quality),
         "risk": figures.risk(report["risk"], report["operating_point"]),
-        "reliability": figures.reliability(report["reliability"]),
+        "reliability": figures.reliability(report["reliability"], quality),
         "confusion": figures.confusion(report["confusion"], labels),
     }
-    return templates.get_template("report.html").render(report=report, pictures=pictures)
+    return templates.get_template("report.html").render(report=report, pictures=pictures, quality=quality)
 
 
 def risk_curve(stages: Stages, point: OperatingPoint) -> list[dict[str, float]]:

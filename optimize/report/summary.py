@@ -13,6 +13,7 @@ from rich.table import Table
 from optimize.build import Build
 from optimize.judge.operating_point import cascade_labels
 from optimize.judge.quality import Labels
+from optimize.judge.quality_name import QualityName, quality_name
 from optimize.progress import console
 from optimize.recipe import Goals
 from optimize.report.facts import Facts
@@ -90,12 +91,13 @@ def tables(summary: Mapping[str, Any]) -> list[Table]:
     """The summary as tables for a terminal."""
     synthetic = " (synthetic data)" if summary["data"]["synthetic"] else ""
     title = f"{summary['recipe']}{synthetic}"
-    steps = Table("step", "runs in", "accuracy", "size MB", "ms at batch 1", title=f"{title}: each step")
+    quality = quality_name(summary["data"])
+    steps = Table("step", "runs in", quality.words, "size MB", "ms at batch 1", title=f"{title}: each step")
     for row in summary["steps"]:
-        steps.add_row(row["name"], f"{row['runtime']} {row['precision']}", *_figures(row))
-    models = Table("model", "is", "accuracy", "size MB", "ms at batch 1", title=f"{title}: the models")
+        steps.add_row(row["name"], f"{row['runtime']} {row['precision']}", *_figures(row, quality))
+    models = Table("model", "is", quality.words, "size MB", "ms at batch 1", title=f"{title}: the models")
     for name, row in summary["models"].items():
-        models.add_row(name, row["name"], *_figures(row))
+        models.add_row(name, row["name"], *_figures(row, quality))
     return [steps, models]
 
 
@@ -112,13 +114,13 @@ def tell(summary: Mapping[str, Any]) -> None:
         console.print(f"[bold]falls short[/bold] of {missed}")
 
 
-def _figures(row: Mapping[str, Any]) -> tuple[str, str, str]:
+def _figures(row: Mapping[str, Any], quality: QualityName) -> tuple[str, str, str]:
     latency = row["latency_ms"]
     if latency is None:
-        return f"{row['accuracy']:.2%}", f"{row['size_bytes'] / 1e6:.2f}", "not measured"
+        return f"{row[quality.key]:.2%}", f"{row['size_bytes'] / 1e6:.2f}", "not measured"
     spread = f" ({latency['lower_quartile_ms']:.2f}-{latency['upper_quartile_ms']:.2f})" if len(latency) > 1 else ""
     batch = f", {latency['item_ms_at_8']:.2f} an item at 8" if "item_ms_at_8" in latency else ""
-    return f"{row['accuracy']:.2%}", f"{row['size_bytes'] / 1e6:.2f}", f"{latency['median_ms']:.2f}{spread}{batch}"
+    return f"{row[quality.key]:.2%}", f"{row['size_bytes'] / 1e6:.2f}", f"{latency['median_ms']:.2f}{spread}{batch}"
 
 
 def _cascade(models: Mapping[str, Any], facts: Facts) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from optimize.models.distillation import DistillationConfig, TeacherOutputs, dis
 from optimize.models.families import require_choosable, require_freezable
 from optimize.models.layers import with_layers
 from optimize.models.saved import Task
-from optimize.models.training import train
+from optimize.models.training import label_loss, train
 from optimize.results import Stage
 from optimize.steps.step import Step, StepContext
 
@@ -108,7 +108,7 @@ def distill(
     if teacher_outputs is None:
         plain = config.model_copy(update={"mixup": False})  # a mixture has no label
         return train(student, data, preparer, plain, seed=seed, title="control", resume=resume)
-    loss = distillation_loss(teacher_outputs, config)
+    loss = distillation_loss(teacher_outputs, config, label_loss(config, student, data))
     return train(
         student, data, preparer, config, loss=loss, seed=seed, title="distill", resume=resume, hidden_states=True
     )

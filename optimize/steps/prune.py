@@ -24,7 +24,7 @@ from optimize.models.attention_heads import attention_output, cut_heads, head_si
 from optimize.models.distillation import DistillationConfig, distillation_loss
 from optimize.models.families import known, layers_of, require_freezable
 from optimize.models.layers import feed_forward_of, keep_units
-from optimize.models.training import train
+from optimize.models.training import label_loss, train
 from optimize.progress import console, progress
 from optimize.steps.step import Step, StepContext
 
@@ -58,7 +58,7 @@ class Prune(DistillationConfig, Step):
     def carry_out(self, source: Path, output: Path, context: StepContext) -> None:
         data, preparer, seed = context.prepare("train"), context.preparer, context.seed
         pruned = prune(context.load(source), self, data=data, preparer=preparer, seed=seed)
-        loss = distillation_loss(context.teacher_outputs(self), self)
+        loss = distillation_loss(context.teacher_outputs(self), self, label_loss(self, pruned, data))
         recovered = train(
             pruned,
             data,
@@ -158,14 +158,14 @@ def _backward_passes(
     model.eval()
     model.zero_grad(set_to_none=True)
     seen = 0
+    on_labels = label_loss(config, model, data)
     total = min(config.importance_size, len(data))
     with progress("importance", total=total) as advance:
         for indices in shuffled_batches(data, config.batch_size, np.random.default_rng(seed)):
             if seen >= total:
                 break
             output = model(**preparer.tensors(data.take(indices)))
-            loss = nn.functional.cross_entropy(output.logits, torch.from_numpy(data.targets[indices]))
-            torch.autograd.backward(loss)
+            torch.autograd.backward(on_labels(output, torch.from_numpy(data.targets[indices]), indices, 0))
             yield
             if not keep_gradients:
                 model.zero_grad(set_to_none=True)

@@ -256,6 +256,6 @@ def _described(stored: StoredModel, runs: Mapping[str, str]) -> dict[str, Any]:
         "digest": stored.artifact.digest,
         "labels": manifest.labels,
         "quality": manifest.quality,
-        "data": "synthetic" if manifest.synthetic else "real",
+        "data": manifest.data_is,
         "execution_provider": {name: value for name, value in runs.items() if name != "against"},
     }

@@ -187,6 +187,13 @@ class Manifest(_Frozen):
         return bool(self.provenance.get("data", {}).get("synthetic", False))
 
     @property
+    def data_is(self) -> str:
+        """`synthetic`, `unlabelled` where the teacher's answers stood in for labels, or `real`."""
+        if self.synthetic:
+            return "synthetic"
+        return "unlabelled" if self.provenance.get("data", {}).get("labels_from") == "teacher" else "real"
+
+    @property
     def digest(self) -> str:
         """sha256 over the served files and how they are used. Copying or renaming the artifact does not change it."""
         served = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,12 @@ from typing import Any
 import pytest
 
 from optimize.build import Build
+from optimize.errors import GateError
 from optimize.pipeline import evaluate
 from optimize.recipe import read_recipe
+from serving.model.artifact import read_manifest
 from tests.conftest import TinyCascades, optimize
+from tests.optimize.knowing import knowing_bert
 
 
 def manifests(build: Path, name: str) -> list[dict[str, Any]]:
@@ -107,3 +111,37 @@ def test_the_operating_point_can_be_chosen_anew(
     done = optimize("operating-point", *common, "--alpha", "2", check=False)
     assert done.returncode == 1
     assert "alpha: Input should be less than 1, got 2.0 (float)" in done.stderr
+
+
+UNLABELLED = """
+name = "unlabelled"
+task = "text"
+checkpoint = { source = "folder", path = "bert" }
+data = { source = "files", train = "log.txt", labels = "teacher", calibration_size = 8 }
+text = { max_tokens = 48 }
+expert = [{ step = "export" }]
+screen = [{ step = "distill", layers = [0, 3], epochs = 1, learning_rate = 1e-3, control = false }, { step = "export" }]
+quality.screen = { max_accuracy_drop = 0.0 }
+"""
+
+
+def test_without_labels_agreement_is_said_wherever_accuracy_would_stand(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = knowing_bert(tmp_path / "bert", rows=160)
+    (tmp_path / "log.txt").write_text("\n".join(text for text, _ in rows))
+    (tmp_path / "unlabelled.toml").write_text(UNLABELLED)
+    build = Build(read_recipe(str(tmp_path / "unlabelled.toml")), root=tmp_path, folder=tmp_path / "build")
+    with pytest.raises(GateError, match=r"% of agreement with the teacher on the holdout, at most 0\.00% is allowed"):
+        evaluate(build, "a test")
+    for path in ("summary.json", "report.json", "report.html", *map(str, build.folder.rglob("evidence/*.json"))):
+        said = (build.folder / path).read_text().lower()
+        assert "accuracy" not in re.sub("max_accuracy_drop", "", said), path
+        assert "agreement" in said
+    printed = capsys.readouterr().out
+    assert printed.count("agreement with the teacher") == 2
+    assert "accuracy" not in printed
+    assert "none how often it is right" in (build.folder / "report.html").read_text()
+    manifest = read_manifest(build.artifact_folder("expert"))
+    assert manifest.quality == {"cpu-fp32": {"holdout_agreement_with_teacher": 1.0}}
+    assert (manifest.provenance["data"]["labels_from"], manifest.data_is) == ("teacher", "unlabelled")

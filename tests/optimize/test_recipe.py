@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from optimize.errors import RecipeError
+from optimize.errors import RecipeError, StepError
 from optimize.recipe import read_recipe
 from optimize.recipes.shipped import descriptions, shipped_recipes
 from tests.tiny_recipes import IMAGE_RECIPE, TEXT_RECIPE
@@ -117,3 +117,32 @@ def test_what_is_wrong_is_named_with_rule_value_and_remedy(tmp_path: Path, old: 
 def test_an_unknown_recipe_lists_the_known_ones() -> None:
     with pytest.raises(RecipeError, match=r"sms: no such recipe; give the path .* cifar10, demo-image"):
         read_recipe("sms")
+
+
+def test_a_teacher_that_labels_the_rows_is_not_trained_on_them(tmp_path: Path) -> None:
+    path = tmp_path / "a.toml"
+    path.write_text(TEXT_RECIPE.replace('train = "messages.csv"', 'train = "messages.csv"\nlabels = "teacher"'))
+    with pytest.raises(
+        RecipeError, match=r'labels = "teacher" takes the answers of a head .* leave \[\[teacher\]\] out'
+    ):
+        read_recipe(str(path))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("epochs = 16", "epochs = 16\nclass_weights = { Spam = 9.0, ham = 1.0 }", "class_weights must .*, got 'Spam'"),
+        (
+            "[quality.cascade]",
+            '[quality.cascade]\nwatch_labels = ["scam"]',
+            r"quality.cascade.watch_labels must .* 'scam'",
+        ),
+    ],
+)
+def test_labels_that_a_recipe_names_must_be_there(tmp_path: Path, old: str, new: str, says: str) -> None:
+    path = tmp_path / "a.toml"
+    path.write_text(TEXT_RECIPE.replace(old, new, 1))
+    recipe = read_recipe(str(path))
+    recipe.require_labels(("Spam", "ham", "scam"))
+    with pytest.raises(StepError, match=f"{says}; name some of its 2, such as 'ham'"):
+        recipe.require_labels(("ham", "spam"))

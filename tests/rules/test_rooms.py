@@ -17,7 +17,18 @@ ORDER = {
     ),
     "optimize": (
         "errors progress results versions recipes",
-        *("data", "models", "steps", "recipe", "build", "judge", "publish", "report", "pipeline profiling", "__main__"),
+        *(
+            "data",
+            "models",
+            "steps",
+            "bounds recipe",
+            "build",
+            "judge",
+            "publish",
+            "report",
+            "pipeline profiling",
+            "__main__",
+        ),
     ),
     "loadtest": (
         "errors machine",

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from optimize.data.readers import DigitsData, FilesData, NpzData, PaymentsData
 from optimize.data.splits import Splits, load_splits, normalised
 from optimize.errors import DataError
+from optimize.recipe import read_recipe
+from optimize.results import digest_of
 
 PARTS = ("train", "calibration", "selection", "certification", "holdout")
 
@@ -88,6 +90,43 @@ def test_a_limit_keeps_labels_and_wholeness() -> None:
     splits = load_splits(DigitsData(source="digits", limit=200), seed=1, root=Path())
     assert 190 <= sum(len(getattr(splits, part)) for part in PARTS[:-1]) <= 210
     assert len(splits.labels) == 10
+
+
+@pytest.mark.parametrize("limit", [None, 100])
+@pytest.mark.parametrize("copies", [1, 3])
+def test_a_rare_label_stands_in_every_split_that_needs_it(tmp_path: Path, limit: int | None, copies: int) -> None:
+    rare = [(f"{text} {number}", label) for text, label in rows(5, "spam", "win") for number in range(copies)]
+    path = csv(tmp_path / "rows.csv", [*rows(495, "ham"), *rare])
+    for seed in range(10):
+        config = FilesData(source="files", train=path, calibration_size=8, limit=limit)
+        splits = load_splits(config, seed=seed, root=Path())
+        spam = {split.name: int((split.targets == splits.labels.index("spam")).sum()) for split in splits.all}
+        assert min(count for name, count in spam.items() if name != "calibration") >= 1, (seed, spam)
+
+
+def test_a_label_with_fewer_groups_than_splits_is_left_for_training_first(tmp_path: Path) -> None:
+    rare = [(f"win a car {number}", "spam") for number in range(4)] + [("win a trip", "spam")]
+    path = csv(tmp_path / "rows.csv", [*rows(95, "ham"), *rare])
+    for seed in range(10):
+        splits = load_splits(FilesData(source="files", train=path, calibration_size=8), seed=seed, root=Path())
+        assert (splits.train.targets == splits.labels.index("spam")).any()
+
+
+@pytest.mark.parametrize(
+    ("recipe", "root", "digest"),
+    [
+        ("demo-text", "", "a73e47e522b71fcd"),
+        ("demo-image", "", "5e3e4015f75347d0"),
+        ("sms-risk", "text", "6a3adc4bd3942f59"),
+        ("cifar10", "", "52b081f0455d28a2"),
+    ],
+)
+def test_shipped_recipes_keep_their_splits(request: pytest.FixtureRequest, recipe: str, root: str, digest: str) -> None:
+    """Other splits would make every published figure one of another model."""
+    read = read_recipe(recipe)
+    folder = Path() if recipe.startswith("demo") else request.getfixturevalue("shared_data") / root
+    splits = load_splits(read.data, seed=read.seed, root=folder)
+    assert digest_of([split.digest for split in splits.all])[:16] == digest
 
 
 def test_images_that_are_equal_are_near_duplicates(tmp_path: Path) -> None:

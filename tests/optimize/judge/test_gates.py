@@ -22,11 +22,12 @@ def graph(name: str, precision: Any = "fp32") -> Result:
 
 
 class FakeBuild:
-    """Only what judging reads: the graphs of a role, their checkpoint, and the gates."""
+    """Only what judging reads: the graphs of a role, their checkpoint, the gates, and where labels come from."""
 
     def __init__(self, *graphs: Result, **gates: float) -> None:
         self._graphs = list(graphs)
         self.recipe = type("Recipe", (), {"gates": Gates(**gates)})
+        self.splits = type("Splits", (), {"labels_from": "data"})
 
     def graphs(self, _role: str) -> list[Result]:
         return self._graphs

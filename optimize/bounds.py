@@ -1,0 +1,60 @@
+"""What a graph and a cascade must reach to be published: the tables [gates] and [quality] of a recipe."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from optimize.results import Stage
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Gates(_Table):
+    """Parity, accuracy and speed that a graph must reach to be published, measured on the selection set."""
+
+    max_accuracy_drop: float = Field(default=0.005, ge=0, le=1)
+    """Against the plain export, as a share."""
+    min_speedup: float = Field(default=1.05, ge=0)
+    """Against the plain export; above 1, so that noise does not choose between equally fast graphs."""
+    max_logit_gap: float = Field(default=1e-3, gt=0)
+    """Parity of a float32 graph: the largest difference of a logit from PyTorch's."""
+    max_logit_gap_share: float = Field(default=0.25, gt=0)
+    """Parity of INT8 and fp16 graphs: the mean difference of a logit, divided by the logits' standard deviation."""
+    min_agreement: float = Field(default=0.9, ge=0, le=1)
+    """Parity of INT8 and fp16 graphs: the share of items that get PyTorch's label."""
+
+
+class QualityGate(_Table):
+    """Shares that may be lost on the holdout; None switches a gate off.
+
+    The recall gate skips labels with fewer than `min_recall_items` items in the holdout, where one item would decide,
+    unless `watch_labels` names them.
+    """
+
+    max_accuracy_drop: float | None = Field(default=0.01, ge=0, le=1)
+    max_macro_f1_drop: float | None = Field(default=0.03, ge=0, le=1)
+    max_recall_drop: float | None = Field(default=0.05, ge=0, le=1)
+    min_recall_items: int = Field(default=30, ge=1)
+    watch_labels: tuple[str, ...] = Field(default=(), exclude_if=lambda labels: not labels)
+    """Labels whose recall always counts, however few items they have."""
+
+    @model_validator(mode="after")
+    def _watched_labels_have_a_bound(self) -> QualityGate:
+        if self.watch_labels and self.max_recall_drop is None:
+            raise ValueError("watch_labels needs max_recall_drop, the recall that they may lose; set it")
+        return self
+
+
+class Quality(_Table):
+    """The quality gates: expert and screen against the teacher, the cascade against the expert."""
+
+    expert: QualityGate = QualityGate()
+    # A screen may lose more: it defers where it is unsure, and the cascade has its own gate.
+    screen: QualityGate = QualityGate(max_accuracy_drop=0.2, max_macro_f1_drop=0.25, max_recall_drop=0.5)
+    cascade: QualityGate = QualityGate()
+
+    def of(self, stage: Stage) -> QualityGate:
+        """The gate of the expert or the screen."""
+        return self.expert if stage == "expert" else self.screen

@@ -1,0 +1,103 @@
+"""Rows without labels, for a teacher to label: lines of text, tables without a label column, images of any folder.
+
+Labels that are there all the same are ignored.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from optimize.data.file_text import as_text
+from optimize.data.folders import IMAGE_SUFFIXES, is_hidden
+from optimize.data.readers import found_in
+from optimize.data.rows import Found, Rows, existing
+from optimize.data.said import counted
+from optimize.data.sources import AnyData, DataConfig, FilesData, FolderData
+from optimize.data.usable import usable
+from optimize.errors import DataError
+from optimize.progress import console
+
+
+@dataclass(frozen=True, slots=True)
+class Labeller:
+    """Gives labels to rows that have none: `labels` are all that `answer` may give."""
+
+    labels: tuple[str, ...]
+    answer: Callable[[Rows], list[str]]
+
+
+def read_unlabelled(
+    config: DataConfig, *, root: Path, seed: int, folder: Path | None = None
+) -> tuple[Rows, Rows | None]:
+    """The rows to train on, without labels, and the holdout when the source names one; see `read_rows`."""
+    match config:
+        case FolderData():
+            read = _images
+        case FilesData() if config.train.suffix == ".txt":
+            read = _lines
+        case FilesData():
+            # A reader wants a column of labels; the inputs stand in for it, and nobody looks at them.
+            stand_in = {"labels": None, "label_column": config.image_column or config.text_column}
+            found = found_in(config.model_copy(update=stand_in), root, seed)
+            return _rows(found, config, folder)
+        case _:
+            return _rows(found_in(config, root, seed), config, folder)
+    return _rows((read(config.train, root), read(config.holdout, root) if config.holdout else None), config, folder)
+
+
+def _rows(found: tuple[Found, Found | None], config: AnyData, folder: Path | None) -> tuple[Rows, Rows | None]:
+    train, holdout = (
+        part and replace(usable(part, bad_rows=config.bad_rows, folder=folder, labelled=False), labels=[], classes=None)
+        for part in found
+    )
+    assert train is not None, "a source has rows to train on"
+    return train, holdout
+
+
+def require_answers(train: Rows, labels: tuple[str, ...], least: int) -> None:
+    """Raise DataError unless a teacher gave two of its labels to `least` rows each; say which labels it did not."""
+    counts = Counter(train.labels)
+    rare = [label for label in labels if counts[label] < least]
+    often = len(labels) - len(rare)
+    if often < 2:
+        raise DataError(
+            f"{train.source}: the teacher gives {often} of its {len(labels)} labels to at least {least} of "
+            f"{len(train.labels):,} rows, and five splits need two; bring more rows, or rows of the kind that it was "
+            "trained on"
+        )
+    if rare:
+        first = ", ".join(repr(label) for label in rare[:6])
+        console.print(
+            f"data {train.source}: the teacher gives {len(rare)} of its {len(labels)} labels to fewer than {least} "
+            f"rows ({first}{', …' if len(rare) > 6 else ''}); little can be said of them"
+        )
+
+
+def _lines(path: Path, root: Path) -> Found:
+    """One text a line; empty lines are passed over."""
+    full = existing(path, root)
+    text, note = as_text(full.read_bytes(), str(full), None)
+    lines = text.splitlines()
+    kept = [(number, line.strip()) for number, line in enumerate(lines, start=1) if line.strip()]
+    notes = [note] if note else []
+    if len(kept) < len(lines):
+        notes.append(f"left out: {counted(len(lines) - len(kept), 'empty line')}")
+    ids = [f"{path.name}:{number}" for number, _ in kept]
+    return Found("text", [line for _, line in kept], [], ids, full.name, "text", notes=notes)
+
+
+def _images(path: Path, root: Path) -> Found:
+    """All images below a folder, however they are laid out; hidden files and folders are passed over."""
+    full = existing(path, root)
+    there = [file for file in sorted(full.rglob("*")) if file.is_file()]
+    seen = [file for file in there if not any(is_hidden(part) for part in file.relative_to(full).parts)]
+    files = [file for file in seen if file.suffix.lower() in IMAGE_SUFFIXES]
+    if not files:
+        raise DataError(f"data {full} has no images in it; bring .jpg, .png, .webp and the like")
+    left_out = len(there) - len(files)
+    notes = [f"left out: {counted(left_out, 'file')}, hidden or no images"] if left_out else []
+    ids = [file.relative_to(full).as_posix() for file in files]
+    return Found("image", files, [], ids, full.name, "image", notes=notes)

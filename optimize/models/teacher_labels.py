@@ -1,0 +1,63 @@
+"""The teacher's own answers as labels, for rows that have none."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from optimize.data.inputs import Preparer
+from optimize.data.rows import Rows
+from optimize.data.splits import Split
+from optimize.errors import StepError
+from optimize.models.checkpoint import CheckpointConfig, named_labels
+from optimize.models.saved import Task, load_model
+from optimize.models.training import predict
+from optimize.progress import progress
+from optimize.results import Result, digest_of
+
+AT_ONCE = 1024
+"""Rows that are prepared and held in memory at once."""
+
+
+def own_labels(config: CheckpointConfig, root: Path) -> tuple[str, ...]:
+    """The labels that a checkpoint itself names. Raises StepError for a source that names none."""
+    labels = named_labels(config, root)
+    if labels is None:
+        raise StepError(
+            f'labels = "teacher" needs a checkpoint that names its labels, and source = "{config.source}" has none; '
+            "save the model with save_pretrained, with id2label in its config"
+        )
+    return labels
+
+
+def teacher_labels(
+    teacher: Result, task: Task, rows: Rows, preparer: Preparer, labels: tuple[str, ...], folder: Path
+) -> list[str]:
+    """The label that the teacher gives to each row; computed once and kept in `folder`.
+
+    Raises StepError for rows of another modality.
+    """
+    if rows.kind != task:
+        raise StepError(f"the recipe is for {task}, and {rows.source} holds {rows.kind}; bring other data")
+    ids = tuple(rows.ids)
+    unlabelled = Split("selection", rows.inputs, np.full(len(ids), -1, dtype=np.int64), ids, frozenset())
+    kept = folder / f"teacher-labels-{digest_of([teacher.key, preparer.key, unlabelled.digest])[:12]}.npy"
+    if not kept.exists():
+        beside = kept.with_name(f"{kept.stem}.partial.npy")
+        np.save(beside, _answers(teacher.path, task, unlabelled, preparer))
+        os.replace(beside, kept)
+    return [labels[answer] for answer in np.load(kept).tolist()]
+
+
+def _answers(teacher: Path, task: Task, rows: Split, preparer: Preparer) -> NDArray[np.int64]:
+    model, answers = load_model(teacher, task), []
+    with progress("the teacher labels the rows", total=len(rows)) as advance:
+        for start in range(0, len(rows), AT_ONCE):
+            at = slice(start, start + AT_ONCE)
+            part = Split(rows.name, rows.inputs[at], rows.targets[at], rows.ids[at], rows.keys)
+            answers.append(predict(model, preparer.prepare(part), preparer).argmax(axis=1))
+            advance(len(part))
+    return np.concatenate(answers)
