@@ -15,11 +15,12 @@ from typing import Any
 from benchmarks.command import end_with
 from optimize.build import Build
 from optimize.judge.measure import logits_of
-from optimize.judge.quality import Labels, compare
+from optimize.judge.quality import compare
 from optimize.judge.teacher import require_teacher
 from optimize.recipe import Recipe, read_recipe
 from serving.errors import SieveError
 from serving.model.artifact import write_json
+from serving.model.head import Decisions
 
 OUTPUT = Path("build") / "unlabelled"
 
@@ -65,11 +66,11 @@ def compared(labelled: Build, unlabelled: Build) -> dict[str, Any]:
     holdout = labelled.read_holdout()
     prepared = labelled.preparer.prepare(holdout)
 
-    def answers(build: Build, name: str) -> Labels:
+    def answers(build: Build, name: str) -> Decisions:
         # The teacher's folder is the other run's checkpoint, so its tokeniser, and the labels' order, are the same.
         result = build.teacher if name == "teacher" else build.graphs("screen")[0]
-        given: Labels = logits_of(build, result, prepared).argmax(axis=1)
-        return given
+        found: Decisions = logits_of(build, result, prepared).argmax(axis=1)
+        return found
 
     teacher = answers(labelled, "teacher")
     screens = {"labelled": answers(labelled, "screen"), "unlabelled": answers(unlabelled, "screen")}

@@ -20,6 +20,7 @@ from transformers import AutoConfig
 from optimize.data.inputs import Prepared, Preparer
 from optimize.data.rows import Rows
 from optimize.data.splits import Split, SplitName, Splits, load_splits
+from optimize.data.targets import LabelSet
 from optimize.data.unlabelled import Labeller
 from optimize.errors import StepError
 from optimize.models.checkpoint import fetch_model, local_source
@@ -33,6 +34,7 @@ from optimize.steps.step import Step, StepContext
 from optimize.steps.union import step_classes
 from optimize.versions import versions
 from serving.model.artifact import TextSettings, write_json
+from serving.model.head import SOFTMAX, Sigmoid
 
 
 class Build:
@@ -104,8 +106,9 @@ class Build:
         """The labels, which are known before the splits where the teacher labels the rows."""
         return own_labels(self.recipe.checkpoint, self.root) if self._labels_itself else self.splits.labels
 
-    def _answers(self, rows: Rows) -> list[str]:
-        return teacher_labels(self.teacher, self.recipe.task, rows, self.preparer, self._labels, self.folder)
+    def _answers(self, rows: Rows) -> list[str] | list[LabelSet]:
+        labels, head = self._labels, Sigmoid((0.0,) * len(self._labels)) if self.recipe.data.multi_label else SOFTMAX
+        return teacher_labels(self.teacher, self.recipe.task, rows, self.preparer, labels, head, self.folder)
 
     @property
     def preparer(self) -> Preparer:
@@ -138,6 +141,11 @@ class Build:
         watch, labels = self.recipe.text.watch, self._labels
         if watch is None:
             return None
+        if self.recipe.data.multi_label:
+            raise StepError(
+                'text.watch is for items with one label each, and [data] says problem = "multi-label"; leave watch '
+                "out: each label has a threshold of its own"
+            )
         if watch not in labels:
             raise StepError(
                 f"text.watch must be a label of the data, got {watch!r}; name one of its {len(labels)}, such as "
@@ -191,6 +199,7 @@ class Build:
             self.root,
             fresh_head=bool(recipe.teacher),
             labels_given=recipe.data.labels is not None,
+            multi_label=recipe.data.multi_label,
         )
         # Refuse a step that cannot work before the teacher is trained for it.
         for step in (*recipe.teacher, *recipe.possible_steps):

@@ -16,12 +16,13 @@ from optimize.data.splits import Split
 from optimize.errors import GateError
 from optimize.judge.gates import chosen_variants, default_cpu_variant, judge, quality_evidence, require
 from optimize.judge.measure import logits_of, measure, served_logits
-from optimize.judge.operating_point import Stages, cascade_labels, choose
+from optimize.judge.operating_point import Stages, cascade_answers, choose
 from optimize.judge.quality import accuracy
-from optimize.judge.quality_name import NAMES
+from optimize.judge.quality_name import name_of
 from optimize.judge.search import search
 from optimize.judge.teacher import require_teacher
 from optimize.judge.verify import References, verify, write_evidence
+from optimize.models.decisions import head_for
 from optimize.progress import console, running
 from optimize.publish.assemble import assemble, state_quality, write_operating_point
 from optimize.recipe import OperatingPointRecipe, read_steps
@@ -32,6 +33,7 @@ from optimize.results import STAGES, Stage, digest_of
 from serving.arrays import Logits
 from serving.cascade.deferral import OperatingPoint
 from serving.model.artifact import Artifact, VariantName
+from serving.model.head import Decisions, Head, head_of
 from serving.model.session import served_variant
 
 ROUNDS = 100
@@ -59,8 +61,10 @@ def evaluate(build: Build, command: str) -> dict[str, Any]:
         stage: assemble(build, stage, variants[stage], verdicts[stage], latency, on_selection) for stage in STAGES
     }
     point, certification = choose_point(build, artifacts, build.recipe.operating_point)
-    holdout, failed, holdout_split = verify_all(build, artifacts, point, command)
+    heads = _heads(build, on_selection, selection.targets)
+    holdout, failed, holdout_split = verify_all(build, artifacts, point, command, heads[build.teacher.name])
     facts = Facts(
+        heads=heads,
         latency=latency,
         verdicts=[verdict for stage in STAGES for verdict in verdicts[stage]],
         on_selection=on_selection,
@@ -82,6 +86,12 @@ def evaluate(build: Build, command: str) -> dict[str, Any]:
     return report
 
 
+def _heads(build: Build, on_selection: Mapping[str, Logits], targets: Decisions) -> dict[str, Head]:
+    """The head of each result, by its name; a graph has that of the checkpoint that it was exported from."""
+    read_by = {r.name: build.checkpoint_of(r.role) if r.is_graph and r.role != "teacher" else r for r in build.results}
+    return {name: head_for(on_selection[of.name], targets) for name, of in read_by.items()}
+
+
 def _tidy(build: Build) -> None:
     """Remove the results of earlier recipes and other trials from the build folder, and nothing else."""
     kept = {result.path for result in build.results}
@@ -101,7 +111,9 @@ def verify_again(build: Build, command: str) -> None:
     point.require_pair(artifacts["screen"].digest, artifacts["expert"].digest)
     build = build.with_screen(read_steps(artifacts["screen"].manifest.provenance["screen"]))
     build.carry_out()
-    _, failed, _ = verify_all(build, artifacts, point, command)
+    selection = build.prepared("selection")
+    head = head_for(logits_of(build, build.teacher, selection), selection.targets)
+    _, failed, _ = verify_all(build, artifacts, point, command, head)
     require(failed)
 
 
@@ -129,10 +141,11 @@ def choose_point(build: Build, artifacts: Artifacts, config: OperatingPointRecip
     Returns the point and the logits of the certification set.
     """
     variants = served_variants(artifacts)
+    heads = [head_of(artifacts[stage].manifest) for stage in ("screen", "expert")]
 
     def stages(split: Split) -> Stages:
         screen, expert = (served_logits(artifacts[stage], variants[stage], split) for stage in ("screen", "expert"))
-        return Stages(screen, expert, split.targets)
+        return Stages(screen, expert, split.targets, *heads)
 
     selection, certification = stages(build.splits.selection), stages(build.splits.certification)
     chosen_for = {f"{stage}_digest": artifacts[stage].digest for stage in STAGES}
@@ -149,9 +162,9 @@ def served_variants(artifacts: Artifacts) -> dict[Stage, VariantName]:
 
 
 def verify_all(
-    build: Build, artifacts: Artifacts, point: OperatingPoint, command: str
+    build: Build, artifacts: Artifacts, point: OperatingPoint, command: str, teacher_head: Head
 ) -> tuple[dict[str, Logits], list[str], Split]:
-    """Write the evidence of every variant and of the cascade.
+    """Write the evidence of every variant and of the cascade; `teacher_head` reads the teacher's logits.
 
     Returns the holdout's logits [items, labels] by the name of the result, a sentence for each gate missed, and the
     holdout. The logits under "screen" and "expert" are those of the variants that are served.
@@ -161,32 +174,39 @@ def verify_all(
     with running("predictions on the holdout"):
         known = {result.name: logits_of(build, result, prepared) for result in build.results}
     failed: list[str] = []
+    teacher = teacher_head.decide(known[build.teacher.name])
     served = served_variants(artifacts)
     for stage in STAGES:
         artifact = artifacts[stage]
-        references = References(checkpoint=known[build.checkpoint_of(stage).name], teacher=known[build.teacher.name])
+        references = References(checkpoint=known[build.checkpoint_of(stage).name], teacher=teacher)
         gate = recipe.quality.of(stage)
         variants, missed = verify(
             artifact, split, references, gates=recipe.gates, gate=gate, seed=recipe.seed, command=command
         )
         known[stage] = variants[served[stage]]
         failed += missed
-        key = f"holdout_{NAMES[split.labels_from].key}"
-        quality = {name: {key: accuracy(logits, split.targets)} for name, logits in variants.items()}
-        state_quality(artifact, quality)
-    failed += _verify_cascade(build, known["screen"], known["expert"], point, split, command)
+        state_quality(artifact, _quality(artifact, variants, split))
+    heads = [head_of(artifacts[stage].manifest) for stage in ("screen", "expert")]
+    failed += _verify_cascade(
+        build, Stages(known["screen"], known["expert"], split.targets, *heads), point, split, command
+    )
     return known, failed, split
 
 
-def _verify_cascade(
-    build: Build, screen: Logits, expert: Logits, point: OperatingPoint, split: Split, command: str
-) -> list[str]:
+def _quality(
+    artifact: Artifact, variants: Mapping[VariantName, Logits], split: Split
+) -> dict[VariantName, dict[str, float]]:
+    """What a manifest says of each variant: `holdout_accuracy`, or for label sets `holdout_micro_f1`."""
+    head, said = head_of(artifact.manifest), f"holdout_{name_of(split).key}"
+    return {name: {said: accuracy(logits, split.targets, head)} for name, logits in variants.items()}
+
+
+def _verify_cascade(build: Build, stages: Stages, point: OperatingPoint, split: Split, command: str) -> list[str]:
     """Write the cascade's evidence beside the operating point; a sentence for each gate missed."""
     recipe = build.recipe
-    labels, deferred = cascade_labels(screen, expert, point)
-    evidence = quality_evidence(
-        labels, expert.argmax(axis=1), split, build.splits.labels, recipe.quality.cascade, recipe.seed
-    )
+    answers, deferred = cascade_answers(stages, point)
+    theirs = stages.expert_head.decide(stages.expert)
+    evidence = quality_evidence(answers, theirs, split, build.splits.labels, recipe.quality.cascade, recipe.seed)
     of = {"operating_point": digest_of(point.model_dump(mode="json"))}
     found = {"escalation_share": float(deferred.mean()), "quality": evidence, "passed": not evidence["failed"]}
     write_evidence(build.point_folder, "cascade", {"command": command, **of, **found}, split)

@@ -6,12 +6,13 @@ import dataclasses
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Sequence
-from typing import Any
+from typing import Any, cast
 
 from optimize.data.image_file import ImageFile
 from optimize.data.rows import Rows
 from optimize.data.said import MOST_CHARACTERS, counted, listed, nearest, row_of, short, tell
 from optimize.data.sources import AnyData
+from optimize.data.targets import LabelSet
 from optimize.errors import DataError
 from serving.model.text import TextPair
 
@@ -37,7 +38,7 @@ def checked(train: Rows, holdout: Rows | None, config: AnyData) -> tuple[Rows, R
 def _require_labels(parts: Sequence[Rows], config: AnyData) -> None:
     """Refuse a column that holds something else than labels."""
     for part in parts:
-        counts = Counter(part.labels)
+        counts = Counter(label for _, label in part.named)
         if config.labels is not None or part.classes is not None:
             continue
         each = len(counts) > max(len(part.labels) / 2, FEW_LABELS)
@@ -62,7 +63,7 @@ def _is_number(label: str) -> bool:
 
 def _one_spelling(parts: Sequence[Rows], config: AnyData) -> list[Rows]:
     """Labels that differ in case or white space alone: refused, merged into the most frequent one, or kept and said."""
-    counts = Counter(label for part in parts for label in part.labels)
+    counts = Counter(label for part in parts for _, label in part.named)
     groups: dict[str, list[str]] = defaultdict(list)
     for label, _ in counts.most_common():
         groups["".join(label.casefold().split())].append(label)
@@ -85,7 +86,7 @@ def _one_spelling(parts: Sequence[Rows], config: AnyData) -> list[Rows]:
 def _without_rare(parts: Sequence[Rows], config: AnyData) -> list[Rows]:
     """Labels with too few rows to train on: refused, put together as `other`, or left out."""
     train = parts[0]
-    counts = Counter(train.labels)
+    counts = Counter(label for _, label in train.named)
     if config.rare_labels != "refuse":
         counts.update(dict.fromkeys(train.classes or (), 0))  # a class without rows is rare as well
     least = config.min_rows_per_label
@@ -101,9 +102,10 @@ def _without_rare(parts: Sequence[Rows], config: AnyData) -> list[Rows]:
     gone = set(rare) - {OTHER}
     if config.rare_labels == "leave-out":
         kept = [_relabelled(part, lambda label: None if label in gone else label) for part in parts]
-        return [_told(kept[0], f"{sentence}; left out with their rows"), *kept[1:]]
+        what = "taken out of the rows' label sets" if config.multi_label else "left out with their rows"
+        return [_told(kept[0], f"{sentence}; {what}"), *kept[1:]]
     kept = [_relabelled(part, lambda label: OTHER if label in gone else label, OTHER) for part in parts]
-    if (together := Counter(kept[0].labels)[OTHER]) < least:
+    if (together := sum(label == OTHER for _, label in kept[0].named)) < least:
         raise DataError(
             f"data {train.source}: {sentence}; together they have {together}, too few for a label {OTHER!r}; set "
             'rare_labels = "leave-out", or bring more rows'
@@ -118,8 +120,8 @@ def _rare(label: str, counts: Counter[str]) -> str:
 
 
 def _relabelled(rows: Rows, new: Callable[[str], str | None], added: str | None = None) -> Rows:
-    """The rows with other labels, without those whose new label is None."""
-    labels = [new(label) for label in rows.labels]
+    """The rows with other labels, without those whose new label is None; a label set loses that label alone."""
+    labels = [new(label) if isinstance(label, str) else _renamed(label, new) for label in rows.labels]
     kept = [place for place, label in enumerate(labels) if label is not None]
     classes = rows.classes
     if classes is not None:
@@ -129,10 +131,14 @@ def _relabelled(rows: Rows, new: Callable[[str], str | None], added: str | None 
     return dataclasses.replace(
         rows,
         inputs=inputs,
-        labels=[label for label in labels if label is not None],
+        labels=cast("list[str] | list[LabelSet]", [label for label in labels if label is not None]),
         ids=[rows.ids[place] for place in kept],
         classes=classes,
     )
+
+
+def _renamed(labels: LabelSet, new: Callable[[str], str | None]) -> LabelSet:
+    return tuple(dict.fromkeys(name for label in labels if (name := new(label)) is not None))
 
 
 def _noting_contradictions(rows: Rows, most: float) -> Rows:
@@ -140,7 +146,7 @@ def _noting_contradictions(rows: Rows, most: float) -> Rows:
     places: dict[Hashable, list[int]] = defaultdict(list)
     for place, content in enumerate(rows.inputs):
         places[_identity(content)].append(place)
-    groups = [group for group in places.values() if len({rows.labels[place] for place in group}) > 1]
+    groups = [group for group in places.values() if len({_answer(rows.labels[place]) for place in group}) > 1]
     if not groups:
         return rows
     size = sum(map(len, groups))
@@ -152,6 +158,10 @@ def _noting_contradictions(rows: Rows, most: float) -> Rows:
             f"data {rows.source}: {sentence}; at most {most:.2%} may: mend the labels, or raise max_contradictory_share"
         )
     return _told(rows, sentence)
+
+
+def _answer(label: str | LabelSet) -> Hashable:
+    return label if isinstance(label, str) else frozenset(label)
 
 
 def _identity(content: Any) -> Hashable:

@@ -38,8 +38,8 @@ def read_hub(config: HubData, root: Path) -> tuple[Found, Found | None]:
                     f"data set {config.id} has no column {column!r}; it has {some(part.column_names)}"
                     f"{f' (did you mean {close!r}?)' if close else ''}"
                 )
-        names = getattr(part.features[config.label_column], "names", None)
-        labels = part[config.label_column]
+        feature, labels = part.features[config.label_column], part[config.label_column]
+        names = getattr(getattr(feature, "feature", feature), "names", None)  # of a list's values, where it is one
         is_image = isinstance(part.features[config.input_column], Image)
         if is_image:
             part = part.cast_column(config.input_column, Image(decode=False))
@@ -47,7 +47,7 @@ def read_hub(config: HubData, root: Path) -> tuple[Found, Found | None]:
         return Found(
             "image" if is_image else "text",
             [file and (file["bytes"] or Path(file["path"])) for file in inputs] if is_image else inputs,
-            class_names(labels, names) if names else list(labels),
+            class_names(labels, names) if names and not config.multi_label else list(labels),
             [f"{split}:{place}" for place in range(len(part))],
             config.id,
             config.input_column,

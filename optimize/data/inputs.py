@@ -16,6 +16,7 @@ from optimize.data.splits import Split
 from optimize.results import digest_of
 from serving.arrays import Array, Logits
 from serving.model.artifact import ImageSettings, TextSettings, sha256_of
+from serving.model.head import Decisions
 from serving.model.image import ImageDecoder
 from serving.model.pairs import text_encoder
 from serving.model.text import TextEncoder
@@ -32,7 +33,8 @@ class Prepared:
 
     name: str
     items: Sequence[Array]
-    targets: NDArray[np.int64]
+    targets: Decisions
+    """Label indices [items], or label sets bool [items, labels]."""
     ids: tuple[str, ...]
 
     def __len__(self) -> int:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from optimize.data.label_sets import sets_of_matrix
 from optimize.data.rows import Found, existing
 from optimize.data.said import some
 from optimize.data.sources import NpzData
@@ -37,7 +38,12 @@ def read_npz(config: NpzData, root: Path) -> tuple[Found, Found | None]:
 
         def found(keys: tuple[str, str]) -> Found:
             images = _images(_array(stored, keys[0], full), keys[0], full)
-            labels = _labels(_array(stored, keys[1], full), keys[1], classes, full)
+            targets = _array(stored, keys[1], full)
+            labels = (
+                sets_of_matrix(targets, classes, f"data {full}: {keys[1]}")
+                if config.multi_label
+                else _labels(targets, keys[1], classes, full)
+            )
             if len(images) != len(labels):
                 raise DataError(
                     f"data {full}: {keys[1]} must have a label for each of the {len(images)} images in {keys[0]}, got "

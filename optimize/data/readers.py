@@ -29,7 +29,7 @@ def read_rows(config: DataConfig, *, root: Path, seed: int, folder: Path | None 
     printed. Raises DataError when a source is missing or cannot be read, and for rows that cannot be used.
     """
     found = [part for part in found_in(config, root, seed) if part is not None]
-    rows = [usable(part, bad_rows=config.bad_rows, folder=folder) for part in found]
+    rows = [usable(part, config, folder=folder) for part in found]
     return rows[0], rows[1] if len(rows) > 1 else None
 
 

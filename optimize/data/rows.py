@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from optimize.data.image_file import ImageFile
+from optimize.data.targets import LabelSet
 from optimize.errors import DataError
 from serving.model.text import TextPair
 
@@ -19,12 +20,12 @@ Kind = Literal["text", "image"]
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Rows of a source: inputs, the name of each row's label, and an id for each row that is the same in every run."""
+    """Rows of a source: inputs, the label or the label set of each row, and an id that is the same in every run."""
 
     kind: Kind
     inputs: Sequence[str] | Sequence[TextPair] | Sequence[ImageFile] | Sequence[NDArray[np.uint8]]
     """Texts, pairs of texts, image files, or pixels uint8 [height, width, channels]."""
-    labels: list[str]
+    labels: list[str] | list[LabelSet]
     ids: list[str]
     source: str
     synthetic: bool = False
@@ -32,6 +33,12 @@ class Rows:
     """The labels in the source's own order, which a trained head may depend on; None when it has none."""
     notes: tuple[str, ...] = ()
     """What was left out, merged or found out while reading, a sentence each."""
+
+    @property
+    def named(self) -> Iterator[tuple[str, str]]:
+        """The id of each row with each of its labels."""
+        for row_id, labels in zip(self.ids, self.labels, strict=True):
+            yield from ((row_id, label) for label in ((labels,) if isinstance(labels, str) else labels))
 
 
 class Fault(NamedTuple):

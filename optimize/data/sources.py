@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+Problem = Literal["single-label", "multi-label"]
 # TOML has no null.
 NONE_WHEN_EMPTY = BeforeValidator(lambda value: None if value in ("", [], ()) else value)
 
@@ -46,9 +47,38 @@ class AnyData(BaseModel):
         """Whether each row is a pair of texts."""
         return getattr(self, "text_pair_column", None) is not None
 
+    @property
+    def multi_label(self) -> bool:
+        """Whether a row may have several labels, or none."""
+        return False
 
-class FilesData(AnyData):
-    """A table, or a folder of tables; each row has one text and one label.
+
+class _SeveralLabels(AnyData):
+    """Fields of sources whose rows may have several labels each, or none."""
+
+    problem: Problem = Field(default="single-label", exclude_if="single-label".__eq__)
+    """`multi-label`: an item has every label that fits, maybe none; `single-label`: it has exactly one."""
+
+    @property
+    def multi_label(self) -> bool:
+        return self.problem == "multi-label"
+
+
+class _LabelCells(_SeveralLabels):
+    """Fields of sources with a column of labels."""
+
+    label_separator: str = Field(default="|", min_length=1, exclude_if="|".__eq__)
+    """What stands between the labels in a text of several; a list needs none."""
+
+    @model_validator(mode="after")
+    def _separates_something(self) -> Self:
+        if self.label_separator != "|" and self.problem != "multi-label":
+            raise ValueError('label_separator needs problem = "multi-label"; add it, or leave label_separator out')
+        return self
+
+
+class FilesData(_LabelCells):
+    """A table, or a folder of tables; each row has one text and one label, or several labels.
 
     With `text_pair_column` each row has two texts, which are classified together.
     With `image_column` each row has an image: its bytes, or the path of its file, which starts at the table's folder.
@@ -74,8 +104,10 @@ class FolderData(AnyData):
     holdout: Path | None = None
 
 
-class NpzData(AnyData):
+class NpzData(_SeveralLabels):
     """An npz file of images uint8 [items, height, width, channels] or [items, height, width] and their labels.
+
+    Labels of several each are a matrix of 0 and 1 [items, labels].
 
     `classes_key` names the array of class names. `holdout_keys = []` and `classes_key = ""` mean that there is none, as
     does a file without the arrays of the default.
@@ -88,7 +120,7 @@ class NpzData(AnyData):
     classes_key: Annotated[str | None, NONE_WHEN_EMPTY] = "classes"
 
 
-class HubData(AnyData):
+class HubData(_LabelCells):
     """A data set of the hub, pinned by revision, or a local folder that `datasets` can load.
 
     `holdout = ""` means that it has no such split.

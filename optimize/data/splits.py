@@ -11,7 +11,6 @@ texts in either order, and images with equal content.
 from __future__ import annotations
 
 import hashlib
-import re
 from collections import Counter
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
@@ -23,16 +22,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from optimize.data.checks import checked
-from optimize.data.image_file import ImageFile
+from optimize.data.content import content_digest, keys_of
+from optimize.data.label_names import MIN_PER_LABEL, label_names
 from optimize.data.readers import DataConfig, Rows, read_rows
-from optimize.data.said import listed, short, some
+from optimize.data.targets import counts_of, strata_of, targets_of
 from optimize.data.unlabelled import Labeller, read_unlabelled, require_answers
 from optimize.errors import DataError
-from serving.model.text import TextPair
+from serving.model.head import Decisions
 
 SplitName = Literal["train", "calibration", "selection", "certification", "holdout"]
 LabelsFrom = Literal["data", "teacher"]
-MIN_PER_LABEL = 5
 
 
 @dataclass(frozen=True)
@@ -42,23 +41,32 @@ class Split:
     name: SplitName
     inputs: Sequence[Any]
     """Texts, pairs of texts, image files, or pixels uint8 [height, width, channels]."""
-    targets: NDArray[np.int64]
-    """Label indices [items]."""
+    targets: Decisions
+    """Label indices [items], or label sets bool [items, labels]."""
     ids: tuple[str, ...]
     keys: frozenset[Hashable]
     """One key for each group of near-duplicates; disjoint between splits."""
     labels_from: LabelsFrom = "data"
     """Whether the targets are labels of the data, or the teacher's own answers."""
 
+    @property
+    def multi_label(self) -> bool:
+        """Whether an item may have several labels, or none."""
+        return self.targets.ndim == 2
+
     def __len__(self) -> int:
         return len(self.targets)
+
+    def label_counts(self, labels: Sequence[str]) -> dict[str, int]:
+        """How many items have each of the `labels`, in their order."""
+        return dict(zip(labels, counts_of(self.targets, len(labels)).tolist(), strict=True))
 
     @cached_property
     def digest(self) -> str:
         """sha256 over content, targets and ids, in order."""
         digest = hashlib.sha256(self.targets.tobytes() + "\n".join(self.ids).encode())
         for content in self.inputs:
-            digest.update(_content_digest(content))
+            digest.update(content_digest(content))
         return digest.hexdigest()
 
 
@@ -90,15 +98,20 @@ class Splits:
             # Left out where it is the usual, since keys of results are made of this.
             **({} if self.labels_from == "data" else {"labels_from": self.labels_from}),
             "labels": list(self.labels),
+            **({"problem": "multi-label"} if self.multi_label else {}),
             "splits": {
                 split.name: {
                     "size": len(split),
                     "digest": split.digest,
-                    "label_counts": {self.labels[i]: n for i, n in sorted(Counter(split.targets.tolist()).items())},
+                    "label_counts": {name: n for name, n in split.label_counts(self.labels).items() if n},
                 }
                 for split in self.all
             },
         }
+
+    @property
+    def multi_label(self) -> bool:
+        return self.train.multi_label
 
     def named(self, name: SplitName) -> Split:
         """The split of that name."""
@@ -133,7 +146,7 @@ def load_splits(
         require_answers(train, labels, MIN_PER_LABEL)
     else:
         train, holdout = checked(*read_rows(config, root=root, seed=seed, folder=folder), config)
-        labels, limit = _labels(config.labels, train, holdout), config.limit
+        labels, limit = label_names(config.labels, train, holdout), config.limit
     return _split(config, train, holdout, labels, limit, rng)
 
 
@@ -153,7 +166,7 @@ def _split(
         held.left = pool.carve(round(config.holdout_share * len(pool)), rng, left_for=3)
     else:
         held = _Pool(holdout, index, labels_from)
-        pool.drop(held.left_keys())
+        pool.drop(held.leftkeys_of())
         held.left = held.take(limit, rng)
     pool.left = pool.take(limit, rng)
     source = pool if config.selection_from == "train" else held
@@ -187,24 +200,20 @@ def _limited(rows: Rows, limit: int | None, rng: np.random.Generator) -> Rows:
     return replace(rows, inputs=[rows.inputs[i] for i in places], ids=[rows.ids[i] for i in places])
 
 
-def normalised(text: str) -> str:
-    """The text with case, digits and white space folded; near-duplicates have the same."""
-    return re.sub(r"\s+", " ", re.sub(r"\d+", "0", text.casefold())).strip()
-
-
 class _Pool:
     """Rows that are in no split yet."""
 
     def __init__(self, rows: Rows, index: dict[str, int], labels_from: LabelsFrom = "data") -> None:
         self.rows, self.labels_from = rows, labels_from
-        self.targets = np.array([index[label] for label in rows.labels], dtype=np.int64)
-        self.keys = _keys(rows)
+        self.targets = targets_of(rows.labels, index)
+        self.strata = strata_of(self.targets, len(index))
+        self.keys = keys_of(rows)
         self.left = np.arange(len(self.targets))
 
     def __len__(self) -> int:
         return len(self.left)
 
-    def left_keys(self) -> frozenset[Hashable]:
+    def leftkeys_of(self) -> frozenset[Hashable]:
         return frozenset(self.keys[i] for i in self.left.tolist())
 
     def drop(self, keys: frozenset[Hashable]) -> None:
@@ -225,23 +234,24 @@ class _Pool:
     def carve(self, size: int, rng: np.random.Generator, *, at_least: int = 1, left_for: int = 0) -> NDArray[np.int64]:
         """Remove and return about `size` rows in whole groups, with the labels' shares kept.
 
-        A group counts for the label of its first row. Each label gives `at_least` so many groups, and keeps one for
-        each of the `left_for` splits that are still to come and need every label (calibration does not).
+        A group counts for the label of its first row; a label set for its rarest. Each label gives `at_least` so many
+        groups, and keeps one for each of the `left_for` splits that are still to come and need every label (calibration
+        does not).
         """
         groups: dict[Hashable, list[int]] = {}
         for i in self.left.tolist():
             groups.setdefault(self.keys[i], []).append(i)
         share = size / max(len(self.left), 1)
-        counts = Counter(self.targets[self.left].tolist())
+        counts = Counter(self.strata[self.left].tolist())
         wanted = {label: round(share * count) for label, count in counts.items()}
         owed = dict.fromkeys(counts, at_least)
         order = list(groups.values())
-        spare = Counter(int(self.targets[members[0]]) for members in order)
+        spare = Counter(int(self.strata[members[0]]) for members in order)
         spare.subtract(dict.fromkeys(spare, left_for))
         chosen: list[int] = []
         for position in rng.permutation(len(order)):
             members = order[position]
-            label = int(self.targets[members[0]])
+            label = int(self.strata[members[0]])
             if (wanted[label] > 0 or owed[label] > 0) and spare[label] > 0:
                 wanted[label] -= len(members)
                 owed[label] -= 1
@@ -261,54 +271,6 @@ class _Pool:
             keys=frozenset(self.keys[i] for i in places),
             labels_from=self.labels_from,
         )
-
-
-def _keys(rows: Rows) -> list[Hashable]:
-    return [_key(row) for row in rows.inputs]
-
-
-def _key(content: str | TextPair | ImageFile | NDArray[np.uint8]) -> Hashable:
-    """What near-duplicates have in common. A pair that is turned round is one: it may say which answer is right."""
-    match content:
-        case str():
-            return normalised(content)
-        case TextPair():
-            return tuple(sorted(map(normalised, content)))
-    return _content_digest(content)
-
-
-def _content_digest(content: str | TextPair | ImageFile | NDArray[np.uint8]) -> bytes:
-    """sha256 of a text, of a pair of texts, of an image file, or of pixels with their shape."""
-    if isinstance(content, str):
-        return hashlib.sha256(content.encode()).digest()
-    if isinstance(content, TextPair):
-        return hashlib.sha256(b"".join(map(_content_digest, content))).digest()
-    if isinstance(content, ImageFile):
-        return content.sha256
-    pixels = np.ascontiguousarray(content)
-    return hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).digest()
-
-
-def _labels(wanted: tuple[str, ...] | None, train: Rows, holdout: Rows | None) -> tuple[str, ...]:
-    counts = Counter(train.labels)
-    # Numbers sort by value: "2" before "10".
-    order = sorted(counts, key=lambda label: (int(label) if label.isdecimal() else 0, label))
-    labels = wanted or train.classes or tuple(order)
-    for rows in (train, holdout):
-        for label, row in zip(rows.labels, rows.ids, strict=True) if rows else ():
-            if label not in labels:
-                raise DataError(
-                    f"{train.source}: {row}: the label {short(label)!r} is none of {some(labels)}; "
-                    "mend the row, or name all labels in `labels`"
-                )
-    few = [label for label in labels if counts[label] < MIN_PER_LABEL]
-    if len(labels) < 2 or few:
-        found = listed(f"{short(label)}: {count}" for label, count in sorted(counts.items()))
-        raise DataError(
-            f"{train.source}: at least two labels with {MIN_PER_LABEL} rows each are needed for five splits, "
-            f"got {found or 'no rows'}; bring more rows"
-        )
-    return labels
 
 
 def _prove(splits: Splits) -> None:

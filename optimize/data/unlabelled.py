@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from optimize.data.file_text import as_text
@@ -16,6 +17,7 @@ from optimize.data.readers import found_in
 from optimize.data.rows import Found, Rows, existing
 from optimize.data.said import counted
 from optimize.data.sources import AnyData, DataConfig, FilesData, FolderData
+from optimize.data.targets import LabelSet
 from optimize.data.usable import usable
 from optimize.errors import DataError
 from optimize.progress import console
@@ -26,18 +28,19 @@ class Labeller:
     """Gives labels to rows that have none: `labels` are all that `answer` may give."""
 
     labels: tuple[str, ...]
-    answer: Callable[[Rows], list[str]]
+    answer: Callable[[Rows], list[str] | list[LabelSet]]
 
 
 def read_unlabelled(
     config: DataConfig, *, root: Path, seed: int, folder: Path | None = None
 ) -> tuple[Rows, Rows | None]:
     """The rows to train on, without labels, and the holdout when the source names one; see `read_rows`."""
+    read: Callable[[Path, Path], Found]
     match config:
         case FolderData():
             read = _images
         case FilesData() if config.train.suffix == ".txt":
-            read = _lines
+            read = partial(_lines, encoding=config.encoding)
         case FilesData():
             # A reader wants a column of labels; the inputs stand in for it, and nobody looks at them.
             stand_in = {"labels": None, "label_column": config.image_column or config.text_column}
@@ -49,17 +52,16 @@ def read_unlabelled(
 
 
 def _rows(found: tuple[Found, Found | None], config: AnyData, folder: Path | None) -> tuple[Rows, Rows | None]:
-    train, holdout = (
-        part and replace(usable(part, bad_rows=config.bad_rows, folder=folder, labelled=False), labels=[], classes=None)
-        for part in found
-    )
-    assert train is not None, "a source has rows to train on"
-    return train, holdout
+    def bare(part: Found) -> Rows:
+        return replace(usable(part, config, folder=folder, labelled=False), labels=[], classes=None)
+
+    train, holdout = found
+    return bare(train), bare(holdout) if holdout else None
 
 
 def require_answers(train: Rows, labels: tuple[str, ...], least: int) -> None:
     """Raise DataError unless a teacher gave two of its labels to `least` rows each; say which labels it did not."""
-    counts = Counter(train.labels)
+    counts = Counter(label for _, label in train.named)
     rare = [label for label in labels if counts[label] < least]
     often = len(labels) - len(rare)
     if often < 2:
@@ -76,10 +78,10 @@ def require_answers(train: Rows, labels: tuple[str, ...], least: int) -> None:
         )
 
 
-def _lines(path: Path, root: Path) -> Found:
+def _lines(path: Path, root: Path, encoding: str | None) -> Found:
     """One text a line; empty lines are passed over."""
     full = existing(path, root)
-    text, note = as_text(full.read_bytes(), str(full), None)
+    text, note = as_text(full.read_bytes(), str(full), encoding)
     lines = text.splitlines()
     kept = [(number, line.strip()) for number, line in enumerate(lines, start=1) if line.strip()]
     notes = [note] if note else []

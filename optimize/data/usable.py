@@ -7,14 +7,16 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import PIL
 
 from optimize.data.cells import labels_of, text_of
 from optimize.data.image_file import ImageFile
+from optimize.data.label_sets import label_sets_of
 from optimize.data.rows import Fault, Found, Rows
 from optimize.data.said import MOST_NAMES, row_of, tell
+from optimize.data.sources import AnyData
 from optimize.errors import DataError
 from optimize.progress import progress
 from serving.model.text import TextPair
@@ -25,18 +27,13 @@ IMAGES_AT_ONCE = 256
 MOST_THREADS = 4
 
 
-def usable(
-    found: Found, *, bad_rows: Literal["refuse", "leave-out"], folder: Path | None, labelled: bool = True
-) -> Rows:
+def usable(found: Found, config: AnyData, *, folder: Path | None, labelled: bool = True) -> Rows:
     """The rows with an input and a label; images are decoded, unless `folder` remembers that they were.
 
-    Rows that are not `labelled` get empty labels, whatever the source holds.
-    Raises DataError, with how many of each kind and the first of them, if `bad_rows` says so or no row is left.
+    Rows that are not `labelled` get empty labels, whatever the source holds. Raises DataError, with how many of each
+    kind and the first of them, if `bad_rows` says so or no row is left.
     """
-    labels: Sequence[str | None] = [""] * len(found.ids)
-    notes: list[str] = []
-    if labelled:
-        labels, notes = labels_of(found.labels, found.ids, found.label_name)
+    labels, notes = _labels(found, config) if labelled else ([""] * len(found.ids), [])
     faults = dict(found.faults)
     inputs: Sequence[Any] = found.inputs
     if found.kind == "text":
@@ -52,7 +49,7 @@ def usable(
         inputs = _images(found, faults, folder)
     if faults:
         said = _say(found, faults)
-        if bad_rows == "refuse" or len(faults) == len(found.ids):
+        if config.bad_rows == "refuse" or len(faults) == len(found.ids):
             raise DataError(f'data {found.source}: {said}; mend them or take them out, or set bad_rows = "leave-out"')
         notes.append(f"left out: {said}")
     for note in (*found.notes, *notes):
@@ -69,6 +66,14 @@ def usable(
         classes=found.classes,
         notes=(*found.notes, *notes),
     )
+
+
+def _labels(found: Found, config: AnyData) -> tuple[Sequence[Any], list[str]]:
+    """The label or the label set of each row, None where it is missing, and what was put right."""
+    if config.multi_label:
+        separator = getattr(config, "label_separator", "|")
+        return label_sets_of(found.labels, found.ids, found.label_name, separator, found.classes), []
+    return labels_of(found.labels, found.ids, found.label_name)
 
 
 def _texts(cells: Sequence[Any], ids: Sequence[str], name: str) -> list[Any]:

@@ -17,6 +17,7 @@ from optimize.judge.measure import run_of
 from optimize.models.graphs import range_of_batch
 from optimize.results import Precision, Result
 from serving.arrays import Array, Logits
+from serving.model.head import SOFTMAX, Head, differ
 
 SIZE = 16
 """Items of a batch, drawn at random, so that short and long texts keep each other company."""
@@ -29,7 +30,7 @@ Run = Callable[[Sequence[Array]], Logits]
 """Prepared items -> logits [items, labels]."""
 
 
-def runs_alone(build: Build, graph: Result, logits: Logits) -> bool:
+def runs_alone(build: Build, graph: Result, logits: Logits, head: Head = SOFTMAX) -> bool:
     """Whether the items of a graph must run one at a time.
 
     `logits` [items, labels] are those of the selection set, each item run by itself. A graph that takes ranges from its
@@ -38,11 +39,13 @@ def runs_alone(build: Build, graph: Result, logits: Logits) -> bool:
     if range_of_batch(onnx.load(graph.path)):
         return True
     items = build.prepared("selection").items
-    return bool(in_company(run_of(build, graph), items, logits, graph.precision, build.recipe.seed)["failed"])
+    return bool(in_company(run_of(build, graph), items, logits, graph.precision, build.recipe.seed, head)["failed"])
 
 
-def in_company(run: Run, items: Sequence[Array], alone: Logits, precision: Precision, seed: int) -> dict[str, Any]:
-    """How logits move and labels flip when items share a batch, and a sentence for each bound that is missed.
+def in_company(
+    run: Run, items: Sequence[Array], alone: Logits, precision: Precision, seed: int, head: Head = SOFTMAX
+) -> dict[str, Any]:
+    """How logits move and answers flip when items share a batch, and a sentence for each bound that is missed.
 
     `alone` [items, labels] are the logits of `items`, each run by itself. In fp16, logits may move by four units in the
     last place of the largest, where those are more than `MAX_GAP`.
@@ -51,7 +54,7 @@ def in_company(run: Run, items: Sequence[Array], alone: Logits, precision: Preci
     rows = [run([items[place] for place in order[start : start + SIZE]]) for start in range(0, len(order), SIZE)]
     together, alone = np.concatenate(rows), alone[order]
     allowed = max(MAX_GAP, 4 * float(np.abs(alone).max()) * 2.0**-11) if precision == "fp16" else MAX_GAP
-    gap, flips = float(np.abs(together - alone).max()), int((together.argmax(1) != alone.argmax(1)).sum())
+    gap, flips = float(np.abs(together - alone).max()), int(differ(head.decide(together), head.decide(alone)).sum())
     failed = []
     # Written so that NaN fails.
     if not gap <= allowed:

@@ -10,20 +10,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
-
 from optimize.build import Build
 from optimize.data.splits import Split
 from optimize.errors import GateError
 from optimize.judge.measure import on_gpu
-from optimize.judge.quality import Labels, accuracy, compare, gaps, largest_gap, quality
-from optimize.judge.quality_name import NAMES, named
+from optimize.judge.quality import accuracy, compare, gaps, largest_gap, quality
+from optimize.judge.quality_name import name_of, named
 from optimize.judge.timing import Latency
 from optimize.judge.watched import watched_recall
+from optimize.models.decisions import head_for
 from optimize.recipe import Gates, QualityGate
 from optimize.results import Precision, Result, Stage
 from serving.arrays import Logits
 from serving.model.artifact import Provider, VariantName
+from serving.model.head import SOFTMAX, Decisions, Head, Softmax
 
 _VARIANTS: dict[Precision, VariantName] = {"fp32": "cpu-fp32", "int8": "cpu-int8", "fp16": "gpu-fp16"}
 # A share is a sum of many rounded parts.
@@ -32,7 +32,10 @@ _ROUNDING = 1e-9
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Whether a graph is published, and the reasons against it; shares and milliseconds on the selection set."""
+    """Whether a graph is published, and the reasons against it; shares and milliseconds on the selection set.
+
+    For label sets `accuracy_drop` is that of micro F1.
+    """
 
     graph: str
     against: str
@@ -50,13 +53,13 @@ class Verdict:
 
 
 def judge(
-    build: Build, stage: Stage, logits: Mapping[str, Logits], targets: Labels, latency: Mapping[str, Latency]
+    build: Build, stage: Stage, logits: Mapping[str, Logits], targets: Decisions, latency: Mapping[str, Latency]
 ) -> list[Verdict]:
     """A verdict for each graph of a stage. Raises GateError when the plain export itself fails parity.
 
     `logits` [items, labels] and `latency` are by the name of the result.
     """
-    gates, words = build.recipe.gates, NAMES[build.splits.labels_from].words
+    gates, words = build.recipe.gates, name_of(build.splits).words
     plain, *others = build.graphs(stage)
     checkpoint = build.checkpoint_of(stage)
     gap = largest_gap(logits[plain.name], logits[checkpoint.name])
@@ -65,11 +68,12 @@ def judge(
             f"{plain.name}: a logit differs by {gap:.2g} from PyTorch's, at most {gates.max_logit_gap:.2g} is allowed "
             "(gates.max_logit_gap); nothing is published"
         )
-    of_checkpoint, of_plain = (accuracy(logits[result.name], targets) for result in (checkpoint, plain))
+    head = head_for(logits[checkpoint.name], targets)
+    of_checkpoint, of_plain = (accuracy(logits[result.name], targets, head) for result in (checkpoint, plain))
     gain = latency[checkpoint.name].median_ms / latency[plain.name].median_ms
     verdicts = [Verdict(plain.name, checkpoint.name, True, (), of_checkpoint - of_plain, gain, gap)]
     for graph in others:
-        drop = of_plain - accuracy(logits[graph.name], targets)
+        drop = of_plain - accuracy(logits[graph.name], targets, head)
         speedup = _speedup(plain, graph, latency)
         gap = largest_gap(logits[graph.name], logits[checkpoint.name])
         reasons = _reasons(graph, gates, drop, words, speedup, gap)
@@ -126,12 +130,14 @@ def default_cpu_variant(chosen: Mapping[VariantName, Result], latency: Mapping[s
     return name
 
 
-def parity(logits: Logits, checkpoint: Logits, precision: Precision, gates: Gates) -> dict[str, Any]:
+def parity(
+    logits: Logits, checkpoint: Logits, precision: Precision, gates: Gates, head: Head = SOFTMAX
+) -> dict[str, Any]:
     """Logits [items, labels] of a variant against its checkpoint's: the gaps, and a sentence for each gate missed.
 
     In float32 the largest gap counts, below it the mean gap in parts of the logits' spread and the agreement.
     """
-    figures = gaps(logits, checkpoint)
+    figures = gaps(logits, checkpoint, head)
     if precision == "fp32":
         figure, allowed, says = figures["max_gap"], gates.max_logit_gap, "a logit differs from PyTorch's by"
     else:
@@ -141,23 +147,23 @@ def parity(logits: Logits, checkpoint: Logits, precision: Precision, gates: Gate
     failed = [] if figure <= allowed else [f"{says} {figure:.3g}, at most {allowed:.3g} is allowed"]
     if precision != "fp32" and not figures["agreement"] >= gates.min_agreement:
         failed.append(
-            f"gives PyTorch's label to {figures['agreement']:.2%} of the items, at least {gates.min_agreement:.2%} "
-            "is asked"
+            f"gives PyTorch's {'label' if isinstance(head, Softmax) else 'label set'} to {figures['agreement']:.2%} of "
+            f"the items, at least {gates.min_agreement:.2%} is asked"
         )
     return {"output": "logits", **figures, "tolerance": allowed, "failed": failed}
 
 
 def quality_evidence(
-    ours: Labels, theirs: Labels, split: Split, labels: tuple[str, ...], gate: QualityGate, seed: int
+    ours: Decisions, theirs: Decisions, split: Split, labels: tuple[str, ...], gate: QualityGate, seed: int
 ) -> dict[str, Any]:
     """Quality of answers, alone and against a reference's on the same items, and a sentence for each gate missed.
 
-    `ours` and `theirs` are label indices [items].
+    `ours` and `theirs` are label indices [items] or label sets [items, labels], as the targets of `split` are.
     """
-    name = NAMES[split.labels_from]
+    name = name_of(split)
     got, wanted = quality(ours, split.targets, labels), quality(theirs, split.targets, labels)
     paired = compare(ours, theirs, split.targets, seed=seed)
-    counts = dict(zip(labels, np.bincount(split.targets, minlength=len(labels)).tolist(), strict=True))
+    counts = split.label_counts(labels)
     recall_drops = {
         label: wanted["recall"][label] - recall
         for label, recall in got["recall"].items()

@@ -29,7 +29,7 @@ from optimize.judge.temperature import calibration_error, fit_temperature
 from optimize.recipe import OperatingPointRecipe
 from serving.arrays import Logits
 from serving.cascade.deferral import COUNTED_ITEMS, Band, OperatingPoint, Promise, Reference
-from serving.model.answer import softmax
+from serving.model.head import SOFTMAX, Decisions, Head, differ
 
 # Escalation shares on the selection set, dense where few items defer; their confidences are the thresholds to try.
 SHARES = np.unique(np.concatenate([np.geomspace(0.001, 0.1, 40), np.linspace(0, 1, 101)]))
@@ -40,11 +40,27 @@ REFERENCE_BINS = 10
 
 @dataclass(frozen=True, slots=True)
 class Stages:
-    """Logits [items, labels] of screen and expert on one split, and its label indices `targets` [items]."""
+    """Logits [items, labels] of screen and expert on one split, its targets, and the heads that read the logits."""
 
     screen: Logits
     expert: Logits
-    targets: NDArray[np.int64]
+    targets: Decisions
+    screen_head: Head = SOFTMAX
+    expert_head: Head = SOFTMAX
+
+    @property
+    def decisions(self) -> tuple[Decisions, Decisions]:
+        """What the screen and the expert answer."""
+        return self.screen_head.decide(self.screen), self.expert_head.decide(self.expert)
+
+    @property
+    def differs(self) -> NDArray[np.bool_]:
+        """Whether the screen's label, or its label set, is not the expert's, [items]."""
+        return differ(*self.decisions)
+
+    def confidences(self, temperature: float) -> NDArray[np.float64]:
+        """The screen's, [items]."""
+        return self.screen_head.confidences(self.screen, temperature)
 
 
 def choose(
@@ -62,11 +78,14 @@ def choose(
         "screen": fit_temperature(selection.screen, selection.targets),
         "expert": fit_temperature(selection.expert, selection.targets),
     }
-    confidence = confidences(certification.screen, temperatures["screen"])
-    differs = certification.screen.argmax(axis=1) != certification.expert.argmax(axis=1)
-    known = confidences(selection.screen, temperatures["screen"])
+    known = selection.confidences(temperatures["screen"])
     threshold, promise = certify(
-        confidence, differs, thresholds(known), config.alpha, config.delta, config.max_escalation_share
+        certification.confidences(temperatures["screen"]),
+        certification.differs,
+        thresholds(known),
+        config.alpha,
+        config.delta,
+        config.max_escalation_share,
     )
     share = float((known < threshold).mean())
     return OperatingPoint(
@@ -105,7 +124,7 @@ def certify(
 ) -> tuple[float, Promise]:
     """The lowest threshold with a promise, and the promise; without one, a threshold that is not certified.
 
-    `confidence` [n] is the screen's, and `differs` [n] says whether its label is not the expert's. `tried` holds the
+    `confidence` [n] is the screen's, and `differs` [n] says whether its answer is not the expert's. `tried` holds the
     thresholds in ascending order, the last above 1; they must be fixed before these items are read.
 
     There is no promise when n is too small, or when the threshold would escalate more than `max_escalation_share`. The
@@ -176,18 +195,11 @@ def _tail(misses: float, n: int, alpha: float) -> float:
     return float(betainc(n - misses, misses + 1, 1 - alpha)) if misses < n else 1.0
 
 
-def confidences(logits: Logits, temperature: float) -> NDArray[np.float64]:
-    """Largest softmax share of each row, [items]."""
-    shares: NDArray[np.float64] = softmax(logits / np.float32(temperature)).max(axis=1)
-    return shares
-
-
-def cascade_labels(
-    screen: Logits, expert: Logits, point: OperatingPoint
-) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Label index and escalation flag [items] of the cascade's full answers."""
-    deferred = confidences(screen, point.screen_temperature) < point.threshold
-    return np.where(deferred, expert.argmax(axis=1), screen.argmax(axis=1)), deferred
+def cascade_answers(stages: Stages, point: OperatingPoint) -> tuple[Decisions, NDArray[np.bool_]]:
+    """What the cascade's full answers are, and whether each item escalates, [items]."""
+    deferred = stages.confidences(point.screen_temperature) < point.threshold
+    ours, theirs = stages.decisions
+    return np.where(deferred if ours.ndim == 1 else deferred[:, None], theirs, ours), deferred
 
 
 def reference(confidence: NDArray[np.float64]) -> Reference:

@@ -1,4 +1,4 @@
-"""What the share of right answers is called: accuracy, or agreement where the teacher itself said what is right."""
+"""What quality is called: accuracy, micro F1 for label sets, or agreement where the teacher said what is right."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from optimize.data.splits import LabelsFrom
+from optimize.data.splits import LabelsFrom, Split, Splits
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,15 +17,31 @@ class QualityName:
     words: str
 
 
-NAMES: Mapping[LabelsFrom, QualityName] = {
-    "data": QualityName("accuracy", "accuracy"),
+ACCURACY = QualityName("accuracy", "accuracy")
+OF_LABELS: Mapping[LabelsFrom, QualityName] = {
+    "data": ACCURACY,
     "teacher": QualityName("agreement_with_teacher", "agreement with the teacher"),
+}
+OF_LABEL_SETS: Mapping[LabelsFrom, QualityName] = {
+    "data": QualityName("micro_f1", "micro F1"),
+    "teacher": QualityName("micro_f1_with_teacher", "micro F1 against the teacher"),
 }
 
 
-def quality_name(data: Mapping[str, Any]) -> QualityName:
+def name_of(data: Split | Splits) -> QualityName:
+    """The name for figures on these items."""
+    return (OF_LABEL_SETS if data.multi_label else OF_LABELS)[data.labels_from]
+
+
+def quality_name(described: Mapping[str, Any]) -> QualityName:
     """The name for figures on the data that `Splits.describe` describes."""
-    return NAMES[data.get("labels_from", "data")]
+    names = OF_LABEL_SETS if described.get("problem") == "multi-label" else OF_LABELS
+    return names[described.get("labels_from", "data")]
+
+
+def name_of_decisions(described: Mapping[str, Any]) -> QualityName:
+    """The same for figures on single decisions: a share, also where each label of a set is a decision of its own."""
+    return OF_LABELS[described.get("labels_from", "data")]
 
 
 def named(value: Any, name: QualityName) -> Any:

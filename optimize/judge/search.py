@@ -26,7 +26,8 @@ from optimize.errors import GateError, SearchError, StepError
 from optimize.judge.gates import chosen_variants, default_cpu_variant, judge
 from optimize.judge.measure import logits_of, measure
 from optimize.judge.quality import accuracy
-from optimize.judge.quality_name import NAMES
+from optimize.judge.quality_name import name_of
+from optimize.models.decisions import head_for
 from optimize.progress import console
 from optimize.recipe import Search, with_choices
 from optimize.results import digest_of
@@ -37,7 +38,10 @@ ROUNDS = 60
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """A screen that was tried: its figures on the selection set, drop and speed-up against the teacher in PyTorch."""
+    """A screen that was tried: its figures on the selection set, drop and speed-up against the teacher in PyTorch.
+
+    For label sets the accuracy is micro F1.
+    """
 
     number: int
     choices: dict[str, Any]
@@ -149,7 +153,7 @@ def _run(build: Build, wanted: Search, trial: optuna.Trial, picked: tuple[int, .
     trial.set_constraint("accuracy lost beyond what may be", result.accuracy_drop - wanted.max_accuracy_drop)
     console.print(
         f"trial {trial.number}: {result.precision}, {result.speedup:.1f} times as fast as the teacher, "
-        f"{result.accuracy_drop:+.2%} of {NAMES[build.splits.labels_from].words} lost"
+        f"{result.accuracy_drop:+.2%} of {name_of(build.splits).words} lost"
     )
     return result.latency_ms
 
@@ -167,7 +171,11 @@ def _measured(build: Build, number: int, choices: dict[str, Any]) -> Trial:
     verdicts = judge(candidate, "screen", logits, selection.targets, latency)
     variants = chosen_variants(graphs, verdicts, latency)
     graph = variants[default_cpu_variant(variants, latency)]
-    reached, teacher = (accuracy(logits[n], selection.targets) for n in (graph.name, results[0].name))
+    targets = selection.targets
+    reached, teacher = (
+        accuracy(logits[result.name], targets, head_for(logits[of.name], targets))
+        for result, of in ((graph, checkpoint), (results[0], results[0]))
+    )
     return Trial(
         number=number,
         choices=_plain(choices),

@@ -19,12 +19,14 @@ from scipy.stats import binom, binomtest
 from optimize.build import Build
 from optimize.errors import GateError
 from optimize.judge.measure import logits_of
-from optimize.judge.quality import Labels, confusion
+from optimize.judge.quality import confusion
+from optimize.judge.teacher_of_sets import require_teacher_of_sets
 from optimize.models.checkpoint import FreshCifarResNet, named_labels
 from optimize.models.class_weights import ClassWeights, weights_of
 from optimize.models.heads import HeadRules, only_numbered, order_of
 from optimize.models.training import TrainingConfig
 from optimize.progress import running
+from serving.model.head import Decisions
 
 NEAR = 0.9
 """A teacher that leaves at least this share of the baseline's mistakes is near chance."""
@@ -57,6 +59,8 @@ def require_teacher(build: Build) -> None:
     splits = build.splits
     if splits.labels_from == "teacher":
         return
+    if splits.multi_label:
+        return require_teacher_of_sets(build)
     teacher, selection = build.teacher, build.prepared("selection")
     with running("the teacher on the selection set"):
         answers = logits_of(build, teacher, selection).argmax(axis=1)
@@ -75,7 +79,7 @@ def require_teacher(build: Build) -> None:
 
 
 def against_chance(
-    answers: Labels, targets: Labels, labels: tuple[str, ...], class_weights: ClassWeights | None = None
+    answers: Decisions, targets: Decisions, labels: tuple[str, ...], class_weights: ClassWeights | None = None
 ) -> Found:
     """Hold answers against the most frequent label; rows count by the class weights that the teacher was trained with.
 
@@ -95,7 +99,7 @@ def against_chance(
     return Found(1 - wrong, 1 - baseline_wrong, often, near)
 
 
-def better_order(answers: Labels, targets: Labels, count: int) -> list[int] | None:
+def better_order(answers: Decisions, targets: Decisions, count: int) -> list[int] | None:
     """What each answer means in the order of the labels that gives the most right answers; None without a better one.
 
     The best of all orders is better than the given one by luck alone, the more so the more labels there are. So the
@@ -112,7 +116,7 @@ def better_order(answers: Labels, targets: Labels, count: int) -> list[int] | No
     return [int(label) for label in _best_order(answers, targets, count)]
 
 
-def _best_order(answers: Labels, targets: Labels, count: int) -> NDArray[np.int64]:
+def _best_order(answers: Decisions, targets: Decisions, count: int) -> NDArray[np.int64]:
     """The label [answers] that each answer stands for, so that most rows are right (Kuhn 1955: the assignment problem).
 
     An answer that was never given keeps its label where that is free.

@@ -26,6 +26,7 @@ from optimize.recipe import Gates, QualityGate
 from serving.arrays import Logits
 from serving.cpu import has_vnni
 from serving.model.artifact import Artifact, VariantName, write_json
+from serving.model.head import Decisions, head_of
 from serving.model.runner import Runner
 from serving.model.session import Session
 
@@ -42,11 +43,11 @@ range and without VNNI: 0.08, 0.04 and 0.10.
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class References:
-    """Logits [items, labels] of PyTorch models on the items that the variants of a stage are verified on."""
+    """What PyTorch models say of the items that the variants of a stage are verified on."""
 
     checkpoint: Logits
-    """The checkpoint that the graphs were exported from."""
-    teacher: Logits
+    """Logits [items, labels] of the checkpoint that the graphs were exported from."""
+    teacher: Decisions
 
 
 def verify(
@@ -64,16 +65,17 @@ def verify(
     Returns the variants' logits [items, labels], and a sentence for each gate missed.
     """
     known: dict[VariantName, Logits] = {}
+    head = head_of(artifact.manifest)
     failed: list[str] = []
     for variant, described in artifact.manifest.variants.items():
         logits = known[variant] = served_logits(artifact, variant, split)
         held = {
             "arithmetic": arithmetic(artifact, variant, split, logits),
             "company": company(artifact, variant, split, logits, seed),
-            "parity": parity(logits, references.checkpoint, described.precision, gates),
+            "parity": parity(logits, references.checkpoint, described.precision, gates, head),
             "quality": quality_evidence(
-                logits.argmax(axis=1),
-                references.teacher.argmax(axis=1),
+                head.decide(logits),
+                references.teacher,
                 split,
                 artifact.manifest.labels,
                 gate,
@@ -92,8 +94,8 @@ def company(artifact: Artifact, variant: VariantName, split: Split, logits: Logi
     """What `in_company` finds for a variant as it is served; `logits` are those of the items of `split`, each alone."""
     items = ServedItems(artifact, split)
     runner = Runner(Session(artifact, variant), items.preprocess)
-    described = artifact.manifest.variants[variant]
-    return {"alone": described.alone, **in_company(runner.run, items, logits, described.precision, seed)}
+    described, head = artifact.manifest.variants[variant], head_of(artifact.manifest)
+    return {"alone": described.alone, **in_company(runner.run, items, logits, described.precision, seed, head)}
 
 
 def arithmetic(artifact: Artifact, variant: VariantName, split: Split, logits: Logits) -> dict[str, Any]:

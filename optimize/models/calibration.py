@@ -15,16 +15,17 @@ from typing import Any, Literal
 import numpy as np
 import onnx
 import torch
-from numpy.typing import NDArray
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, calibrate
 from onnxruntime.quantization import quantize_static as quantize_in_onnxruntime
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from optimize.data.inputs import Preparer
 from optimize.errors import StepError
+from optimize.models.decisions import head_for, score
 from optimize.models.graphs import products_of_activations, quiet, save_graph, work_beside
 from optimize.progress import console, progress
 from serving.arrays import Array, Logits
+from serving.model.head import Decisions
 from serving.model.session import open_session
 
 Calibration = Literal["min-max", "percentile", "entropy"]
@@ -44,31 +45,33 @@ def quantize_calibrated(
     preparer: Preparer,
     calibration: Sequence[Array],
     selection: Sequence[Array],
-    targets: NDArray[np.int64],
+    targets: Decisions,
     tolerable_loss: float,
 ) -> Path:
     """INT8 weights and activations for a BERT, from its unfused export `source`, by the calibration that fits best.
 
-    `calibration` and `selection` are prepared texts, `targets` the labels [texts] of the selection. Of the calibrations
-    that lose no more accuracy than is tolerable, the one with the smallest mean gap of logits to the float
-    graph is kept. Raises StepError when none is left.
+    `calibration` and `selection` are prepared texts, `targets` the labels of the selection. Of the calibrations that
+    lose no more accuracy (of label sets: micro F1) than is tolerable, the one with the smallest mean gap of logits to
+    the float graph is kept. Raises StepError when none is left.
     """
     texts = [preparer.collate([item]) for item in calibration]
     tried: list[tuple[float, float, str]] = []
     with work_beside(output) as work, quiet(), progress("calibration", total=len(CALIBRATIONS)) as advance:
         plain = pre_processed(source, work / "plain.onnx")
         wanted = _logits(plain, preparer, selection)
+        head = head_for(wanted, targets)
         for method in CALIBRATIONS:
             logits = _logits(calibrated(plain, work / f"{method}.onnx", method, texts), preparer, selection)
-            tried.append((float(np.abs(logits - wanted).mean()), _accuracy(logits, targets), method))
+            tried.append((float(np.abs(logits - wanted).mean()), score(head.decide(logits), targets), method))
             advance(1)
-        least = _accuracy(wanted, targets) - tolerable_loss
+        in_float = score(head.decide(wanted), targets)
+        least = in_float - tolerable_loss
         # Written so that NaN loses.
         held = [candidate for candidate in tried if candidate[0] < np.inf and candidate[1] >= least]
         if not held:
             raise StepError(
                 f"quantize: no static calibration stays within {tolerable_loss:.2%} of the accuracy in float "
-                f"({_accuracy(wanted, targets):.2%}); allow more with `tolerable_loss`, or take the way `dynamic`"
+                f"({in_float:.2%}); allow more with `tolerable_loss`, or take the way `dynamic`"
             )
         gap, _, best = min(held)
         save_graph(onnx.load(work / f"{best}.onnx"), output)
@@ -80,10 +83,6 @@ def _logits(path: Path, preparer: Preparer, items: Sequence[Array]) -> Logits:
     session = open_session(path, "CPUExecutionProvider", threads=torch.get_num_threads())
     rows = [preparer.merged(session.run(["logits"], preparer.collate([item]))[0], [item]) for item in items]
     return np.concatenate(rows)
-
-
-def _accuracy(logits: Logits, targets: NDArray[np.int64]) -> float:
-    return float((logits.argmax(axis=1) == targets).mean())
 
 
 def pre_processed(source: Path, output: Path) -> Path:

@@ -81,13 +81,14 @@ def fetch_model(
     *,
     fresh_head: bool,
     labels_given: bool = False,
+    multi_label: bool = False,
 ) -> tuple[PreTrainedModel, Path | None]:
     """The model that `config` names, with a head for `labels`, and for text the folder of its tokeniser.
 
     A head with the same labels in another order is put into the order of `labels`. With `fresh_head`, a new head
-    replaces one that is missing or of another size. `labels_given` says that the recipe lists the labels. Raises
-    CheckpointError when the source is missing, has another architecture or no fitting head, or lies on a hub that
-    cannot be reached.
+    replaces one that is missing or of another size. `labels_given` says that the recipe lists the labels, `multi_label`
+    that an item may have several. Raises CheckpointError when the source is missing, has another architecture or no
+    fitting head, or lies on a hub that cannot be reached.
     """
     match config:
         case CifarCheckpoint():
@@ -96,7 +97,9 @@ def fetch_model(
             shape = config.model_dump(exclude={"source"})
             return CifarResNet(CifarResNetConfig(**shape, **label_maps(labels))), None
     folder = _folder_of(config, root)
-    rules = HeadRules(fresh=fresh_head, trust_order=config.trust_label_order, labels_given=labels_given)
+    rules = HeadRules(
+        fresh=fresh_head, trust_order=config.trust_label_order, labels_given=labels_given, multi_label=multi_label
+    )
     if task == "image":
         _require_fitting(folder)
         return with_head(folder, task, labels, rules), None

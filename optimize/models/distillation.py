@@ -110,13 +110,9 @@ def distillation_loss(teacher: TeacherOutputs, config: DistillationConfig, on_la
     """
 
     def loss(output: Any, targets: Tensor, indices: NDArray[np.int64], view: int) -> Tensor:
-        soft_targets = torch.from_numpy(teacher.logits[view, indices]).to(targets.device) / config.temperature
-        soft = F.kl_div(
-            F.log_softmax(output.logits / config.temperature, dim=-1),
-            F.log_softmax(soft_targets, dim=-1),
-            reduction="batchmean",
-            log_target=True,
-        )
+        followed = torch.from_numpy(teacher.logits[view, indices]).to(targets.device) / config.temperature
+        divergence = divergence_of_labels if targets.dtype == torch.bool else divergence_of_shares
+        soft = divergence(output.logits / config.temperature, followed)
         value = config.soft_weight * config.temperature**2 * soft
         value = value + (1 - config.soft_weight) * on_labels(output, targets, indices, view)
         if config.hidden_weight:
@@ -124,6 +120,20 @@ def distillation_loss(teacher: TeacherOutputs, config: DistillationConfig, on_la
         return value
 
     return loss
+
+
+def divergence_of_shares(logits: Tensor, followed: Tensor) -> Tensor:
+    """Kullback-Leibler divergence of the softmax shares from those of `followed`, a mean over the items."""
+    shares, soft_targets = F.log_softmax(logits, dim=-1), F.log_softmax(followed, dim=-1)
+    return F.kl_div(shares, soft_targets, reduction="batchmean", log_target=True)
+
+
+def divergence_of_labels(logits: Tensor, followed: Tensor) -> Tensor:
+    """Divergence of each label's probability (sigmoid) from that of `followed`, a mean over items and labels."""
+    soft_targets = torch.sigmoid(followed)
+    # What is taken away does not depend on the student; without it the divergence of equal logits would not be 0.
+    given, least = (F.binary_cross_entropy_with_logits(each, soft_targets) for each in (logits, followed))
+    return given - least
 
 
 def _hidden_loss(output: Any, teacher: TeacherOutputs, indices: NDArray[np.int64], view: int) -> Tensor:

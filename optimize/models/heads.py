@@ -12,6 +12,7 @@ from torch import nn
 from transformers import AutoConfig, PreTrainedModel
 
 from optimize.errors import CheckpointError
+from optimize.models.problems import problem_type_of, require_problem
 from optimize.models.saved import Task, auto_class
 
 
@@ -23,6 +24,8 @@ class HeadRules:
     """A new head may replace one that is missing or of another size, since the teacher is trained."""
     trust_order: bool = False
     """The head's labels come in the order of the data's, though they have other names."""
+    multi_label: bool = False
+    """The data's items have every label that fits, and not exactly one."""
     labels_given: bool = False
     """The recipe lists the labels, which is their order in a head that only numbers its own (LABEL_0, LABEL_1)."""
 
@@ -46,17 +49,20 @@ def only_numbered(names: Sequence[str]) -> bool:
 def with_head(folder: Path, task: Task, labels: tuple[str, ...], rules: HeadRules) -> PreTrainedModel:
     """The model in `folder` with a head for `labels`, in their order.
 
-    Raises CheckpointError when there is no trained head, when it is one for regression, or when it answers with other
-    labels and `rules` do not say which is which.
+    Raises CheckpointError when there is no trained head, when it is one for another problem, or when it answers with
+    other labels and `rules` do not say which is which.
     """
-    theirs = names_in(folder)
-    regression = AutoConfig.from_pretrained(folder).problem_type == "regression" or len(theirs) == 1
+    theirs, theirs_for = names_in(folder), AutoConfig.from_pretrained(folder).problem_type
+    regression = theirs_for == "regression" or len(theirs) == 1
     if regression and not rules.fresh:
         raise CheckpointError(
             f"checkpoint {folder} has a head for regression (a number, no label), and a cascade answers with labels; "
             'train a head for labels with [[teacher]] and step = "fine-tune", or name another checkpoint'
         )
-    kind = {"problem_type": "single_label_classification"} if regression else {}
+    wanted = problem_type_of(multi_label=rules.multi_label)
+    if not rules.fresh:
+        require_problem(folder, theirs_for, wanted)
+    kind = {"problem_type": wanted} if regression or rules.multi_label or theirs_for not in (None, wanted) else {}
     model: PreTrainedModel
     model, report = auto_class(task).from_pretrained(
         folder, **label_maps(labels), **kind, ignore_mismatched_sizes=True, output_loading_info=True

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from optimize.data.inputs import Preparer
 from optimize.data.rows import Rows
 from optimize.data.splits import Split
+from optimize.data.targets import LabelSet
 from optimize.errors import StepError
 from optimize.models.checkpoint import CheckpointConfig, named_labels
 from optimize.models.saved import Task, load_model
 from optimize.models.training import predict
 from optimize.progress import progress
 from optimize.results import Result, digest_of
+from serving.model.head import Decisions, Head
 
 AT_ONCE = 1024
 """Rows that are prepared and held in memory at once."""
@@ -34,9 +36,9 @@ def own_labels(config: CheckpointConfig, root: Path) -> tuple[str, ...]:
 
 
 def teacher_labels(
-    teacher: Result, task: Task, rows: Rows, preparer: Preparer, labels: tuple[str, ...], folder: Path
-) -> list[str]:
-    """The label that the teacher gives to each row; computed once and kept in `folder`.
+    teacher: Result, task: Task, rows: Rows, preparer: Preparer, labels: tuple[str, ...], head: Head, folder: Path
+) -> list[str] | list[LabelSet]:
+    """The label, or the label set, that the teacher gives to each row; computed once and kept in `folder`.
 
     Raises StepError for rows of another modality.
     """
@@ -47,17 +49,22 @@ def teacher_labels(
     kept = folder / f"teacher-labels-{digest_of([teacher.key, preparer.key, unlabelled.digest])[:12]}.npy"
     if not kept.exists():
         beside = kept.with_name(f"{kept.stem}.partial.npy")
-        np.save(beside, _answers(teacher.path, task, unlabelled, preparer))
+        np.save(beside, _answers(teacher.path, task, unlabelled, preparer, head))
         os.replace(beside, kept)
-    return [labels[answer] for answer in np.load(kept).tolist()]
+    answers: Decisions = np.load(kept)
+    if answers.ndim == 1:
+        return [labels[answer] for answer in answers.tolist()]
+    return [tuple(labels[place] for place in np.flatnonzero(row).tolist()) for row in answers]
 
 
-def _answers(teacher: Path, task: Task, rows: Split, preparer: Preparer) -> NDArray[np.int64]:
-    model, answers = load_model(teacher, task), []
+def _answers(teacher: Path, task: Task, rows: Split, preparer: Preparer, head: Head) -> Decisions:
+    model = load_model(teacher, task)
+    answers: list[Any] = []  # Decisions, all of one type
     with progress("the teacher labels the rows", total=len(rows)) as advance:
         for start in range(0, len(rows), AT_ONCE):
             at = slice(start, start + AT_ONCE)
             part = Split(rows.name, rows.inputs[at], rows.targets[at], rows.ids[at], rows.keys)
-            answers.append(predict(model, preparer.prepare(part), preparer).argmax(axis=1))
+            answers.append(head.decide(predict(model, preparer.prepare(part), preparer)))
             advance(len(part))
-    return np.concatenate(answers)
+    found: Decisions = np.concatenate(answers)
+    return found

@@ -72,7 +72,17 @@ def move(model: nn.Module, device: torch.device) -> None:
 
 def cross_entropy(output: Any, targets: Tensor, _indices: NDArray[np.int64], _view: int) -> Tensor:
     """The plain loss on the data's own labels."""
-    return nn.functional.cross_entropy(output.logits, targets)
+    return loss_on_labels(output.logits, targets)
+
+
+def loss_on_labels(logits: Tensor, targets: Tensor, weight: Tensor | None = None) -> Tensor:
+    """Cross entropy of one label an item; of label sets bool [items, labels] the mean of each label's binary one.
+
+    `weight` [labels]: how much an item with the label counts.
+    """
+    if targets.dtype == torch.bool:
+        return nn.functional.binary_cross_entropy_with_logits(logits, targets.to(logits.dtype), pos_weight=weight)
+    return nn.functional.cross_entropy(logits, targets, weight=weight)
 
 
 def label_loss(config: TrainingConfig, model: PreTrainedModel, data: Prepared) -> Loss:
@@ -84,7 +94,7 @@ def label_loss(config: TrainingConfig, model: PreTrainedModel, data: Prepared) -
     weight = torch.from_numpy(weights).float()
 
     def weighted(output: Any, targets: Tensor, _indices: NDArray[np.int64], _view: int) -> Tensor:
-        return nn.functional.cross_entropy(output.logits, targets, weight=weight.to(targets.device))
+        return loss_on_labels(output.logits, targets, weight.to(targets.device))
 
     return weighted
 

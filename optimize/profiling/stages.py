@@ -15,7 +15,7 @@ import torch
 
 from optimize.profiling.subject import Cell, Subject
 from optimize.progress import progress
-from serving.model.answer import answers_from_logits
+from serving.model.head import head_of
 from serving.model.session import Session
 
 WARM_UP_ROUNDS = 5
@@ -28,6 +28,7 @@ def time_stages(subject: Subject, session: Session, cell: Cell, rounds: int) -> 
     """
     requests = subject.requests(cell)
     times: dict[str, list[float]] = {}
+    head, labels = head_of(subject.artifact.manifest), subject.artifact.manifest.labels
 
     def once() -> None:
         with _stage("tokenise" if subject.is_text else "decode", times):
@@ -37,7 +38,7 @@ def time_stages(subject: Subject, session: Session, cell: Cell, rounds: int) -> 
         with _stage("run", times):
             logits = session.run(batch)
         with _stage("read", times):
-            answers_from_logits(logits, subject.artifact.manifest.labels)
+            head.answers(logits, labels)
 
     for _ in range(WARM_UP_ROUNDS):
         once()

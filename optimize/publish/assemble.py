@@ -13,9 +13,10 @@ import numpy as np
 from optimize.build import Build
 from optimize.judge.company import runs_alone
 from optimize.judge.gates import Verdict, default_cpu_variant, default_variant
-from optimize.judge.quality_name import NAMES, named
+from optimize.judge.quality_name import name_of, named
 from optimize.judge.timing import Latency
 from optimize.judge.verify import EVIDENCE
+from optimize.models.decisions import head_for
 from optimize.results import Result, Stage
 from optimize.versions import versions
 from serving.arrays import Array, Logits
@@ -32,6 +33,7 @@ from serving.model.artifact import (
     write_json,
 )
 from serving.model.golden import GOLDEN, Golden, this_machine
+from serving.model.head import SOFTMAX, Head, Sigmoid
 
 GOLDEN_ITEMS = 8
 
@@ -53,12 +55,14 @@ def assemble(
     beside = folder.with_name(f"{folder.name}.partial")
     shutil.rmtree(beside, ignore_errors=True)
     logits = {name: on_selection[graph.name] for name, graph in chosen.items()}
+    selection = build.prepared("selection")
+    head = head_for(on_selection[build.checkpoint_of(stage).name], selection.targets)
     variants = {
-        name: _copied(graph, name, beside, alone=runs_alone(build, graph, logits[name]))
+        name: _copied(graph, name, beside, alone=runs_alone(build, graph, logits[name], head))
         for name, graph in chosen.items()
     }
     default = default_cpu_variant(chosen, latency)
-    golden_of(build.prepared("selection").items, logits, build.recipe.seed).save(beside)
+    golden_of(selection.items, logits, build.recipe.seed, head).save(beside)
     files = {variant.file: variant.sha256 for variant in variants.values()}
     files[GOLDEN] = sha256_of(beside / GOLDEN)
     settings = build.preparer.settings
@@ -69,6 +73,7 @@ def assemble(
         name=folder.name,
         role=stage,
         labels=build.splits.labels,
+        thresholds=head.thresholds if isinstance(head, Sigmoid) else None,
         settings=settings,
         variants=variants,
         default_cpu=default,
@@ -84,7 +89,7 @@ def assemble(
         },
     )
     (beside / EVIDENCE).mkdir()
-    told = named([verdict.as_dict() for verdict in verdicts], NAMES[build.splits.labels_from])
+    told = named([verdict.as_dict() for verdict in verdicts], name_of(build.splits))
     write_json(beside / EVIDENCE / "verdicts.json", told)
     write_json(beside / MANIFEST, manifest.model_dump(mode="json"))
     shutil.rmtree(folder, ignore_errors=True)
@@ -92,13 +97,13 @@ def assemble(
     return Artifact.open(folder)
 
 
-def golden_of(items: Sequence[Array], logits: Mapping[VariantName, Logits], seed: int) -> Golden:
+def golden_of(items: Sequence[Array], logits: Mapping[VariantName, Logits], seed: int, head: Head = SOFTMAX) -> Golden:
     """GOLDEN_ITEMS of `items`, drawn from the half that every variant is surer of.
 
     An item between two labels may get the other one on another CPU, though it computes what it should. `logits`
     [items, labels] are by variant. Which variant is the default has no say: it is measured, so it differs between runs.
     """
-    margins = [np.diff(np.sort(rows, axis=1)[:, -2:], axis=1)[:, 0] for rows in logits.values()]
+    margins = [head.margins(rows) for rows in logits.values()]
     sure = np.argsort(-np.minimum.reduce(margins), kind="stable")[: max(GOLDEN_ITEMS, len(items) // 2)]
     places = np.sort(np.random.default_rng(seed).permutation(sure)[:GOLDEN_ITEMS])
     return Golden(

@@ -9,13 +9,14 @@ from typing import Any
 from optimize.data.splits import Split
 from optimize.judge.gates import Verdict
 from optimize.judge.operating_point import Stages
-from optimize.judge.quality import Labels, accuracy
+from optimize.judge.quality import accuracy
 from optimize.judge.search import Trial
 from optimize.judge.timing import Latency
 from optimize.results import Result, Stage
 from serving.arrays import Logits
 from serving.cascade.deferral import OperatingPoint
 from serving.model.artifact import Artifact
+from serving.model.head import Decisions, Head, head_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +26,9 @@ class Facts:
     latency: Mapping[str, Latency]
     verdicts: Sequence[Verdict]
     on_selection: Mapping[str, Logits]
-    selection_targets: Labels
+    selection_targets: Decisions
+    heads: Mapping[str, Head]
+    """By the name of the result; what reads its logits."""
     certification: Stages
     holdout: Mapping[str, Logits]
     """Also under "screen" and "expert", as their default variants are served."""
@@ -39,13 +42,24 @@ class Facts:
     failed: Sequence[str]
     command: str
 
+    @property
+    def served(self) -> Stages:
+        """Both stages on the holdout, as their default variants are served."""
+        screen, expert = (head_of(self.artifacts[stage].manifest) for stage in ("screen", "expert"))
+        return Stages(self.holdout["screen"], self.holdout["expert"], self.holdout_split.targets, screen, expert)
+
     def row(self, result: Result) -> dict[str, Any]:
-        """One result as JSON values; `latency_ms` is None for a graph for a GPU on a machine without one."""
+        """One result as JSON values; the `accuracy` of label sets is micro F1.
+
+        `latency_ms` is None for a graph for a GPU on a machine without one.
+        """
         return {
             "name": result.name,
             "runtime": "ONNX Runtime" if result.is_graph else "PyTorch",
             "precision": result.precision,
-            "accuracy": round(accuracy(self.holdout[result.name], self.holdout_split.targets), 5),
+            "accuracy": round(
+                accuracy(self.holdout[result.name], self.holdout_split.targets, self.heads[result.name]), 5
+            ),
             "size_bytes": result.size_bytes,
             "latency_ms": self.latency[result.name].as_dict() if result.name in self.latency else None,
         }

@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from optimize.judge.quality_name import NAMES, QualityName
+from optimize.judge.quality_name import ACCURACY, QualityName
 
 MARKERS = {"teacher": "s", "expert": "D", "screen": "*", "variant": "o", "trial": "x", "chosen trial": "P"}
 # Keep text as text, and write the same file for the same figures.
@@ -20,8 +20,8 @@ mpl.rcParams.update(
 )
 
 
-def pareto(points: Sequence[Mapping[str, Any]], quality: QualityName = NAMES["data"]) -> str:
-    """Accuracy against latency for the rows of report.json's `pareto`; the area of a point is its size in bytes."""
+def pareto(points: Sequence[Mapping[str, Any]], quality: QualityName = ACCURACY) -> str:
+    """Quality against latency for the rows of report.json's `pareto`; the area of a point is its size in bytes."""
     figure, axes = _axes(7.5, 4.2)
     largest = max(point["size_bytes"] for point in points)
     for kind, marker in MARKERS.items():
@@ -77,7 +77,7 @@ def risk(curve: Sequence[Mapping[str, float]], point: Mapping[str, Any]) -> str:
     return _svg(figure)
 
 
-def reliability(rows: Mapping[str, Any], quality: QualityName = NAMES["data"]) -> str:
+def reliability(rows: Mapping[str, Any], quality: QualityName = ACCURACY) -> str:
     """Accuracy against confidence of the screen, before and after temperature scaling."""
     figure, axes = _axes(4.6, 4.2)
     axes.plot([0, 1], [0, 1], color="grey", linewidth=1, label="as right as it says")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,9 @@ from scipy.stats import binom
 
 from optimize.build import Build
 from optimize.data.image_file import ImageFile
-from optimize.judge.operating_point import Stages, confidences, thresholds, upper_bound
-from optimize.judge.quality import accuracy, confusion
-from optimize.judge.quality_name import NAMES, named, quality_name
+from optimize.judge.operating_point import Stages, thresholds, upper_bound
+from optimize.judge.quality import accuracy, by_label, confusion
+from optimize.judge.quality_name import name_of, name_of_decisions, named, quality_name
 from optimize.judge.temperature import reliability
 from optimize.judge.verify import EVIDENCE
 from optimize.report import figures
@@ -41,7 +41,7 @@ EXAMPLE_SIDE = 96
 
 def write_report(build: Build, facts: Facts) -> dict[str, Any]:
     """Write summary.json, report.json and report.html into the build folder; return the content of report.json."""
-    name = NAMES[build.splits.labels_from]
+    name = name_of(build.splits)
     summary = named(summarise(build, facts), name)
     report: dict[str, Any] = {
         **summary,
@@ -54,15 +54,12 @@ def write_report(build: Build, facts: Facts) -> dict[str, Any]:
         "chosen_trial": facts.chosen_trial.number if facts.chosen_trial else None,
         "pareto": _pareto(build, facts),
         "risk": risk_curve(facts.certification, facts.point),
-        "reliability": _reliability(facts),
-        "confusion": {
-            role: confusion(facts.holdout[role].argmax(axis=1), facts.holdout_split.targets, len(build.splits.labels))
-            for role in ("screen", "expert")
-        },
+        **_what_for_what(build, facts),
         "differences": _differences(build, facts),
         "evidence": _evidence(build, facts),
     }
-    report = named(report, name)
+    reliability_rows = named(_reliability(facts), name_of_decisions(report["data"]))
+    report = {**named(report, name), "reliability": reliability_rows}
     write_json(build.folder / "summary.json", summary)
     write_json(build.folder / "report.json", report)
     write_text(build.folder / "report.html", html(report))
@@ -88,20 +85,21 @@ def html(report: Mapping[str, Any]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    report = {"by_label": [], **report}  # an earlier version's has none
     labels, quality = report["data"]["labels"], quality_name(report["data"])
     pictures = {
         "pareto": figures.pareto(report["pareto"], quality),
         "risk": figures.risk(report["risk"], report["operating_point"]),
-        "reliability": figures.reliability(report["reliability"], quality),
-        "confusion": figures.confusion(report["confusion"], labels),
+        "reliability": figures.reliability(report["reliability"], name_of_decisions(report["data"])),
     }
+    if report["confusion"]:
+        pictures["confusion"] = figures.confusion(report["confusion"], labels)
     return templates.get_template("report.html").render(report=report, pictures=pictures, quality=quality)
 
 
 def risk_curve(stages: Stages, point: OperatingPoint) -> list[dict[str, float]]:
     """For each threshold: escalation share, share of misses with its upper bound, and the p-value of its test."""
-    confidence = confidences(stages.screen, point.screen_temperature)
-    differs = stages.screen.argmax(axis=1) != stages.expert.argmax(axis=1)
+    confidence, differs = stages.confidences(point.screen_temperature), stages.differs
     n, promise = len(confidence), point.promise
     curve = []
     for threshold in sorted({*thresholds(confidence), point.threshold}):
@@ -125,7 +123,7 @@ def _pareto(build: Build, facts: Facts) -> list[dict[str, Any]]:
         return {
             "name": result.name,
             "kind": kind,
-            "accuracy": accuracy(facts.on_selection[result.name], facts.selection_targets),
+            "accuracy": accuracy(facts.on_selection[result.name], facts.selection_targets, facts.heads[result.name]),
             "latency_ms": facts.latency[result.name].median_ms,
             "size_bytes": result.size_bytes,
         }
@@ -161,23 +159,50 @@ def _reliability(facts: Facts) -> dict[str, Any]:
 
 def _differences(build: Build, facts: Facts) -> list[dict[str, Any]]:
     """Items of the holdout with two different answers and the right one; those of highest confidence first."""
-    screen, expert = facts.holdout["screen"], facts.holdout["expert"]
-    confidence = confidences(screen, facts.point.screen_temperature)
-    ours, theirs, split = screen.argmax(axis=1), expert.argmax(axis=1), facts.holdout_split
-    places = np.flatnonzero(ours != theirs)
-    labels = build.splits.labels
+    stages, split, labels = facts.served, facts.holdout_split, build.splits.labels
+    confidence = stages.confidences(facts.point.screen_temperature)
+    ours, theirs = stages.decisions
+    places = np.flatnonzero(stages.differs)
     return [
         {
             "id": split.ids[place],
             "content": _shown(split.inputs[place]),
-            "right": labels[split.targets[place]],
-            "screen": labels[ours[place]],
-            "expert": labels[theirs[place]],
+            "right": _named(split.targets[place], labels),
+            "screen": _named(ours[place], labels),
+            "expert": _named(theirs[place], labels),
             "confidence": float(confidence[place]),
             "escalated": bool(confidence[place] < facts.point.threshold),
         }
         for place in places[np.argsort(-confidence[places], kind="stable")][:EXAMPLES].tolist()
     ]
+
+
+def _what_for_what(build: Build, facts: Facts) -> dict[str, Any]:
+    """Confusion matrices of both stages on the holdout; for label sets the figures of each label instead."""
+    labels, targets = build.splits.labels, facts.holdout_split.targets
+    answers = dict(zip(("screen", "expert"), facts.served.decisions, strict=True))
+    if targets.ndim == 1:
+        return {"confusion": {role: confusion(a, targets, len(labels)) for role, a in answers.items()}, "by_label": []}
+    figures = {role: by_label(given, targets) for role, given in answers.items()}
+    rows = [
+        {
+            "label": label,
+            "items": int(figures["screen"]["items"][place]),
+            **{
+                role: {name: float(column[place]) for name, column in columns.items() if name != "items"}
+                for role, columns in figures.items()
+            },
+        }
+        for place, label in enumerate(labels)
+    ]
+    return {"confusion": {}, "by_label": rows}
+
+
+def _named(decision: Any, labels: Sequence[str]) -> str:
+    """The name of a label index, or the names of a label set [labels]."""
+    if np.ndim(decision) == 0:
+        return labels[int(decision)]
+    return ", ".join(labels[place] for place in np.flatnonzero(decision).tolist()) or "none"
 
 
 def _shown(content: Any) -> dict[str, str]:

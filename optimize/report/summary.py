@@ -7,13 +7,13 @@ import platform
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 from rich.table import Table
 
 from optimize.build import Build
-from optimize.judge.operating_point import cascade_labels
-from optimize.judge.quality import Labels
+from optimize.data.targets import counts_of
+from optimize.judge.operating_point import Stages, cascade_answers
 from optimize.judge.quality_name import QualityName, quality_name
+from optimize.models.decisions import best_constant, score
 from optimize.progress import console
 from optimize.recipe import Goals
 from optimize.report.facts import Facts
@@ -21,6 +21,7 @@ from optimize.results import STAGES, Result
 from optimize.versions import versions
 from serving.cascade.deferral import OperatingPoint
 from serving.cpu import processor
+from serving.model.head import Decisions, differ
 
 
 def summarise(build: Build, facts: Facts) -> dict[str, Any]:
@@ -30,7 +31,7 @@ def summarise(build: Build, facts: Facts) -> dict[str, Any]:
     models = {role: facts.row(result) for role, result in graphs.items()}
     models["cascade"] = _cascade(models, facts)
     ratios = _ratios(models)
-    answers = {role: facts.holdout[result.name].argmax(axis=1) for role, result in graphs.items()}
+    answers = {role: facts.heads[of.name].decide(facts.holdout[of.name]) for role, of in graphs.items()}
     return {
         "recipe": build.recipe.name,
         "description": build.recipe.description,
@@ -60,19 +61,21 @@ def shortfalls(goals: Goals, ratios: Mapping[str, float]) -> list[str]:
     return missed
 
 
-def doubts(answers: Mapping[str, Labels], targets: Labels, labels: tuple[str, ...]) -> list[str]:
-    """A sentence for each model that is no better than the most frequent label, or that never gives some label.
+def doubts(answers: Mapping[str, Decisions], targets: Decisions, labels: tuple[str, ...]) -> list[str]:
+    """A sentence for each model that is no better than one answer for all, or that never gives some label.
 
-    `answers` (by model) and `targets` are label indices [items].
+    `answers` (by model) and `targets` are label indices [items], or label sets [items, labels]. The one answer is the
+    most frequent label, or the most frequent labels together.
     """
-    counts = np.bincount(targets, minlength=len(labels))
-    often = int(counts.argmax())
+    constant, there = best_constant(targets, len(labels)), counts_of(targets, len(labels))
     found = []
     for role, given in answers.items():
-        reached = float((given == targets).mean())
-        if reached <= counts[often] / len(targets):
-            found.append(f"the {role} is no better ({reached:.2%}) than always saying {labels[often]!r}")
-        silent = [label for i, label in enumerate(labels) if counts[i] and not (given == i).any()]
+        reached = score(given, targets)
+        if reached <= constant.score:
+            names = " and ".join(repr(labels[index]) for index in constant.labels)
+            found.append(f"the {role} is no better ({reached:.2%}) than always saying {names}")
+        said = counts_of(given, len(labels))
+        silent = [label for i, label in enumerate(labels) if there[i] and not said[i]]
         if silent:
             found.append(f"the {role} never says {', '.join(silent)}")
     return found
@@ -125,13 +128,16 @@ def _figures(row: Mapping[str, Any], quality: QualityName) -> tuple[str, str, st
 
 def _cascade(models: Mapping[str, Any], facts: Facts) -> dict[str, Any]:
     point = facts.point
-    screen, expert = facts.holdout[facts.defaults["screen"].name], facts.holdout[facts.defaults["expert"].name]
-    labels, deferred = cascade_labels(screen, expert, point)
+    targets = facts.holdout_split.targets
+    screen, expert = (facts.defaults[stage].name for stage in ("screen", "expert"))
+    heads = facts.heads[screen], facts.heads[expert]
+    stages = Stages(facts.holdout[screen], facts.holdout[expert], targets, *heads)
+    answers, deferred = cascade_answers(stages, point)
     share = float(deferred.mean())
     screen_ms, expert_ms = (models[role]["latency_ms"]["median_ms"] for role in ("screen", "expert"))
     return {
         "name": f"screen, expert below confidence {point.threshold:.4f}",
-        "accuracy": round(float((labels == facts.holdout_split.targets).mean()), 5),
+        "accuracy": round(score(answers, targets), 5),
         "size_bytes": models["screen"]["size_bytes"] + models["expert"]["size_bytes"],
         # Expected from the two stages and the escalation share; serving adds its own time.
         "latency_ms": {"median_ms": round(screen_ms + share * expert_ms, 4)},
@@ -139,7 +145,7 @@ def _cascade(models: Mapping[str, Any], facts: Facts) -> dict[str, Any]:
         "escalation_share": round(share, 5),
         "escalation_share_expected": round(point.escalation_share, 5),
         "promise": point.promise.statement,
-        "agreement_with_expert": round(float((labels == expert.argmax(axis=1)).mean()), 5),
+        "agreement_with_expert": round(float((~differ(answers, heads[1].decide(stages.expert))).mean()), 5),
     }
 
 

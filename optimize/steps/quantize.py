@@ -33,11 +33,14 @@ from optimize.data.inputs import collect, ordered_batches
 from optimize.errors import StepError
 from optimize.models.calibration import quantize_calibrated
 from optimize.models.cifar_resnet import convolve_shortcuts
+from optimize.models.decisions import head_for, score
 from optimize.models.graphs import products_of_activations, quiet, save_graph, work_beside
 from optimize.models.qdq import complete_residuals, fold_weights
 from optimize.models.saved import Task
+from optimize.models.training import predict
 from optimize.results import Precision, Stage
 from optimize.steps.step import Step, StepContext
+from serving.model.head import SOFTMAX
 
 Way = Literal["dynamic", "static"]
 SELECTED_ITEMS = 200
@@ -50,7 +53,10 @@ ONNX Runtime's own reduced range, the dynamic quantizer's, is -64 to 64.
 
 
 class Quantize(Step):
-    """`tolerable_loss`: accuracy (share, absolute) that static quantization may lose on the selection set."""
+    """`tolerable_loss`: accuracy (share, absolute) that static quantization may lose on the selection set.
+
+    Of label sets it is micro F1.
+    """
 
     step: Literal["quantize"] = "quantize"
 
@@ -112,14 +118,18 @@ class Quantize(Step):
         calibration, selection = context.prepare("calibration"), context.prepare("selection")
         batches = [np.stack(calibration.take(indices)) for indices in ordered_batches(calibration, 32)]
 
+        targets = selection.targets
+        model = context.load(context.checkpoint)
+        head = SOFTMAX if targets.ndim == 1 else head_for(predict(model, selection, context.preparer), targets)
+
         @torch.no_grad()
         def accuracy(run: Callable[[torch.Tensor], torch.Tensor]) -> float:
             logits = collect(
                 selection, 64, lambda indices: run(torch.from_numpy(np.stack(selection.take(indices)))).numpy()
             )
-            return float((logits.argmax(axis=1) == selection.targets).mean())
+            return score(head.decide(logits), targets)
 
-        quantize_static(context.load(context.checkpoint), self, output, calibration=batches, accuracy=accuracy)
+        quantize_static(model, self, output, calibration=batches, accuracy=accuracy)
 
 
 def quantize_dynamic(source: Path, output: Path, *, reduce_range: bool = True) -> Path:

@@ -19,7 +19,8 @@ from serving.errors import CallerGoneError, FailedItemError, StageDownError, Sta
 from serving.expert.call import Asked, Escalated
 from serving.load.budget import Budget
 from serving.load.direct import DirectWork
-from serving.model.answer import Answer, answers_from_logits
+from serving.model.answer import Answer
+from serving.model.head import SOFTMAX, Head
 from serving.model.windows import length_of
 from serving.timings import Timings
 from serving.trace import Trace
@@ -82,6 +83,8 @@ class ModelCascade:
     screen: Callable[[Sequence[Array]], Logits]
     expert: AskExpert
     point: OperatingPoint
+    screen_head: Head = SOFTMAX
+    expert_head: Head = SOFTMAX
     observe: Callable[[float, bool], None] = _unobserved
     """Takes the screen's confidence and whether it deferred, once for each item."""
     direct: DirectWork = field(default_factory=DirectWork)
@@ -131,7 +134,7 @@ class ModelCascade:
                 answers[place] = _degraded(given[place], error.reason, escalated=asked.sent)
             return answers
         timings.split("hop", {"queue": escalated.queue_ms, "expert": escalated.expert_ms})
-        expert_answers = answers_from_logits(escalated.logits, self.labels, self.point.expert_temperature)
+        expert_answers = self.expert_head.answers(escalated.logits, self.labels, self.point.expert_temperature)
         for place, theirs in zip(deferred, expert_answers, strict=True):
             if math.isnan(theirs.confidence):
                 answers[place] = _degraded(given[place], StageDownError.reason, escalated=True)
@@ -155,7 +158,7 @@ class ModelCascade:
             logits = run()
         else:
             logits = await asyncio.to_thread(run)
-        return answers_from_logits(logits, self.labels, self.point.screen_temperature)
+        return self.screen_head.answers(logits, self.labels, self.point.screen_temperature)
 
     def _deferred(self, screened: Sequence[Answer]) -> list[int]:
         """The places of the answers that defer."""

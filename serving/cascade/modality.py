@@ -20,6 +20,7 @@ from serving.load.budget import MAX_MS
 from serving.model.apart import apart
 from serving.model.artifact import Artifact, TextSettings
 from serving.model.golden import check_golden
+from serving.model.head import Softmax, head_of
 from serving.model.preprocess import (
     WARM_UP_BATCH_SIZES,
     Content,
@@ -110,6 +111,8 @@ class Modality:
         )
         self.cascade = ModelCascade(
             labels=screen.manifest.labels,
+            screen_head=head_of(screen.manifest),
+            expert_head=head_of(stored.expert.artifact.manifest),
             screen=apart(runner.run, example_items(screen.manifest.settings)[0]),
             expert=self.escalations.submit,
             point=point,
@@ -137,8 +140,8 @@ class Modality:
         expert_runs = await self._expert.describe()
         against = self._against(expert_runs)
         return {
-            "screen": _described(stored.screen, screen_runs),
-            "expert": _described(stored.expert, expert_runs),
+            "screen": _described(stored.screen, screen_runs, stored.point.point.screen_temperature),
+            "expert": _described(stored.expert, expert_runs, stored.point.point.expert_temperature),
             "operating_point": {"tag": stored.point.tag, **_promised(stored.point.point, against)},
             "drift": asdict(self._monitor.state()),
             "breaker": self.escalations.breaker.state(time.monotonic()),
@@ -235,6 +238,10 @@ def require_pair(screen: Artifact, expert: Artifact, point: OperatingPoint) -> N
             f"screen and expert must both be for pairs of texts or both for single texts, got the {one} for pairs and "
             f"the {other} for single texts; publish both from one run"
         )
+    if head_of(screen.manifest).field != head_of(expert.manifest).field:
+        raise ArtifactError(
+            "screen and expert must both give one label or both label sets, got one of each; publish both from one run"
+        )
 
 
 def takes_pairs(artifact: Artifact) -> bool:
@@ -249,12 +256,15 @@ def _promised(point: OperatingPoint, against: Sequence[str]) -> dict[str, Any]:
     return {"applies": not against, "why_not": against, **described}
 
 
-def _described(stored: StoredModel, runs: Mapping[str, str]) -> dict[str, Any]:
+def _described(stored: StoredModel, runs: Mapping[str, str], temperature: float) -> dict[str, Any]:
     manifest = stored.artifact.manifest
+    head = head_of(manifest)
+    least = {} if isinstance(head, Softmax) else {"least_scores": head.least_scores(manifest.labels, temperature)}
     return {
         "tag": stored.tag,
         "digest": stored.artifact.digest,
         "labels": manifest.labels,
+        **least,
         "quality": manifest.quality,
         "data": manifest.data_is,
         "execution_provider": {name: value for name, value in runs.items() if name != "against"},

@@ -178,7 +178,7 @@ def _entry(modality: Modality, given: StageAnswer, truncated: bool, field: str, 
         logger.error("request %s: both models failed on %s", record.request_id, field)
         raise FailedItemError(field)
     return {
-        "label": answer.label,
+        modality.cascade.screen_head.field: answer.label,
         "confidence": answer.confidence,
         "scores": dict(zip(modality.cascade.labels, answer.scores, strict=True)),
         "stage": given.stage,

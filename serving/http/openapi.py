@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from pydantic import BaseModel, Field
@@ -55,10 +56,7 @@ class ErrorDetail(BaseModel):
     reason: str | None = Field(default=None, description="overloaded, where the request was refused because of load")
 
 
-class Classification(BaseModel):
-    """The cascade's answer for one item."""
-
-    label: str
+class _Item(BaseModel):
     confidence: float = Field(ge=0, le=1)
     scores: dict[str, float]
     stage: str = Field(description="screen or expert: who gave the answer")
@@ -68,11 +66,29 @@ class Classification(BaseModel):
     models: dict[str, str]
 
 
-class ClassificationAnswer(Classification):
-    """The answer to a request with one item, with the milliseconds of each part."""
+class Classification(_Item):
+    """The cascade's answer for one item."""
 
+    label: str
+
+
+class LabelSet(_Item):
+    """The answer for one item of a cascade that gives each item all labels that fit."""
+
+    labels: list[str] = Field(description="every label whose score is high enough, in a fixed order; may be empty")
+
+
+class _Request(BaseModel):
     timings_ms: dict[str, float]
     request_id: str
+
+
+class ClassificationAnswer(Classification, _Request):
+    """The answer to a request with one item, with the milliseconds of each part."""
+
+
+class LabelSetAnswer(LabelSet, _Request):
+    """The answer to a request with one item, where the cascade gives label sets."""
 
 
 class FailedItem(BaseModel):
@@ -81,12 +97,10 @@ class FailedItem(BaseModel):
     error: ErrorDetail
 
 
-class ClassificationAnswers(BaseModel):
+class ClassificationAnswers(_Request):
     """One entry for each text, in order."""
 
-    answers: list[Classification | FailedItem]
-    timings_ms: dict[str, float]
-    request_id: str
+    answers: list[Classification | LabelSet | FailedItem]
 
 
 class Problem(BaseModel):
@@ -106,7 +120,7 @@ _PROBLEMS = {
     "500": "The service failed; its log has the cause under the request id",
     "503": "Late, or too much is in flight; Retry-After says when to come back",
 }
-_ANSWERS = (ClassificationAnswer, ClassificationAnswers, Problem)
+_ANSWERS = (ClassificationAnswer, LabelSetAnswer, ClassificationAnswers, Problem)
 
 
 def openapi(formats: ImageFormats = DEFAULT_FORMATS, *, pairs: bool = False) -> dict[str, Any]:
@@ -131,10 +145,11 @@ def openapi(formats: ImageFormats = DEFAULT_FORMATS, *, pairs: bool = False) -> 
         "application/octet-stream": picture,
         "application/json": {"schema": in_json},
     }
+    answer = (ClassificationAnswer, LabelSetAnswer)
     paths = {
-        "/classify_text": _post(_content(one), ClassificationAnswer, f"Classify one {what}"),
-        "/classify_texts": _post(_content(many), ClassificationAnswers, f"Classify up to 64 {what}s"),
-        "/classify_image": _post(image_body, ClassificationAnswer, f"Classify one {formats.said} image"),
+        "/classify_text": _post(_content(one), answer, f"Classify one {what}"),
+        "/classify_texts": _post(_content(many), (ClassificationAnswers,), f"Classify up to 64 {what}s"),
+        "/classify_image": _post(image_body, answer, f"Classify one {formats.said} image"),
         "/models": {"get": {"summary": "The models that answer, and how", "responses": {"200": {"description": "OK"}}}},
     }
     return {
@@ -146,15 +161,17 @@ def openapi(formats: ImageFormats = DEFAULT_FORMATS, *, pairs: bool = False) -> 
     }
 
 
-def _content(model: type[BaseModel]) -> dict[str, Any]:
-    return {"application/json": {"schema": {"$ref": _REF.format(model=model.__name__)}}}
+def _content(*models: type[BaseModel]) -> dict[str, Any]:
+    """A body that is one of these."""
+    schemas = [{"$ref": _REF.format(model=model.__name__)} for model in models]
+    return {"application/json": {"schema": schemas[0] if len(schemas) == 1 else {"anyOf": schemas}}}
 
 
 def _parameter(name: str, place: str, schema: dict[str, Any]) -> dict[str, Any]:
     return {"name": name, "in": place, "required": False, "schema": schema}
 
 
-def _post(body: dict[str, Any], answer: type[BaseModel], summary: str) -> dict[str, Any]:
+def _post(body: dict[str, Any], answers: Sequence[type[BaseModel]], summary: str) -> dict[str, Any]:
     return {
         "post": {
             "summary": summary,
@@ -166,7 +183,7 @@ def _post(body: dict[str, Any], answer: type[BaseModel], summary: str) -> dict[s
             ],
             "requestBody": {"required": True, "content": body},
             "responses": {
-                "200": {"description": "OK", "content": _content(answer)},
+                "200": {"description": "OK", "content": _content(*answers)},
                 **{status: {"description": said, "content": _content(Problem)} for status, said in _PROBLEMS.items()},
             },
         }

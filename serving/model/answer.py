@@ -13,9 +13,12 @@ from serving.arrays import Logits
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """A stage's answer for one item. `scores` are the softmax shares, in the order of the artifact's labels."""
+    """A stage's answer for one item. `scores` are probabilities of the labels, in the order of the artifact's.
 
-    label: str
+    `label`: the label, or from a sigmoid head a tuple of all that are given (see `serving.model.head`).
+    """
+
+    label: str | tuple[str, ...]
     confidence: float
     margin: float
     scores: tuple[float, ...]

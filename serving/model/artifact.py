@@ -20,21 +20,21 @@ import hashlib
 import json
 import operator
 import os
-from collections.abc import Collection
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
 
 from serving.errors import ArtifactError
+from serving.model.files import ANEW, check_file, require_no_other
+from serving.model.files import MANIFEST as MANIFEST
+from serving.model.files import sha256_of as sha256_of
 
-MANIFEST = "manifest.json"
 OPERATING_POINT = "operating-point.json"
 
 Provider = Literal["CPUExecutionProvider", "CUDAExecutionProvider"]
 VariantName = Literal["cpu-fp32", "cpu-int8", "gpu-fp16"]
 LongTexts = Literal["cut", "windows"]
-_ANEW = "make and publish the artifact anew with `python -m optimize run RECIPE`"
 
 
 def _inside(path: str) -> str:
@@ -146,6 +146,8 @@ class Manifest(_Frozen):
     name: str
     role: Literal["screen", "expert"]
     labels: tuple[str, ...] = Field(min_length=2)
+    thresholds: tuple[FiniteFloat, ...] | None = Field(default=None, exclude_if=lambda thresholds: thresholds is None)
+    """An item has every label whose logit reaches its threshold; None where it has one label, that of the largest."""
     settings: Annotated[TextSettings | ImageSettings, Field(discriminator="kind")]
     variants: dict[VariantName, Variant] = Field(min_length=1)
     default_cpu: VariantName
@@ -176,9 +178,15 @@ class Manifest(_Frozen):
             default = getattr(self, field)
             if default is not None and (default not in self.variants or self.variants[default].provider != provider):
                 raise ValueError(f"{field} must be one of variants, and for {provider}")
+        if self.thresholds is not None and len(self.thresholds) != len(self.labels):
+            raise ValueError(
+                f"thresholds must name one for each label, got {len(self.thresholds)} for {len(self.labels)}"
+            )
         watched = self.settings.watched_label if isinstance(self.settings, TextSettings) else None
         if watched is not None and watched >= len(self.labels):
             raise ValueError(f"watched_label must be the index of one of {len(self.labels)} labels, got {watched}")
+        if watched is not None and self.thresholds is not None:
+            raise ValueError("watched_label is for labels that exclude each other, got it beside thresholds")
         return self
 
     @property
@@ -196,13 +204,15 @@ class Manifest(_Frozen):
     @property
     def digest(self) -> str:
         """sha256 over the served files and how they are used. Copying or renaming the artifact does not change it."""
-        served = {
+        served: dict[str, Any] = {
             "labels": self.labels,
             "settings": self.settings.model_dump(),
             "default": [self.default_cpu, self.default_gpu],
             "files": self.files,
             "variants": {name: variant.model_dump(exclude={"size_bytes"}) for name, variant in self.variants.items()},
         }
+        if self.thresholds is not None:
+            served["thresholds"] = self.thresholds
         return hashlib.sha256(json.dumps(served, sort_keys=True).encode()).hexdigest()
 
 
@@ -224,9 +234,9 @@ class Artifact:
         root = Path(folder)
         manifest = read_manifest(root)
         for name, expected in manifest.files.items():
-            _check_file(root, name, expected)
+            check_file(root, name, expected)
         for variant in manifest.variants.values():
-            _require_no_other((root / variant.file).parent, {root / name for name in manifest.files})
+            require_no_other((root / variant.file).parent, {root / name for name in manifest.files})
         return cls(root, manifest)
 
     def variant_path(self, name: VariantName) -> Path:
@@ -253,42 +263,7 @@ def read_manifest(folder: Path) -> Manifest:
         what = f"{where}: {first['msg']} (got {type(first['input']).__name__})" if where else first["msg"]
         other = where == "format"
         why = "the artifact was made by another version of Sieve" if other else "the manifest was changed or damaged"
-        raise ArtifactError(f"{path}: {what.replace('Value error, ', '')}; {why}: {_ANEW}") from None
-
-
-def _check_file(root: Path, name: str, expected: str) -> None:
-    """Raise ArtifactError unless a file of the manifest lies in the folder `root` and has its sha256."""
-    path = root / name
-    if not path.is_file():
-        raise ArtifactError(f"{path}: the manifest names this file and it is not there; {_ANEW}")
-    if not path.resolve().is_relative_to(root.resolve()):
-        raise ArtifactError(
-            f"{path}: a file of an artifact must lie in its folder, and this is a symbolic link that leads out of it; "
-            "put the file itself there"
-        )
-    if sha256_of(path) != expected:
-        raise ArtifactError(
-            f"{path}: its sha256 is not the one in {MANIFEST}, so the file was changed or damaged; {_ANEW}"
-        )
-
-
-def _require_no_other(folder: Path, listed: Collection[Path]) -> None:
-    """Raise ArtifactError if a graph's folder holds a file that is not `listed`.
-
-    A graph may keep weights in files beside it, and serving has no onnx to ask which.
-    """
-    for path in folder.rglob("*"):
-        if not path.is_dir() and path not in listed:
-            raise ArtifactError(
-                f"{path}: every file beside a graph must be one of files in {MANIFEST}, and this is not; remove it, or "
-                f"save the graph with its weights inside and {_ANEW}"
-            )
-
-
-def sha256_of(path: Path) -> str:
-    """The sha256 of a file, as hex digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        raise ArtifactError(f"{path}: {what.replace('Value error, ', '')}; {why}: {ANEW}") from None
 
 
 def write_json(path: Path, value: object) -> None:

@@ -19,6 +19,7 @@ from serving.arrays import Array, Logits
 from serving.cpu import features, processor
 from serving.errors import ArtifactError
 from serving.model.artifact import Artifact, Machine
+from serving.model.head import differ, head_of
 from serving.model.runner import Runner
 
 GOLDEN = "golden.npz"
@@ -93,8 +94,9 @@ def check_golden(artifact: Artifact, runner: Runner) -> GoldenCheck:
             f"{artifact.folder}: golden logits must have the shape {got.shape}, got {expected.shape}; publish the "
             "artifact again"
         )
+    head = head_of(manifest)
     gap = float(np.abs(got - expected).mean() / max(float(expected.std()), 1e-12))
-    others = int((got.argmax(axis=1) != expected.argmax(axis=1)).sum())
+    others = int(differ(head.decide(got), head.decide(expected)).sum())
     tolerance = TOLERANCE[manifest.variants[variant].precision]
     # Written so that NaN fails.
     holds = gap <= tolerance and not others

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from optimize.data.content import normalised
 from optimize.data.readers import DigitsData, FilesData, NpzData, PaymentsData
-from optimize.data.splits import Splits, load_splits, normalised
+from optimize.data.splits import Splits, load_splits
 from optimize.errors import DataError
 from optimize.recipe import read_recipe
 from optimize.results import digest_of

@@ -26,13 +26,14 @@ def test_one_text_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert (train.labels, train.ids) == ([], ["log.txt:1", "log.txt:3", "log.txt:4"])
     assert holdout is not None
     assert holdout.inputs == ["four"]
-    assert "data log.txt: 1 empty lines are left out" in capsys.readouterr().out
+    assert "data log.txt: left out: 1 empty line" in capsys.readouterr().out
 
 
-def test_lines_in_another_encoding_are_refused(tmp_path: Path) -> None:
-    (tmp_path / "log.txt").write_bytes("grün".encode("latin-1"))
-    with pytest.raises(DataError, match="must be text in UTF-8, got another byte at 2; convert it"):
-        read_unlabelled(files("log.txt"), root=tmp_path, seed=0)
+def test_lines_in_another_encoding_are_read_and_it_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "log.txt").write_bytes("grün".encode("cp1252"))
+    train, _ = read_unlabelled(files("log.txt"), root=tmp_path, seed=0)
+    assert train.inputs == ["grün"]
+    assert "it is read as cp1252, since it is not UTF-8" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("header", ["text", "text,label"])
@@ -51,7 +52,10 @@ def test_images_of_any_layout(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     train, _ = read_unlabelled(config, root=tmp_path, seed=0)
     assert train.ids == ["a.jpg", "b.png", "deeper/than/this.png"]
     assert (train.kind, train.labels) == ("image", [])
-    assert "3 files are hidden or no images, and left out" in capsys.readouterr().out
+    assert "left out: 3 files, hidden or no images" in capsys.readouterr().out
+    (tmp_path / "photos" / "cut.jpg").write_bytes((tmp_path / "photos" / "a.jpg").read_bytes()[:-40])
+    with pytest.raises(DataError, match="1 of 4 images cannot be used: 1 with a file that is no whole image"):
+        read_unlabelled(config, root=tmp_path, seed=0)
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="has no images in it"):
         read_unlabelled(config.model_copy(update={"train": Path("empty")}), root=tmp_path, seed=0)

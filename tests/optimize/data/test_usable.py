@@ -10,11 +10,14 @@ from PIL import Image
 
 from optimize.data import usable as module
 from optimize.data.image_file import ImageFile
-from optimize.data.readers import FilesData, read_rows
+from optimize.data.readers import FilesData, FolderData, read_rows
 from optimize.data.rows import Fault, Found, Rows
 from optimize.data.usable import usable
 from optimize.errors import DataError
 from serving.model.text import TextPair
+
+REFUSE = FolderData(source="folder", train=Path("photos"))
+LEAVE_OUT = REFUSE.model_copy(update={"bad_rows": "leave-out"})
 
 
 def jpeg(size: int = 64) -> bytes:
@@ -30,7 +33,7 @@ def images(contents: list[Any]) -> Found:
 
 def test_texts_keep_their_rows() -> None:
     found = Found("text", ["a", " b "], ["x", "y"], ["t.csv:0", "t.csv:1"], "t.csv", "text", notes=["said"])
-    rows = usable(found, bad_rows="refuse", folder=None)
+    rows = usable(found, REFUSE, folder=None)
     assert rows.inputs == ["a", " b "]
     assert rows.labels == ["x", "y"]
     assert rows.notes == ("said",)
@@ -44,9 +47,9 @@ def test_faults_of_every_kind_are_counted(capsys: pytest.CaptureFixture[str]) ->
         "t.csv), 1 with more columns (row 5 of t.csv)"
     )
     with pytest.raises(DataError) as error:
-        usable(found, bad_rows="refuse", folder=None)
+        usable(found, REFUSE, folder=None)
     assert str(error.value) == f'data t.csv: {says}; mend them or take them out, or set bad_rows = "leave-out"'
-    rows = usable(found, bad_rows="leave-out", folder=None)
+    rows = usable(found, LEAVE_OUT, folder=None)
     assert (rows.inputs, rows.labels, rows.ids) == (["a"], ["x"], ["t.csv:0"])
     assert rows.notes == (f"left out: {says}",)
     assert capsys.readouterr().out == f"data t.csv: left out: {says}\n"
@@ -55,7 +58,7 @@ def test_faults_of_every_kind_are_counted(capsys: pytest.CaptureFixture[str]) ->
 def test_a_source_of_bad_rows_alone_is_refused() -> None:
     found = Found("text", [None], ["x"], ["t.csv:0"], "t.csv", "text")
     with pytest.raises(DataError, match="1 of 1 rows cannot be used"):
-        usable(found, bad_rows="leave-out", folder=None)
+        usable(found, LEAVE_OUT, folder=None)
 
 
 def test_a_truncated_jpeg_is_found_before_anything_is_trained(tmp_path: Path) -> None:
@@ -67,8 +70,8 @@ def test_a_truncated_jpeg_is_found_before_anything_is_trained(tmp_path: Path) ->
         r"2 of 3 images cannot be used: 2 with a file that is no whole image \(.*half.jpg: must be a whole image file"
     )
     with pytest.raises(DataError, match=says):
-        usable(found, bad_rows="refuse", folder=tmp_path)
-    rows = usable(found, bad_rows="leave-out", folder=tmp_path)
+        usable(found, REFUSE, folder=tmp_path)
+    rows = usable(found, LEAVE_OUT, folder=tmp_path)
     assert [image.read() for image in rows.inputs] == [whole]
 
 
@@ -78,14 +81,14 @@ def test_a_second_run_decodes_only_what_is_new(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(ImageFile, "require_whole", lambda image: (looked_at.append(image.sha256), decode(image)))
     monkeypatch.setattr(module, "IMAGES_AT_ONCE", 2)
     files = [jpeg() for _ in range(3)]
-    usable(images(files), bad_rows="refuse", folder=tmp_path)
+    usable(images(files), REFUSE, folder=tmp_path)
     assert len(looked_at) == 3
-    usable(images([*files, jpeg()]), bad_rows="refuse", folder=tmp_path)
+    usable(images([*files, jpeg()]), REFUSE, folder=tmp_path)
     assert len(looked_at) == 4
-    usable(images(files), bad_rows="refuse", folder=None)
+    usable(images(files), REFUSE, folder=None)
     assert len(looked_at) == 7
     monkeypatch.setattr(module.PIL, "__version__", "another")
-    usable(images(files), bad_rows="refuse", folder=tmp_path)
+    usable(images(files), REFUSE, folder=tmp_path)
     assert len(looked_at) == 10
 
 

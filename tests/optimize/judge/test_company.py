@@ -13,6 +13,7 @@ from optimize.judge.company import ITEMS, MAX_GAP, SIZE, in_company, runs_alone
 from optimize.judge.measure import logits_of, run_of
 from optimize.models.graphs import range_of_batch
 from serving.arrays import Array, Logits
+from serving.model.head import Sigmoid
 from tests.optimize.conftest import result
 
 
@@ -69,3 +70,11 @@ def test_no_number_is_a_miss() -> None:
 def test_fp16_may_move_by_its_own_rounding() -> None:
     assert in_company(moved(2e-3), NUMBERS, ALONE, "fp16", seed=3)["failed"] == []
     assert in_company(moved(2e-2), NUMBERS, ALONE, "fp16", seed=3)["failed"]
+
+
+def test_no_label_set_may_flip() -> None:
+    head = Sigmoid((0.0, 1.5))
+    found = in_company(moved(0.6, place=4), NUMBERS, ALONE, "fp32", seed=3, head=head)
+    assert found["flips"] == 1, "0.5 falls below 0"
+    found = in_company(moved(0.4, place=4), NUMBERS, ALONE, "fp32", seed=3, head=head)
+    assert found["flips"] == 0

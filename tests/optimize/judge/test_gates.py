@@ -15,6 +15,7 @@ from optimize.judge.measure import on_gpu
 from optimize.judge.timing import Latency
 from optimize.recipe import Gates, QualityGate
 from optimize.results import Result
+from serving.model.head import Sigmoid
 
 
 def graph(name: str, precision: Any = "fp32") -> Result:
@@ -22,12 +23,14 @@ def graph(name: str, precision: Any = "fp32") -> Result:
 
 
 class FakeBuild:
-    """Only what judging reads: the graphs of a role, their checkpoint, the gates, and where labels come from."""
+    """Only what judging reads: the graphs of a role, their checkpoint, the gates, and what the data is."""
+
+    multi_label = False
 
     def __init__(self, *graphs: Result, **gates: float) -> None:
         self._graphs = list(graphs)
         self.recipe = type("Recipe", (), {"gates": Gates(**gates)})
-        self.splits = type("Splits", (), {"labels_from": "data"})
+        self.splits = type("Splits", (), {"labels_from": "data", "multi_label": self.multi_label})
 
     def graphs(self, _role: str) -> list[Result]:
         return self._graphs
@@ -168,3 +171,40 @@ def test_what_is_no_number_fails() -> None:
     nothing = np.full((4, 2), np.nan, dtype=np.float32)
     for precision in ("fp32", "int8"):
         assert parity(nothing, np.zeros((4, 2), dtype=np.float32), precision, Gates())["failed"]
+
+
+def test_label_sets_are_held_to_their_micro_f1() -> None:
+    targets = np.array([[True, False]] * 50 + [[True, True]] * 50)
+    answers = targets.copy()
+    answers[:10, 1] = True
+    free = {"max_macro_f1_drop": None, "max_recall_drop": None}
+    held = split(targets)
+    got = quality_evidence(answers, targets, held, LABELS, QualityGate(**free, max_accuracy_drop=0.03), seed=1)
+    (said,) = got["failed"]
+    assert said == "loses 3.23% of micro F1 on the holdout, at most 3.00% is allowed"
+    assert got["recall_not_held"] == []
+    got = quality_evidence(targets[::-1], targets, held, LABELS, QualityGate(min_recall_items=51), seed=1)
+    assert got["recall_not_held"] == ["b"]
+
+
+def test_a_graph_that_gives_other_sets_loses_micro_f1() -> None:
+    """The thresholds are those of the checkpoint, as they are served."""
+    targets = np.array([[True, False], [False, True]] * 50)
+    right = np.where(targets, 5.0, 3.0).astype(np.float32)
+    plain, other = graph("export"), graph("other", "int8")
+    latency = {name: Latency(ms, ms, ms, 5) for name, ms in ((plain.name, 10), (other.name, 5))}
+    latency["expert/distill"] = Latency(30, 30, 30, 5)
+    known = {plain.name: right, "expert/distill": right, other.name: right - np.float32(2)}
+    build = type("OfSets", (FakeBuild,), {"multi_label": True})(plain, other)
+    first, second = judge(build, "expert", known, targets, latency)
+    assert (first.published, first.accuracy_drop) == (True, 0.0)
+    assert second.reasons == ("loses 100.00% of micro F1, at most 0.50% is allowed",)
+
+
+def test_parity_counts_equal_label_sets() -> None:
+    head = Sigmoid((0.0, 2.0))
+    checkpoint = np.array([[1.0, 1.0]] * 10, dtype=np.float32)
+    moved = checkpoint + np.array([[0.0, 1.5]] + [[0.0, 0.0]] * 9, dtype=np.float32)
+    assert parity(moved, checkpoint, "int8", Gates(max_logit_gap_share=1e12, min_agreement=0.9), head)["failed"] == []
+    found = parity(moved, checkpoint, "int8", Gates(max_logit_gap_share=1e12, min_agreement=0.95), head)
+    assert found["failed"] == ["gives PyTorch's label set to 90.00% of the items, at least 95.00% is asked"]

@@ -13,7 +13,7 @@ from scipy.stats import binom
 
 from optimize.judge.operating_point import (
     Stages,
-    cascade_labels,
+    cascade_answers,
     certify,
     choose,
     needed,
@@ -24,6 +24,7 @@ from optimize.judge.operating_point import (
 from optimize.recipe import OperatingPointRecipe
 from serving.cascade.deferral import COUNTED_ITEMS, should_defer
 from serving.model.answer import Answer, answers_from_logits
+from serving.model.head import Sigmoid, differ
 from tests.points import make_point
 
 
@@ -117,7 +118,7 @@ def test_over_drawn_data_sets_the_whole_choice_keeps_its_promise() -> None:
     failed, certified = 0, 0
     for draw in range(200):
         point = choose(stages(2 * draw, 200), stages(2 * draw + 1, 300), config, FOR)
-        labels, _ = cascade_labels(world_at_large.screen, world_at_large.expert, point)
+        labels, _ = cascade_answers(world_at_large, point)
         certified += point.promise.certified
         failed += (labels != world_at_large.expert.argmax(axis=1)).mean() > config.alpha
     assert certified == 200
@@ -197,7 +198,7 @@ def test_the_service_defers_what_was_counted(seed: int) -> None:
     point = choose(selection, certification, OperatingPointRecipe(), FOR)
     answers = answers_from_logits(selection.screen, ["a", "b", "c"], point.screen_temperature)
     served = [should_defer(answer, point) for answer in answers]
-    assert served == cascade_labels(selection.screen, selection.expert, point)[1].tolist()
+    assert served == cascade_answers(selection, point)[1].tolist()
     assert np.mean(served) == pytest.approx(point.escalation_share)
     assert point.band.lowest_escalation_share <= point.escalation_share <= point.band.highest_escalation_share
     assert set(point.calibration) == {"screen", "expert"}
@@ -209,3 +210,39 @@ def test_a_reference_counts_every_item_once() -> None:
     assert sum(made.shares) == pytest.approx(1)
     assert list(made.edges) == sorted(set(made.edges)), "ties do not make empty bins"
     assert len(made.shares) == len(made.edges) + 1
+
+
+def set_stages(seed: int, size: int) -> Stages:
+    rng = np.random.default_rng(seed)
+    targets = rng.random((size, 3)) < (0.5, 0.3, 0.15)
+    signs = np.where(targets, 1.0, -1.0)
+    screen = (2.5 * signs + rng.normal(size=signs.shape) + 1).astype(np.float32)
+    expert = (4 * signs + rng.normal(size=signs.shape)).astype(np.float32)
+    return Stages(screen, expert, targets, Sigmoid((1.0, 1.5, 0.5)), Sigmoid((0.0, 0.0, 0.0)))
+
+
+@settings(deadline=None, max_examples=10)
+@given(st.integers(0, 10_000))
+def test_the_service_defers_the_label_sets_that_were_counted(seed: int) -> None:
+    selection, certification = set_stages(seed, 300), set_stages(seed + 1, 400)
+    point = choose(selection, certification, OperatingPointRecipe(alpha=0.03), FOR)
+    answers = selection.screen_head.answers(selection.screen, ["a", "b", "c"], point.screen_temperature)
+    served = [should_defer(answer, point) for answer in answers]
+    sets, deferred = cascade_answers(selection, point)
+    assert served == deferred.tolist()
+    ours, theirs = selection.decisions
+    assert (sets == np.where(deferred[:, None], theirs, ours)).all()
+
+
+def test_over_drawn_data_sets_the_promise_of_the_same_set_is_kept() -> None:
+    world_at_large = set_stages(10_000_000, 20_000)
+    config = OperatingPointRecipe(alpha=0.03, delta=0.1)
+    failed, screened = 0, 0.0
+    for draw in range(60):
+        point = choose(set_stages(2 * draw, 200), set_stages(2 * draw + 1, 300), config, FOR)
+        sets, deferred = cascade_answers(world_at_large, point)
+        assert point.promise.certified
+        failed += differ(sets, world_at_large.decisions[1]).mean() > config.alpha
+        screened += 1 - deferred.mean()
+    assert failed <= config.delta * 60
+    assert screened > 0.3 * 60, "it does not only defer"

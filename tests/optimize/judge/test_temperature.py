@@ -34,3 +34,16 @@ def test_reliability_covers_every_item() -> None:
     rows = reliability(logits, targets)
     assert sum(row["share"] for row in rows) == pytest.approx(1)
     assert all(0 <= row["accuracy"] <= 1 and 0.25 <= row["confidence"] <= 1 for row in rows)
+
+
+@pytest.mark.parametrize("scale", [0.5, 1.0, 3.0])
+def test_the_temperature_of_label_sets_is_that_of_their_probabilities(scale: float) -> None:
+    rng = np.random.default_rng(1)
+    logits = rng.normal(size=(4000, 3)) * 1.5
+    targets = rng.random(logits.shape) < 1 / (1 + np.exp(-logits))
+    blown_up = (logits * scale).astype(np.float32)
+    assert fit_temperature(blown_up, targets) == pytest.approx(scale, rel=0.1)
+    assert calibration_error(blown_up, targets, scale) < 0.03
+    rows = reliability(blown_up, targets)
+    assert sum(row["share"] for row in rows) == pytest.approx(1)
+    assert all(0.5 <= row["confidence"] <= 1 for row in rows)

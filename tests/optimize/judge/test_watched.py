@@ -52,3 +52,13 @@ def test_a_watched_label_without_an_item_fails() -> None:
     found, failed = watched_recall(TARGETS, TARGETS, split(), LABELS, gate("fraud"), 1)
     assert found == {}
     assert failed == ["has no item of the watched label 'fraud' on the holdout; bring more rows of it"]
+
+
+def test_a_watched_label_of_sets_is_held_where_an_item_has_it_among_others() -> None:
+    targets = np.array([[True, False, False]] * 90 + [[True, True, False]] * 10)
+    answers = targets.copy()
+    answers[90:93, 1] = False
+    answers[:50, 0] = False  # another label
+    found, failed = watched_recall(answers, targets, split(targets), LABELS, gate("spam", max_recall_drop=0.3), 1)
+    assert not failed
+    assert (found["spam"]["items"], found["spam"]["recall"], found["spam"]["recall_drop"]) == (10, 0.7, 0.3)

@@ -52,3 +52,10 @@ def test_a_step_without_class_weights_has_the_key_that_it_had() -> None:
     assert "class_weights" not in FineTune(epochs=1, learning_rate=0.1).key_fields()
     weighed = FineTune(epochs=1, learning_rate=0.1, class_weights="balanced").key_fields()
     assert weighed["class_weights"] == "balanced"
+
+
+def test_every_label_of_a_set_counts_for_the_balance() -> None:
+    sets = np.array([[True, False], [True, True], [True, False], [False, False]])
+    weights = weights_of("balanced", sets, ("a", "b"))
+    assert weights is not None
+    assert weights.tolist() == pytest.approx([4 / (2 * 3), 4 / 2])

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,12 @@ import torch
 from pydantic import ValidationError
 
 from optimize.build import Build
-from optimize.models.distillation import DistillationConfig, TeacherOutputs, distillation_loss
+from optimize.models.distillation import (
+    DistillationConfig,
+    TeacherOutputs,
+    distillation_loss,
+    divergence_of_labels,
+)
 from optimize.models.saved import load_model
 from optimize.models.training import predict
 
@@ -49,3 +55,23 @@ def test_a_teachers_outputs_are_computed_once(build: Build, tmp_path: Path) -> N
 def test_mixtures_have_no_labels_to_learn_from() -> None:
     with pytest.raises(ValidationError, match="mixup needs soft_weight = 1"):
         DistillationConfig(epochs=1, learning_rate=0.1, mixup=True, views=2)
+
+
+def test_the_divergence_of_labels_is_that_of_coins() -> None:
+    """Each label is a coin: Kullback and Leibler's divergence of two Bernoulli variables, a mean over the labels."""
+    followed, logits = torch.tensor([[0.3, -2.0]]), torch.tensor([[-1.0, 0.5]])
+    p, q = torch.sigmoid(followed), torch.sigmoid(logits)
+    expected = (p * (p / q).log() + (1 - p) * ((1 - p) / (1 - q)).log()).mean()
+    assert divergence_of_labels(logits, followed).item() == pytest.approx(expected.item(), rel=1e-5)
+    assert divergence_of_labels(followed, followed).item() == pytest.approx(0)
+
+
+def test_a_student_of_label_sets_follows_each_label_by_itself() -> None:
+    """A logit that all labels share means nothing to softmax, and everything to label sets."""
+    teacher = TeacherOutputs(np.array([[[2.0, -1.0]]], dtype=np.float32), ())
+    config = DistillationConfig(epochs=1, learning_rate=1e-3, soft_weight=1.0, hidden_weight=0.0)
+    loss = distillation_loss(teacher, config)
+    output = SimpleNamespace(logits=torch.tensor([[5.0, 2.0]]))
+    first = np.array([0])
+    assert loss(output, torch.tensor([0]), first, 0).item() == pytest.approx(0, abs=1e-6)
+    assert loss(output, torch.tensor([[True, False]]), first, 0).item() > 0.5

@@ -11,6 +11,7 @@ from optimize.errors import StepError
 from optimize.models.checkpoint import FreshCifarResNet
 from optimize.models.teacher_labels import own_labels, teacher_labels
 from optimize.recipe import Recipe
+from serving.model.head import SOFTMAX
 from tests.optimize.knowing import LABELS, knowing_bert
 
 
@@ -49,7 +50,7 @@ def test_rows_get_the_answers_of_the_checkpoint(tmp_path: Path, monkeypatch: pyt
 def test_rows_of_another_modality_are_refused(tmp_path: Path) -> None:
     rows = Rows("image", [], [], [], "photos")
     with pytest.raises(StepError, match="the recipe is for text, and photos holds image"):
-        teacher_labels(None, "text", rows, None, LABELS, tmp_path)  # type: ignore[arg-type]  # neither is looked at
+        teacher_labels(None, "text", rows, None, LABELS, SOFTMAX, tmp_path)  # type: ignore[arg-type]  # neither is looked at
 
 
 def test_a_checkpoint_must_name_its_labels() -> None:

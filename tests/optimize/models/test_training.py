@@ -12,7 +12,7 @@ import torch
 from optimize.build import Build
 from optimize.data.inputs import Augmentation
 from optimize.models.saved import load_model
-from optimize.models.training import TrainingConfig, augmented_tensors, cross_entropy, train
+from optimize.models.training import TrainingConfig, augmented_tensors, cross_entropy, loss_on_labels, train
 
 CONFIG = TrainingConfig(epochs=3, learning_rate=1e-3, crop=1, flip=True, views=2)
 
@@ -63,3 +63,11 @@ def test_mixtures_are_the_same_whenever_they_are_looked_at_and_lie_between_two_i
     torch.testing.assert_close(mixed, shares * view(plain, indices, 3) + (1 - shares) * view(plain, partners, 3))
     assert not torch.equal(mixed, view(mixing, indices, 4))
     assert torch.equal(view(mixing, indices, 0), view(plain, indices, 0)), "view 0 is the image itself"
+
+
+def test_the_loss_on_label_sets_is_a_mean_of_each_labels_own() -> None:
+    logits, sets = torch.tensor([[2.0, -1.0]]), torch.tensor([[True, False]])
+    own = [-torch.log(torch.sigmoid(torch.tensor(margin))) for margin in (2.0, 1.0)]
+    assert loss_on_labels(logits, sets).item() == pytest.approx(((own[0] + own[1]) / 2).item())
+    weighted = loss_on_labels(logits, sets, torch.tensor([3.0, 3.0])).item()
+    assert weighted == pytest.approx(((3 * own[0] + own[1]) / 2).item()), "weights are those of items with the label"

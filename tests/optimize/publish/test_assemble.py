@@ -79,7 +79,7 @@ def test_golden_items_do_not_depend_on_which_variant_was_faster(
     graphs = build.graphs("screen")
     chosen = {CPU_VARIANTS[graph.precision]: graph for graph in graphs}
     selection = build.prepared("selection")
-    logits = {graph.name: logits_of(build, graph, selection) for graph in graphs}
+    logits = {graph.name: logits_of(build, graph, selection) for graph in (*graphs, build.checkpoint_of("screen"))}
     made = []
     for faster in graphs:
         latency = {graph.name: Latency(1 if graph is faster else 2, 1, 2, 5) for graph in graphs}

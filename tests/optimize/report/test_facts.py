@@ -9,6 +9,7 @@ from optimize.judge.operating_point import Stages
 from optimize.judge.timing import Latency
 from optimize.report.facts import Facts
 from optimize.results import Result
+from serving.model.head import SOFTMAX
 from tests.points import make_point
 
 NOTHING = np.zeros((0, 2), dtype=np.float32)
@@ -25,6 +26,7 @@ def test_a_row_has_the_accuracy_on_the_holdout_and_a_latency_where_it_was_measur
         verdicts=[],
         on_selection={},
         selection_targets=targets,
+        heads={plain.name: SOFTMAX, half.name: SOFTMAX},
         certification=Stages(NOTHING, NOTHING, targets[:0]),
         holdout={plain.name: logits, half.name: logits},
         holdout_split=Split("holdout", ["a", "b", "c"], targets, ("1", "2", "3"), frozenset()),

@@ -204,7 +204,9 @@ def warned() -> Iterator[list[str]]:
 def test_a_stage_for_pairs_goes_with_none_for_single_texts(ours: bool, theirs: bool) -> None:
     def artifact(digest: str, pairs: bool) -> Any:
         settings = TextSettings(max_tokens=8, pad_token_id=0, inputs=("input_ids",), pairs=pairs)
-        return SimpleNamespace(digest=digest, manifest=SimpleNamespace(labels=("a", "b"), settings=settings))
+        return SimpleNamespace(
+            digest=digest, manifest=SimpleNamespace(labels=("a", "b"), settings=settings, thresholds=None)
+        )
 
     point = make_point()
     digests = point.screen_digest, point.expert_digest

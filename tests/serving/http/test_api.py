@@ -20,12 +20,13 @@ from serving.expert.call import Asked
 from serving.http.api import METHODS, Api, api_endpoints
 from serving.http.guard import Guard
 from serving.http.loop_turns import LoopTurns
-from serving.http.openapi import ClassificationAnswer, ClassificationAnswers
+from serving.http.openapi import ClassificationAnswer, ClassificationAnswers, LabelSetAnswer
 from serving.http.preparing import DIRECT_UNITS
 from serving.load.admission import Admission
 from serving.load.budget import DEFAULT_MS, Budget
 from serving.load.heavy import PLACES
 from serving.load.memory import MemoryLimit
+from serving.model.head import SOFTMAX, Sigmoid
 from serving.model.preprocess import StageItems
 from serving.watch.metrics import Metrics
 from serving.watch.observer import Observer
@@ -84,6 +85,7 @@ class Spy:
     """Stands in for a cascade: keeps what it is asked."""
 
     labels = ("a", "b")
+    screen_head = SOFTMAX
 
     def __init__(self) -> None:
         self.budgets: list[Budget] = []
@@ -282,3 +284,17 @@ def test_requests_are_counted_by_address(serve: Callable[..., Any]) -> None:
     text = get(app, "/metrics").text
     assert 'sieve_requests_total{endpoint="/classify_text",model="none",outcome="invalid",stage="none"} 1.0' in text
     assert set(get(app, "/docs.json").json()["paths"]) == set(METHODS) - {"/metrics", "/docs.json"}
+
+
+def test_a_cascade_of_label_sets_answers_with_labels(serve: Callable[..., Any]) -> None:
+    def logits(items: Sequence[Array]) -> Logits:
+        return np.array([[9.0 * item[0] - 4.0, 3.0 * item[0] - 9.0] for item in items], dtype=np.float32)
+
+    app = serve(text=modality(screen=logits, screen_head=Sigmoid((1.0, -7.0)), expert_head=Sigmoid((0.0, 0.0))))
+    LabelSetAnswer.model_validate(body := post(app, "/classify_text", json={"text": SURE}).json())
+    assert "label" not in body
+    assert (body["labels"], body["stage"]) == (["a", "b"], "screen")
+    assert body["confidence"] == pytest.approx(1 / (1 + np.exp(-1))), "of b, a logit of 1 from its threshold"
+    assert body["scores"] == pytest.approx({"a": 1 / (1 + np.exp(-5)), "b": 1 / (1 + np.exp(6))})
+    answers = post(app, "/classify_texts", json={"texts": [UNSURE, " "]}).json()["answers"]
+    assert (answers[0]["labels"], "error" in answers[1]) == ([], True)

@@ -67,3 +67,13 @@ def test_every_post_takes_the_headers_of_the_guard() -> None:
 def test_an_image_comes_in_four_ways() -> None:
     content = openapi()["paths"]["/classify_image"]["post"]["requestBody"]["content"]
     assert set(content) == {"multipart/form-data", "image/*", "application/octet-stream", "application/json"}
+
+
+def test_an_answer_has_one_label_or_a_label_set() -> None:
+    schemas = openapi()["components"]["schemas"]
+    for name, field in (("ClassificationAnswer", "label"), ("LabelSetAnswer", "labels")):
+        assert {"label", "labels"} & set(schemas[name]["required"]) == {field}
+    for path in ("/classify_text", "/classify_image"):
+        answer = openapi()["paths"][path]["post"]["responses"]["200"]["content"]["application/json"]["schema"]
+        names = [found["$ref"].rpartition("/")[2] for found in answer["anyOf"]]
+        assert names == ["ClassificationAnswer", "LabelSetAnswer"]
