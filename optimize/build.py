@@ -20,8 +20,9 @@ from transformers import AutoConfig
 from optimize.data.inputs import Prepared, Preparer
 from optimize.data.splits import Split, SplitName, Splits, load_splits
 from optimize.errors import StepError
-from optimize.models.checkpoint import fetch_model, local_source
+from optimize.models.checkpoint import fetch_model, local_source, source_path
 from optimize.models.families import graph_inputs, positions
+from optimize.models.image_checkpoint import difference, require_channels, settings_of
 from optimize.models.saved import load_tokenizer, save_model
 from optimize.progress import console, running
 from optimize.recipe import Recipe, read_recipe, steps_up_to
@@ -29,7 +30,7 @@ from optimize.results import STAGES, Result, Role, Stage, digest_below, digest_o
 from optimize.steps.step import Step, StepContext
 from optimize.steps.union import step_classes
 from optimize.versions import versions
-from serving.model.artifact import TextSettings, write_json
+from serving.model.artifact import ImageSettings, TextSettings, write_json
 
 
 class Build:
@@ -87,6 +88,13 @@ class Build:
         write_json(self.folder / "data.json", splits.describe())
         return splits
 
+    @cached_property
+    def image(self) -> ImageSettings | None:
+        """How images become arrays: as the recipe says, or else as the checkpoint does; None for texts."""
+        if self.recipe.task == "text" or self.recipe.image is not None:
+            return self.recipe.image
+        return settings_of(source_path(self.recipe.checkpoint, self.root))
+
     @property
     def preparer(self) -> Preparer:
         """Serving's preprocessing; for texts with the teacher's tokeniser, which all students share."""
@@ -96,8 +104,8 @@ class Build:
         return self._preparers[folder]
 
     def _preparer(self, folder: Path) -> Preparer:
-        if self.recipe.image is not None:
-            return Preparer(self.recipe.image)
+        if self.image is not None:
+            return Preparer(self.image)
         config = AutoConfig.from_pretrained(folder)
         if self.recipe.text.max_tokens > positions(config):
             raise StepError(
@@ -165,6 +173,9 @@ class Build:
         model, tokenizer = fetch_model(
             recipe.checkpoint, recipe.task, self.splits.labels, self.root, fresh_head=bool(recipe.teacher)
         )
+        if self.image is not None:
+            self._say_of_images(self.image)
+            require_channels(model.config, self.image)
         # Refuse a step that cannot work before the teacher is trained for it.
         for step in (*recipe.teacher, *recipe.possible_steps):
             step.require_fitting(model.config)
@@ -177,6 +188,14 @@ class Build:
         prepare = partial(self._prepare, preparer)
         context = self._context(result.key, preparer, prepare, teacher=start, checkpoint=start.path)
         step.carry_out(start.path, result.path, context)
+
+    def _say_of_images(self, settings: ImageSettings) -> None:
+        """Say which image settings hold where the checkpoint has its own."""
+        if self.recipe.image is None:
+            values = ", ".join(f"{name} = {value}" for name, value in settings.model_dump().items())
+            console.print(f"image: as the checkpoint says: {values}", markup=False, soft_wrap=True)
+        elif told := difference(settings, source_path(self.recipe.checkpoint, self.root)):
+            console.print(told, markup=False, soft_wrap=True)
 
     def carry_out(self, until: str | None = None) -> list[Result]:
         """Carry out the recipe's steps: all, or for each role that has a step named `until` up to the last of them."""
@@ -246,7 +265,7 @@ class Build:
     def _data_key(self) -> list[Any]:
         recipe = self.recipe
         # Trainings take the start of a long text, whatever measurements and service do.
-        settings = (recipe.image or recipe.text).model_dump(mode="json", exclude={"long_texts", "watch"})
+        settings = (self.image or recipe.text).model_dump(mode="json", exclude={"long_texts", "watch"})
         return [self.splits.describe(), settings, recipe.seed, recipe.task, versions()]
 
     def _path(self, role: Role, name: str, key: str, suffix: str = "") -> Path:

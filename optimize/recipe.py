@@ -14,7 +14,7 @@ from pydantic_core import ErrorDetails
 
 from optimize.data.readers import DataConfig
 from optimize.errors import RecipeError
-from optimize.models.checkpoint import CheckpointConfig
+from optimize.models.checkpoint import FOR_IMAGES, WITHOUT_IMAGE_SETTINGS, CheckpointConfig
 from optimize.models.saved import Task
 from optimize.models.training import TrainingConfig
 from optimize.recipes.shipped import shipped_recipes
@@ -158,8 +158,13 @@ class Recipe(_Table):
             asked = {view for step in steps if isinstance(step, TrainingConfig) for view in step.image_views}
             if asked:
                 raise ValueError(f"{', '.join(sorted(asked))}: views are for images; leave it out of a text recipe")
-        if self.task == "image" and self.image is None:
-            raise ValueError("image: an image recipe needs the table [image] with width, height, mean and std")
+            if self.checkpoint.source in FOR_IMAGES:
+                raise ValueError(f"checkpoint: the source {self.checkpoint.source} is for images; name a text encoder")
+        if self.task == "image" and self.image is None and self.checkpoint.source in WITHOUT_IMAGE_SETTINGS:
+            raise ValueError(
+                "image: an image recipe whose checkpoint brings no settings for images needs the table [image] with "
+                "width, height, mean and std"
+            )
         return self
 
     def steps_of(self, stage: Stage) -> tuple[Step, ...]:

@@ -37,8 +37,18 @@ def with_head(
             f"checkpoint {folder} has no trained head for {len(labels)} labels ({', '.join(sorted(fresh))} would be "
             'random); add [[teacher]] with step = "fine-tune", or name a checkpoint that was trained on these labels'
         )
-    if fresh or fresh_head or trust_order or theirs == labels:
-        return model
+    if not (fresh or fresh_head or trust_order):
+        put_in_order(model, theirs, labels, folder)
+    return model
+
+
+def put_in_order(model: PreTrainedModel, theirs: tuple[str, ...], labels: tuple[str, ...], folder: Path) -> None:
+    """Put the head of a checkpoint that answers with the labels `theirs` into the order of `labels`.
+
+    Raises CheckpointError when these are other labels.
+    """
+    if theirs == labels:
+        return
     if set(theirs) != set(labels):
         raise CheckpointError(
             f"checkpoint {folder} answers with the labels {_few(theirs)}, and the data has {_few(labels)}; name the "
@@ -47,7 +57,6 @@ def with_head(
     head = [module for module in model.modules() if isinstance(module, nn.Linear)][-1]
     order = [theirs.index(label) for label in labels]
     head.weight.data, head.bias.data = head.weight.data[order], head.bias.data[order]
-    return model
 
 
 def _few(names: tuple[str, ...]) -> str:

@@ -7,7 +7,7 @@ import pytest
 from optimize.errors import RecipeError
 from optimize.recipe import read_recipe
 from optimize.recipes.shipped import descriptions, shipped_recipes
-from tests.tiny_recipes import TEXT_RECIPE
+from tests.tiny_recipes import IMAGE_RECIPE, TEXT_RECIPE
 
 NAMES = {"demo-text", "demo-image", "sms-risk", "cifar10", "sst2-bert-base", "imagenet-resnet50"}
 
@@ -59,7 +59,7 @@ def test_a_recipe_that_cuts_long_texts_has_the_digest_that_it_had_before_there_w
         ("heads_share = 0.5", "heads_share = 1.5", r"screen.1.prune.heads_share: .*less than 1, got 1.5 \(float\)"),
         ('source = "folder"', 'source = "ftp"', "checkpoint: .*'folder'"),
         ('name = "tiny-text"', 'name = "Tiny Text"', "name: .*pattern"),
-        ('task = "text"', 'task = "image"', r"image: an image recipe needs the table \[image\]"),
+        ('source = "folder"', 'source = "state-dict"', "checkpoint: the source state-dict is for images; name a text"),
         ('[[expert]]\nstep = "export"\n', "", "expert: steps must come in the order .* got quantize"),
         ('[[expert]]\nstep = "quantize"', '[[expert]]\nstep = "quantize"\n' * 2, "expert: a step stands twice"),
         # The second makes what the first makes beside its own result.
@@ -83,3 +83,15 @@ def test_what_is_wrong_is_named_with_rule_value_and_remedy(tmp_path: Path, old: 
 def test_an_unknown_recipe_lists_the_known_ones() -> None:
     with pytest.raises(RecipeError, match=r"sms: no such recipe; give the path .* cifar10, demo-image"):
         read_recipe("sms")
+
+
+def test_image_settings_may_be_left_out_where_the_checkpoint_can_bring_them(tmp_path: Path) -> None:
+    table = '[image]\nwidth = 8\nheight = 8\nmode = "L"\nmean = [0.306]\nstd = [0.376]\n'
+    assert table in IMAGE_RECIPE
+    path = tmp_path / "recipe.toml"
+    path.write_text(IMAGE_RECIPE.replace(table, ""))
+    with pytest.raises(RecipeError, match=r"brings no settings for images needs the table \[image\] .* demo-image"):
+        read_recipe(str(path))
+    fresh = IMAGE_RECIPE[IMAGE_RECIPE.index("source") : IMAGE_RECIPE.index("[data]")]
+    path.write_text(path.read_text().replace(fresh, 'source = "folder"\npath = "my-resnet"\n\n'))
+    assert read_recipe(str(path)).image is None
