@@ -15,7 +15,6 @@ from typing import Any
 
 import torch
 from filelock import BaseFileLock, FileLock, Timeout
-from transformers import AutoConfig
 
 from optimize.data.inputs import Prepared, Preparer
 from optimize.data.rows import Rows
@@ -23,9 +22,10 @@ from optimize.data.splits import Split, SplitName, Splits, load_splits
 from optimize.data.targets import LabelSet
 from optimize.data.unlabelled import Labeller
 from optimize.errors import StepError
+from optimize.input_settings import image_settings, say_of_images, text_settings
 from optimize.models.checkpoint import fetch_model, local_source
-from optimize.models.families import graph_inputs, positions
-from optimize.models.saved import load_tokenizer, save_model
+from optimize.models.image_checkpoint import require_channels
+from optimize.models.saved import save_model
 from optimize.models.teacher_labels import own_labels, teacher_labels
 from optimize.progress import console, running
 from optimize.recipe import Recipe, read_recipe, steps_up_to
@@ -33,7 +33,7 @@ from optimize.results import STAGES, Result, Role, Stage, digest_below, digest_o
 from optimize.steps.step import Step, StepContext
 from optimize.steps.union import step_classes
 from optimize.versions import versions
-from serving.model.artifact import TextSettings, write_json
+from serving.model.artifact import ImageSettings, write_json
 from serving.model.head import SOFTMAX, Sigmoid
 
 
@@ -96,6 +96,11 @@ class Build:
         write_json(self.folder / "data.json", {**splits.describe(), "notes": list(splits.notes)})
         return splits
 
+    @cached_property
+    def image(self) -> ImageSettings | None:
+        """How images become arrays: as the recipe says, or else as the checkpoint does; None for texts."""
+        return image_settings(self.recipe, self.root)
+
     @property
     def _labels_itself(self) -> bool:
         """Whether the teacher gives the rows their labels."""
@@ -119,39 +124,9 @@ class Build:
         return self._preparers[folder]
 
     def _preparer(self, folder: Path) -> Preparer:
-        if self.recipe.image is not None:
-            return Preparer(self.recipe.image)
-        config = AutoConfig.from_pretrained(folder)
-        if self.recipe.text.max_tokens > positions(config):
-            raise StepError(
-                f"text.max_tokens must be at most {positions(config)}, the positions that the checkpoint knows, got "
-                f"{self.recipe.text.max_tokens}; lower it"
-            )
-        settings = TextSettings(
-            max_tokens=self.recipe.text.max_tokens,
-            long_texts=self.recipe.text.long_texts,
-            watched_label=self._watched_label(),
-            pad_token_id=load_tokenizer(folder).pad_token_id,
-            inputs=graph_inputs(config),
-            pairs=self.recipe.data.pairs,
-        )
-        return Preparer(settings, folder)
-
-    def _watched_label(self) -> int | None:
-        watch, labels = self.recipe.text.watch, self._labels
-        if watch is None:
-            return None
-        if self.recipe.data.multi_label:
-            raise StepError(
-                'text.watch is for items with one label each, and [data] says problem = "multi-label"; leave watch '
-                "out: each label has a threshold of its own"
-            )
-        if watch not in labels:
-            raise StepError(
-                f"text.watch must be a label of the data, got {watch!r}; name one of its {len(labels)}, such as "
-                f"{labels[0]!r}"
-            )
-        return labels.index(watch)
+        if self.image is not None:
+            return Preparer(self.image)
+        return Preparer(text_settings(self.recipe, self._labels, folder), folder)
 
     def prepared(self, name: SplitName) -> Prepared:
         """A split as arrays. Raises StepError for the holdout, which only `read_holdout` reads."""
@@ -201,6 +176,9 @@ class Build:
             labels_given=recipe.data.labels is not None,
             multi_label=recipe.data.multi_label,
         )
+        if self.image is not None:
+            say_of_images(self.recipe, self.root, self.image)
+            require_channels(model.config, self.image)
         # Refuse a step that cannot work before the teacher is trained for it.
         for step in (*recipe.teacher, *recipe.possible_steps):
             step.require_fitting(model.config)
@@ -282,7 +260,7 @@ class Build:
     def _data_key(self) -> list[Any]:
         recipe = self.recipe
         # Trainings take the start of a long text, whatever measurements and service do.
-        settings = (recipe.image or recipe.text).model_dump(mode="json", exclude={"long_texts", "watch"})
+        settings = (self.image or recipe.text).model_dump(mode="json", exclude={"long_texts", "watch"})
         return [self.splits.describe(), settings, recipe.seed, recipe.task, versions()]
 
     def _path(self, role: Role, name: str, key: str, suffix: str = "") -> Path:

@@ -17,7 +17,7 @@ from optimize.bounds import Quality as Quality
 from optimize.bounds import QualityGate as QualityGate
 from optimize.data.readers import DataConfig
 from optimize.errors import RecipeError
-from optimize.models.checkpoint import CheckpointConfig
+from optimize.models.checkpoint import FOR_IMAGES, WITHOUT_IMAGE_SETTINGS, CheckpointConfig
 from optimize.models.class_weights import require_labels
 from optimize.models.saved import Task
 from optimize.models.training import TrainingConfig
@@ -122,6 +122,8 @@ class Recipe(_Table):
             asked = {view for step in steps if isinstance(step, TrainingConfig) for view in step.image_views}
             if asked:
                 raise ValueError(f"{', '.join(sorted(asked))}: views are for images; leave it out of a text recipe")
+            if self.checkpoint.source in FOR_IMAGES:
+                raise ValueError(f"checkpoint: the source {self.checkpoint.source} is for images; name a text encoder")
         if self.data.pairs and self.task == "image":
             raise ValueError("data.text_pair_column: pairs are of texts; leave it out of an image recipe")
         if self.data.pairs and self.text.long_texts == "windows":
@@ -134,8 +136,11 @@ class Recipe(_Table):
                 'data: labels = "teacher" takes the answers of a head that is trained, and [[teacher]] would train it '
                 "without labels; leave [[teacher]] out, or bring labelled rows"
             )
-        if self.task == "image" and self.image is None:
-            raise ValueError("image: an image recipe needs the table [image] with width, height, mean and std")
+        if self.task == "image" and self.image is None and self.checkpoint.source in WITHOUT_IMAGE_SETTINGS:
+            raise ValueError(
+                "image: an image recipe whose checkpoint brings no settings for images needs the table [image] with "
+                "width, height, mean and std"
+            )
         return self
 
     def steps_of(self, stage: Stage) -> tuple[Step, ...]:

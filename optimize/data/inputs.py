@@ -104,16 +104,31 @@ class Preparer:
         return {name: torch.from_numpy(array) for name, array in self.collate(items).items()}
 
 
+def batch_sizes(data: Prepared, size: int) -> list[int]:
+    """How many items the batches of a training have, in the order in which they are cut.
+
+    A single image at the end joins the batch before it: batch norm learns nothing from one image, and fails where the
+    last group of a ResNet sees one pixel.
+    """
+    sizes = [size] * (len(data) // size)
+    rest = len(data) % size
+    if rest == 1 and sizes and data.items[0].ndim == 3:
+        sizes[-1] += rest
+    elif rest:
+        sizes.append(rest)
+    return sizes
+
+
 def shuffled_batches(data: Prepared, size: int, rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:
     """Index arrays that cover `data` once; items of similar length share a batch, which saves padding."""
     order = rng.permutation(len(data))
-    chunk = size * 16
-    batches: list[NDArray[np.int64]] = []
-    for start in range(0, len(order), chunk):
-        part = order[start : start + chunk]
-        if data.items[0].ndim == 1:
-            part = part[np.argsort([len(data.items[i]) for i in part], kind="stable")]
-        batches.extend(part[i : i + size] for i in range(0, len(part), size))
+    if data.items[0].ndim == 1:
+        chunk = size * 16
+        for start in range(0, len(order), chunk):
+            part = order[start : start + chunk]
+            order[start : start + chunk] = part[np.argsort([len(data.items[i]) for i in part], kind="stable")]
+    ends = np.cumsum(batch_sizes(data, size))
+    batches = np.split(order, ends[:-1])
     yield from (batches[i] for i in rng.permutation(len(batches)))
 
 

@@ -7,14 +7,15 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
-from transformers import AutoConfig, PreTrainedModel
+from transformers import PreTrainedModel
 
 from optimize.errors import CheckpointError
 from optimize.models.cifar_resnet import CifarResNet, CifarResNetConfig
 from optimize.models.heads import HeadRules, label_maps, names_in, with_head
-from optimize.models.intake import require_text_encoder
+from optimize.models.image_checkpoint import from_state_dict, from_timm
+from optimize.models.intake import require_image_model, require_text_encoder
 from optimize.models.saved import Task
-from optimize.models.weights import cifar_from_state_dict
+from optimize.models.timm_folder import timm_config, timm_labels
 
 
 class _Source(BaseModel):
@@ -50,10 +51,14 @@ class PackageCheckpoint(_Pretrained):
     folder: str = "model"
 
 
-class CifarCheckpoint(_Source):
-    """A torch state dict of a CIFAR ResNet; the names of its tensors give its depth."""
+class StateDictCheckpoint(_Source):
+    """A file with the state dict of a ResNet, as torchvision, timm, a trainer or a CIFAR training wrote it.
 
-    source: Literal["cifar-state-dict"]
+    The names and shapes of its tensors give the architecture. It names no labels, so its head has the data's, in their
+    order. `cifar-state-dict` is the older name of the source.
+    """
+
+    source: Literal["state-dict", "cifar-state-dict"]
     path: Path
 
 
@@ -68,9 +73,14 @@ class FreshCifarResNet(_Source):
 
 
 CheckpointConfig = Annotated[
-    FolderCheckpoint | HubCheckpoint | PackageCheckpoint | CifarCheckpoint | FreshCifarResNet,
+    FolderCheckpoint | HubCheckpoint | PackageCheckpoint | StateDictCheckpoint | FreshCifarResNet,
     Field(discriminator="source"),
 ]
+
+WITHOUT_IMAGE_SETTINGS = ("fresh-cifar-resnet", "cifar-state-dict")
+"""Sources that never say how images are prepared."""
+FOR_IMAGES = ("state-dict", *WITHOUT_IMAGE_SETTINGS)
+"""Sources of models for images alone."""
 
 
 def fetch_model(
@@ -90,25 +100,36 @@ def fetch_model(
     that an item may have several. Raises CheckpointError when the source is missing, has another architecture or no
     fitting head, or lies on a hub that cannot be reached.
     """
-    match config:
-        case CifarCheckpoint():
-            return cifar_from_state_dict(_existing(root / config.path.expanduser()), labels), None
-        case FreshCifarResNet():
-            shape = config.model_dump(exclude={"source"})
-            return CifarResNet(CifarResNetConfig(**shape, **label_maps(labels))), None
-    folder = _folder_of(config, root)
+    if isinstance(config, FreshCifarResNet):
+        shape = config.model_dump(exclude={"source"})
+        return CifarResNet(CifarResNetConfig(**shape, **label_maps(labels))), None
+    path = source_path(config, root)
+    assert path is not None, "only a fresh model has no source"
+    if isinstance(config, StateDictCheckpoint):
+        return from_state_dict(path, labels, fresh_head=fresh_head), None
     rules = HeadRules(
         fresh=fresh_head, trust_order=config.trust_label_order, labels_given=labels_given, multi_label=multi_label
     )
     if task == "image":
-        _require_fitting(folder)
-        return with_head(folder, task, labels, rules), None
-    require_text_encoder(folder)
-    model = with_head(folder, task, labels, rules)
+        timm = timm_config(path)
+        if timm is not None:
+            return from_timm(path, timm, labels, rules), None
+        require_image_model(path)
+        return with_head(path, task, labels, rules), None
+    require_text_encoder(path)
+    model = with_head(path, task, labels, rules)
     # ModernBERT would compile itself for a GPU: once for each length of a batch.
     if model.config.model_type == "modernbert":
         model.config.reference_compile = False
-    return model, folder
+    return model, path
+
+
+def source_path(config: CheckpointConfig, root: Path) -> Path | None:
+    """The file or folder that `config` names, which is downloaded where it lies on the hub; None for a fresh model.
+
+    Raises CheckpointError when it does not exist or cannot be had.
+    """
+    return _download(config) if isinstance(config, HubCheckpoint) else local_source(config, root)
 
 
 def named_labels(config: CheckpointConfig, root: Path) -> tuple[str, ...] | None:
@@ -116,7 +137,12 @@ def named_labels(config: CheckpointConfig, root: Path) -> tuple[str, ...] | None
 
     Raises CheckpointError when the source is missing, or lies on a hub that cannot be reached.
     """
-    return names_in(_folder_of(config, root)) if isinstance(config, _Pretrained) else None
+    if not isinstance(config, _Pretrained):
+        return None
+    path = source_path(config, root)
+    assert path is not None, "only a fresh model has no source"
+    timm = timm_config(path)
+    return names_in(path) if timm is None else timm_labels(timm)
 
 
 def local_source(config: CheckpointConfig, root: Path) -> Path | None:
@@ -125,38 +151,11 @@ def local_source(config: CheckpointConfig, root: Path) -> Path | None:
     Raises CheckpointError when it does not exist.
     """
     match config:
-        case FolderCheckpoint() | CifarCheckpoint():
+        case FolderCheckpoint() | StateDictCheckpoint():
             return _existing(root / config.path.expanduser())
         case PackageCheckpoint():
             return _package_folder(config)
     return None
-
-
-def _folder_of(config: FolderCheckpoint | HubCheckpoint | PackageCheckpoint, root: Path) -> Path:
-    folder = _download(config) if isinstance(config, HubCheckpoint) else local_source(config, root)
-    assert folder is not None, "only a hub's model and a fresh one have no source on this machine"
-    return folder
-
-
-def _require_fitting(folder: Path) -> None:
-    """Raise CheckpointError unless the folder holds a ResNet."""
-    try:
-        kind = AutoConfig.from_pretrained(folder).model_type
-    except (OSError, ValueError) as error:
-        raise CheckpointError(
-            f"checkpoint {folder} is not a Hugging Face folder ({str(error).splitlines()[0]}); save the model there "
-            "with save_pretrained"
-        ) from None
-    fitting = ("resnet", "cifar_resnet")
-    if kind not in fitting:
-        raise CheckpointError(
-            f"checkpoint {folder} is of the architecture {kind!r}, and a recipe for image takes "
-            f"{' or '.join(fitting)}; name another checkpoint"
-        )
-    if not list(folder.glob("*.safetensors")):
-        raise CheckpointError(
-            f"checkpoint {folder} has no weights in the safetensors format; save the model there with save_pretrained"
-        )
 
 
 def _existing(path: Path) -> Path:

@@ -71,12 +71,22 @@ def with_head(folder: Path, task: Task, labels: tuple[str, ...], rules: HeadRule
     if not rules.fresh:
         _require_trained(folder, missing, of_another_size, theirs, labels)
     if not missing and not of_another_size:
-        order = order_of(theirs, labels, rules)
-        if order is None and not rules.fresh:
-            raise CheckpointError(f"checkpoint {folder} {_unlike(theirs, labels)}")
-        if order is not None:
-            _put_in_order(head_of(model), order)
+        put_in_order(model, theirs, labels, rules, folder)
     return model
+
+
+def put_in_order(
+    model: PreTrainedModel, theirs: Sequence[str], labels: Sequence[str], rules: HeadRules, folder: Path
+) -> None:
+    """Put the head of a model that answers with the labels `theirs` into the order of `labels`.
+
+    Raises CheckpointError when these are other labels, unless `rules` let the head be trained anew.
+    """
+    order = order_of(theirs, labels, rules)
+    if order is None and not rules.fresh:
+        raise CheckpointError(f"checkpoint {folder} {_unlike(theirs, labels)}")
+    if order is not None:
+        _reorder(head_of(model), order)
 
 
 def order_of(theirs: Sequence[str], labels: Sequence[str], rules: HeadRules) -> list[int] | None:
@@ -113,7 +123,7 @@ def few(names: Sequence[str]) -> str:
     return ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
 
 
-def _put_in_order(head: nn.Linear, order: list[int]) -> None:
+def _reorder(head: nn.Linear, order: list[int]) -> None:
     head.weight.data = head.weight.data[order]
     if head.bias is not None:
         head.bias.data = head.bias.data[order]

@@ -1,31 +1,43 @@
-"""Take in the folder of a text encoder: every check that needs no weights comes before they are loaded."""
+"""Take in the folder of a model: every check that needs no weights comes before they are loaded."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from pathlib import Path
 
 from transformers import AutoConfig
 
 from optimize.errors import CheckpointError
 from optimize.models.families import FAMILIES
+from optimize.models.image_families import IMAGE_FAMILIES
+from optimize.models.saved import Task
 from optimize.models.tokenisers import require_tokeniser
 from optimize.models.weights import require_no_pointers, require_whole
 
 
 def require_text_encoder(folder: Path) -> None:
     """Raise CheckpointError unless the folder holds a whole text encoder of a known family with its tokeniser."""
+    _require_model(folder, "text", FAMILIES)
+    require_tokeniser(folder, AutoConfig.from_pretrained(folder))
+
+
+def require_image_model(folder: Path) -> None:
+    """Raise CheckpointError unless the folder holds a whole ResNet, as transformers writes it."""
+    _require_model(folder, "image", IMAGE_FAMILIES)
+
+
+def _require_model(folder: Path, task: Task, kinds: Collection[str]) -> None:
     if not folder.is_dir():
         raise CheckpointError(f"checkpoint {folder} is a file; give the folder that save_pretrained wrote")
     require_no_pointers(folder)
     kind = _kind(folder)
-    if kind not in FAMILIES:
+    if kind not in kinds:
         raise CheckpointError(
-            f"checkpoint {folder} is of the architecture {kind!r}, and a recipe for text takes "
-            f"{', '.join(sorted(FAMILIES))}; name another checkpoint"
+            f"checkpoint {folder} is of the architecture {kind!r}, and a recipe for {task} takes "
+            f"{', '.join(sorted(kinds))}; name another checkpoint"
         )
     require_whole(folder)
-    require_tokeniser(folder, AutoConfig.from_pretrained(folder))
 
 
 def _kind(folder: Path) -> object:

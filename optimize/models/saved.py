@@ -24,7 +24,8 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-import optimize.models.cifar_resnet  # noqa: F401  # makes transformers' Auto classes know it
+import optimize.models.cifar_resnet
+import optimize.models.torchvision_resnet  # noqa: F401  # makes transformers' Auto classes know both
 from optimize.models.attention_heads import count_heads
 
 Task = Literal["text", "image"]
@@ -81,6 +82,8 @@ def cut_to_state(model: nn.Module, state: dict[str, torch.Tensor]) -> None:
         if weight is None or weight.shape == module.weight.shape:
             continue
         if isinstance(module, nn.Conv2d):
+            if 1 < module.groups == module.in_channels:
+                module.groups = weight.shape[0]  # each channel is a group of its own
             module.out_channels, module.in_channels = weight.shape[0], weight.shape[1] * module.groups
         elif isinstance(module, nn.BatchNorm2d):
             module.num_features = weight.shape[0]

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 from transformers import PreTrainedModel, get_cosine_schedule_with_warmup
 
-from optimize.data.inputs import Augmentation, Prepared, Preparer, collect, shuffled_batches
+from optimize.data.inputs import Augmentation, Prepared, Preparer, batch_sizes, collect, shuffled_batches
 from optimize.models.class_weights import ClassWeights, weights_of
 from optimize.models.layers import freeze
 from optimize.progress import console, progress
@@ -122,7 +122,7 @@ def train(
     device = training_device()
     move(model, device)
     _freeze(model, config)
-    steps = -(-len(data) // config.batch_size) * config.epochs
+    steps = len(batch_sizes(data, config.batch_size)) * config.epochs
     optimizer = _optimizer(model, config)
     schedule = get_cosine_schedule_with_warmup(optimizer, int(steps * config.warmup_share), steps)
     first_epoch = _restore(resume, model, optimizer, schedule)

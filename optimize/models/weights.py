@@ -1,4 +1,4 @@
-"""Files of weights: which ones a folder has, and whether they are whole, before a model is made of them."""
+"""Files of weights: which ones a folder has, whether they are whole, and what they hold."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file
 
 from optimize.errors import CheckpointError
-from optimize.models.cifar_resnet import CifarResNet, CifarResNetConfig
-from optimize.models.heads import label_maps
 
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 """The names that transformers reads, the first one first; each may be an index of shards instead."""
 _POINTER = b"version https://git-lfs"
+# What torch's unpickler raises depends on the byte at which a file stops being a pickle.
+_DAMAGE = (RuntimeError, ValueError, LookupError, AttributeError, TypeError, EOFError, OSError, struct.error)
 
 
 def require_whole(folder: Path) -> None:
@@ -37,11 +38,16 @@ def require_whole(folder: Path) -> None:
 def require_no_pointers(folder: Path) -> None:
     """Raise CheckpointError where Git has left a pointer in place of a large file."""
     for path in sorted(folder.iterdir()):
-        if path.is_file() and path.stat().st_size < 1024 and path.read_bytes().startswith(_POINTER):
-            raise CheckpointError(
-                f"checkpoint {folder}: {path.name} is a Git LFS pointer, not the file itself; fetch it with "
-                "`git lfs pull` there"
-            )
+        _require_no_pointer(path)
+
+
+def read_state_dict(path: Path) -> object:
+    """What a file of weights holds, a state dict as a rule. Raises CheckpointError when it cannot be read safely."""
+    _require_no_pointer(path)
+    if path.suffix == ".safetensors":
+        _require_safetensors(path)
+        return load_file(path)
+    return load_pickle(path)
 
 
 def load_pickle(path: Path, device: str = "cpu") -> Any:
@@ -51,17 +57,27 @@ def load_pickle(path: Path, device: str = "cpu") -> Any:
     """
     try:
         return torch.load(path, weights_only=True, map_location=device)
-    except (UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, struct.error) as error:
-        needed = re.search(r"(?:GLOBAL|[Uu]nsupported (?:class|operand)):? ([\w.]+)", str(error))
+    except (UnpicklingError, *_DAMAGE) as error:
+        needed = re.search(r"(?:GLOBAL|[Uu]nsupported class):? ([\w.]+)", str(error))
         if needed is None:
-            reason = str(error).strip().splitlines()[0][:120] if str(error).strip() else type(error).__name__
+            # torch's own text would say how to read the file unsafely.
+            told = "another kind of pickle" if isinstance(error, UnpicklingError) else str(error).strip()
+            reason = told.splitlines()[0][:120] if told else type(error).__name__
             raise CheckpointError(
                 f"checkpoint {path} is not a whole file of torch.save ({reason}); copy or download it again"
             ) from None
         raise CheckpointError(
             f"checkpoint {path} holds more than tensors ({needed[1]}), and reading that could run any code; load it "
-            "where it was made, and save the model with save_pretrained"
+            "where it was made, and save the weights alone, with torch.save(model.state_dict(), PATH)"
         ) from None
+
+
+def _require_no_pointer(path: Path) -> None:
+    if path.is_file() and path.stat().st_size < 1024 and path.read_bytes().startswith(_POINTER):
+        raise CheckpointError(
+            f"checkpoint {path.parent}: {path.name} is a Git LFS pointer, not the file itself; fetch it with "
+            "`git lfs pull` there"
+        )
 
 
 def _weight_files(folder: Path) -> list[Path]:
@@ -100,20 +116,3 @@ def _require_safetensors(path: Path) -> None:
             f"checkpoint {path} is not a whole safetensors file ({str(error).splitlines()[0][:120]}); copy or download "
             "it again"
         ) from None
-
-
-def cifar_from_state_dict(path: Path, labels: tuple[str, ...]) -> CifarResNet:
-    """The CIFAR ResNet of a state dict; the names of its tensors give its depth. Raises CheckpointError."""
-    try:
-        stored = torch.load(path, weights_only=True, map_location="cpu")
-        state = {key.removeprefix("module."): value for key, value in stored.get("state_dict", stored).items()}
-        depths = tuple(1 + max(int(k.split(".")[1]) for k in state if k.startswith(f"layer{g}.")) for g in (1, 2, 3))
-        widths = tuple(state[f"layer{g}.0.conv1.weight"].shape[0] for g in (1, 2, 3))
-        model = CifarResNet(CifarResNetConfig(depths=depths, widths=widths, **label_maps(labels)))
-        model.load_state_dict(state)
-    except (ValueError, KeyError, RuntimeError, AttributeError, EOFError, struct.error, UnpicklingError) as error:
-        raise CheckpointError(
-            f"checkpoint {path} is not the state dict of a CIFAR ResNet with {len(labels)} labels "
-            f'({str(error).splitlines()[0]}); save other models with save_pretrained and use source = "folder"'
-        ) from None
-    return model

@@ -17,14 +17,17 @@ from transformers import PretrainedConfig, PreTrainedModel
 
 from optimize.data.inputs import Prepared, Preparer
 from optimize.errors import StepError
-from optimize.models.checkpoint import CifarCheckpoint, fetch_model
+from optimize.models.checkpoint import StateDictCheckpoint, fetch_model
 from optimize.models.distillation import DistillationConfig, TeacherOutputs, distillation_loss
 from optimize.models.families import require_choosable, require_freezable
+from optimize.models.image_checkpoint import require_channels
+from optimize.models.image_families import image_family
 from optimize.models.layers import with_layers
 from optimize.models.saved import Task
 from optimize.models.training import label_loss, train
 from optimize.results import Stage
 from optimize.steps.step import Step, StepContext
+from serving.model.artifact import ImageSettings
 
 
 class Distill(DistillationConfig, Step):
@@ -37,7 +40,7 @@ class Distill(DistillationConfig, Step):
     layers: tuple[int, ...] | None = Field(default=None, min_length=1)
     depths: tuple[int, ...] | None = Field(default=None, min_length=1)
     student: Path | None = None
-    """A state dict of a CIFAR ResNet whose blocks the student starts from instead of the teacher's (image)."""
+    """A state dict of a ResNet whose blocks the student starts from instead of the teacher's (image)."""
     control: bool = True
     """Also train the same student on labels alone, to show what distilling gains."""
 
@@ -74,9 +77,12 @@ class Distill(DistillationConfig, Step):
     def _student(self, context: StepContext) -> PreTrainedModel:
         if self.student is None:
             return make_student(context.load(context.teacher.path), self)
-        weights = CifarCheckpoint(source="cifar-state-dict", path=self.student)
+        weights = StateDictCheckpoint(source="state-dict", path=self.student)
         labels = context.splits.labels
         student, _ = fetch_model(weights, context.task, labels, context.root, fresh_head=False)
+        settings = context.preparer.settings
+        assert isinstance(settings, ImageSettings), "a state dict is for images"
+        require_channels(student.config, settings)
         return make_student(student, self) if self.depths else student
 
 
@@ -143,18 +149,12 @@ def require_fitting(teacher: PretrainedConfig, config: Distill) -> None:
 
 def _shallower_resnet(teacher: PreTrainedModel, depths: tuple[int, ...]) -> PreTrainedModel:
     there = tuple(teacher.config.depths)
-    student = copy.deepcopy(teacher)
+    student, family = copy.deepcopy(teacher), image_family(teacher.config)
     for group, (want, have) in enumerate(zip(depths, there, strict=True)):
         # The first block changes the shape, so it stays. The others are spread evenly, up to the last block.
         chosen = [0, *np.linspace(have - 1, 1, want - 1).round().astype(int)[::-1]]
-        name = _group_name(student, group)
+        name = family.group_name(group)
         blocks = student.get_submodule(name)
         student.set_submodule(name, nn.Sequential(*(blocks.get_submodule(str(index)) for index in chosen)))
     student.config.depths = list(depths)
     return student
-
-
-def _group_name(model: PreTrainedModel, group: int) -> str:
-    if model.config.model_type == "cifar_resnet":
-        return f"layer{group + 1}"
-    return f"{model.base_model_prefix}.encoder.stages.{group}.layers"

@@ -21,8 +21,9 @@ from optimize.models.graphs import quiet, save_graph, use_shared_weights
 from optimize.results import Precision
 from optimize.steps.step import Step, StepContext
 
-# The CIFAR ResNet has the inputs and outputs of transformers' ResNet: pixel_values and logits.
-TasksManager.create_register("onnx", overwrite_existing=True)("cifar-resnet", "image-classification")(ResNetOnnxConfig)
+# Our own ResNets have the inputs and outputs of transformers': pixel_values and logits.
+for _own in ("cifar-resnet", "torchvision-resnet"):
+    TasksManager.create_register("onnx", overwrite_existing=True)(_own, "image-classification")(ResNetOnnxConfig)
 
 
 class Export(Step):

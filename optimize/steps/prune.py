@@ -8,7 +8,7 @@ removed along the dependency graph of torch-pruning (Fang et al. 2023, arXiv:230
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal, cast
 
@@ -23,6 +23,7 @@ from optimize.errors import StepError
 from optimize.models.attention_heads import attention_output, cut_heads, head_size
 from optimize.models.distillation import DistillationConfig, distillation_loss
 from optimize.models.families import known, layers_of, require_freezable
+from optimize.models.image_families import image_family
 from optimize.models.layers import feed_forward_of, keep_units
 from optimize.models.training import label_loss, train
 from optimize.progress import console, progress
@@ -116,34 +117,50 @@ def _prune_encoder(
 
 
 def _prune_channels(model: Any, config: Prune, data: Prepared, preparer: Preparer, seed: int) -> PreTrainedModel:
-    import torch_pruning as tp
-
     for _ in _backward_passes(model, config, data, preparer, seed, keep_gradients=True):
         pass
-    ignored = [module for name, module in model.named_modules() if _must_stay(model, name, module)]
     # The pruner traces a call with one tensor.
     example = preparer.tensors([data.items[0]])["pixel_values"]
-    pruner = tp.pruner.BasePruner(
-        model,
-        example,
-        importance=tp.importance.GroupTaylorImportance(),
-        pruning_ratio=config.channels_share,
-        ignored_layers=ignored,
-        round_to=config.channels_multiple,
-        output_transform=lambda output: output.logits,
-    )
-    pruner.step()
+    modules = dict(model.named_modules())
+    fixed = [module for name, module in modules.items() if _must_stay(model, name, module)]
+    inside = [module for name, module in modules.items() if _is_inside_groups(modules, name)]
+    outside = [module for module in modules.values() if isinstance(module, nn.Conv2d) and module not in inside]
+    _take_out(model, example, config.channels_share, config.channels_multiple, ignored=[*fixed, *inside])
+    if inside:
+        # The pruner rounds within each group of a ResNeXt's convolution: so few channels that none would go.
+        multiple = max(1, config.channels_multiple // max(module.groups for module in inside))
+        _take_out(model, example, config.channels_share, multiple, ignored=[*fixed, *outside])
     model.zero_grad(set_to_none=True)
     model.config.pruned = True
     nn.Module.eval(model)
     return cast(PreTrainedModel, model)
 
 
+def _take_out(model: Any, example: Tensor, share: float, multiple: int, *, ignored: list[nn.Module]) -> None:
+    """Remove the least important channels in place, by the gradients that the parameters hold."""
+    import torch_pruning as tp
+
+    tp.pruner.BasePruner(
+        model,
+        example,
+        importance=tp.importance.GroupTaylorImportance(),
+        pruning_ratio=share,
+        ignored_layers=ignored,
+        round_to=multiple,
+        output_transform=lambda output: output.logits,
+    ).step()
+
+
+def _is_inside_groups(modules: Mapping[str, nn.Module], name: str) -> bool:
+    """Whether a module is a convolution in groups, or the convolution before it in the same block."""
+    beside = modules.get(f"{name.rpartition('.')[0]}.conv2") if name.endswith(("conv1", "conv2")) else None
+    return isinstance(beside, nn.Conv2d) and beside.groups > 1
+
+
 def _must_stay(model: Any, name: str, module: nn.Module) -> bool:
     if isinstance(module, nn.Linear):
         return True  # its outputs are the labels
-    # Shortcuts without parameters (option A) fix the widths of the groups.
-    return model.config.model_type == "cifar_resnet" and (name == "conv1" or name.endswith("conv2"))
+    return image_family(model.config).must_stay(name)
 
 
 def _backward_passes(

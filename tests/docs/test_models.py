@@ -1,10 +1,13 @@
-"""docs/models.md: its table of text encoders says what optimize/models/families.py says."""
+"""docs/models.md: its tables say what families.py, image_families.py and the recipe's sources say."""
 
 from __future__ import annotations
 
 import re
+from typing import get_args
 
+from optimize.models.checkpoint import CheckpointConfig
 from optimize.models.families import FAMILIES
+from optimize.models.image_families import IMAGE_FAMILIES
 from tests.docs.reading import read, table
 
 TEXT = read("docs/models.md")
@@ -35,3 +38,11 @@ def test_its_rows_are_the_families_and_what_they_can_do() -> None:
         for step in STEPS:
             assert (row[step] == "no") == (family.shared_layers and step in NEED_LAYERS_OF_THEIR_OWN), (row, step)
             assert row[step] in ("yes", "no")
+
+
+def test_its_image_models_are_those_that_there_are() -> None:
+    rows = table(TEXT, "| brought | `source` | `model_type` of the teacher |")
+    assert {kind for row in rows for kind in re.findall(r"`([a-z_]+)`", row[2])} == set(IMAGE_FAMILIES)
+    union = get_args(get_args(CheckpointConfig)[0])
+    sources = {name for each in union for name in get_args(each.model_fields["source"].annotation)}
+    assert {name for row in rows for name in re.findall(r"`([a-z-]+)`", row[1])} == sources - {"fresh-cifar-resnet"}

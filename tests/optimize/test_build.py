@@ -14,13 +14,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from optimize.build import Build
-from optimize.errors import StepError
+from optimize.errors import CheckpointError, StepError
 from optimize.judge.measure import logits_of, measure
-from optimize.recipe import read_recipe
-from serving.model.artifact import TextSettings
+from optimize.recipe import Recipe, read_recipe
+from serving.model.artifact import ImageSettings, TextSettings
 from tests.commands import ROOT, interruptible, optimize
+from tests.optimize.models.resnets import resnet_state
 from tests.tiny import TinyCascades
 from tests.tiny_recipes import TEXT_RECIPE
 
@@ -163,3 +165,57 @@ def test_data_of_another_kind_is_refused(tiny_recipes: dict[str, Path], tmp_path
     done = optimize("fine-tune", recipe, "--build", tmp_path / "build", check=False)
     assert done.returncode == 1
     assert done.stderr.startswith("error: recipe tiny-image is for image and its data holds text")
+
+
+def image_build_of(folder: Path, *, channels: int, image: dict[str, object] | None) -> Build:
+    """A build whose checkpoint is a state dict of torchvision's for the three labels of 60 random images."""
+    torch.save(resnet_state(channels=channels), folder / "resnet18.pth")
+    pixels = np.random.default_rng(0).integers(0, 256, (60, 16, 16, 3), dtype=np.uint8)
+    np.savez(folder / "data.npz", train_x=pixels, train_y=np.arange(60) % 3)
+    described = {
+        "name": "photos",
+        "task": "image",
+        "checkpoint": {"source": "state-dict", "path": "resnet18.pth"},
+        "data": {"source": "npz", "path": "data.npz", "holdout_keys": [], "classes_key": "", "calibration_size": 4},
+        "image": image,
+        "teacher": [{"step": "fine-tune", "epochs": 1, "learning_rate": 1e-3}],
+        "expert": [{"step": "export"}],
+        "screen": [{"step": "export"}],
+    }
+    return Build(Recipe.model_validate(described), root=folder, folder=folder / "build")
+
+
+def test_a_recipe_without_image_settings_takes_those_of_the_checkpoint(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    build = image_build_of(tmp_path, channels=3, image=None)
+    settings = build.preparer.settings
+    assert isinstance(settings, ImageSettings)
+    assert (settings.width, settings.resize_short_side, settings.resample) == (224, 256, "bilinear")
+    said = capsys.readouterr().out
+    assert "image: as the checkpoint says: kind = image, width = 224" in said
+    given = image_build_of(tmp_path, channels=3, image=settings.model_dump())
+    assert given.teacher.key == build.teacher.key, "the same settings, wherever they stand"
+
+
+def test_image_settings_that_differ_are_said_and_the_recipes_hold(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = {"width": 16, "height": 16, "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
+    build = image_build_of(tmp_path, channels=3, image=table)
+    assert build.preparer.settings == ImageSettings.model_validate(table)
+    said = [line for line in capsys.readouterr().out.splitlines() if "differs" in line]
+    assert said == [
+        "image: [image] differs from torchvision's published settings: width = 16 (there 224), height = 16 (there "
+        "224), resize_short_side = None (there 256); the recipe's is used"
+    ]
+
+
+def test_a_model_for_other_channels_is_refused_before_training(tmp_path: Path) -> None:
+    table = {"width": 16, "height": 16, "mean": [0.5] * 3, "std": [0.5] * 3}
+    build = image_build_of(tmp_path, channels=1, image=table)
+    with pytest.raises(CheckpointError, match=r'images of 1 channel, .* set \[image\] mode = "L"'):
+        build.carry_out()
+    without = image_build_of(tmp_path, channels=1, image=None)
+    with pytest.raises(CheckpointError, match=r"brings no settings for images; add the table \[image\]"):
+        without.carry_out()

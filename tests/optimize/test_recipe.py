@@ -93,7 +93,7 @@ def test_pairs_that_make_no_sense_are_refused(tmp_path: Path, recipe: str, old: 
         ("heads_share = 0.5", "heads_share = 1.5", r"screen.1.prune.heads_share: .*less than 1, got 1.5 \(float\)"),
         ('source = "folder"', 'source = "ftp"', "checkpoint: .*'folder'"),
         ('name = "tiny-text"', 'name = "Tiny Text"', "name: .*pattern"),
-        ('task = "text"', 'task = "image"', r"image: an image recipe needs the table \[image\]"),
+        ('source = "folder"', 'source = "state-dict"', "checkpoint: the source state-dict is for images; name a text"),
         ('[[expert]]\nstep = "export"\n', "", "expert: steps must come in the order .* got quantize"),
         ('[[expert]]\nstep = "quantize"', '[[expert]]\nstep = "quantize"\n' * 2, "expert: a step stands twice"),
         # The second makes what the first makes beside its own result.
@@ -146,3 +146,15 @@ def test_labels_that_a_recipe_names_must_be_there(tmp_path: Path, old: str, new:
     recipe.require_labels(("Spam", "ham", "scam"))
     with pytest.raises(StepError, match=f"{says}; name some of its 2, such as 'ham'"):
         recipe.require_labels(("ham", "spam"))
+
+
+def test_image_settings_may_be_left_out_where_the_checkpoint_can_bring_them(tmp_path: Path) -> None:
+    table = '[image]\nwidth = 8\nheight = 8\nmode = "L"\nmean = [0.306]\nstd = [0.376]\n'
+    assert table in IMAGE_RECIPE
+    path = tmp_path / "recipe.toml"
+    path.write_text(IMAGE_RECIPE.replace(table, ""))
+    with pytest.raises(RecipeError, match=r"brings no settings for images needs the table \[image\] .* demo-image"):
+        read_recipe(str(path))
+    fresh = IMAGE_RECIPE[IMAGE_RECIPE.index("source") : IMAGE_RECIPE.index("[data]")]
+    path.write_text(path.read_text().replace(fresh, 'source = "folder"\npath = "my-resnet"\n\n'))
+    assert read_recipe(str(path)).image is None

@@ -21,7 +21,7 @@ ORDER = {
             "data",
             "models",
             "steps",
-            "bounds recipe",
+            "bounds recipe input_settings",
             "build",
             "judge",
             "publish",

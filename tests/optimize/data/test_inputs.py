@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from optimize.build import Build
-from optimize.data.inputs import Augmentation, Prepared, collect, ordered_batches, shuffled_batches
+from optimize.data.inputs import Augmentation, Prepared, batch_sizes, collect, ordered_batches, shuffled_batches
 from serving.model.windows import length_of
 
 
@@ -14,8 +15,25 @@ def test_batches_cover_everything_once_and_rows_come_back_in_order(build: Build)
     data = build.prepared("train")
     batches = list(shuffled_batches(data, 32, np.random.default_rng(1)))
     assert sorted(np.concatenate(batches)) == list(range(len(data)))
-    assert max(map(len, batches)) == 32
+    assert sorted(map(len, batches)) == sorted(batch_sizes(data, 32))
     np.testing.assert_array_equal(collect(data, 7, lambda indices: data.targets[indices]), data.targets)
+
+
+@pytest.mark.parametrize(
+    ("shape", "count", "sizes"),
+    [
+        ((3, 4, 4), 9, [4, 5]),  # batch norm learns nothing from one image
+        ((3, 4, 4), 10, [4, 4, 2]),
+        ((3, 4, 4), 1, [1]),
+        ((7,), 9, [4, 4, 1]),
+    ],
+)
+def test_a_single_image_joins_the_batch_before(shape: tuple[int, ...], count: int, sizes: list[int]) -> None:
+    data = Prepared("train", [np.zeros(shape)] * count, np.zeros(count, dtype=np.int64), ("",) * count)
+    batches = list(shuffled_batches(data, 4, np.random.default_rng(0)))
+    assert batch_sizes(data, 4) == sizes
+    assert sorted(map(len, batches)) == sorted(sizes)
+    assert sorted(np.concatenate(batches)) == list(range(count))
 
 
 @given(st.lists(st.integers(1, 8), min_size=1, max_size=40), st.integers(1, 20))

@@ -1,4 +1,4 @@
-"""Folders that hold no whole text encoder are refused in one sentence with the remedy."""
+"""Folders that hold no whole model are refused in one sentence with the remedy."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ import pytest
 
 from optimize.errors import CheckpointError
 from optimize.models.families import FAMILIES
-from optimize.models.intake import require_text_encoder
+from optimize.models.image_families import IMAGE_FAMILIES
+from optimize.models.intake import require_image_model, require_text_encoder
+from optimize.models.torchvision_resnet import TorchvisionResNet, TorchvisionResNetConfig
 from tests.encoders import saved_encoder
 
 
@@ -51,3 +53,19 @@ def test_a_config_of_another_library_and_half_a_config(tmp_path: Path) -> None:
 def test_a_pointer_in_place_of_the_config(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 12\n")
     assert "config.json is a Git LFS pointer, not the file itself; fetch it with `git lfs pull`" in refusal(tmp_path)
+
+
+def test_a_folder_of_an_image_model(tmp_path: Path) -> None:
+    TorchvisionResNet(TorchvisionResNetConfig(depths=(1, 1), widths=(4, 8))).save_pretrained(tmp_path)
+    require_image_model(tmp_path)
+    with pytest.raises(CheckpointError, match="of the architecture 'torchvision_resnet', and a recipe for text"):
+        require_text_encoder(tmp_path)
+    weights = tmp_path / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:900])
+    with pytest.raises(CheckpointError, match="is not a whole safetensors file"):
+        require_image_model(tmp_path)
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
+    with pytest.raises(
+        CheckpointError, match=f"'bert', and a recipe for image takes {', '.join(sorted(IMAGE_FAMILIES))}"
+    ):
+        require_image_model(tmp_path)

@@ -2,44 +2,18 @@ from __future__ import annotations
 
 import datetime
 import os
+import pickle
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from optimize.errors import CheckpointError
-from optimize.models.checkpoint import CifarCheckpoint, FolderCheckpoint, fetch_model
-from optimize.models.weights import require_whole
+from optimize.models.checkpoint import FolderCheckpoint, fetch_model
+from optimize.models.weights import read_state_dict, require_whole
 from tests.encoders import LABELS, saved_encoder, tiny_encoder
-from tests.optimize.conftest import torch_logits
-
-CIFAR = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
-
-
-@pytest.mark.parametrize("depth", [20, 32, 56])
-def test_state_dicts_of_cifar_resnets(shared_data: Path, depth: int) -> None:
-    (path,) = (shared_data / "weights").glob(f"resnet{depth}-*.th")
-    model, tokenizer = fetch_model(
-        CifarCheckpoint(source="cifar-state-dict", path=path), "image", CIFAR, Path(), fresh_head=False
-    )
-    assert tokenizer is None
-    assert model.config.depths == [(depth - 2) // 6] * 3
-    with np.load(shared_data / "image" / "cifar10_subset.npz") as data:
-        pixels, targets = data["test_x"][::20], data["test_y"][::20]
-    mean, std = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
-    inputs = ((pixels / 255 - mean) / std).transpose(0, 3, 1, 2).astype(np.float32)
-    assert (torch_logits(model.eval(), {"pixel_values": inputs}).argmax(axis=1) == targets).mean() > 0.85
-
-
-def test_another_state_dict_is_refused(tmp_path: Path) -> None:
-    torch.save({"fc.weight": torch.zeros(2, 2)}, tmp_path / "other.th")
-    with pytest.raises(CheckpointError, match="is not the state dict of a CIFAR ResNet with 10 labels"):
-        fetch_model(
-            CifarCheckpoint(source="cifar-state-dict", path="other.th"), "image", CIFAR, tmp_path, fresh_head=False
-        )
 
 
 @pytest.fixture
@@ -127,4 +101,39 @@ def test_a_pickle_that_would_run_code_is_refused(folder: Path) -> None:
         torch.save(content, path)
         message = refusal(folder)
         assert "holds more than tensors (" in message
-        assert message.endswith("load it where it was made, and save the model with save_pretrained")
+        assert message.endswith("save the weights alone, with torch.save(model.state_dict(), PATH)")
+
+
+@pytest.mark.parametrize("name", ["x.pth", "x.pt", "x.bin", "x.ckpt", "x.safetensors"])
+def test_one_file_in_the_formats_of_torch_and_safetensors(tmp_path: Path, name: str) -> None:
+    state = {"conv1.weight": torch.arange(3.0)}
+    if name.endswith(".safetensors"):
+        save_file(state, tmp_path / name)
+    else:
+        torch.save(state, tmp_path / name)
+    stored = read_state_dict(tmp_path / name)
+    assert isinstance(stored, dict)
+    assert torch.equal(stored["conv1.weight"], state["conv1.weight"])
+
+
+@pytest.mark.parametrize(
+    "content", [b"these are no weights", b"\x80\x02", b"PK\x03\x04", bytes(range(256)), pickle.dumps({}, 4)]
+)
+def test_another_file_is_no_weights(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "x.pth").write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"is not a whole file of torch\.save \(") as refused:
+        read_state_dict(tmp_path / "x.pth")
+    assert len(str(refused.value).splitlines()) == 1
+    with pytest.raises(CheckpointError, match="Is a directory"):
+        read_state_dict(tmp_path)
+
+
+def test_one_file_that_is_cut_off_or_a_pointer(tmp_path: Path) -> None:
+    file = tmp_path / "x.safetensors"
+    save_file({"conv1.weight": torch.zeros(1000)}, file)
+    file.write_bytes(file.read_bytes()[:900])
+    with pytest.raises(CheckpointError, match="is not a whole safetensors file"):
+        read_state_dict(file)
+    file.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n")
+    with pytest.raises(CheckpointError, match=r"x\.safetensors is a Git LFS pointer"):
+        read_state_dict(file)
