@@ -27,7 +27,11 @@ def test_a_text_takes_what_the_recipe_and_the_checkpoint_say(tiny_bert: Path, tm
     ("old", "new", "says"),
     [
         ("max_tokens = 48", "max_tokens = 512", "max_tokens must be at most [0-9]+, the positions .*, got 512; lower"),
-        ("max_tokens = 48", 'long_texts = "windows"\nwatch = "c"', "watch must be a label of the data, got 'c'"),
+        (
+            "max_tokens = 48",
+            'max_tokens = 48\nlong_texts = "windows"\nwatch = "c"',
+            "watch must be a label of the data, got 'c'",
+        ),
     ],
 )
 def test_what_does_not_fit_is_refused(tiny_bert: Path, tmp_path: Path, old: str, new: str, says: str) -> None:
@@ -37,7 +41,7 @@ def test_what_does_not_fit_is_refused(tiny_bert: Path, tmp_path: Path, old: str,
 
 
 def test_items_of_several_labels_watch_none(tiny_bert: Path, tmp_path: Path) -> None:
-    path = changed(tmp_path, "max_tokens = 48", 'long_texts = "windows"\nwatch = "a"')
+    path = changed(tmp_path, "max_tokens = 48", 'max_tokens = 48\nlong_texts = "windows"\nwatch = "a"')
     path.write_text(path.read_text().replace("[data]", '[data]\nproblem = "multi-label"'))
     with pytest.raises(StepError, match="watch is for items with one label each"):
         text_settings(read_recipe(str(path)), ("a", "b"), tiny_bert)

@@ -31,7 +31,10 @@ def test_list_and_show() -> None:
         (("run", "nothing"), "error: nothing: no such recipe"),
         (("run", "sms-risc"), "error: sms-risc: no such recipe (did you mean sms-risk?)"),
         (("run", "sms-risk", "--root", "/nowhere"), "error: data /nowhere/sms_train.tsv.gz: there is no such file"),
-        (("run", "cifar10", "--root", "/nowhere"), "error: checkpoint /nowhere/weights/resnet56-4bfd9763.th: there is"),
+        (
+            ("run", "cifar10", "--root", "/nowhere"),
+            "error: data /nowhere/image/cifar10_subset.npz: there is no such file",
+        ),
     ],
 )
 def test_an_error_is_one_line(tmp_path: Path, arguments: tuple[str, ...], says: str) -> None:
