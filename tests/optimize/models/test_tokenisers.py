@@ -113,6 +113,9 @@ def test_a_tokeniser_without_padding_is_refused(folder: Path) -> None:
         fields = json.loads(path.read_text())
         fields.pop("pad_token")
         path.write_text(json.dumps(fields))
+    # A tokeniser that has padded something keeps its padding in this file, too.
+    path = folder / "tokenizer.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"padding": None}))
     message = refusal(folder)
     assert "its tokeniser has no padding token" in message
     assert 'tokenizer.add_special_tokens({"pad_token": "[PAD]"})' in message
