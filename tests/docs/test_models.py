@@ -21,6 +21,8 @@ STEPS = (
     "fuse",
     "INT8 dynamic",
     "INT8 static",
+    "pairs",
+    "several labels",
 )
 NEED_LAYERS_OF_THEIR_OWN = {"distill", "freeze layers"}
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+import torch
 
 from optimize.data.inputs import Prepared, Preparer
 from optimize.data.splits import Split
@@ -22,20 +23,24 @@ from optimize.models.distillation import pooled_states
 from optimize.models.families import FAMILIES, graph_inputs, layers_of, positions, require_freezable
 from optimize.models.graphs import products_of_activations
 from optimize.models.layers import feed_forward_of
-from optimize.models.saved import load_model, save_model
+from optimize.models.saved import load_model, load_tokenizer, save_model
+from optimize.models.training import loss_on_labels
 from optimize.steps.distill import Distill, make_student
 from optimize.steps.export import Export, export
 from optimize.steps.fuse import Fuse, fuse
 from optimize.steps.prune import Prune, prune
 from optimize.steps.quantize import quantize_dynamic
 from serving.model.artifact import TextSettings
+from serving.model.pairs import PairEncoder
 from serving.model.session import open_session
+from serving.model.text import TextPair
 from tests.encoders import ENCODERS, LABELS, POSITIONS, SENTENCES, saved_encoder, tiny_encoder
 from tests.optimize.conftest import torch_logits
 
 TRAINING = {"epochs": 1, "learning_rate": 1e-3, "batch_size": 16}
 ROWS = [next(kind for kind in FAMILIES if FAMILIES[kind] is family) for family in dict.fromkeys(FAMILIES.values())]
 """One family of each entry of the table."""
+PAIRS = [TextPair(*SENTENCES[2:4]), TextPair(SENTENCES[9], " ".join(SENTENCES[:9])), TextPair(*SENTENCES[5:7])]
 
 
 @dataclass
@@ -52,6 +57,12 @@ class Taken:
     def batch(self) -> dict[str, Any]:
         """Texts of unequal length; the last one is cut."""
         return self.preparer.collate(self.data.items[-4:])
+
+    @cached_property
+    def pairs(self) -> dict[str, Any]:
+        """Pairs of texts of unequal length; one is cut."""
+        encoder = PairEncoder(self.preparer.settings.model_copy(update={"pairs": True}), self.folder)
+        return encoder.collate(encoder.encode_batch(PAIRS))
 
 
 def take(kind: str, folder: Path) -> Taken:
@@ -122,6 +133,9 @@ def test_every_graph_says_what_pytorch_says(taken: Taken, tmp_path: Path) -> Non
     plain = export(model, Export(), tmp_path / "plain.onnx")
     assert {node.name for node in onnx.load(plain).graph.input} == set(taken.preparer.settings.inputs)
     assert gap(plain, taken, wanted) < 1e-3
+    both = taken.pairs
+    ran = open_session(plain, "CPUExecutionProvider", threads=1).run(["logits"], both)[0]
+    np.testing.assert_allclose(ran, torch_logits(model, both), atol=1e-3)
     assert gap(fuse(plain, model.config, Fuse(), tmp_path / "fused.onnx"), taken, wanted) < 1e-3
     dynamic = quantize_dynamic(plain, tmp_path / "dynamic.onnx")
     assert gap(dynamic, taken, wanted) < 0.5 * spread
@@ -132,6 +146,28 @@ def test_every_graph_says_what_pytorch_says(taken: Taken, tmp_path: Path) -> Non
     texts = [taken.preparer.collate([item]) for item in taken.data.items[:8]]
     ready = pre_processed(plain, tmp_path / "ready.onnx")
     assert gap(calibrated(ready, tmp_path / "static.onnx", "min-max", texts), taken, wanted) < 0.5 * spread
+
+
+def test_pairs_are_what_transformers_makes_of_them(taken: Taken) -> None:
+    first, second = zip(*PAIRS, strict=True)
+    cut = {"truncation": True, "max_length": POSITIONS, "padding": True, "return_tensors": "np"}
+    theirs = load_tokenizer(taken.folder)(first, second, **cut)
+    for name, array in taken.pairs.items():
+        np.testing.assert_array_equal(array, theirs[name])
+
+
+@pytest.mark.parametrize("kind", ROWS)
+def test_a_head_for_several_labels_learns_from_label_sets(kind: str, tmp_path: Path) -> None:
+    saved_encoder(kind, tmp_path / "model", problem_type="multi_label_classification")
+    config = FolderCheckpoint(source="folder", path=tmp_path / "model")
+    model, _ = fetch_model(config, "text", LABELS, Path(), fresh_head=False, multi_label=True)
+    ids = torch.arange(8).reshape(2, 4)
+    sets = torch.tensor([[True, False, True], [False, False, False]])
+    torch.autograd.backward(loss_on_labels(model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits, sets))
+    gradient = model.get_input_embeddings().weight.grad
+    assert gradient is not None
+    assert gradient.isfinite().all()
+    assert gradient.abs().sum() > 0
 
 
 @pytest.mark.slow
