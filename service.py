@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 
 import bentoml
+from bentoml._internal.configuration.containers import BentoMLContainer  # only it knows the default address
 
 import dockerfile
 from serving.arguments import Arguments, with_variables
@@ -30,6 +31,7 @@ from serving.http.draining import Draining
 from serving.http.guard import Guard
 from serving.http.mount import mounted_app
 from serving.http.no_pickle import NoPickle
+from serving.http.port import end_unless_free
 from serving.http.priority import VARIABLE as PRIORITY_VARIABLE
 from serving.http.priority import PriorityRule
 from serving.http.protocol import SieveProtocol, install_protocol
@@ -148,6 +150,7 @@ class ExpertService:
 def check_expert(kind: str) -> None:
     """End the process with one sentence, before any worker starts, if the expert for `kind` cannot be served alone."""
     ARGUMENTS.require(kind)
+    end_unless_free(BentoMLContainer.http)
     if ARGUMENTS.strict:
         model = latest(ARGUMENTS.served[kind], "expert").resolve()
         with in_one_sentence(model.tag):
@@ -265,6 +268,7 @@ class Cascade:
     @staticmethod
     def check() -> None:
         """End `bentoml serve` with one sentence, before any worker starts, if the arguments cannot be served."""
+        end_unless_free(BentoMLContainer.http)
         if not ARGUMENTS.served:
             raise SystemExit("nothing to serve: give a name with --arg text=NAME, --arg image=NAME, or both")
         for kind, name in ARGUMENTS.served.items():

@@ -9,6 +9,8 @@ import shlex
 import sys
 from pathlib import Path
 
+from optimize.failures import sentence_of
+from optimize.start.arguments import add_inspect, add_new
 from optimize.steps.registry import STEPS
 from serving.errors import SieveError
 
@@ -27,6 +29,15 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted; run the same command again to go on from here", file=sys.stderr)
         return 130
+    except BrokenPipeError:  # whoever read the output has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as error:  # a failure of the machine comes in many types; all others are bugs
+        said = sentence_of(error)
+        if said is None:
+            raise
+        print(f"error: {said}", file=sys.stderr)
+        return 1
     return 0
 
 
@@ -48,6 +59,8 @@ def _parser() -> argparse.ArgumentParser:
     show = verbs.add_parser("show", help="print a recipe")
     show.add_argument("recipe")
     show.set_defaults(call=_show)
+    add_inspect(verbs.add_parser("inspect", help="a first look at data: rows, labels, lengths, what can be certified"))
+    add_new(verbs.add_parser("new", help="write a recipe that fits a checkpoint and data"))
     verb = {"run": (_run, "all of a recipe: steps, gates, model store"), "evaluate": (_evaluate, "all but publish")}
     verb |= {"operating-point": (_operating_point, "choose the deferral threshold of an earlier evaluate anew")}
     verb |= {"verify": (_verify, "hold the artifacts of an earlier evaluate against their gates, on the holdout")}
@@ -171,8 +184,10 @@ def _command() -> str:
 def _run(options: argparse.Namespace) -> None:
     from optimize.build import Build
     from optimize.pipeline import evaluate
+    from optimize.publish.store import require_store
 
     build = Build.opened(options.recipe, root=options.root, folder=options.build)
+    require_store()
     evaluate(build, _command())
     _publish(options)  # while `build` keeps its folder locked
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from filelock import BaseFileLock, FileLock, Timeout
+from transformers import PreTrainedModel
 
 from optimize.data.inputs import Prepared, Preparer
 from optimize.data.rows import Rows
@@ -164,7 +165,11 @@ class Build:
         result = Result("teacher", name, self._path("teacher", name, key), key)
         return self._make(result, lambda: self._make_teacher(result))
 
-    def _make_teacher(self, result: Result) -> None:
+    def taken_in(self) -> tuple[PreTrainedModel, Path | None]:
+        """The recipe's checkpoint and the folder of its tokeniser (None for images), before anything is trained.
+
+        Raises CheckpointError, and StepError when a step of the recipe cannot work on it.
+        """
         torch.manual_seed(self.recipe.seed)
         recipe = self.recipe
         model, tokenizer = fetch_model(
@@ -182,6 +187,10 @@ class Build:
         # Refuse a step that cannot work before the teacher is trained for it.
         for step in (*recipe.teacher, *recipe.possible_steps):
             step.require_fitting(model.config)
+        return model, tokenizer
+
+    def _make_teacher(self, result: Result) -> None:
+        recipe, (model, tokenizer) = self.recipe, self.taken_in()
         if not recipe.teacher:
             save_model(model, result.path, tokenizer)
             return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import itertools
+import reprlib
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -254,11 +255,12 @@ def read_recipe(name_or_path: str) -> Recipe:
 def _sentence(path: Path, item: ErrorDetails) -> str:
     where = ".".join(str(part) for part in item["loc"]) or "the recipe"
     value = item["input"]
+    short = reprlib.repr(value)
     if item["type"] == "extra_forbidden":
-        return f"{path}: {where}: there is no such key (its value was {value!r}); remove it or mend its spelling"
+        return f"{path}: {where}: there is no such key (its value was {short}); remove it or mend its spelling"
     rule = item["msg"].removeprefix("Value error, ")
     example = "demo-image" if "image" in (where, rule.partition(":")[0]) else "demo-text"
     if item["type"] == "missing":
         return f"{path}: {where}: this key is needed and is missing; add it"
-    shown = "" if isinstance(value, dict | list | tuple) else f", got {value!r} ({type(value).__name__})"
+    shown = "" if isinstance(value, dict | list | tuple) else f", got {short} ({type(value).__name__})"
     return f"{path}: {where}: {rule}{shown}; see `python -m optimize show {example}` for a recipe that works"

@@ -166,7 +166,7 @@ def _split(
         held.left = pool.carve(round(config.holdout_share * len(pool)), rng, left_for=3)
     else:
         held = _Pool(holdout, index, labels_from)
-        pool.drop(held.leftkeys_of())
+        pool.drop(held.left_keys())
         held.left = held.take(limit, rng)
     pool.left = pool.take(limit, rng)
     source = pool if config.selection_from == "train" else held
@@ -213,7 +213,7 @@ class _Pool:
     def __len__(self) -> int:
         return len(self.left)
 
-    def leftkeys_of(self) -> frozenset[Hashable]:
+    def left_keys(self) -> frozenset[Hashable]:
         return frozenset(self.keys[i] for i in self.left.tolist())
 
     def drop(self, keys: frozenset[Hashable]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -40,6 +41,20 @@ def publish(expert: Path, screen: Path, point: Path, *, recipe_digest: str) -> l
     _require_evidence(point, "cascade", {"operating_point": digest_of(chosen.model_dump(mode="json"))})
     entries = [*(_artifact_entry(artifact) for artifact in artifacts), _point_entry(point, chosen, artifacts[1])]
     return add_together(entries, Path(BentoMLContainer.model_store_dir.get()))
+
+
+def require_store() -> None:
+    """Raise ArtifactError if the model store cannot be written, which nobody wants to learn at the end of a run."""
+    try:
+        models = Path(BentoMLContainer.model_store_dir.get())
+        models.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=models):
+            pass
+    except OSError as error:
+        raise ArtifactError(
+            f"the model store cannot be written ({error}); mend its permissions, or set BENTOML_HOME to a folder that "
+            "this user can write"
+        ) from None
 
 
 def stored(tag: str) -> tuple[str, Path]:

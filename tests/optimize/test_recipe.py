@@ -158,3 +158,11 @@ def test_image_settings_may_be_left_out_where_the_checkpoint_can_bring_them(tmp_
     fresh = IMAGE_RECIPE[IMAGE_RECIPE.index("source") : IMAGE_RECIPE.index("[data]")]
     path.write_text(path.read_text().replace(fresh, 'source = "folder"\npath = "my-resnet"\n\n'))
     assert read_recipe(str(path)).image is None
+
+
+def test_a_long_value_is_not_printed_whole(tmp_path: Path) -> None:
+    path = tmp_path / "a.toml"
+    path.write_text(TEXT_RECIPE.replace("seed = 3", f"seed = 3\nsead = {['a row of a user'] * 500}"))
+    with pytest.raises(RecipeError, match="sead: there is no such key") as caught:
+        read_recipe(str(path))
+    assert len(str(caught.value)) < 400

@@ -16,7 +16,7 @@ ORDER = {
         *("model", "load", "expert", "cascade", "watch", "http"),
     ),
     "optimize": (
-        "errors progress results versions recipes",
+        "errors failures progress results versions recipes",
         *(
             "data",
             "models",
@@ -26,7 +26,7 @@ ORDER = {
             "judge",
             "publish",
             "report",
-            "pipeline profiling",
+            "pipeline profiling start",
             "__main__",
         ),
     ),

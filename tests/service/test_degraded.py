@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import time
 from pathlib import Path
@@ -79,6 +80,17 @@ def test_an_empty_store_names_the_command(tmp_path: Path) -> None:
     assert "python -m optimize run" in said
     assert "make demo" in said
     assert "Traceback" not in said
+
+
+def test_a_port_in_use_is_one_sentence(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        given = ("--host", "127.0.0.1", "--port", str(port), "--arg", "text=", "--arg", "image=")
+        line, environment = command("serve", *given, home=tmp_path)
+        done = subprocess.run(line, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 1
+    assert f"port {port} of 127.0.0.1 cannot be had (Address already in use)" in done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from optimize.errors import CheckpointError
+from optimize.models.checkpoint import FolderCheckpoint, fetch_model
 from optimize.models.families import FAMILIES
 from optimize.models.image_families import IMAGE_FAMILIES
 from optimize.models.intake import require_image_model, require_text_encoder
@@ -69,3 +70,14 @@ def test_a_folder_of_an_image_model(tmp_path: Path) -> None:
         CheckpointError, match=f"'bert', and a recipe for image takes {', '.join(sorted(IMAGE_FAMILIES))}"
     ):
         require_image_model(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("config", "says"), [("{}", "names no model_type"), ('{"model_type": "vit"}', "the architecture 'vit'")]
+)
+def test_no_error_lists_all_architectures(config: str, says: str, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(config)
+    for task in ("text", "image"):
+        with pytest.raises(CheckpointError, match=says) as caught:
+            fetch_model(FolderCheckpoint(source="folder", path=tmp_path), task, ("a", "b"), tmp_path, fresh_head=True)
+        assert len(str(caught.value)) < 400

@@ -1,0 +1,50 @@
+"""The port of the API, before any process is started for it."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from typing import Any
+
+import click
+
+from serving.errors import SettingsError
+
+
+def end_unless_free(defaults: Any) -> None:
+    """End `bentoml serve` with one sentence if its port cannot be had; BentoML would end with a traceback.
+
+    `defaults` are BentoML's providers of `host` and `port`, for what the command line does not say.
+    """
+    context = click.get_current_context(silent=True)
+    asked = {name: value for name, value in (context.params if context else {}).items() if value is not None}
+    try:
+        require_free_port(asked.get("host", defaults.host.get()), asked.get("port", defaults.port.get()))
+    except SettingsError as error:
+        raise SystemExit(str(error)) from None
+
+
+def require_free_port(host: str, port: int) -> None:
+    """Raise SettingsError if another process listens on `port`, if this one may not, or if `host` is a name."""
+    try:
+        family = socket.AF_INET if ipaddress.ip_address(host).version == 4 else socket.AF_INET6
+    except ValueError:
+        raise SettingsError(
+            f"host must be an IP address, got {host!r}; 127.0.0.1 is for this machine alone, 0.0.0.0 for all of its "
+            "addresses"
+        ) from None
+    with socket.socket(family) as probe:
+        # A port whose last server has just ended may be taken again.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+            probe.listen()
+        except PermissionError:
+            raise SettingsError(
+                f"port {port} is for the superuser; serve on one above 1023, such as --port 3000"
+            ) from None
+        except OSError as error:
+            raise SettingsError(
+                f"port {port} of {host} cannot be had ({error.strerror}); end the process that listens there, or serve "
+                f"on another port, such as --port {port + 1 if port < 65535 else 3000}"
+            ) from None
