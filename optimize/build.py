@@ -158,7 +158,9 @@ class Build:
                 digest_below(source) if source else None,
                 [step.key_fields() for step in self.recipe.teacher],
                 # A teacher that labels the rows is there before the rows are known.
-                [self._labels, self.recipe.task, versions()] if self._labels_itself else self._data_key(),
+                [self._labels, self.recipe.task, self.recipe.data.multi_label, versions()]
+                if self._labels_itself
+                else self._data_key(),
             ]
         )
         name = self.recipe.teacher[-1].name if self.recipe.teacher else "checkpoint"

@@ -38,9 +38,9 @@ def checked(train: Rows, holdout: Rows | None, config: AnyData) -> tuple[Rows, R
 def _require_labels(parts: Sequence[Rows], config: AnyData) -> None:
     """Refuse a column that holds something else than labels."""
     for part in parts:
-        counts = Counter(label for _, label in part.named)
-        if config.labels is not None or part.classes is not None:
+        if part.classes is not None:
             continue
+        counts = Counter(label for _, label in part.named if label not in (config.labels or ()))
         each = len(counts) > max(len(part.labels) / 2, FEW_LABELS)
         if not each and len(counts) <= MOST_LABELS:
             continue

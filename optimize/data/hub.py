@@ -38,11 +38,12 @@ def read_hub(config: HubData, root: Path) -> tuple[Found, Found | None]:
                     f"data set {config.id} has no column {column!r}; it has {some(part.column_names)}"
                     f"{f' (did you mean {close!r}?)' if close else ''}"
                 )
-        feature, labels = part.features[config.label_column], part[config.label_column]
+        feature = part.features[config.label_column]
         names = getattr(getattr(feature, "feature", feature), "names", None)  # of a list's values, where it is one
         is_image = isinstance(part.features[config.input_column], Image)
         if is_image:
             part = part.cast_column(config.input_column, Image(decode=False))
+        labels = part[config.label_column]
         inputs = list(part[config.input_column])
         return Found(
             "image" if is_image else "text",

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from optimize.data.said import row_of
 from optimize.data.targets import LabelSet
 from optimize.errors import DataError
 
@@ -48,8 +49,8 @@ def _set_of(cell: Any, row_id: str, column: str, separator: str, classes: Sequen
         cell = cell.split(separator) if listed is None else listed
     if not isinstance(cell, list | tuple) or not all(_is_name(each, classes) for each in cell):
         raise DataError(
-            f"data: row {row_id}: {column!r} must be a list of labels, or a text with {separator!r} between them, got "
-            f"{_kind(cell)}; mend the row, with an empty list or text for an item without labels"
+            f"data {row_of(row_id)}: {column!r} must be a list of labels, or a text with {separator!r} between them, "
+            f"got {_kind(cell)}; mend the row, with an empty list or text for an item without labels"
         )
     names = [classes[each] if classes and isinstance(each, int) else str(each).strip() for each in cell]
     return tuple(dict.fromkeys(name for name in names if name))

@@ -42,6 +42,13 @@ class AnyData(BaseModel):
     max_contradictory_share: float = Field(default=0.05, ge=0, le=1, exclude_if=(0.05).__eq__)
     """Of rows whose input stands there with another label too."""
 
+    @model_validator(mode="after")
+    def _rules_have_labels(self) -> Self:
+        rules = {"label_variants", "min_rows_per_label", "rare_labels", "max_contradictory_share"}
+        if self.labels == "teacher" and (asked := sorted(rules & self.model_fields_set)):
+            raise ValueError(f'{", ".join(asked)}: a rule for labels of the data, and labels = "teacher"; leave it out')
+        return self
+
     @property
     def pairs(self) -> bool:
         """Whether each row is a pair of texts."""

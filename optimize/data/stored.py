@@ -100,10 +100,15 @@ def _of_arrow(stored: Any, names: Sequence[str], wanted: Sequence[str]) -> Table
     table = Table(list(names), columns, stored.num_rows)
     features = json.loads((stored.schema.metadata or {}).get(b"huggingface", b"{}")).get("info", {}).get("features", {})
     for name in columns:
-        # The hub's own files hold a label's number, and its name beside the columns.
-        if classes := features.get(name, {}).get("names") if isinstance(features.get(name), dict) else None:
+        feature = features.get(name)
+        if not isinstance(feature, dict):
+            continue
+        # The hub's own files hold a label's number, and its name beside the columns; the names of a list's labels too.
+        if classes := feature.get("names"):
             table.classes = tuple(classes)
             columns[name] = class_names(columns[name], classes)
+        elif isinstance(inner := feature.get("feature"), dict) and inner.get("names"):
+            table.classes = tuple(inner["names"])
     return table
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 from optimize.data.file_text import as_text
@@ -16,11 +15,13 @@ from optimize.data.folders import IMAGE_SUFFIXES, is_hidden
 from optimize.data.readers import found_in
 from optimize.data.rows import Found, Rows, existing
 from optimize.data.said import counted
-from optimize.data.sources import AnyData, DataConfig, FilesData, FolderData
+from optimize.data.sources import AnyData, DataConfig, FilesData, FolderData, HubData
 from optimize.data.targets import LabelSet
 from optimize.data.usable import usable
 from optimize.errors import DataError
 from optimize.progress import console
+
+COLUMNS = {"text_column", "text_pair_column", "image_column", "delimiter"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,20 +36,36 @@ def read_unlabelled(
     config: DataConfig, *, root: Path, seed: int, folder: Path | None = None
 ) -> tuple[Rows, Rows | None]:
     """The rows to train on, without labels, and the holdout when the source names one; see `read_rows`."""
-    read: Callable[[Path, Path], Found]
     match config:
         case FolderData():
-            read = _images
-        case FilesData() if config.train.suffix == ".txt":
-            read = partial(_lines, encoding=config.encoding)
+            return _rows(_each(config, root, _images), config, folder)
         case FilesData():
             # A reader wants a column of labels; the inputs stand in for it, and nobody looks at them.
-            stand_in = {"labels": None, "label_column": config.image_column or config.text_column}
-            found = found_in(config.model_copy(update=stand_in), root, seed)
-            return _rows(found, config, folder)
-        case _:
-            return _rows(found_in(config, root, seed), config, folder)
-    return _rows((read(config.train, root), read(config.holdout, root) if config.holdout else None), config, folder)
+            column = config.image_column or config.text_column
+            table = config.model_copy(update={"labels": None, "label_column": column})
+
+            def read(path: Path, root: Path) -> Found:
+                if _of_lines(path, config):
+                    return _lines(path, root, config.encoding)
+                return found_in(table.model_copy(update={"train": path, "holdout": None}), root, seed)[0]
+
+            if any(path is not None and _of_lines(path, config) for path in (config.train, config.holdout)):
+                return _rows(_each(config, root, read), config, folder)
+            return _rows(found_in(table, root, seed), config, folder)
+        case HubData():
+            config = config.model_copy(update={"labels": None, "label_column": config.input_column})
+    return _rows(found_in(config, root, seed), config, folder)
+
+
+def _each(
+    config: FolderData | FilesData, root: Path, read: Callable[[Path, Path], Found]
+) -> tuple[Found, Found | None]:
+    return read(config.train, root), read(config.holdout, root) if config.holdout else None
+
+
+def _of_lines(path: Path, config: FilesData) -> bool:
+    """Whether a file has one text a line: a .txt file, unless the recipe says that it has columns."""
+    return path.suffix == ".txt" and not COLUMNS & config.model_fields_set
 
 
 def _rows(found: tuple[Found, Found | None], config: AnyData, folder: Path | None) -> tuple[Rows, Rows | None]:
@@ -94,6 +111,8 @@ def _lines(path: Path, root: Path, encoding: str | None) -> Found:
 def _images(path: Path, root: Path) -> Found:
     """All images below a folder, however they are laid out; hidden files and folders are passed over."""
     full = existing(path, root)
+    if not full.is_dir():
+        raise DataError(f'data {full} must be a folder of images where labels = "teacher", got a file; unpack it')
     there = [file for file in sorted(full.rglob("*")) if file.is_file()]
     seen = [file for file in there if not any(is_hidden(part) for part in file.relative_to(full).parts)]
     files = [file for file in seen if file.suffix.lower() in IMAGE_SUFFIXES]

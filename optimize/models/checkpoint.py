@@ -14,6 +14,7 @@ from optimize.models.cifar_resnet import CifarResNet, CifarResNetConfig
 from optimize.models.heads import HeadRules, label_maps, names_in, with_head
 from optimize.models.image_checkpoint import from_state_dict, from_timm
 from optimize.models.intake import require_image_model, require_text_encoder
+from optimize.models.problems import problem_type_of
 from optimize.models.saved import Task
 from optimize.models.timm_folder import timm_config, timm_labels
 
@@ -102,18 +103,18 @@ def fetch_model(
     """
     if isinstance(config, FreshCifarResNet):
         shape = config.model_dump(exclude={"source"})
-        return CifarResNet(CifarResNetConfig(**shape, **label_maps(labels))), None
+        return _for_problem(CifarResNet(CifarResNetConfig(**shape, **label_maps(labels))), multi_label), None
     path = source_path(config, root)
     assert path is not None, "only a fresh model has no source"
     if isinstance(config, StateDictCheckpoint):
-        return from_state_dict(path, labels, fresh_head=fresh_head), None
+        return _for_problem(from_state_dict(path, labels, fresh_head=fresh_head), multi_label), None
     rules = HeadRules(
         fresh=fresh_head, trust_order=config.trust_label_order, labels_given=labels_given, multi_label=multi_label
     )
     if task == "image":
         timm = timm_config(path)
         if timm is not None:
-            return from_timm(path, timm, labels, rules), None
+            return _for_problem(from_timm(path, timm, labels, rules), multi_label), None
         require_image_model(path)
         return with_head(path, task, labels, rules), None
     require_text_encoder(path)
@@ -122,6 +123,13 @@ def fetch_model(
     if model.config.model_type == "modernbert":
         model.config.reference_compile = False
     return model, path
+
+
+def _for_problem(model: PreTrainedModel, multi_label: bool) -> PreTrainedModel:
+    """A model whose source does not say what its head is for, with the data's own problem in its config."""
+    if multi_label:
+        model.config.problem_type = problem_type_of(multi_label=True)
+    return model
 
 
 def source_path(config: CheckpointConfig, root: Path) -> Path | None:

@@ -46,7 +46,8 @@ def teacher_labels(
         raise StepError(f"the recipe is for {task}, and {rows.source} holds {rows.kind}; bring other data")
     ids = tuple(rows.ids)
     unlabelled = Split("selection", rows.inputs, np.full(len(ids), -1, dtype=np.int64), ids, frozenset())
-    kept = folder / f"teacher-labels-{digest_of([teacher.key, preparer.key, unlabelled.digest])[:12]}.npy"
+    key = digest_of([teacher.key, preparer.key, unlabelled.digest, type(head).__name__])
+    kept = folder / f"teacher-labels-{key[:12]}.npy"
     if not kept.exists():
         beside = kept.with_name(f"{kept.stem}.partial.npy")
         np.save(beside, _answers(teacher.path, task, unlabelled, preparer, head))

@@ -43,6 +43,13 @@ def test_a_column_that_holds_no_labels_is_refused_without_its_values(labels: lis
     assert "customer" not in str(error.value)
 
 
+def test_a_column_of_texts_is_refused_without_its_values_where_labels_are_listed() -> None:
+    labels = [f"a long answer {'of a customer ' * 4}{place}" for place in range(60)]
+    with pytest.raises(DataError, match="got 60 different texts in 60 rows") as error:
+        check(rows(dict.fromkeys(labels, 1)), labels=("spam", "ham"))
+    assert "customer" not in str(error.value)
+
+
 def test_1000_labels_are_taken() -> None:
     train = rows({f"n{place}": 5 for place in range(1000)})
     assert check(train)[0] == train

@@ -57,7 +57,7 @@ def test_the_separator_is_the_recipes() -> None:
     ],
 )
 def test_another_cell_is_refused_by_its_row(cell: Any, kind: str) -> None:
-    with pytest.raises(DataError, match=rf"row a.csv:7: 'tags' must be a list of labels, .*{kind}; mend the row"):
+    with pytest.raises(DataError, match=rf"row 8 of a.csv: 'tags' must be a list of labels, .*{kind}; mend the row"):
         of(cell, classes=("fee", "fraud"))
 
 

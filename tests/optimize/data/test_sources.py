@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from pydantic import ValidationError
 
@@ -25,3 +27,8 @@ def test_a_recipe_without_the_newer_keys_has_the_digest_that_it_had() -> None:
     }
     other = FilesData(source="files", train="rows.csv", bad_rows="leave-out", min_rows_per_label=6, encoding="cp1252")
     assert set(other.model_dump()) - set(config.model_dump()) == {"bad_rows", "min_rows_per_label", "encoding"}
+
+
+def test_a_rule_for_labels_needs_labels_of_the_data() -> None:
+    with pytest.raises(ValidationError, match="rare_labels: a rule for labels of the data"):
+        FilesData(source="files", train=Path("a.csv"), labels="teacher", rare_labels="other")

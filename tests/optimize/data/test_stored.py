@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import io
 import json
+from pathlib import Path
 
+import datasets
 import pandas
 import pyarrow
 import pyarrow.feather
@@ -41,6 +43,16 @@ def test_only_wanted_columns_are_read() -> None:
         table = read(file, WANTED)
         assert table.names == ["text", "label", "vector"]
         assert table.columns == {"text": ["a", None], "label": [1, 2]}
+
+
+def test_the_names_of_labels_in_lists_are_taken(tmp_path: Path) -> None:
+    features = datasets.Features(
+        {"text": datasets.Value("string"), "tags": datasets.Sequence(datasets.ClassLabel(names=["fee", "fraud"]))}
+    )
+    rows = {"text": ["one", "two"], "tags": [[1, 0], []]}
+    datasets.Dataset.from_dict(rows, features=features).to_parquet(tmp_path / "rows.parquet")
+    table = read_parquet(tmp_path / "rows.parquet", ["text", "tags"])
+    assert (table.classes, table.columns["tags"]) == (("fee", "fraud"), [[1, 0], []])
 
 
 def test_a_label_without_a_name_is_refused() -> None:

@@ -105,3 +105,22 @@ def test_labels_that_the_teacher_hardly_gives_are_named(tmp_path: Path, capsys: 
 
 def labeller(label: str, often: int) -> Labeller:
     return Labeller(("a", "b", "c"), lambda rows: [label if i < often else "b" for i in range(len(rows.ids))])
+
+
+def test_a_txt_file_with_named_columns_is_a_table(tmp_path: Path) -> None:
+    (tmp_path / "log.txt").write_text("id\ttext\n1\tone\n2\ttwo\n")
+    (tmp_path / "held.csv").write_text("id,text\n1,three\n")
+    config = files("log.txt", holdout=Path("held.csv"))
+    lines, held = read_unlabelled(config, root=tmp_path, seed=0)
+    assert lines.inputs == ["id\ttext", "1\tone", "2\ttwo"]
+    assert held is not None
+    assert held.inputs == ["three"]
+    named = FilesData.model_validate({**config.model_dump(exclude_unset=True), "text_column": "text"})
+    assert read_unlabelled(named, root=tmp_path, seed=0)[0].inputs == ["one", "two"]
+
+
+def test_a_zip_of_images_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "photos.zip").write_bytes(b"PK")
+    config = FolderData(source="folder", train=Path("photos.zip"), labels="teacher")
+    with pytest.raises(DataError, match=r"must be a folder of images where labels = .*; unpack it"):
+        read_unlabelled(config, root=tmp_path, seed=0)

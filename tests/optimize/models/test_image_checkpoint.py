@@ -51,6 +51,9 @@ def test_a_state_dict_of_torchvision(tmp_path: Path, name: str) -> None:
     model, pixels = fetch(StateDictCheckpoint(source="state-dict", path=tmp_path / name)), torch.randn(2, 3, 64, 64)
     torch.testing.assert_close(model(pixels).logits, expected_logits(state, pixels))
     assert tuple(model.config.id2label.values()) == LABELS
+    config = StateDictCheckpoint(source="state-dict", path=tmp_path / name)
+    several, _ = fetch_model(config, "image", LABELS, Path(), fresh_head=False, multi_label=True)
+    assert several.config.problem_type == "multi_label_classification"
 
 
 @pytest.mark.parametrize(("source", "depth"), [("state-dict", 20), ("cifar-state-dict", 32), ("state-dict", 56)])

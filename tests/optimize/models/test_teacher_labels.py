@@ -45,6 +45,12 @@ def test_rows_get_the_answers_of_the_checkpoint(tmp_path: Path, monkeypatch: pyt
     (tmp_path / "bert" / "another file").write_text("so it is another teacher")
     with pytest.raises(AssertionError, match="asked again"):
         _ = build_of(tmp_path).splits
+    (tmp_path / "bert" / "another file").unlink()
+    build = build_of(tmp_path)
+    several = build.recipe.data.model_copy(update={"problem": "multi-label"})
+    build.recipe = build.recipe.model_copy(update={"data": several})
+    with pytest.raises(AssertionError, match="asked again"):
+        _ = build.splits
 
 
 def test_rows_of_another_modality_are_refused(tmp_path: Path) -> None:
