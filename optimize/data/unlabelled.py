@@ -38,23 +38,29 @@ def read_unlabelled(
     """The rows to train on, without labels, and the holdout when the source names one; see `read_rows`."""
     match config:
         case FolderData():
-            return _rows(_each(config, root, _images), config, folder)
+            found = _each(config, root, _images)
         case FilesData():
-            # A reader wants a column of labels; the inputs stand in for it, and nobody looks at them.
-            column = config.image_column or config.text_column
-            table = config.model_copy(update={"labels": None, "label_column": column})
-
-            def read(path: Path, root: Path) -> Found:
-                if _of_lines(path, config):
-                    return _lines(path, root, config.encoding)
-                return found_in(table.model_copy(update={"train": path, "holdout": None}), root, seed)[0]
-
-            if any(path is not None and _of_lines(path, config) for path in (config.train, config.holdout)):
-                return _rows(_each(config, root, read), config, folder)
-            return _rows(found_in(table, root, seed), config, folder)
+            found = _files(config, root, seed)
         case HubData():
-            config = config.model_copy(update={"labels": None, "label_column": config.input_column})
-    return _rows(found_in(config, root, seed), config, folder)
+            stand_in = {"labels": None, "label_column": config.input_column}
+            found = found_in(config.model_copy(update=stand_in), root, seed)
+        case _:
+            found = found_in(config, root, seed)
+    return _rows(found, config, folder)
+
+
+def _files(config: FilesData, root: Path, seed: int) -> tuple[Found, Found | None]:
+    # A reader wants a column of labels; the inputs stand in for it, and nobody looks at them.
+    table = config.model_copy(update={"labels": None, "label_column": config.image_column or config.text_column})
+
+    def read(path: Path, root: Path) -> Found:
+        if _of_lines(path, config):
+            return _lines(path, root, config.encoding)
+        return found_in(table.model_copy(update={"train": path, "holdout": None}), root, seed)[0]
+
+    if any(path is not None and _of_lines(path, config) for path in (config.train, config.holdout)):
+        return _each(config, root, read)
+    return found_in(table, root, seed)
 
 
 def _each(
