@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoTokenizer, BertForSequenceClassification
+from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification
 
 from optimize.models.heads import label_maps
 from tests.tiny import make_bert
@@ -41,6 +42,39 @@ def give_opinions(model: Any, folder: Path, texts: list[str]) -> list[int]:
         answers: list[int] = model.classifier(states).argmax(1).tolist()
     model.save_pretrained(folder)
     return answers
+
+
+EASY_GATES = "[gates]\nmax_logit_gap_share = 1.0\nmin_agreement = 0.0\n" + "".join(
+    f"[quality.{of}]\nmax_accuracy_drop = 1.0\nmax_macro_f1_drop = 1.0\nmax_recall_drop = 1.0\n"
+    for of in ("expert", "screen", "cascade")
+)
+"""Gates for a recipe's last lines: what a tiny student learns in a few steps is not what such a test is about."""
+
+
+def followed_bert(
+    folder: Path, config: BertConfig, layers: Sequence[int], texts: Sequence[str]
+) -> list[tuple[str, int]]:
+    """Write a BERT with random weights whose student starts where it is.
+
+    Returns the third of `texts` that it is surest of, with its answers.
+    Nothing comes from what a student of these `layers` and half of their heads and feed-forward units lacks. Texts near
+    a border would get another label in INT8. `folder` holds the tokeniser.
+    """
+    # At the default range, layers as narrow as these pass next to nothing on.
+    config.update({"initializer_range": 0.2})
+    torch.manual_seed(0)
+    model = BertForSequenceClassification(config)
+    for index, layer in enumerate(model.bert.encoder.layer):
+        for dense in (layer.attention.output.dense, layer.output.dense):
+            kept = dense.in_features // 2 if index in layers else 0
+            torch.nn.init.zeros_(dense.weight[:, kept:])
+            torch.nn.init.zeros_(dense.bias)
+    answers = give_opinions(model, folder, list(texts))
+    with torch.inference_mode():
+        batch = AutoTokenizer.from_pretrained(folder)(list(texts), padding=True, return_tensors="pt")
+        first, second = model(**batch).logits.topk(2, dim=1).values.T
+    sure = sorted((first - second).argsort(descending=True)[: len(texts) // 3].tolist())
+    return [(texts[place], answers[place]) for place in sure]
 
 
 def write_rows(path: Path, rows: list[tuple[str, str]]) -> Path:
