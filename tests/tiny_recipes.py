@@ -6,7 +6,23 @@ import random
 import re
 from collections import Counter
 
-TEXT_RECIPE = """
+# What a tiny student need not reach, and what the cascade must.
+GATES = """[gates]
+max_accuracy_drop = 1.0
+min_speedup = 0.0
+
+[quality.screen]
+max_accuracy_drop = 1.0
+max_macro_f1_drop = 1.0
+max_recall_drop = 1.0
+
+[quality.cascade]
+max_accuracy_drop = 0.1
+max_macro_f1_drop = 0.1
+max_recall_drop = 1.0
+"""
+
+TEXT_RECIPE = f"""
 name = "tiny-text"
 task = "text"
 description = "a tiny BERT on generated messages"
@@ -56,21 +72,8 @@ step = "export"
 [[screen]]
 step = "quantize"
 
-[gates]
-max_accuracy_drop = 1.0
-min_speedup = 0.0
-
+{GATES}
 [quality.expert]
-max_accuracy_drop = 0.1
-max_macro_f1_drop = 0.1
-max_recall_drop = 1.0
-
-[quality.screen]
-max_accuracy_drop = 1.0
-max_macro_f1_drop = 1.0
-max_recall_drop = 1.0
-
-[quality.cascade]
 max_accuracy_drop = 0.1
 max_macro_f1_drop = 0.1
 max_recall_drop = 1.0
@@ -79,7 +82,7 @@ max_recall_drop = 1.0
 alpha = 0.05
 """
 
-IMAGE_RECIPE = """
+IMAGE_RECIPE = f"""
 name = "tiny-image"
 task = "image"
 description = "a tiny ResNet on digits"
@@ -134,20 +137,7 @@ step = "export"
 step = "quantize"
 tolerable_loss = 0.5
 
-[gates]
-max_accuracy_drop = 1.0
-min_speedup = 0.0
-
-[quality.screen]
-max_accuracy_drop = 1.0
-max_macro_f1_drop = 1.0
-max_recall_drop = 1.0
-
-[quality.cascade]
-max_accuracy_drop = 0.1
-max_macro_f1_drop = 0.1
-max_recall_drop = 1.0
-
+{GATES}
 [operating_point]
 alpha = 0.05
 """

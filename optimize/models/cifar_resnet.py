@@ -16,6 +16,8 @@ from torch.nn import functional as F
 from transformers import AutoConfig, AutoModelForImageClassification, PretrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import ImageClassifierOutputWithNoAttention
 
+from optimize.models.grouped import classified
+
 
 class CifarResNetConfig(PretrainedConfig):
     """`depths`: blocks of each group; `widths`: channels of each group; `image_size`: pixels a side."""
@@ -111,15 +113,8 @@ class CifarResNet(PreTrainedModel):  # type: ignore[no-untyped-call]  # its __in
         self, pixel_values: Tensor, output_hidden_states: bool = False, **_: Any
     ) -> ImageClassifierOutputWithNoAttention:
         x = F.relu(self.bn1(self.conv1(pixel_values)))
-        hidden: tuple[Tensor, ...] = (x,)
-        for group in range(1, len(self.config.depths) + 1):
-            x = getattr(self, f"layer{group}")(x)
-            hidden = (*hidden, x)
-        logits = self.linear(torch.flatten(F.adaptive_avg_pool2d(x, 1), 1))
-        return ImageClassifierOutputWithNoAttention(
-            logits=logits,
-            hidden_states=hidden if output_hidden_states else None,  # type: ignore[arg-type]  # any float tensor will do
-        )
+        groups = (getattr(self, f"layer{number}") for number in range(1, len(self.config.depths) + 1))
+        return classified(x, groups, self.linear, output_hidden_states=output_hidden_states)
 
 
 def convolve_shortcuts(model: nn.Module) -> nn.Module:

@@ -11,11 +11,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Literal
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import AutoConfig, AutoModelForImageClassification, PretrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import ImageClassifierOutputWithNoAttention
+
+from optimize.models.grouped import classified
 
 Block = Literal["basic", "bottleneck"]
 
@@ -132,15 +133,8 @@ class TorchvisionResNet(PreTrainedModel):  # type: ignore[no-untyped-call]  # it
         self, pixel_values: Tensor, output_hidden_states: bool = False, **_: Any
     ) -> ImageClassifierOutputWithNoAttention:
         x = self.maxpool(F.relu(self.bn1(self.conv1(pixel_values))))
-        hidden: tuple[Tensor, ...] = (x,)
-        for number in range(1, len(self.config.depths) + 1):
-            x = getattr(self, f"layer{number}")(x)
-            hidden = (*hidden, x)
-        logits = self.fc(torch.flatten(F.adaptive_avg_pool2d(x, 1), 1))
-        return ImageClassifierOutputWithNoAttention(
-            logits=logits,
-            hidden_states=hidden if output_hidden_states else None,  # type: ignore[arg-type]  # any float tensor will do
-        )
+        groups = (getattr(self, f"layer{number}") for number in range(1, len(self.config.depths) + 1))
+        return classified(x, groups, self.fc, output_hidden_states=output_hidden_states)
 
 
 def _groups_of(config: TorchvisionResNetConfig) -> Iterator[nn.Sequential]:

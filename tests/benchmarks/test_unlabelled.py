@@ -7,17 +7,12 @@ from pathlib import Path
 import pytest
 
 from benchmarks.unlabelled import main
-from tests.optimize.knowing import knowing_bert, write_rows
+from tests.optimize.knowing import KNOWING_CASCADE, knowing_bert, write_rows
 
-RECIPE = """
+RECIPE = f"""
 name = "knowing"
-task = "text"
-checkpoint = { source = "folder", path = "bert" }
-data = { source = "files", train = "rows.csv", holdout = "held.csv", calibration_size = 8 }
-text = { max_tokens = 48 }
-expert = [{ step = "export" }]
-screen = [{ step = "distill", layers = [0, 3], epochs = 1, learning_rate = 1e-3, control = false }, { step = "export" }]
-"""
+data = {{ source = "files", train = "rows.csv", holdout = "held.csv", calibration_size = 8 }}
+{KNOWING_CASCADE}"""
 
 
 def test_both_screens_are_held_against_the_teacher_that_both_learned_from(

@@ -15,6 +15,14 @@ from tests.tiny import make_bert
 from tests.tiny_recipes import messages
 
 LABELS = ("bill", "card", "loan")
+KNOWING_CASCADE = """
+task = "text"
+checkpoint = { source = "folder", path = "bert" }
+text = { max_tokens = 48 }
+expert = [{ step = "export" }]
+screen = [{ step = "distill", layers = [0, 3], epochs = 1, learning_rate = 1e-3, control = false }, { step = "export" }]
+"""
+"""Lines of a recipe whose teacher is in the folder `bert`."""
 
 
 def knowing_bert(folder: Path, names: tuple[str, ...] = LABELS, *, rows: int = 300) -> list[tuple[str, str]]:

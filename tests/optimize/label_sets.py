@@ -6,6 +6,8 @@ import csv
 import random
 from pathlib import Path
 
+from tests.tiny_recipes import GATES
+
 PHRASES = {
     "card-declined": ("my card was refused", "the card does not work", "the terminal turned the card down"),
     "charged-twice": ("it was booked two times", "i paid once and it shows up again", "the same amount stands double"),
@@ -15,7 +17,7 @@ PHRASES = {
 SMALL_TALK = ("hello", "thank you", "is somebody there", "good day")
 SEPARATOR = "|"
 
-RECIPE = """
+RECIPE = f"""
 name = "tiny-sets"
 task = "text"
 seed = 3
@@ -54,20 +56,7 @@ step = "export"
 [[screen]]
 step = "quantize"
 
-[gates]
-max_accuracy_drop = 1.0
-min_speedup = 0.0
-
-[quality.screen]
-max_accuracy_drop = 1.0
-max_macro_f1_drop = 1.0
-max_recall_drop = 1.0
-
-[quality.cascade]
-max_accuracy_drop = 0.1
-max_macro_f1_drop = 0.1
-max_recall_drop = 1.0
-
+{GATES}
 [operating_point]
 alpha = 0.1
 """

@@ -16,7 +16,7 @@ from optimize.pipeline import evaluate
 from optimize.recipe import read_recipe
 from serving.model.artifact import read_manifest
 from tests.conftest import TinyCascades, optimize
-from tests.optimize.knowing import knowing_bert
+from tests.optimize.knowing import KNOWING_CASCADE, knowing_bert
 
 
 def manifests(build: Path, name: str) -> list[dict[str, Any]]:
@@ -113,16 +113,11 @@ def test_the_operating_point_can_be_chosen_anew(
     assert "alpha: Input should be less than 1, got 2.0 (float)" in done.stderr
 
 
-UNLABELLED = """
+UNLABELLED = f"""
 name = "unlabelled"
-task = "text"
-checkpoint = { source = "folder", path = "bert" }
-data = { source = "files", train = "log.txt", labels = "teacher", calibration_size = 8 }
-text = { max_tokens = 48 }
-expert = [{ step = "export" }]
-screen = [{ step = "distill", layers = [0, 3], epochs = 1, learning_rate = 1e-3, control = false }, { step = "export" }]
-quality.screen = { max_accuracy_drop = 0.0 }
-"""
+data = {{ source = "files", train = "log.txt", labels = "teacher", calibration_size = 8 }}
+quality.screen = {{ max_accuracy_drop = 0.0 }}
+{KNOWING_CASCADE}"""
 
 
 def test_without_labels_agreement_is_said_wherever_accuracy_would_stand(
