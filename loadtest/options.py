@@ -31,7 +31,8 @@ class AddsArguments(Protocol):
 
 def add_workload(parser: AddsArguments) -> None:
     """Add the options of the workload, which `plan_of` reads."""
-    parser.add_argument("--texts", type=Path, help="CSV or TSV (also .gz) with columns text and, if known, label")
+    columns = "text, text_pair where the service classifies pairs, and label if known"
+    parser.add_argument("--texts", type=Path, help=f"CSV or TSV (also .gz) with columns {columns}")
     parser.add_argument("--images", type=Path, help="folder or tar of JPEG and PNG files (default: generated ones)")
     parser.add_argument("--image-share", type=share, default=0.0, help="share of the requests with an image (0)")
     parser.add_argument("--image-as", choices=ENCODINGS, default="raw", help="how an image is sent (raw)")

@@ -73,17 +73,18 @@ class Mix:
 def text_samples(path: Path | None, budget_ms: float | None, seed: int) -> list[Sample]:
     """Samples from a CSV or TSV file (also .gz) with the column `text` and, where known, `label`.
 
-    At most MAX_CANDIDATES of them, drawn by `seed`; PLAIN_TEXTS without a path. Raises WorkloadError.
+    The column `text_pair` makes them pairs of texts. At most MAX_CANDIDATES of them, drawn by `seed`; PLAIN_TEXTS
+    without a path. Raises WorkloadError.
     """
-    rows = list(_rows(path)) if path else [(text, None) for text in PLAIN_TEXTS]
+    rows = list(_rows(path)) if path else [({"text": text}, None) for text in PLAIN_TEXTS]
     if not rows:
         raise WorkloadError(f"{path}: must hold at least one text, got none; name another file")
     chosen = np.random.default_rng(seed).permutation(len(rows))[:MAX_CANDIDATES]
     budget = {} if budget_ms is None else {"budget_ms": budget_ms}
     samples = []
-    for text, label in (rows[i] for i in chosen):
-        shape = "long" if len(text) >= LONG_CHARACTERS else "short"
-        body = orjson.dumps({"text": text, **budget})
+    for item, label in (rows[i] for i in chosen):
+        shape = "long" if sum(map(len, item.values())) >= LONG_CHARACTERS else "short"
+        body = orjson.dumps({**item, **budget})
         samples.append(Sample(TEXT_PATH, body, "application/json", shape, label))
     return samples
 
@@ -170,7 +171,8 @@ def generated_jpeg(seed: int, side: int = 256) -> bytes:
     return file.getvalue()
 
 
-def _rows(path: Path) -> Iterator[tuple[str, str | None]]:
+def _rows(path: Path) -> Iterator[tuple[dict[str, str], str | None]]:
+    """The fields of each request, text and perhaps text_pair, with the label where it is known."""
     opened = gzip.open if path.suffix == ".gz" else open
     delimiter = "\t" if ".tsv" in path.suffixes else ","
     try:
@@ -180,9 +182,11 @@ def _rows(path: Path) -> Iterator[tuple[str, str | None]]:
                 raise WorkloadError(
                     f"{path}: must have a column named text, got {reader.fieldnames}; name another file"
                 )
+            fields = [field for field in ("text", "text_pair") if field in reader.fieldnames]
             for row in reader:
-                if row["text"] and row["text"].strip():
-                    yield row["text"], row.get("label") or None
+                item = {field: row[field] for field in fields}
+                if all(text and text.strip() for text in item.values()):
+                    yield item, row.get("label") or None
     except (OSError, EOFError, UnicodeDecodeError, csv.Error, zlib.error) as error:
         raise WorkloadError(f"{path}: must be a CSV or TSV file, got {type(error).__name__}; name another") from None
 

@@ -93,6 +93,16 @@ def test_texts_come_with_their_labels_and_the_budget(tmp_path: Path) -> None:
     assert len(text_samples(None, None, seed=1)) == len(PLAIN_TEXTS)
 
 
+def test_pairs_of_texts_are_sent_as_pairs(tmp_path: Path) -> None:
+    path = tmp_path / "pairs.csv"
+    path.write_text(f"text_pair,label,text\nit rains,same,rain\n,other,alone\n{'sun ' * 30},other,{'dry ' * 30}\n")
+    found = {json.loads(sample.body)["text"].strip(): sample for sample in text_samples(path, 50.0, seed=1)}
+    assert len(found) == 2, "a pair needs both texts"
+    assert json.loads(found["rain"].body) == {"text": "rain", "text_pair": "it rains", "budget_ms": 50.0}
+    assert (found["rain"].shape, found["rain"].label) == ("short", "same")
+    assert [sample.shape for text, sample in found.items() if text != "rain"] == ["long"]
+
+
 @pytest.mark.parametrize(
     ("name", "data", "says"),
     [
