@@ -184,7 +184,7 @@ def measured(build: Build, paths: dict[str, Path], rounds: int) -> list[Row]:
     """A row for each graph of `paths`, the fp32 one first. Only experts are timed in batches."""
     data, recipe = build.prepared("selection"), build.recipe
     results = {way: Result("expert", way, path, way, "fp32" if way == PLAIN else "int8") for way, path in paths.items()}
-    latency = measure(build, list(results.values()), data, rounds)
+    latency = measure(build, list(results.values()), lambda _: data, rounds)
     logits = {way: logits_of(build, result, data) for way, result in results.items()}
     rows: list[Row] = []
     for way, graph in results.items():

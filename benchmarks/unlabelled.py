@@ -64,12 +64,11 @@ def changed(recipe: Recipe, **tables: Any) -> Recipe:
 def compared(labelled: Build, unlabelled: Build) -> dict[str, Any]:
     """Shares of the labelled run's holdout on which its teacher and the two screens agree or are right."""
     holdout = labelled.read_holdout()
-    prepared = labelled.preparer.prepare(holdout)
 
     def answers(build: Build, name: str) -> Decisions:
-        # The teacher's folder is the other run's checkpoint, so its tokeniser, and the labels' order, are the same.
+        # The teacher's folder is the other run's checkpoint, so the labels' order is the same.
         result = build.teacher if name == "teacher" else build.graphs("screen")[0]
-        found: Decisions = logits_of(build, result, prepared).argmax(axis=1)
+        found: Decisions = logits_of(build, result, build.prepared_for(result, holdout)).argmax(axis=1)
         return found
 
     teacher = answers(labelled, "teacher")

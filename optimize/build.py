@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 from filelock import BaseFileLock, FileLock, Timeout
-from transformers import PreTrainedModel
+from transformers import AutoConfig, PreTrainedModel
 
 from optimize.data.inputs import Prepared, Preparer
 from optimize.data.rows import Rows
@@ -23,14 +23,16 @@ from optimize.data.splits import Split, SplitName, Splits, load_splits
 from optimize.data.targets import LabelSet
 from optimize.data.unlabelled import Labeller
 from optimize.errors import StepError
-from optimize.input_settings import image_settings, say_of_images, text_settings
+from optimize.input_settings import image_settings, say_of_images
 from optimize.models.checkpoint import fetch_model, local_source
 from optimize.models.image_checkpoint import require_channels
 from optimize.models.saved import save_model
 from optimize.models.teacher_labels import own_labels, teacher_labels
+from optimize.own_student import own_student
 from optimize.progress import console, running
 from optimize.recipe import Recipe, read_recipe, steps_up_to
 from optimize.results import STAGES, Result, Role, Stage, digest_below, digest_of
+from optimize.stage_inputs import StageInputs
 from optimize.steps.step import Step, StepContext
 from optimize.steps.union import step_classes
 from optimize.versions import versions
@@ -47,9 +49,10 @@ class Build:
         folder.mkdir(parents=True, exist_ok=True)
         self.lock: BaseFileLock | None = None
         self.results: list[Result] = []
-        # The copies that `with_screen` makes share these three.
-        self._preparers: dict[Path, Preparer] = {}
-        self._prepared: dict[tuple[SplitName, str], Prepared] = {}
+        # The copies that `with_screen` makes share these two.
+        self._inputs = StageInputs(
+            recipe, image=lambda: self.image, labels=lambda: self._labels, splits=lambda: self.splits
+        )
         self._holdout_reads: list[str] = []
 
     @classmethod
@@ -118,28 +121,23 @@ class Build:
 
     @property
     def preparer(self) -> Preparer:
-        """Serving's preprocessing; for texts with the teacher's tokeniser, which all students share."""
-        folder = self.teacher.path
-        if folder not in self._preparers:
-            self._preparers[folder] = self._preparer(folder)
-        return self._preparers[folder]
+        """Serving's preprocessing; for texts with the teacher's tokeniser, which students made of it share."""
+        return self._inputs.preparer(self.teacher.path)
 
-    def _preparer(self, folder: Path) -> Preparer:
-        if self.image is not None:
-            return Preparer(self.image)
-        return Preparer(text_settings(self.recipe, self._labels, folder), folder)
+    def preparer_of(self, result: Result) -> Preparer:
+        """Serving's preprocessing for a result; for texts with the tokeniser of its own stage."""
+        return self.preparer if result.inputs is None else self._inputs.preparer(result.inputs, of_student=True)
 
-    def prepared(self, name: SplitName) -> Prepared:
-        """A split as arrays. Raises StepError for the holdout, which only `read_holdout` reads."""
-        return self._prepare(self.preparer, name)
+    def prepared(self, name: SplitName, result: Result | None = None) -> Prepared:
+        """A split as arrays for a result, or else for the teacher.
 
-    def _prepare(self, preparer: Preparer, name: SplitName) -> Prepared:
-        if name == "holdout":
-            raise StepError("the holdout is for the reported figures alone, and was asked for before; report this")
-        key = name, preparer.key
-        if key not in self._prepared:
-            self._prepared[key] = preparer.prepare(self.splits.named(name))
-        return self._prepared[key]
+        Raises StepError for the holdout, which only `read_holdout` reads.
+        """
+        return self._inputs.named(self.preparer if result is None else self.preparer_of(result), name)
+
+    def prepared_for(self, result: Result, split: Split) -> Prepared:
+        """A split that was read, which may be the holdout, as arrays for a result."""
+        return self._inputs.prepared(self.preparer_of(result), split)
 
     def read_holdout(self) -> Split:
         """The holdout. Raises StepError the second time in a run: a set that is read again ends up being chosen for."""
@@ -187,9 +185,20 @@ class Build:
             say_of_images(self.recipe, self.root, self.image)
             require_channels(model.config, self.image)
         # Refuse a step that cannot work before the teacher is trained for it.
-        for step in (*recipe.teacher, *recipe.possible_steps):
-            step.require_fitting(model.config)
+        for steps in (recipe.teacher, *recipe.possible_stages):
+            config = model.config
+            for step in steps:
+                student = self._student_of(step)
+                config = config if student is None else AutoConfig.from_pretrained(student)
+                step.require_fitting(config)
         return model, tokenizer
+
+    def _student_of(self, step: Step) -> Path | None:
+        """The checkpoint of its own that a step starts from, taken in."""
+        source = step.starts_from
+        if source is None:
+            return None
+        return own_student(source, self.recipe, self._labels, self.image, root=self.root, folder=self.folder)
 
     def _make_teacher(self, result: Result) -> None:
         recipe, (model, tokenizer) = self.recipe, self.taken_in()
@@ -198,10 +207,8 @@ class Build:
             return
         (step,) = recipe.teacher
         start = Result("teacher", "checkpoint", save_model(model, self.folder / "checkpoint", tokenizer), result.key)
-        preparer = self._preparer(start.path)
-        prepare = partial(self._prepare, preparer)
-        context = self._context(result.key, preparer, prepare, teacher=start, checkpoint=start.path)
-        step.carry_out(start.path, result.path, context)
+        preparer = self._inputs.preparer(start.path)
+        step.carry_out(start.path, result.path, self._context(start, start, preparer, start.path))
 
     def carry_out(self, until: str | None = None) -> list[Result]:
         """Carry out the recipe's steps: all, or for each role that has a step named `until` up to the last of them."""
@@ -236,36 +243,37 @@ class Build:
         files = [digest_below(file) for file in step.files(self.root)]
         key = digest_of([source.key, stage, step.name, step.key_fields(), step.revision, files, self._data_key()])
         path = self._path(stage, step.name, key, suffix=".onnx" if step.graph_precision else "")
-        result = Result(stage, step.name, path, key, step.graph_precision or "fp32")
+        student = self._student_of(step)
+        inputs = student if step.is_unrelated else source.inputs
+        result = Result(stage, step.name, path, key, step.graph_precision or "fp32", inputs)
         checkpoint = self.checkpoint_of(stage).path
 
         def work() -> None:
-            context = self._context(key, self.preparer, self.prepared, teacher=self.teacher, checkpoint=checkpoint)
+            context = self._context(result, self.teacher, self.preparer, checkpoint, student)
             step.carry_out(source.path, result.path, context)
 
         self.results.append(self._make(result, work))
         return result
 
     def _context(
-        self,
-        key: str,
-        preparer: Preparer,
-        prepare: Callable[[SplitName], Prepared],
-        *,
-        teacher: Result,
-        checkpoint: Path,
+        self, result: Result, teacher: Result, of_teacher: Preparer, checkpoint: Path, student: Path | None = None
     ) -> StepContext:
+        preparer = of_teacher if result.inputs is None else self.preparer_of(result)
         return StepContext(
             task=self.recipe.task,
             seed=self.recipe.seed,
             root=self.root,
             folder=self.folder,
-            resume=self.folder / f"training-{key[:12]}.pt",
+            resume=self.folder / f"training-{result.key[:12]}.pt",
             splits=self.splits,
             preparer=preparer,
-            prepare=prepare,
+            prepare=partial(self._inputs.named, preparer),
             teacher=teacher,
+            teacher_preparer=of_teacher,
+            teacher_prepare=partial(self._inputs.named, of_teacher),
             checkpoint=checkpoint,
+            student=student,
+            related=result.inputs is None,
         )
 
     def _data_key(self) -> list[Any]:

@@ -17,20 +17,27 @@ from optimize.recipe import Recipe
 from serving.model.artifact import ImageSettings, TextSettings
 
 
-def text_settings(recipe: Recipe, labels: Sequence[str], folder: Path) -> TextSettings:
-    """The settings of texts for the checkpoint in `folder`.
+def text_settings(recipe: Recipe, labels: Sequence[str], folder: Path, *, of_student: bool = False) -> TextSettings:
+    """The settings of texts for the checkpoint in `folder`. A student takes no more tokens than it knows positions.
 
-    Raises StepError when the checkpoint knows fewer positions than the recipe asks for, and for a label to watch that
-    is none of `labels`.
+    Raises StepError when the teacher knows fewer positions than the recipe asks for, and for a label to watch that is
+    none of `labels`.
     """
     config = AutoConfig.from_pretrained(folder)
-    if recipe.text.max_tokens > positions(config):
+    most = positions(config)
+    if recipe.text.max_tokens > most and not of_student:
         raise StepError(
-            f"text.max_tokens must be at most {positions(config)}, the positions that the checkpoint knows, got "
+            f"text.max_tokens must be at most {most}, the positions that the checkpoint knows, got "
             f"{recipe.text.max_tokens}; lower it"
         )
+    if recipe.text.max_tokens > most:
+        console.print(
+            f"text: the student knows {most} positions, so it reads {most} tokens of a text where the recipe has "
+            f"max_tokens = {recipe.text.max_tokens}",
+            soft_wrap=True,
+        )
     return TextSettings(
-        max_tokens=recipe.text.max_tokens,
+        max_tokens=min(recipe.text.max_tokens, most),
         long_texts=recipe.text.long_texts,
         watched_label=_watched_label(recipe, labels),
         pad_token_id=load_tokenizer(folder).pad_token_id,

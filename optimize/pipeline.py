@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from optimize.build import Build
@@ -51,24 +52,24 @@ def evaluate(build: Build, command: str) -> dict[str, Any]:
     build, trials, chosen = search(build)
     results = build.carry_out()
     _tidy(build)
-    selection = build.prepared("selection")
+    selection, targets = partial(build.prepared, "selection"), build.splits.selection.targets
     latency = measure(build, results, selection, ROUNDS)
     with running("predictions on the selection set"):
-        on_selection = {result.name: logits_of(build, result, selection) for result in results}
-    verdicts = {stage: judge(build, stage, on_selection, selection.targets, latency) for stage in STAGES}
+        on_selection = {result.name: logits_of(build, result, selection(result)) for result in results}
+    verdicts = {stage: judge(build, stage, on_selection, targets, latency) for stage in STAGES}
     variants = {stage: chosen_variants(build.graphs(stage), verdicts[stage], latency) for stage in STAGES}
     artifacts = {
         stage: assemble(build, stage, variants[stage], verdicts[stage], latency, on_selection) for stage in STAGES
     }
     point, certification = choose_point(build, artifacts, build.recipe.operating_point)
-    heads = _heads(build, on_selection, selection.targets)
+    heads = _heads(build, on_selection, targets)
     holdout, failed, holdout_split = verify_all(build, artifacts, point, command, heads[build.teacher.name])
     facts = Facts(
         heads=heads,
         latency=latency,
         verdicts=[verdict for stage in STAGES for verdict in verdicts[stage]],
         on_selection=on_selection,
-        selection_targets=selection.targets,
+        selection_targets=targets,
         certification=certification,
         holdout=holdout,
         holdout_split=holdout_split,
@@ -170,9 +171,9 @@ def verify_all(
     holdout. The logits under "screen" and "expert" are those of the variants that are served.
     """
     split = build.read_holdout()
-    recipe, prepared = build.recipe, build.preparer.prepare(split)
+    recipe = build.recipe
     with running("predictions on the holdout"):
-        known = {result.name: logits_of(build, result, prepared) for result in build.results}
+        known = {result.name: logits_of(build, result, build.prepared_for(result, split)) for result in build.results}
     failed: list[str] = []
     teacher = teacher_head.decide(known[build.teacher.name])
     served = served_variants(artifacts)

@@ -125,6 +125,8 @@ class Recipe(_Table):
                 raise ValueError(f"{', '.join(sorted(asked))}: views are for images; leave it out of a text recipe")
             if self.checkpoint.source in FOR_IMAGES:
                 raise ValueError(f"checkpoint: the source {self.checkpoint.source} is for images; name a text encoder")
+        for steps in self.possible_stages:
+            _require_students(steps, self.task)
         if self.data.pairs and self.task == "image":
             raise ValueError("data.text_pair_column: pairs are of texts; leave it out of an image recipe")
         if self.data.pairs and self.text.long_texts == "windows":
@@ -149,11 +151,16 @@ class Recipe(_Table):
         return self.expert if stage == "expert" else self.screen
 
     @property
-    def possible_steps(self) -> list[Step]:
-        """The steps of both stages, and those of the screen again with every choice that a search may make."""
+    def possible_stages(self) -> list[tuple[Step, ...]]:
+        """The steps of the expert and of the screen, and the screen's again with every choice a search may make."""
         space = self.search.space if self.search else {}
         tried = [with_choices(self.screen, {name: value}) for name, values in space.items() for value in values]
-        return [*self.expert, *self.screen, *itertools.chain(*tried)]
+        return [self.expert, self.screen, *tried]
+
+    @property
+    def possible_steps(self) -> list[Step]:
+        """The steps of `possible_stages`, one after the other."""
+        return list(itertools.chain(*self.possible_stages))
 
     def require_labels(self, labels: tuple[str, ...]) -> None:
         """Raise StepError when class weights or a gate name a label that the data does not have."""
@@ -178,6 +185,24 @@ def _require_order(stage: Stage, steps: Sequence[Step], task: Task) -> None:
     results = [each.name for step in steps for each in (step, *step.companions(stage, task))]
     if len(set(results)) != len(results):
         raise ValueError(f"{stage}: a step stands twice; got {', '.join(names)}")
+
+
+def _require_students(steps: Sequence[Step], task: Task) -> None:
+    """Raise ValueError for a student from a checkpoint for images in a text recipe, or hidden states to compare."""
+    unrelated = False
+    for step in steps:
+        source = step.starts_from
+        if source is not None and task == "text" and source.source in FOR_IMAGES:
+            raise ValueError(
+                f"{step.step}: the student's source {source.source} is for images; name a text encoder, "
+                'student = { source = "folder", path = "..." }'
+            )
+        unrelated |= step.is_unrelated
+        if unrelated and "hidden_weight" in step.model_fields_set and getattr(step, "hidden_weight", 0.0):
+            raise ValueError(
+                f"{step.step}: hidden_weight compares hidden states with the teacher's, and this stage starts from a "
+                "checkpoint of its own, whose states mean other things; leave it out"
+            )
 
 
 def _order() -> str:

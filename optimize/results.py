@@ -25,6 +25,8 @@ class Result:
     path: Path
     key: str
     precision: Precision = "fp32"
+    inputs: Path | None = None
+    """The checkpoint whose tokeniser prepares its texts; None for the teacher's, which students made of it share."""
 
     @property
     def name(self) -> str:

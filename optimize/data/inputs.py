@@ -69,7 +69,7 @@ class Preparer:
     """Serving's preprocessing of one modality, over whole splits. `folder` holds the tokeniser of a text model."""
 
     def __init__(self, settings: TextSettings | ImageSettings, folder: Path | None = None) -> None:
-        self.settings = settings
+        self.settings, self.folder = settings, folder
         self.key = digest_of(settings.model_dump())  # equal keys mean equal arrays
         if isinstance(settings, TextSettings):
             assert folder is not None

@@ -38,7 +38,7 @@ def runs_alone(build: Build, graph: Result, logits: Logits, head: Head = SOFTMAX
     """
     if range_of_batch(onnx.load(graph.path)):
         return True
-    items = build.prepared("selection").items
+    items = build.prepared("selection", graph).items
     return bool(in_company(run_of(build, graph), items, logits, graph.precision, build.recipe.seed, head)["failed"])
 
 

@@ -42,9 +42,12 @@ BATCHES_SHARE = 5
 
 
 def logits_of(build: Build, result: Result, data: Prepared) -> Logits:
-    """Logits float32 [items, labels] of a checkpoint in PyTorch, or of a graph in ONNX Runtime, one item a call."""
+    """Logits float32 [items, labels] of a checkpoint in PyTorch, or of a graph in ONNX Runtime, one item a call.
+
+    `data` was prepared for the result.
+    """
     if not result.is_graph:
-        return predict(load_model(result.path, build.recipe.task), data, build.preparer)
+        return predict(load_model(result.path, build.recipe.task), data, build.preparer_of(result))
     run = run_of(build, result)
     return collect(data, 1, lambda indices: run(data.take(indices)))
 
@@ -53,25 +56,34 @@ def run_of(build: Build, result: Result) -> Callable[[Sequence[Array]], Logits]:
     """A function that runs a graph on the prepared items of one batch."""
     # Without a GPU, the CPU computes fp16: slowly, and with the same values.
     provider = result.provider if gpu_present() else "CPUExecutionProvider"
-    session = open_session(result.path, provider, threads=torch.get_num_threads())
+    session, preparer = open_session(result.path, provider, threads=torch.get_num_threads()), build.preparer_of(result)
 
     def run(items: Sequence[Array]) -> Logits:
-        logits = np.asarray(session.run(["logits"], build.preparer.collate(items))[0], dtype=np.float32)
-        return build.preparer.merged(logits, items)
+        logits = np.asarray(session.run(["logits"], preparer.collate(items))[0], dtype=np.float32)
+        return preparer.merged(logits, items)
 
     return run
 
 
-def measure(build: Build, results: Sequence[Result], data: Prepared, rounds: int) -> dict[str, Latency]:
+def measure(
+    build: Build, results: Sequence[Result], data: Callable[[Result], Prepared], rounds: int
+) -> dict[str, Latency]:
     """Latency at batch size 1 by the name of the result, over the items of `data`, in turn, on one thread each.
+
+    `data` gives the items as arrays for a result.
 
     An expert runs batches under load, so its graphs for the CPU are measured in batches, too. A graph for a GPU is
     measured where there is one, with the plain export on that GPU beside it under `on_gpu(its name)`. Elsewhere it has
     no latency.
     """
-    inputs = [build.preparer.collate([data.items[i]]) for i in range(min(rounds, len(data)))]
     calls: dict[str, Call] = {}
+    by_preparer: dict[str, list[dict[str, Array]]] = {}
     for result in results:
+        preparer = build.preparer_of(result)
+        if preparer.key not in by_preparer:
+            items = data(result).take(range(min(rounds, len(data(result)))))
+            by_preparer[preparer.key] = [preparer.collate([item]) for item in items]
+        inputs = by_preparer[preparer.key]
         if not result.is_graph:
             calls[result.name] = _torch_call(load_model(result.path, build.recipe.task), inputs)
         elif result.provider == "CPUExecutionProvider":
@@ -82,8 +94,7 @@ def measure(build: Build, results: Sequence[Result], data: Prepared, rounds: int
             calls[result.name] = _graph_call(result, result.provider, inputs)
     latency = alternate(calls, rounds)
     experts = [result for result in results if _runs_batches(result)]
-    places = batches_of(data, build.recipe.seed) if experts else np.empty((0, BATCH), dtype=np.int64)
-    batches = {graph.name: _batch_call(build, graph, data, places) for graph in experts}
+    batches = {graph.name: _batch_call(build, graph, data(graph)) for graph in experts}
     for name, timed in alternate(batches, max(rounds // BATCHES_SHARE, 1), warmup=2).items():
         latency[name] = replace(latency[name], item_ms_at_8=timed.median_ms / BATCH)
     return latency
@@ -102,15 +113,16 @@ def batches_of(data: Prepared, seed: int) -> NDArray[np.int64]:
     return np.random.default_rng(seed).permutation(whole.reshape(-1, BATCH))
 
 
-def _batch_call(build: Build, graph: Result, data: Prepared, places: NDArray[np.int64]) -> Call:
+def _batch_call(build: Build, graph: Result, data: Prepared) -> Call:
     """Runs a graph on 8 items of `data` as `serving.model.runner` does: together, or one at a time where it must."""
     session = open_session(graph.path, graph.provider, threads=1)
     most_rows = 1 if range_of_batch(onnx.load(graph.path)) else MAX_ROWS
+    places, preparer = batches_of(data, build.recipe.seed), build.preparer_of(graph)
 
     def call(number: int) -> None:
         items = data.take(places[number % len(places)])
         for part in groups(items, most_rows):
-            session.run(["logits"], build.preparer.collate(items[part]))
+            session.run(["logits"], preparer.collate(items[part]))
 
     return call
 

@@ -12,6 +12,7 @@ import itertools
 import math
 import time
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,7 @@ from optimize.judge.quality_name import name_of
 from optimize.models.decisions import head_for
 from optimize.progress import console
 from optimize.recipe import Search, with_choices
-from optimize.results import digest_of
+from optimize.results import digest_below, digest_of
 from serving.cpu import processor
 
 ROUNDS = 60
@@ -119,11 +120,12 @@ def choose(trials: list[Trial], wanted: Search, items: int) -> Trial:
 
 def _study(build: Build, wanted: Search) -> optuna.Study:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    # Another teacher, space, gate, machine or way to read long texts starts another search. More trials or time go on
-    # with this one.
+    # Another teacher, student, space, gate, machine or way to read long texts starts another search. More trials or
+    # time go on with this one.
     steps = [(step.model_dump(mode="json"), step.revision) for step in build.recipe.screen]
     judged = build.recipe.gates.model_dump() | build.recipe.text.model_dump(include={"long_texts", "watch"})
-    key = digest_of([build.teacher.key, wanted.space, steps, judged, processor()])
+    read = sorted({digest_below(file) for step in build.recipe.possible_steps for file in step.files(build.root)})
+    key = digest_of([build.teacher.key, wanted.space, steps, judged, processor(), *read])
     sampler = TPESampler(
         seed=build.recipe.seed,
         n_startup_trials=5,
@@ -164,14 +166,14 @@ def _measured(build: Build, number: int, choices: dict[str, Any]) -> Trial:
     steps = (step.without_companions() for step in with_choices(build.recipe.screen, choices))
     candidate = build.with_screen(tuple(steps))
     results = candidate.carry_out()
-    selection = build.prepared("selection")
+    selection, targets = partial(candidate.prepared, "selection"), build.splits.selection.targets
     checkpoint, graphs = candidate.checkpoint_of("screen"), candidate.graphs("screen")
-    logits = {result.name: logits_of(candidate, result, selection) for result in (checkpoint, *graphs, results[0])}
-    latency = measure(candidate, [results[0], checkpoint, *graphs], selection, ROUNDS)
-    verdicts = judge(candidate, "screen", logits, selection.targets, latency)
+    measured = (results[0], checkpoint, *graphs)
+    logits = {result.name: logits_of(candidate, result, selection(result)) for result in measured}
+    latency = measure(candidate, measured, selection, ROUNDS)
+    verdicts = judge(candidate, "screen", logits, targets, latency)
     variants = chosen_variants(graphs, verdicts, latency)
     graph = variants[default_cpu_variant(variants, latency)]
-    targets = selection.targets
     reached, teacher = (
         accuracy(logits[result.name], targets, head_for(logits[of.name], targets))
         for result, of in ((graph, checkpoint), (results[0], results[0]))

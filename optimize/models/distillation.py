@@ -56,7 +56,10 @@ class DistillationConfig(TrainingConfig):
 
 @dataclass(frozen=True, slots=True)
 class TeacherOutputs:
-    """`logits` float32 [views, items, labels]; `hidden` has float32 [views, items, width] for each layer or group."""
+    """`logits` float32 [views, items, labels]; `hidden` has float32 [views, items, width] for each layer or group.
+
+    `hidden` is empty for a student of another family, whose hidden states have no likeness to the teacher's.
+    """
 
     logits: NDArray[np.float32]
     hidden: tuple[NDArray[np.float32], ...]
@@ -115,7 +118,7 @@ def distillation_loss(teacher: TeacherOutputs, config: DistillationConfig, on_la
         soft = divergence(output.logits / config.temperature, followed)
         value = config.soft_weight * config.temperature**2 * soft
         value = value + (1 - config.soft_weight) * on_labels(output, targets, indices, view)
-        if config.hidden_weight:
+        if config.hidden_weight and teacher.hidden:
             value = value + config.hidden_weight * _hidden_loss(output, teacher, indices, view)
         return value
 

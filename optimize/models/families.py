@@ -162,8 +162,8 @@ def require_freezable(config: PretrainedConfig, frozen_layers: int, there: int |
         )
 
 
-def require_choosable(config: PretrainedConfig, layers: Sequence[int]) -> None:
-    """Raise StepError unless a student can start from these layers of a teacher."""
+def require_choosable(config: PretrainedConfig, layers: Sequence[int], of: str = "the teacher") -> None:
+    """Raise StepError unless a student can start from these layers of a model, which errors call `of`."""
     family = FAMILIES[config.model_type]
     if family.shared_layers:
         raise StepError(
@@ -172,7 +172,7 @@ def require_choosable(config: PretrainedConfig, layers: Sequence[int]) -> None:
         )
     if any(not 0 <= layer < config.num_hidden_layers for layer in layers):
         raise StepError(
-            f"distill: layers {list(layers)} must lie in 0..{config.num_hidden_layers - 1}, the layers of the teacher"
+            f"distill: layers {list(layers)} must lie in 0..{config.num_hidden_layers - 1}, the layers of {of}"
         )
     if config.model_type == "modernbert":
         global_every(config, layers)

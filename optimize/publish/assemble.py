@@ -55,8 +55,9 @@ def assemble(
     beside = folder.with_name(f"{folder.name}.partial")
     shutil.rmtree(beside, ignore_errors=True)
     logits = {name: on_selection[graph.name] for name, graph in chosen.items()}
-    selection = build.prepared("selection")
-    head = head_for(on_selection[build.checkpoint_of(stage).name], selection.targets)
+    checkpoint = build.checkpoint_of(stage)
+    selection, preparer = build.prepared("selection", checkpoint), build.preparer_of(checkpoint)
+    head = head_for(on_selection[checkpoint.name], selection.targets)
     variants = {
         name: _copied(graph, name, beside, alone=runs_alone(build, graph, logits[name], head))
         for name, graph in chosen.items()
@@ -65,9 +66,10 @@ def assemble(
     golden_of(selection.items, logits, build.recipe.seed, head).save(beside)
     files = {variant.file: variant.sha256 for variant in variants.values()}
     files[GOLDEN] = sha256_of(beside / GOLDEN)
-    settings = build.preparer.settings
+    settings = preparer.settings
     if isinstance(settings, TextSettings):
-        shutil.copy(build.teacher.path / settings.tokenizer, beside / settings.tokenizer)
+        assert preparer.folder is not None
+        shutil.copy(preparer.folder / settings.tokenizer, beside / settings.tokenizer)
         files[settings.tokenizer] = sha256_of(beside / settings.tokenizer)
     manifest = Manifest(
         name=folder.name,

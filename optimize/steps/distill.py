@@ -1,37 +1,47 @@
 """Distill the teacher into a student with fewer layers, which learns from its soft targets and hidden states.
 
-A text encoder's student starts from chosen layers of the teacher (DistilBERT, Sanh et al. 2019, arXiv:1910.01108). A
-ResNet student starts from chosen blocks of the teacher, or from a state dict of its own.
+A text encoder's student starts from chosen layers of the teacher (DistilBERT, Sanh et al. 2019, arXiv:1910.01108), a
+ResNet student from chosen blocks of the teacher. Either may start from a checkpoint of its own instead, also of another
+family: soft targets need the same labels alone, no shared tokeniser.
 """
 
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
-from pydantic import Field
+from pydantic import Discriminator, Field, Tag, model_validator
 from torch import nn
 from transformers import PretrainedConfig, PreTrainedModel
 
 from optimize.data.inputs import Prepared, Preparer
 from optimize.errors import StepError
-from optimize.models.checkpoint import StateDictCheckpoint, fetch_model
+from optimize.models.checkpoint import CheckpointConfig, StateDictCheckpoint, local_source
 from optimize.models.distillation import DistillationConfig, TeacherOutputs, distillation_loss
 from optimize.models.families import require_choosable, require_freezable
-from optimize.models.image_checkpoint import require_channels
 from optimize.models.image_families import image_family
 from optimize.models.layers import with_layers
 from optimize.models.saved import Task
 from optimize.models.training import label_loss, train
 from optimize.results import Stage
 from optimize.steps.step import Step, StepContext
-from serving.model.artifact import ImageSettings
+
+
+def _form(student: Any) -> str:
+    return "path" if isinstance(student, str | Path) else "checkpoint"
+
+
+Student = Annotated[Annotated[Path, Tag("path")] | Annotated[CheckpointConfig, Tag("checkpoint")], Discriminator(_form)]
 
 
 class Distill(DistillationConfig, Step):
-    """`layers` (text): the teacher's layers that the student starts from. `depths` (image): blocks of each group."""
+    """`layers` (text): layers of the teacher, or of the student's own checkpoint, that the student starts from.
+
+    `depths` (image): how many blocks of each group.
+    """
 
     step: Literal["distill"] = "distill"
 
@@ -39,10 +49,38 @@ class Distill(DistillationConfig, Step):
 
     layers: tuple[int, ...] | None = Field(default=None, min_length=1)
     depths: tuple[int, ...] | None = Field(default=None, min_length=1)
-    student: Path | None = None
-    """A state dict of a ResNet whose blocks the student starts from instead of the teacher's (image)."""
+    student: Student | None = None
+    """A checkpoint that the student starts from instead of the teacher, with a tokeniser of its own for texts. A path
+    names a state dict of a ResNet whose groups are those of the teacher, so that its hidden states are followed too."""
     control: bool = True
     """Also train the same student on labels alone, to show what distilling gains."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _follows_no_hidden_states(cls, given: Any) -> Any:
+        """Another value as the default for a checkpoint of its own: its hidden states mean other things."""
+        if isinstance(given, Mapping) and given.get("student") is not None and _form(given["student"]) == "checkpoint":
+            return {"hidden_weight": 0.0, **given}
+        return given
+
+    @model_validator(mode="after")
+    def _compares_like_with_like(self) -> Self:
+        if self.is_unrelated and self.hidden_weight:
+            raise ValueError(
+                "hidden_weight must be 0 for a student from a checkpoint of its own, whose hidden states mean other "
+                "things than the teacher's; leave it out"
+            )
+        return self
+
+    @property
+    def starts_from(self) -> CheckpointConfig | None:
+        if isinstance(self.student, Path):
+            return StateDictCheckpoint(source="state-dict", path=self.student)
+        return self.student
+
+    @property
+    def is_unrelated(self) -> bool:
+        return self.student is not None and not isinstance(self.student, Path)
 
     def carry_out(self, source: Path, output: Path, context: StepContext) -> None:
         context.save(self._trained(context, context.teacher_outputs(self)), output)
@@ -53,19 +91,19 @@ class Distill(DistillationConfig, Step):
     def without_companions(self) -> Distill:
         return self.model_copy(update={"control": False})
 
-    def require_fitting(self, teacher: PretrainedConfig) -> None:
-        if self.student is None:
-            require_fitting(teacher, self)
+    def require_fitting(self, model: PretrainedConfig) -> None:
+        require_fitting(model, self)
 
     def files(self, root: Path) -> tuple[Path, ...]:
-        return (root / self.student,) if self.student else ()
+        source = local_source(self.starts_from, root) if self.starts_from else None
+        return (source,) if source else ()
 
     def key_fields(self) -> dict[str, Any]:
         return self.model_dump(mode="json", exclude={"control"})
 
     def _trained(self, context: StepContext, teacher_outputs: TeacherOutputs | None) -> PreTrainedModel:
         return distill(
-            self._student(context),
+            make_student(context.load(context.student or context.teacher.path), self),
             self,
             teacher_outputs=teacher_outputs,
             data=context.prepare("train"),
@@ -73,17 +111,6 @@ class Distill(DistillationConfig, Step):
             seed=context.seed,
             resume=context.resume,
         )
-
-    def _student(self, context: StepContext) -> PreTrainedModel:
-        if self.student is None:
-            return make_student(context.load(context.teacher.path), self)
-        weights = StateDictCheckpoint(source="state-dict", path=self.student)
-        labels = context.splits.labels
-        student, _ = fetch_model(weights, context.task, labels, context.root, fresh_head=False)
-        settings = context.preparer.settings
-        assert isinstance(settings, ImageSettings), "a state dict is for images"
-        require_channels(student.config, settings)
-        return make_student(student, self) if self.depths else student
 
 
 class Control(Distill):
@@ -116,35 +143,48 @@ def distill(
         return train(student, data, preparer, plain, seed=seed, title="control", resume=resume)
     loss = distillation_loss(teacher_outputs, config, label_loss(config, student, data))
     return train(
-        student, data, preparer, config, loss=loss, seed=seed, title="distill", resume=resume, hidden_states=True
+        student,
+        data,
+        preparer,
+        config,
+        loss=loss,
+        seed=seed,
+        title="distill",
+        resume=resume,
+        hidden_states=bool(teacher_outputs.hidden),
     )
 
 
-def make_student(teacher: PreTrainedModel, config: Distill) -> PreTrainedModel:
-    """A shallower copy of `teacher`, made of the layers or blocks that `config` names.
+def make_student(start: PreTrainedModel, config: Distill) -> PreTrainedModel:
+    """A shallower copy of `start`, the teacher or a checkpoint of its own, made of the layers that `config` names.
 
-    Raises StepError when the teacher lacks them, or when `config` names none for its architecture.
+    A checkpoint of its own is the student as it is where none are named. Raises StepError when `start` lacks the layers
+    or blocks, or when a student of the teacher names none.
     """
-    require_fitting(teacher.config, config)
-    if config.depths is not None and hasattr(teacher.config, "depths"):
-        return _shallower_resnet(teacher, config.depths)
-    assert config.layers is not None
-    return with_layers(teacher, config.layers)
+    require_fitting(start.config, config)
+    if hasattr(start.config, "depths"):
+        return start if config.depths is None else _shallower_resnet(start, config.depths)
+    return start if config.layers is None else with_layers(start, config.layers)
 
 
-def require_fitting(teacher: PretrainedConfig, config: Distill) -> None:
-    """Raise StepError when the teacher lacks the layers or blocks of `config`, or when it names none."""
-    if hasattr(teacher, "depths"):
-        depths, there = config.depths, tuple(teacher.depths)
+def require_fitting(start: PretrainedConfig, config: Distill) -> None:
+    """Raise StepError when `start` lacks the layers or blocks of `config`, or a student of the teacher names none."""
+    if hasattr(start, "depths"):
+        depths, there = config.depths, tuple(start.depths)
+        if depths is None and config.student is not None:
+            return
         if depths is None:
             raise StepError("distill: a ResNet student needs `depths`, the number of blocks in each group")
         if len(depths) != len(there) or not all(1 <= want <= have for want, have in zip(depths, there, strict=True)):
             raise StepError(f"distill: depths {list(depths)} must name 1 up to {list(there)} blocks for each group")
-    elif config.layers is None:
-        raise StepError("distill: a text encoder's student needs `layers`, the teacher's layers that it starts from")
+    elif config.layers is not None:
+        of = "the teacher" if config.student is None else "the student's checkpoint"
+        require_choosable(start, config.layers, of=of)
+        require_freezable(start, config.frozen_layers, there=len(config.layers))
+    elif config.student is not None:
+        require_freezable(start, config.frozen_layers)
     else:
-        require_choosable(teacher, config.layers)
-        require_freezable(teacher, config.frozen_layers, there=len(config.layers))
+        raise StepError("distill: a text encoder's student needs `layers`, the teacher's layers that it starts from")
 
 
 def _shallower_resnet(teacher: PreTrainedModel, depths: tuple[int, ...]) -> PreTrainedModel:

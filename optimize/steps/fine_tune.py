@@ -21,8 +21,8 @@ class FineTune(TrainingConfig, Step):
     place: ClassVar[int] = 0
     of_teacher: ClassVar[bool] = True
 
-    def require_fitting(self, teacher: PretrainedConfig) -> None:
-        require_freezable(teacher, self.frozen_layers)
+    def require_fitting(self, model: PretrainedConfig) -> None:
+        require_freezable(model, self.frozen_layers)
 
     def carry_out(self, source: Path, output: Path, context: StepContext) -> None:
         model = fine_tune(

@@ -53,13 +53,14 @@ class Prune(DistillationConfig, Step):
     def does_nothing(self) -> bool:
         return not (self.heads_share or self.feed_forward_share or self.channels_share)
 
-    def require_fitting(self, teacher: PretrainedConfig) -> None:
-        require_freezable(teacher, self.frozen_layers)
+    def require_fitting(self, model: PretrainedConfig) -> None:
+        require_freezable(model, self.frozen_layers)
 
     def carry_out(self, source: Path, output: Path, context: StepContext) -> None:
         data, preparer, seed = context.prepare("train"), context.preparer, context.seed
         pruned = prune(context.load(source), self, data=data, preparer=preparer, seed=seed)
-        loss = distillation_loss(context.teacher_outputs(self), self, label_loss(self, pruned, data))
+        outputs = context.teacher_outputs(self)
+        loss = distillation_loss(outputs, self, label_loss(self, pruned, data))
         recovered = train(
             pruned,
             data,
@@ -69,7 +70,7 @@ class Prune(DistillationConfig, Step):
             seed=seed,
             title="recover",
             resume=context.resume,
-            hidden_states=True,
+            hidden_states=bool(outputs.hidden),
         )
         context.save(recovered, output)
 

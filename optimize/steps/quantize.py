@@ -90,8 +90,8 @@ class Quantize(Step):
     def without_companions(self) -> Quantize:
         return self.model_copy(update={"ways": (self.way,)})
 
-    def require_fitting(self, teacher: PretrainedConfig) -> None:
-        if self.ways is not None and hasattr(teacher, "depths"):
+    def require_fitting(self, model: PretrainedConfig) -> None:
+        if self.ways is not None and hasattr(model, "depths"):
             raise StepError("quantize: `ways` are those of a text encoder, and a ResNet has one way; leave `ways` out")
 
     def key_fields(self) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,6 +13,7 @@ from transformers import PretrainedConfig, PreTrainedModel
 
 from optimize.data.inputs import Prepared, Preparer
 from optimize.data.splits import SplitName, Splits
+from optimize.models.checkpoint import CheckpointConfig
 from optimize.models.distillation import DistillationConfig, TeacherOutputs
 from optimize.models.saved import Task, load_model, save_model
 from optimize.results import Precision, Result, Stage, digest_of
@@ -36,6 +37,13 @@ class StepContext:
     """Returns a split as arrays; never the holdout."""
     teacher: Result
     """The teacher; while the teacher itself is trained, the checkpoint that it starts from."""
+    teacher_preparer: Preparer
+    """Another than `preparer` where the student brings a tokeniser of its own."""
+    teacher_prepare: Callable[[SplitName], Prepared]
+    student: Path | None = None
+    """The checkpoint that a student of its own starts from; None for a student that is made of the teacher."""
+    related: bool = True
+    """Whether the student's hidden states can be compared with the teacher's."""
     checkpoint: Path
     """The checkpoint that the role's graphs are exported from."""
 
@@ -44,16 +52,21 @@ class StepContext:
         return load_model(folder, self.task)
 
     def save(self, model: PreTrainedModel, folder: Path) -> None:
-        """Write a checkpoint folder; a text model gets the teacher's tokeniser."""
-        save_model(model, folder, self.teacher.path if self.task == "text" else None)
+        """Write a checkpoint folder; a text model gets the tokeniser that its texts are prepared with."""
+        save_model(model, folder, self.preparer.folder)
 
     def teacher_outputs(self, config: DistillationConfig) -> TeacherOutputs:
-        """The teacher's outputs on every view of the train split, computed once and kept in the build folder."""
+        """The teacher's outputs on every view of the train split, computed once and kept in the build folder.
+
+        They hold no hidden states for a student to which these say nothing.
+        """
         views = {"views": config.views, "crop": config.crop, "flip": config.flip, "mixup": config.mixup}
         key = digest_of([self.teacher.key, self.splits.train.digest, views, self.seed])
         kept = self.folder / f"teacher-outputs-{key[:12]}.npz"
         teacher = self.load(self.teacher.path)
-        return TeacherOutputs.compute(teacher, self.prepare("train"), self.preparer, config, self.seed, kept)
+        train, preparer = self.teacher_prepare("train"), self.teacher_preparer
+        outputs = TeacherOutputs.compute(teacher, train, preparer, config, self.seed, kept)
+        return outputs if self.related else replace(outputs, hidden=())
 
 
 class Step(BaseModel, ABC):
@@ -90,6 +103,16 @@ class Step(BaseModel, ABC):
         """Whether the configuration leaves the model as it is; a search then leaves the step out."""
         return False
 
+    @property
+    def starts_from(self) -> CheckpointConfig | None:
+        """The checkpoint of its own that the result starts from; None for a result that is made of its source."""
+        return None
+
+    @property
+    def is_unrelated(self) -> bool:
+        """Whether the result has nothing of the teacher: neither its tokeniser nor hidden states like its own."""
+        return False
+
     @abstractmethod
     def carry_out(self, source: Path, output: Path, context: StepContext) -> None:
         """Read the checkpoint folder or ONNX file `source` and write `output`. Raises StepError when it cannot."""
@@ -105,8 +128,11 @@ class Step(BaseModel, ABC):
         """The same step without its companions."""
         return self
 
-    def require_fitting(self, teacher: PretrainedConfig) -> None:
-        """Raise StepError when a teacher of this architecture rules the step out; called before training."""
+    def require_fitting(self, model: PretrainedConfig) -> None:
+        """Raise StepError when the architecture of the model that it works on rules the step out.
+
+        Called before training, with the teacher or the student's own checkpoint.
+        """
 
     def files(self, root: Path) -> tuple[Path, ...]:
         """Files outside the build folder that the step reads; their content is part of the key."""

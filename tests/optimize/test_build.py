@@ -117,7 +117,7 @@ def test_windows_train_nothing_anew_and_measure_all_of_a_text(
     theirs, ours = (logits_of(build, result, prepared) for result in (checkpoint, export))
     assert theirs.shape == (len(selection), len(build.splits.labels))
     np.testing.assert_allclose(ours, theirs, atol=1e-4)
-    assert measure(build, [checkpoint, export], prepared, rounds=2).keys() == {checkpoint.name, export.name}
+    assert measure(build, [checkpoint, export], lambda _: prepared, rounds=2).keys() == {checkpoint.name, export.name}
 
 
 def test_an_interrupted_run_goes_on_where_it_was(tiny_recipes: dict[str, Path], tmp_path: Path) -> None:

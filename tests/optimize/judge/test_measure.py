@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ def test_real_graphs_are_measured_and_say_what_their_checkpoint_says(build: Buil
     checkpoint, export = build.checkpoint_of("screen"), build.graphs("screen")[0]
     gap = np.abs(logits_of(build, checkpoint, selection) - logits_of(build, export, selection)).max()
     assert gap < 1e-4
-    latency = measure(build, [checkpoint, export], selection, rounds=7)
+    latency = measure(build, [checkpoint, export], lambda _: selection, rounds=7)
     assert set(latency) == {checkpoint.name, export.name}
     for timed in latency.values():
         assert 0 < timed.lower_quartile_ms <= timed.median_ms <= timed.upper_quartile_ms
@@ -42,7 +43,7 @@ def test_an_expert_is_measured_in_batches_too(text_build: Build, monkeypatch: py
     monkeypatch.setattr(measure_module, "open_session", Noting)
     data = text_build.prepared("selection")
     graphs = [result(text_build, name) for name in ("expert/export", "expert/quantize", "screen/export")]
-    latency = measure(text_build, graphs, data, rounds=10)
+    latency = measure(text_build, graphs, lambda _: data, rounds=10)
     assert [latency[graph.name].item_ms_at_8 is not None for graph in graphs] == [True, True, False]
     singles, batches = 3 * (10 + 5), ran[3 * (10 + 5) :]
     assert {shape[0] for _, shape in ran[:singles]} == {1}
@@ -70,7 +71,7 @@ def test_the_batches_of_an_expert_have_items_of_like_length(text_build: Build, i
 def test_a_graph_for_a_gpu_is_left_out_of_the_measuring_without_one(build: Build) -> None:
     export = build.graphs("screen")[0]
     half = Result("screen", "fuse", export.path, "key", "fp16")
-    assert measure(build, [half], build.prepared("selection"), rounds=2) == {}
+    assert measure(build, [half], partial(build.prepared, "selection"), rounds=2) == {}
     assert logits_of(build, half, build.prepared("selection")).shape[0] == len(build.splits.selection)
 
 

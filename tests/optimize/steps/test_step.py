@@ -23,6 +23,8 @@ def context(build: Build, folder: Path) -> StepContext:
         preparer=build.preparer,
         prepare=build.prepared,
         teacher=build.teacher,
+        teacher_preparer=build.preparer,
+        teacher_prepare=build.prepared,
         checkpoint=build.teacher.path,
     )
 
