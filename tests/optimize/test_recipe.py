@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 
 from optimize.errors import RecipeError, StepError
-from optimize.recipe import read_recipe
+from optimize.recipe import read_recipe, read_steps
 from optimize.recipes.shipped import descriptions, shipped_recipes
 from tests.tiny_recipes import IMAGE_RECIPE, TEXT_RECIPE
 
+OWN = 'student = { source = "folder", path = "x" }'
 NAMES = {"demo-text", "demo-image", "sms-risk", "cifar10", "sst2-bert-base", "imagenet-resnet50"}
 
 
@@ -103,6 +104,14 @@ def test_pairs_that_make_no_sense_are_refused(tmp_path: Path, recipe: str, old: 
         ("[text]", "[text", "is not TOML"),
         ("max_tokens = 48", 'long_texts = "tail"', r"text.long_texts: .*'cut' or 'windows', got 'tail' \(str\)"),
         ("max_tokens = 48", 'watch = "spam"', 'text: watch needs long_texts = "windows"; add it, or leave watch out'),
+        ("layers = [0, 3]", 'student = "x.pth"', "distill: the student's source state-dict is for images; name a text"),
+        ("layers = [0, 3]", 'student = { source = "ftp" }', "screen.0.distill.student.checkpoint: .*'folder'"),
+        ("layers = [0, 3]", 'student = { source = "folder" }', "distill.student.checkpoint.folder.path: .* needed and"),
+        (
+            "layers = [0, 3]",
+            f"{OWN}\nhidden_weight = 0.1",
+            "hidden_weight must be 0 for a student from a checkp",
+        ),
     ],
 )
 def test_what_is_wrong_is_named_with_rule_value_and_remedy(tmp_path: Path, old: str, new: str, says: str) -> None:
@@ -112,6 +121,36 @@ def test_what_is_wrong_is_named_with_rule_value_and_remedy(tmp_path: Path, old: 
     with pytest.raises(RecipeError, match=says) as error:
         read_recipe(str(path))
     assert str(path) in str(error.value)
+
+
+def test_a_student_of_its_own_follows_no_hidden_states_in_any_step(tmp_path: Path) -> None:
+    path = tmp_path / "a.toml"
+    own = TEXT_RECIPE.replace("layers = [0, 3]", OWN)
+    path.write_text(own)
+    distill, prune = read_recipe(str(path)).screen[:2]
+    assert (distill.hidden_weight, prune.hidden_weight) == (0.0, 0.1)  # type: ignore[attr-defined]
+    (again,) = read_steps([distill.model_dump(mode="json")])
+    assert again == distill, "as a manifest keeps it"
+    for wrong in (
+        own.replace("heads_share = 0.5", "heads_share = 0.5\nhidden_weight = 0.2"),
+        own + '[search.space]\n"prune.hidden_weight" = [0.2]\n',
+        own + '[search.space]\n"distill.hidden_weight" = [0.2]\n',
+    ):
+        path.write_text(wrong)
+        with pytest.raises(RecipeError, match=r"hidden_weight .* mean other things.*leave it out"):
+            read_recipe(str(path))
+
+
+def test_a_search_may_choose_the_student_and_its_layers(tmp_path: Path) -> None:
+    path = tmp_path / "a.toml"
+    table = OWN.partition(" = ")[2]
+    path.write_text(TEXT_RECIPE + f'[search.space]\n"distill.student" = [{table}]\n"distill.layers" = [[0], [1]]\n')
+    recipe = read_recipe(str(path))
+    sources = [step.starts_from for steps in recipe.possible_stages for step in steps if step.step == "distill"]
+    assert [None if source is None else source.source for source in sources] == [None, "folder", None, None]
+    path.write_text(path.read_text().replace('"folder", path = "x"', '"state-dict", path = "x"'))
+    with pytest.raises(RecipeError, match="distill: the student's source state-dict is for images"):
+        read_recipe(str(path))
 
 
 def test_an_unknown_recipe_lists_the_known_ones() -> None:

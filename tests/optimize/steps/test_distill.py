@@ -9,7 +9,10 @@ from optimize.build import Build
 from optimize.errors import StepError
 from optimize.models.saved import load_model
 from optimize.models.training import predict
+from optimize.recipe import read_recipe
+from optimize.results import digest_of
 from optimize.steps.distill import Distill, make_student
+from tests.encoders import tiny_encoder
 from tests.optimize.conftest import result, tiny_resnet50
 
 
@@ -47,6 +50,36 @@ def test_a_resnet_of_transformers_can_be_a_teacher() -> None:
     for ours, theirs in ((0, 0), (1, 1), (2, 5)):  # the first, and the rest evenly up to the last
         ours, theirs = kept[ours].state_dict(), original[theirs].state_dict()
         assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
+
+
+def test_a_student_of_its_own_starts_whole_or_from_its_layers() -> None:
+    own = {"student": {"source": "folder", "path": "x"}}
+    start = tiny_encoder("roberta")
+    whole = make_student(start, config(**own))
+    assert (whole.config.model_type, whole.config.num_hidden_layers) == ("roberta", 4)
+    assert make_student(start, config(**own, layers=(0, 3))).config.num_hidden_layers == 2
+    with pytest.raises(StepError, match=r"must lie in 0..3, the layers of the student's checkpoint"):
+        make_student(start, config(**own, layers=(4,)))
+    with pytest.raises(StepError, match="share their weights and cannot be chosen one by one"):
+        config(**own, layers=(0,)).require_fitting(tiny_encoder("albert").config)
+    config(**own).require_fitting(tiny_encoder("albert").config)
+    assert make_student(tiny_resnet50(), config(student="x.pth")).config.depths == [3, 4, 6, 3]
+    assert make_student(tiny_resnet50(), config(**own, depths=(1, 1, 1, 1))).config.depths == [1, 1, 1, 1]
+
+
+def test_only_a_checkpoint_of_its_own_makes_a_student_unrelated_to_the_teacher() -> None:
+    path, table = config(student="x.pth"), config(student={"source": "state-dict", "path": "x.pth"})
+    assert path.starts_from == table.starts_from
+    assert (path.is_unrelated, table.is_unrelated, config(layers=(0,)).is_unrelated) == (False, True, False)
+    assert (path.hidden_weight, table.hidden_weight) == (0.1, 0.0)
+    (control,) = table.companions("screen", "image")
+    assert (control.name, control.starts_from) == ("control", table.starts_from)
+
+
+def test_the_keys_of_students_without_a_checkpoint_of_their_own_are_those_before_there_was_one() -> None:
+    kept = {"demo-text": "5c05339ffd", "cifar10": "1d051ecc6a"}
+    for name, key in kept.items():
+        assert digest_of(read_recipe(name).screen[0].key_fields())[:10] == key
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -41,7 +42,16 @@ def test_the_teachers_outputs_are_kept_in_the_build_folder_for_each_set_of_views
     assert len(list(tmp_path.glob("teacher-outputs-*.npz"))) == 2
 
 
-def test_a_saved_checkpoint_has_the_teachers_tokeniser(text_build: Build, tmp_path: Path) -> None:
+def test_a_student_of_another_family_follows_no_hidden_states_of_the_teacher(text_build: Build, tmp_path: Path) -> None:
+    config, given = DistillationConfig(epochs=1, learning_rate=0.1), context(text_build, tmp_path)
+    own = replace(given, related=False, prepare=lambda _: pytest.fail("the teacher reads what its tokeniser makes"))
+    assert own.teacher_outputs(config).hidden == ()
+    kept = given.teacher_outputs(config)
+    assert len(kept.hidden) == 4
+    np.testing.assert_array_equal(own.teacher_outputs(config).logits, kept.logits)
+
+
+def test_a_saved_checkpoint_has_the_tokeniser_of_its_texts(text_build: Build, tmp_path: Path) -> None:
     given = context(text_build, tmp_path)
     given.save(given.load(text_build.teacher.path), tmp_path / "model")
     tokenizer = "tokenizer.json"
