@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import get_args
 
 from optimize.models.checkpoint import CheckpointConfig
 from optimize.models.families import FAMILIES
 from optimize.models.image_families import IMAGE_FAMILIES
-from tests.docs.reading import read, table
+from optimize.recipe import read_recipe
+from tests.docs.reading import blocks, read, table
+from tests.tiny_recipes import TEXT_RECIPE
 
 TEXT = read("docs/models.md")
 # tests/optimize/models/test_families.py takes each family through these.
 STEPS = (
     "distill",
+    "own student",
     "prune heads",
     "prune feed-forward",
     "freeze layers",
@@ -40,6 +44,15 @@ def test_its_rows_are_the_families_and_what_they_can_do() -> None:
         for step in STEPS:
             assert (row[step] == "no") == (family.shared_layers and step in NEED_LAYERS_OF_THEIR_OWN), (row, step)
             assert row[step] in ("yes", "no")
+
+
+def test_its_student_fits_into_a_recipe(tmp_path: Path) -> None:
+    (student,) = blocks(TEXT, "toml")
+    before, middle = TEXT_RECIPE.partition("[[screen]]")[::2]
+    after = middle.partition('[[screen]]\nstep = "export"')[2]
+    (tmp_path / "own.toml").write_text(f'{before}{student}\n[[screen]]\nstep = "export"{after}')
+    (distill, *_) = read_recipe(str(tmp_path / "own.toml")).screen
+    assert distill.is_unrelated
 
 
 def test_its_image_models_are_those_that_there_are() -> None:

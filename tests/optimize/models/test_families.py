@@ -19,13 +19,13 @@ from optimize.judge.integers import exact_logits
 from optimize.models.attention_heads import attention_output, head_size
 from optimize.models.calibration import calibrated, pre_processed
 from optimize.models.checkpoint import FolderCheckpoint, fetch_model
-from optimize.models.distillation import pooled_states
+from optimize.models.distillation import TeacherOutputs, divergence_of_shares, pooled_states
 from optimize.models.families import FAMILIES, graph_inputs, layers_of, positions, require_freezable
 from optimize.models.graphs import products_of_activations
 from optimize.models.layers import feed_forward_of
 from optimize.models.saved import load_model, load_tokenizer, save_model
-from optimize.models.training import loss_on_labels
-from optimize.steps.distill import Distill, make_student
+from optimize.models.training import loss_on_labels, predict
+from optimize.steps.distill import Distill, distill, make_student
 from optimize.steps.export import Export, export
 from optimize.steps.fuse import Fuse, fuse
 from optimize.steps.prune import Prune, prune
@@ -37,7 +37,7 @@ from serving.model.text import TextPair
 from tests.encoders import ENCODERS, LABELS, POSITIONS, SENTENCES, saved_encoder, tiny_encoder
 from tests.optimize.conftest import torch_logits
 
-TRAINING = {"epochs": 1, "learning_rate": 1e-3, "batch_size": 16}
+TRAINING: dict[str, Any] = {"epochs": 1, "learning_rate": 1e-3, "batch_size": 16}
 ROWS = [next(kind for kind in FAMILIES if FAMILIES[kind] is family) for family in dict.fromkeys(FAMILIES.values())]
 """One family of each entry of the table."""
 PAIRS = [TextPair(*SENTENCES[2:4]), TextPair(SENTENCES[9], " ".join(SENTENCES[:9])), TextPair(*SENTENCES[5:7])]
@@ -117,6 +117,22 @@ def test_a_hidden_state_for_each_layer_from_the_first_token(taken: Taken) -> Non
     states = pooled_states(output)
     assert [tuple(state.shape) for state in states] == [(2, 32)] * 4
     np.testing.assert_array_equal(states[0].detach(), output.hidden_states[1][:, 0].detach())
+
+
+@pytest.mark.parametrize("taken", ROWS, indirect=True)
+def test_a_student_of_its_own_comes_closer_to_soft_targets_alone(taken: Taken, tmp_path: Path) -> None:
+    wanted = np.tile(np.array([2, 0, -2], dtype=np.float32), (1, len(taken.data), 1))
+    own = {"student": {"source": "folder", "path": taken.folder}, "soft_weight": 1.0, "learning_rate": 1e-2}
+    config = Distill(**{**TRAINING, **own, "epochs": 2})
+    student, data, preparer = make_student(load_model(taken.folder, "text"), config), taken.data, taken.preparer
+    training = {"data": data, "preparer": preparer, "seed": 0, "resume": tmp_path / "training.pt"}
+
+    def far() -> float:
+        return float(divergence_of_shares(*map(torch.tensor, (predict(student, data, preparer), wanted[0]))))
+
+    before = far()
+    distill(student, config, teacher_outputs=TeacherOutputs(wanted, ()), **training)
+    assert far() < 0.9 * before
 
 
 @pytest.mark.parametrize("taken", [kind for kind in ENCODERS if kind not in ROWS], indirect=True)
