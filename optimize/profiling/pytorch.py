@@ -17,7 +17,7 @@ from optimize.models.saved import load_model
 from optimize.models.training import move
 from optimize.profiling.operators import TOP
 from optimize.profiling.subject import Cell, Subject
-from serving.model.artifact import MANIFEST, Artifact, read_manifest
+from serving.model.artifact import MANIFEST, Artifact, TextSettings, read_manifest, sha256_of
 
 FORWARD = "forward"
 _CHECKPOINT_STEPS = ("checkpoint", "fine-tune", "distill", "prune")
@@ -26,7 +26,8 @@ _CHECKPOINT_STEPS = ("checkpoint", "fine-tune", "distill", "prune")
 def checkpoints(artifact: Artifact, build: Path) -> dict[str, Path]:
     """Folders of the teacher and of the checkpoint that the artifact's graphs were exported from, by the step's name.
 
-    Raises ProfileError when the build folder lacks one.
+    A teacher with another tokeniser is left out, since the artifact's token ids are other words to it. Raises
+    ProfileError when the build folder lacks one.
     """
     manifest = artifact.manifest
     made = [name for name in manifest.provenance.get("steps", ()) if name.partition("/")[2] in _CHECKPOINT_STEPS]
@@ -41,8 +42,17 @@ def checkpoints(artifact: Artifact, build: Path) -> dict[str, Path]:
                 f"`python -m optimize evaluate {manifest.provenance.get('recipe', 'RECIPE')}`, or name another folder "
                 "with --build"
             )
-        found[name] = folders[-1].parent
+        if name in own or _reads_the_same(artifact, folders[-1].parent):
+            found[name] = folders[-1].parent
     return found
+
+
+def _reads_the_same(artifact: Artifact, checkpoint: Path) -> bool:
+    """Whether a checkpoint has the tokeniser that the artifact prepares its texts with."""
+    settings = artifact.manifest.settings
+    if not isinstance(settings, TextSettings):
+        return True
+    return sha256_of(checkpoint / settings.tokenizer) == artifact.manifest.files[settings.tokenizer]
 
 
 def of_one_run(artifact: Artifact, build: Path) -> bool:

@@ -20,6 +20,7 @@ from optimize.errors import CheckpointError, StepError
 from optimize.judge.search import search
 from optimize.own_student import own_student
 from optimize.pipeline import evaluate, verify_again
+from optimize.profiling.pytorch import checkpoints
 from optimize.recipe import Recipe, read_recipe
 from optimize.results import Stage
 from serving.cascade.deferral import OperatingPoint
@@ -181,6 +182,11 @@ def test_the_same_pair_is_verified_again(made: Build, capsys: pytest.CaptureFixt
     said = " ".join(capsys.readouterr().out.split())
     assert "made in" not in said
     assert f"the student knows {POSITIONS} positions, so it reads {POSITIONS} tokens of a text where the" in said
+
+
+def test_only_a_checkpoint_that_reads_the_same_tokens_is_profiled_beside_a_stage(made: Build) -> None:
+    assert [*checkpoints(artifact(made, "screen"), made.folder)] == ["screen/prune"]
+    assert [*checkpoints(artifact(made, "expert"), made.folder)] == ["teacher/checkpoint"]
 
 
 @pytest.mark.parametrize(
