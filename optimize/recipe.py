@@ -20,6 +20,7 @@ from optimize.data.readers import DataConfig
 from optimize.errors import RecipeError
 from optimize.models.checkpoint import FOR_IMAGES, WITHOUT_IMAGE_SETTINGS, CheckpointConfig
 from optimize.models.class_weights import require_labels
+from optimize.models.distillation import DistillationConfig
 from optimize.models.saved import Task
 from optimize.models.training import TrainingConfig
 from optimize.recipes.shipped import shipped_recipes
@@ -198,7 +199,9 @@ def _require_students(steps: Sequence[Step], task: Task) -> None:
                 'student = { source = "folder", path = "..." }'
             )
         unrelated |= step.is_unrelated
-        if unrelated and "hidden_weight" in step.model_fields_set and getattr(step, "hidden_weight", 0.0):
+        if not unrelated or not isinstance(step, DistillationConfig):
+            continue
+        if step.hidden_weight and "hidden_weight" in step.model_fields_set:
             raise ValueError(
                 f"{step.step}: hidden_weight compares hidden states with the teacher's, and this stage starts from a "
                 "checkpoint of its own, whose states mean other things; leave it out"
