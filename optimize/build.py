@@ -9,13 +9,13 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-import torch
 from filelock import BaseFileLock, FileLock, Timeout
-from transformers import AutoConfig, PreTrainedModel
+from transformers import PreTrainedModel
 
 from optimize.data.inputs import Prepared, Preparer
 from optimize.data.rows import Rows
@@ -23,9 +23,10 @@ from optimize.data.splits import Split, SplitName, Splits, load_splits
 from optimize.data.targets import LabelSet
 from optimize.data.unlabelled import Labeller
 from optimize.errors import StepError
-from optimize.input_settings import image_settings, say_of_images
-from optimize.models.checkpoint import fetch_model, local_source
-from optimize.models.image_checkpoint import require_channels
+from optimize.input_settings import image_settings
+from optimize.intake import take_in
+from optimize.models.checkpoint import source_digest
+from optimize.models.graph_model import recorded_precision
 from optimize.models.saved import save_model
 from optimize.models.teacher_labels import own_labels, teacher_labels
 from optimize.own_student import own_student
@@ -149,11 +150,10 @@ class Build:
     @cached_property
     def teacher(self) -> Result:
         """The checkpoint that the recipe names, fine-tuned where the recipe says so."""
-        source = local_source(self.recipe.checkpoint, self.root)
         key = digest_of(
             [
                 self.recipe.checkpoint.model_dump(mode="json"),
-                digest_below(source) if source else None,
+                source_digest(self.recipe.checkpoint, self.root),
                 [step.key_fields() for step in self.recipe.teacher],
                 # A teacher that labels the rows is there before the rows are known.
                 [self._labels, self.recipe.task, self.recipe.data.multi_label, versions()]
@@ -163,35 +163,15 @@ class Build:
         )
         name = self.recipe.teacher[-1].name if self.recipe.teacher else "checkpoint"
         result = Result("teacher", name, self._path("teacher", name, key), key)
-        return self._make(result, lambda: self._make_teacher(result))
+        self._make(result, lambda: self._make_teacher(result))
+        return replace(result, precision=recorded_precision(result.path))
 
     def taken_in(self) -> tuple[PreTrainedModel, Path | None]:
         """The recipe's checkpoint and the folder of its tokeniser (None for images), before anything is trained.
 
         Raises CheckpointError, and StepError when a step of the recipe cannot work on it.
         """
-        torch.manual_seed(self.recipe.seed)
-        recipe = self.recipe
-        model, tokenizer = fetch_model(
-            recipe.checkpoint,
-            recipe.task,
-            self._labels,
-            self.root,
-            fresh_head=bool(recipe.teacher),
-            labels_given=recipe.data.labels is not None,
-            multi_label=recipe.data.multi_label,
-        )
-        if self.image is not None:
-            say_of_images(self.recipe, self.root, self.image)
-            require_channels(model.config, self.image)
-        # Refuse a step that cannot work before the teacher is trained for it.
-        for steps in (recipe.teacher, *recipe.possible_stages):
-            config = model.config
-            for step in steps:
-                student = self._student_of(step)
-                config = config if student is None else AutoConfig.from_pretrained(student)
-                step.require_fitting(config)
-        return model, tokenizer
+        return take_in(self.recipe, self._labels, self.image, root=self.root, folder=self.folder)
 
     def _student_of(self, step: Step) -> Path | None:
         """The checkpoint of its own that a step starts from, taken in."""
@@ -245,7 +225,9 @@ class Build:
         path = self._path(stage, step.name, key, suffix=".onnx" if step.graph_precision else "")
         student = self._student_of(step)
         inputs = student if step.is_unrelated else source.inputs
-        result = Result(stage, step.name, path, key, step.graph_precision or "fp32", inputs)
+        # A checkpoint is in fp32, and so is its export; a ready graph is exported in its own precision.
+        precision = source.precision if step.step == "export" else step.graph_precision
+        result = Result(stage, step.name, path, key, precision or "fp32", inputs)
         checkpoint = self.checkpoint_of(stage).path
 
         def work() -> None:

@@ -9,7 +9,8 @@ from transformers import AutoConfig
 
 from optimize.errors import StepError
 from optimize.models.checkpoint import source_path
-from optimize.models.families import graph_inputs, positions
+from optimize.models.families import family_of, graph_inputs, positions
+from optimize.models.graph_model import config_in, graph_in, inputs_of
 from optimize.models.image_checkpoint import difference, settings_of
 from optimize.models.saved import load_tokenizer
 from optimize.progress import console
@@ -23,8 +24,10 @@ def text_settings(recipe: Recipe, labels: Sequence[str], folder: Path, *, of_stu
     Raises StepError when the teacher knows fewer positions than the recipe asks for, and for a label to watch that is
     none of `labels`.
     """
-    config = AutoConfig.from_pretrained(folder)
-    most = positions(config)
+    graph = graph_in(folder)
+    config = AutoConfig.from_pretrained(folder) if graph is None else config_in(folder)
+    # A ready graph of another architecture was run with max_tokens when it was taken in.
+    most = recipe.text.max_tokens if family_of(config) is None else positions(config)
     if recipe.text.max_tokens > most and not of_student:
         raise StepError(
             f"text.max_tokens must be at most {most}, the positions that the checkpoint knows, got "
@@ -41,7 +44,7 @@ def text_settings(recipe: Recipe, labels: Sequence[str], folder: Path, *, of_stu
         long_texts=recipe.text.long_texts,
         watched_label=_watched_label(recipe, labels),
         pad_token_id=load_tokenizer(folder).pad_token_id,
-        inputs=graph_inputs(config),
+        inputs=graph_inputs(config) if graph is None else inputs_of(graph),
         pairs=recipe.data.pairs,
     )
 

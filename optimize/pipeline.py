@@ -20,6 +20,7 @@ from optimize.judge.measure import logits_of, measure, served_logits
 from optimize.judge.operating_point import Stages, cascade_answers, choose
 from optimize.judge.quality import accuracy
 from optimize.judge.quality_name import name_of
+from optimize.judge.ready_graph import require_equal_everywhere
 from optimize.judge.search import search
 from optimize.judge.teacher import require_teacher
 from optimize.judge.verify import References, verify, write_evidence
@@ -48,6 +49,7 @@ def evaluate(build: Build, command: str) -> dict[str, Any]:
 
     Raises GateError when a gate is missed, after the report is written, and at once for a teacher near chance.
     """
+    require_equal_everywhere(build)
     require_teacher(build)
     build, trials, chosen = search(build)
     results = build.carry_out()
@@ -179,7 +181,8 @@ def verify_all(
     served = served_variants(artifacts)
     for stage in STAGES:
         artifact = artifacts[stage]
-        references = References(checkpoint=known[build.checkpoint_of(stage).name], teacher=teacher)
+        checkpoint = build.checkpoint_of(stage)
+        references = References(checkpoint=known[checkpoint.name], runtime=checkpoint.runtime, teacher=teacher)
         gate = recipe.quality.of(stage)
         variants, missed = verify(
             artifact, split, references, gates=recipe.gates, gate=gate, seed=recipe.seed, command=command

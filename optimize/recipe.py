@@ -78,7 +78,7 @@ class Search(_Table):
     """Standard errors of the screen's accuracy to add to its loss: the best of many trials on one selection set looks
     better than it is."""
     min_speedup: float = Field(default=1.0, ge=0)
-    """Against the teacher in PyTorch, at batch size 1."""
+    """Against the teacher as it was brought, at batch size 1."""
 
 
 class Goals(_Table):
@@ -127,7 +127,7 @@ class Recipe(_Table):
             if self.checkpoint.source in FOR_IMAGES:
                 raise ValueError(f"checkpoint: the source {self.checkpoint.source} is for images; name a text encoder")
         for steps in self.possible_stages:
-            _require_students(steps, self.task)
+            _require_students(steps, self.task, of_graph=self.checkpoint.source == "onnx")
         if self.data.pairs and self.task == "image":
             raise ValueError("data.text_pair_column: pairs are of texts; leave it out of an image recipe")
         if self.data.pairs and self.text.long_texts == "windows":
@@ -139,6 +139,11 @@ class Recipe(_Table):
             raise ValueError(
                 'data: labels = "teacher" takes the answers of a head that is trained, and [[teacher]] would train it '
                 "without labels; leave [[teacher]] out, or bring labelled rows"
+            )
+        if self.checkpoint.source == "onnx" and self.teacher:
+            raise ValueError(
+                "teacher: nothing in an ONNX file can be trained; leave [[teacher]] out, or bring the checkpoint in "
+                "PyTorch that the file was exported from"
             )
         if self.task == "image" and self.image is None and self.checkpoint.source in WITHOUT_IMAGE_SETTINGS:
             raise ValueError(
@@ -188,9 +193,10 @@ def _require_order(stage: Stage, steps: Sequence[Step], task: Task) -> None:
         raise ValueError(f"{stage}: a step stands twice; got {', '.join(names)}")
 
 
-def _require_students(steps: Sequence[Step], task: Task) -> None:
+def _require_students(steps: Sequence[Step], task: Task, *, of_graph: bool) -> None:
     """Raise ValueError for a student from a checkpoint for images in a text recipe, or hidden states to compare."""
-    unrelated = False
+    own = "this stage starts from a checkpoint of its own, whose states mean other things"
+    unrelated, reason = of_graph, "an ONNX file gives none" if of_graph else own
     for step in steps:
         source = step.starts_from
         if source is not None and task == "text" and source.source in FOR_IMAGES:
@@ -203,8 +209,7 @@ def _require_students(steps: Sequence[Step], task: Task) -> None:
             continue
         if step.hidden_weight and "hidden_weight" in step.model_fields_set:
             raise ValueError(
-                f"{step.step}: hidden_weight compares hidden states with the teacher's, and this stage starts from a "
-                "checkpoint of its own, whose states mean other things; leave it out"
+                f"{step.step}: hidden_weight compares hidden states with the teacher's, and {reason}; leave it out"
             )
 
 

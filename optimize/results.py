@@ -12,13 +12,19 @@ from serving.model.artifact import Provider, sha256_of
 
 Role = Literal["teacher", "expert", "screen"]
 Stage = Literal["expert", "screen"]
+Runtime = Literal["PyTorch", "ONNX Runtime"]
 Precision = Literal["fp32", "int8", "fp16"]
+GRAPH_FILE = "model.onnx"
+"""The graph of a checkpoint folder that has one in the place of weights."""
 STAGES: tuple[Stage, ...] = ("expert", "screen")
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """A checkpoint folder or an ONNX file that one step wrote; equal keys mean equal configuration and input."""
+    """A checkpoint folder or an ONNX file that one step wrote; equal keys mean equal configuration and input.
+
+    The folder of a ready graph holds an ONNX file in the place of weights.
+    """
 
     role: Role
     step: str
@@ -37,6 +43,18 @@ class Result:
         return self.path.suffix == ".onnx"
 
     @property
+    def graph(self) -> Path | None:
+        """The ONNX file: the result itself, or that of a ready graph's folder; None for a checkpoint in PyTorch."""
+        if self.is_graph:
+            return self.path
+        return self.path / GRAPH_FILE if (self.path / GRAPH_FILE).is_file() else None
+
+    @property
+    def runtime(self) -> Runtime:
+        """What computes the result's logits."""
+        return "PyTorch" if self.graph is None else "ONNX Runtime"
+
+    @property
     def provider(self) -> Provider:
         """The execution provider that the graph is meant for."""
         return "CUDAExecutionProvider" if self.precision == "fp16" else "CPUExecutionProvider"
@@ -44,7 +62,7 @@ class Result:
     @property
     def size_bytes(self) -> int:
         """Size of the ONNX file, or of a checkpoint's weights."""
-        return (self.path if self.is_graph else self.path / "model.safetensors").stat().st_size
+        return (self.graph or self.path / "model.safetensors").stat().st_size
 
 
 def digest_of(value: Any) -> str:

@@ -1,7 +1,7 @@
 """Third on the road, after `quality`: compares figures with the recipe's gates and chooses what is published.
 
 `judge` decides on the selection set which graphs are published. `parity` and `quality_evidence` hold what was published
-against PyTorch and a reference; `verify` calls them on the holdout.
+against its checkpoint and a reference; `verify` calls them on the holdout.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from optimize.judge.timing import Latency
 from optimize.judge.watched import watched_recall
 from optimize.models.decisions import head_for
 from optimize.recipe import Gates, QualityGate
-from optimize.results import Precision, Result, Stage
+from optimize.results import Precision, Result, Runtime, Stage
 from serving.arrays import Logits
 from serving.model.artifact import Provider, VariantName
 from serving.model.head import SOFTMAX, Decisions, Head, Softmax
@@ -65,7 +65,7 @@ def judge(
     gap = largest_gap(logits[plain.name], logits[checkpoint.name])
     if not gap <= gates.max_logit_gap:
         raise GateError(
-            f"{plain.name}: a logit differs by {gap:.2g} from PyTorch's, at most {gates.max_logit_gap:.2g} is allowed "
+            f"{plain.name}: a logit differs by {gap:.2g} from {checkpoint.runtime}'s, at most {gates.max_logit_gap:.2g} is allowed "
             "(gates.max_logit_gap); nothing is published"
         )
     head = head_for(logits[checkpoint.name], targets)
@@ -76,7 +76,7 @@ def judge(
         drop = of_plain - accuracy(logits[graph.name], targets, head)
         speedup = _speedup(plain, graph, latency)
         gap = largest_gap(logits[graph.name], logits[checkpoint.name])
-        reasons = _reasons(graph, gates, drop, words, speedup, gap)
+        reasons = _reasons(graph, gates, drop, words, speedup, gap, checkpoint.runtime)
         verdicts.append(Verdict(graph.name, plain.name, not reasons, reasons, drop, speedup, gap))
     return verdicts
 
@@ -90,7 +90,7 @@ def _speedup(plain: Result, graph: Result, latency: Mapping[str, Latency]) -> fl
 
 
 def _reasons(
-    graph: Result, gates: Gates, drop: float, words: str, speedup: float | None, gap: float
+    graph: Result, gates: Gates, drop: float, words: str, speedup: float | None, gap: float, runtime: Runtime
 ) -> tuple[str, ...]:
     """The reasons against publishing a graph; empty when there are none. Written so that NaN fails."""
     reasons = []
@@ -101,7 +101,7 @@ def _reasons(
     if not drop <= gates.max_accuracy_drop + _ROUNDING:
         reasons.append(f"loses {drop:.2%} of {words}, at most {gates.max_accuracy_drop:.2%} is allowed")
     if graph.precision == "fp32" and not gap <= gates.max_logit_gap:
-        reasons.append(f"a logit differs by {gap:.2g} from PyTorch's, at most {gates.max_logit_gap:.2g} is allowed")
+        reasons.append(f"a logit differs by {gap:.2g} from {runtime}'s, at most {gates.max_logit_gap:.2g} is allowed")
     return tuple(reasons)
 
 
@@ -131,23 +131,30 @@ def default_cpu_variant(chosen: Mapping[VariantName, Result], latency: Mapping[s
 
 
 def parity(
-    logits: Logits, checkpoint: Logits, precision: Precision, gates: Gates, head: Head = SOFTMAX
+    logits: Logits,
+    checkpoint: Logits,
+    precision: Precision,
+    gates: Gates,
+    head: Head = SOFTMAX,
+    runtime: Runtime = "PyTorch",
 ) -> dict[str, Any]:
     """Logits [items, labels] of a variant against its checkpoint's: the gaps, and a sentence for each gate missed.
+
+    `runtime` computed the checkpoint's.
 
     In float32 the largest gap counts, below it the mean gap in parts of the logits' spread and the agreement.
     """
     figures = gaps(logits, checkpoint, head)
     if precision == "fp32":
-        figure, allowed, says = figures["max_gap"], gates.max_logit_gap, "a logit differs from PyTorch's by"
+        figure, allowed, says = figures["max_gap"], gates.max_logit_gap, f"a logit differs from {runtime}'s by"
     else:
         figure, allowed = figures["mean_gap_share"], gates.max_logit_gap_share
-        says = "logits differ from PyTorch's, in parts of their spread, by"
+        says = f"logits differ from {runtime}'s, in parts of their spread, by"
     # Written so that NaN fails.
     failed = [] if figure <= allowed else [f"{says} {figure:.3g}, at most {allowed:.3g} is allowed"]
     if precision != "fp32" and not figures["agreement"] >= gates.min_agreement:
         failed.append(
-            f"gives PyTorch's {'label' if isinstance(head, Softmax) else 'label set'} to {figures['agreement']:.2%} of "
+            f"gives {runtime}'s {'label' if isinstance(head, Softmax) else 'label set'} to {figures['agreement']:.2%} of "
             f"the items, at least {gates.min_agreement:.2%} is asked"
         )
     return {"output": "logits", **figures, "tolerance": allowed, "failed": failed}

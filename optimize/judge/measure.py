@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -46,7 +47,7 @@ def logits_of(build: Build, result: Result, data: Prepared) -> Logits:
 
     `data` was prepared for the result.
     """
-    if not result.is_graph:
+    if result.graph is None:
         return predict(load_model(result.path, build.recipe.task), data, build.preparer_of(result))
     run = run_of(build, result)
     return collect(data, 1, lambda indices: run(data.take(indices)))
@@ -56,7 +57,7 @@ def run_of(build: Build, result: Result) -> Callable[[Sequence[Array]], Logits]:
     """A function that runs a graph on the prepared items of one batch."""
     # Without a GPU, the CPU computes fp16: slowly, and with the same values.
     provider = result.provider if gpu_present() else "CPUExecutionProvider"
-    session, preparer = open_session(result.path, provider, threads=torch.get_num_threads()), build.preparer_of(result)
+    session, preparer = open_session(_file(result), provider, threads=torch.get_num_threads()), build.preparer_of(result)
 
     def run(items: Sequence[Array]) -> Logits:
         logits = np.asarray(session.run(["logits"], preparer.collate(items))[0], dtype=np.float32)
@@ -84,7 +85,7 @@ def measure(
             items = data(result).take(range(min(rounds, len(data(result)))))
             by_preparer[preparer.key] = [preparer.collate([item]) for item in items]
         inputs = by_preparer[preparer.key]
-        if not result.is_graph:
+        if result.graph is None:
             calls[result.name] = _torch_call(load_model(result.path, build.recipe.task), inputs)
         elif result.provider == "CPUExecutionProvider":
             calls[result.name] = _graph_call(result, result.provider, inputs)
@@ -168,8 +169,13 @@ def served_logits(artifact: Artifact, variant: VariantName, split: Split) -> Log
 
 
 def _graph_call(graph: Result, provider: Provider, inputs: Sequence[Mapping[str, Array]]) -> Call:
-    session = open_session(graph.path, provider, threads=1)
+    session = open_session(_file(graph), provider, threads=1)
     return lambda number: session.run(["logits"], inputs[number % len(inputs)])
+
+
+def _file(result: Result) -> Path:
+    assert result.graph is not None, "the result has a graph"
+    return result.graph
 
 
 def _torch_call(model: PreTrainedModel, inputs: Sequence[Mapping[str, Array]]) -> Call:

@@ -23,6 +23,7 @@ from optimize.judge.integers import exact_logits
 from optimize.judge.measure import ServedItems, served_logits
 from optimize.judge.saturation import saturation, signed_factors
 from optimize.recipe import Gates, QualityGate
+from optimize.results import Runtime
 from serving.arrays import Logits
 from serving.cpu import has_vnni
 from serving.model.artifact import Artifact, VariantName, write_json
@@ -43,10 +44,12 @@ range and without VNNI: 0.08, 0.04 and 0.10.
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class References:
-    """What PyTorch models say of the items that the variants of a stage are verified on."""
+    """What checkpoints say of the items that the variants of a stage are verified on."""
 
     checkpoint: Logits
     """Logits [items, labels] of the checkpoint that the graphs were exported from."""
+    runtime: Runtime = "PyTorch"
+    """What computed the checkpoint's logits."""
     teacher: Decisions
 
 
@@ -72,7 +75,7 @@ def verify(
         held = {
             "arithmetic": arithmetic(artifact, variant, split, logits),
             "company": company(artifact, variant, split, logits, seed),
-            "parity": parity(logits, references.checkpoint, described.precision, gates, head),
+            "parity": parity(logits, references.checkpoint, described.precision, gates, head, references.runtime),
             "quality": quality_evidence(
                 head.decide(logits),
                 references.teacher,

@@ -14,9 +14,11 @@ from optimize.models.cifar_resnet import CifarResNet, CifarResNetConfig
 from optimize.models.heads import HeadRules, label_maps, names_in, with_head
 from optimize.models.image_checkpoint import from_state_dict, from_timm
 from optimize.models.intake import require_image_model, require_text_encoder
+from optimize.models.onnx_checkpoint import OnnxFiles
 from optimize.models.problems import problem_type_of
 from optimize.models.saved import Task
 from optimize.models.timm_folder import timm_config, timm_labels
+from optimize.results import digest_below
 
 
 class _Source(BaseModel):
@@ -63,6 +65,22 @@ class StateDictCheckpoint(_Source):
     path: Path
 
 
+class OnnxCheckpoint(_Pretrained):
+    """A ready ONNX file, or the folder that holds it. `tokenizer`: the folder of its tokeniser, by default the file's.
+
+    Nothing in it can be trained: it is the teacher, and may be published as it is.
+    """
+
+    source: Literal["onnx"]
+    path: Path
+    tokenizer: Path | None = None
+
+    def files(self, root: Path) -> OnnxFiles:
+        """Its files. Raises CheckpointError when they do not exist."""
+        tokenizer = None if self.tokenizer is None else _existing(root / self.tokenizer.expanduser())
+        return OnnxFiles(_existing(root / self.path.expanduser()), tokenizer)
+
+
 class FreshCifarResNet(_Source):
     """A CIFAR ResNet with random weights, for the fine-tune step to train."""
 
@@ -74,7 +92,7 @@ class FreshCifarResNet(_Source):
 
 
 CheckpointConfig = Annotated[
-    FolderCheckpoint | HubCheckpoint | PackageCheckpoint | StateDictCheckpoint | FreshCifarResNet,
+    FolderCheckpoint | HubCheckpoint | PackageCheckpoint | StateDictCheckpoint | OnnxCheckpoint | FreshCifarResNet,
     Field(discriminator="source"),
 ]
 
@@ -104,6 +122,11 @@ def fetch_model(
     if isinstance(config, FreshCifarResNet):
         shape = config.model_dump(exclude={"source"})
         return _for_problem(CifarResNet(CifarResNetConfig(**shape, **label_maps(labels))), multi_label), None
+    if isinstance(config, OnnxCheckpoint):
+        raise CheckpointError(
+            f"checkpoint {config.path} is an ONNX file, and nothing in it can be trained; name a checkpoint in PyTorch "
+            "here"
+        )
     path = source_path(config, root)
     assert path is not None, "only a fresh model has no source"
     if isinstance(config, StateDictCheckpoint):
@@ -147,6 +170,8 @@ def named_labels(config: CheckpointConfig, root: Path) -> tuple[str, ...] | None
     """
     if not isinstance(config, _Pretrained):
         return None
+    if isinstance(config, OnnxCheckpoint):
+        return config.files(root).labels
     path = source_path(config, root)
     assert path is not None, "only a fresh model has no source"
     timm = timm_config(path)
@@ -156,6 +181,8 @@ def named_labels(config: CheckpointConfig, root: Path) -> tuple[str, ...] | None
 def local_source(config: CheckpointConfig, root: Path) -> Path | None:
     """The file or folder on this machine that `config` names; None for a hub's model or a fresh one.
 
+    For an ONNX file it is the folder that describes it.
+
     Raises CheckpointError when it does not exist.
     """
     match config:
@@ -163,7 +190,17 @@ def local_source(config: CheckpointConfig, root: Path) -> Path | None:
             return _existing(root / config.path.expanduser())
         case PackageCheckpoint():
             return _package_folder(config)
+        case OnnxCheckpoint():
+            return config.files(root).folder
     return None
+
+
+def source_digest(config: CheckpointConfig, root: Path) -> str | None:
+    """sha256 over the files on this machine that `config` names; None for a hub's model or a fresh one."""
+    if isinstance(config, OnnxCheckpoint):
+        return config.files(root).digest
+    source = local_source(config, root)
+    return digest_below(source) if source else None
 
 
 def _existing(path: Path) -> Path:

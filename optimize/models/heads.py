@@ -84,7 +84,7 @@ def put_in_order(
     """
     order = order_of(theirs, labels, rules)
     if order is None and not rules.fresh:
-        raise CheckpointError(f"checkpoint {folder} {_unlike(theirs, labels)}")
+        raise CheckpointError(f"checkpoint {folder} {unlike(theirs, labels)}")
     if order is not None:
         _reorder(head_of(model), order)
 
@@ -146,7 +146,8 @@ def _require_trained(
         )
 
 
-def _unlike(theirs: Sequence[str], labels: Sequence[str]) -> str:
+def unlike(theirs: Sequence[str], labels: Sequence[str]) -> str:
+    """What is wrong with a head whose labels are none of the data's, and the remedy."""
     if only_numbered(theirs):
         return (
             f"only numbers its labels ({few(theirs)}), and the data has {few(labels)}; list the data's labels in the "

@@ -1,6 +1,6 @@
 """Checkpoints as we write and read them: folders in transformers' layout.
 
-A checkpoint is config.json, model.safetensors and the tokeniser's files. A model whose channels were pruned, or whose
+A checkpoint is config.json, model.safetensors and the tokeniser's files; a ready graph has model.onnx instead. A model whose channels were pruned, or whose
 heads were cut by hand, has `pruned: true` in its config; loading cuts its modules to the shapes of the stored tensors.
 """
 
@@ -27,12 +27,15 @@ from transformers import (
 import optimize.models.cifar_resnet
 import optimize.models.torchvision_resnet  # noqa: F401  # makes transformers' Auto classes know both
 from optimize.models.attention_heads import count_heads
+from optimize.models.graph_model import graph_in, load_graph_model
 
 Task = Literal["text", "image"]
 
 
 def load_model(folder: Path, task: Task) -> PreTrainedModel:
     """A model saved by `save_model`, in evaluation mode, float32, on the CPU."""
+    if graph_in(folder) is not None:
+        return load_graph_model(folder)
     config = AutoConfig.from_pretrained(folder)
     model: PreTrainedModel
     if getattr(config, "pruned", False):

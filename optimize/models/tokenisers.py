@@ -22,6 +22,17 @@ SETTINGS = "tokenizer_config.json"
 
 def require_tokeniser(folder: Path, config: PretrainedConfig) -> None:
     """Raise CheckpointError unless serving can tokenise for the model of `config` as this checkpoint does."""
+    tokenizer = readable_tokeniser(folder)
+    ids = max(tokenizer.get_vocab().values()) + 1
+    if ids > config.vocab_size:
+        raise CheckpointError(
+            f"checkpoint {folder}: its tokeniser has {ids} ids and its model {config.vocab_size} embeddings, so that "
+            "some tokens have none; call model.resize_token_embeddings(len(tokenizer)), train, and save both"
+        )
+
+
+def readable_tokeniser(folder: Path) -> PreTrainedTokenizerBase:
+    """The tokeniser in `folder`, of which serving does the same. Raises CheckpointError when it would not."""
     tokenizer = _fast_tokeniser(folder)
     if tokenizer.pad_token_id is None:
         raise CheckpointError(
@@ -29,14 +40,9 @@ def require_tokeniser(folder: Path, config: PretrainedConfig) -> None:
             'with tokenizer.add_special_tokens({"pad_token": "[PAD]"}) and '
             "model.resize_token_embeddings(len(tokenizer)), set model.config.pad_token_id, and save both"
         )
-    ids = max(tokenizer.get_vocab().values()) + 1
-    if ids > config.vocab_size:
-        raise CheckpointError(
-            f"checkpoint {folder}: its tokeniser has {ids} ids and its model {config.vocab_size} embeddings, so that "
-            "some tokens have none; call model.resize_token_embeddings(len(tokenizer)), train, and save both"
-        )
     _require_sides(folder, tokenizer)
     _require_case(folder, tokenizer)
+    return tokenizer
 
 
 def _fast_tokeniser(folder: Path) -> PreTrainedTokenizerBase:

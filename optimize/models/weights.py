@@ -38,12 +38,12 @@ def require_whole(folder: Path) -> None:
 def require_no_pointers(folder: Path) -> None:
     """Raise CheckpointError where Git has left a pointer in place of a large file."""
     for path in sorted(folder.iterdir()):
-        _require_no_pointer(path)
+        require_no_pointer(path)
 
 
 def read_state_dict(path: Path) -> object:
     """What a file of weights holds, a state dict as a rule. Raises CheckpointError when it cannot be read safely."""
-    _require_no_pointer(path)
+    require_no_pointer(path)
     if path.suffix == ".safetensors":
         _require_safetensors(path)
         return load_file(path)
@@ -72,7 +72,8 @@ def load_pickle(path: Path, device: str = "cpu") -> Any:
         ) from None
 
 
-def _require_no_pointer(path: Path) -> None:
+def require_no_pointer(path: Path) -> None:
+    """Raise CheckpointError when `path` is what Git has left in place of a large file."""
     if path.is_file() and path.stat().st_size < 1024 and path.read_bytes().startswith(_POINTER):
         raise CheckpointError(
             f"checkpoint {path.parent}: {path.name} is a Git LFS pointer, not the file itself; fetch it with "
@@ -87,6 +88,11 @@ def _weight_files(folder: Path) -> list[Path]:
         index = folder / f"{name}.index.json"
         if index.is_file():
             return _shards(index)
+    if any(folder.glob("*.onnx")):
+        raise CheckpointError(
+            f"checkpoint {folder} has no weights, only an ONNX graph; take it as it is with "
+            'source = "onnx" in [checkpoint] (docs/models.md), or save the model there with save_pretrained'
+        )
     raise CheckpointError(
         f"checkpoint {folder} has no weights ({' or '.join(WEIGHTS)}, whole or in shards); save the model there with "
         "save_pretrained"

@@ -17,6 +17,7 @@ from optimize.models.saved import load_model
 from optimize.models.training import move
 from optimize.profiling.operators import TOP
 from optimize.profiling.subject import Cell, Subject
+from optimize.results import GRAPH_FILE
 from serving.model.artifact import MANIFEST, Artifact, TextSettings, read_manifest, sha256_of
 
 FORWARD = "forward"
@@ -26,8 +27,8 @@ _CHECKPOINT_STEPS = ("checkpoint", "fine-tune", "distill", "prune")
 def checkpoints(artifact: Artifact, build: Path) -> dict[str, Path]:
     """Folders of the teacher and of the checkpoint that the artifact's graphs were exported from, by the step's name.
 
-    A teacher with another tokeniser is left out, since the artifact's token ids are other words to it. Raises
-    ProfileError when the build folder lacks one.
+    A teacher with another tokeniser is left out, since the artifact's token ids are other words to it, and one that is
+    a ready ONNX graph, which has nothing in PyTorch. Raises ProfileError when the build folder lacks one.
     """
     manifest = artifact.manifest
     made = [name for name in manifest.provenance.get("steps", ()) if name.partition("/")[2] in _CHECKPOINT_STEPS]
@@ -36,6 +37,8 @@ def checkpoints(artifact: Artifact, build: Path) -> dict[str, Path]:
     found = {}
     for name in dict.fromkeys([*teacher, *own[-1:]]):
         folders = sorted(build.glob(f"{name}-*/model.safetensors"), key=lambda path: path.stat().st_mtime)
+        if not folders and any(build.glob(f"{name}-*/{GRAPH_FILE}")):
+            continue
         if not folders:
             raise ProfileError(
                 f"{build} has no checkpoint of {name}, which {manifest.name} was made with; make it with "

@@ -48,6 +48,11 @@ def checkpoint_table(name: str) -> dict[str, Any]:
     A model of the hub is downloaded, so that its revision is known. Raises CheckpointError when it is none of these.
     """
     path = Path(name).expanduser()
+    if path.exists() and path.suffix == ".onnx":
+        raise CheckpointError(
+            f"checkpoint {name} is an ONNX file, and a recipe is written for checkpoints in PyTorch; write one by hand "
+            'with source = "onnx" in [checkpoint], as docs/models.md shows'
+        )
     if path.exists():
         return {"source": "folder" if path.is_dir() else "state-dict", "path": name}
     package = name.replace("-", "_")

@@ -22,6 +22,7 @@ from optimize.errors import StepError
 from optimize.models.checkpoint import CheckpointConfig, StateDictCheckpoint, local_source
 from optimize.models.distillation import DistillationConfig, TeacherOutputs, distillation_loss
 from optimize.models.families import require_choosable, require_freezable
+from optimize.models.graph_model import GraphModel
 from optimize.models.image_families import image_family
 from optimize.models.layers import with_layers
 from optimize.models.saved import Task
@@ -93,6 +94,12 @@ class Distill(DistillationConfig, Step):
 
     def require_fitting(self, model: PretrainedConfig) -> None:
         require_fitting(model, self)
+
+    def require_graph(self, graph: GraphModel) -> None:
+        raise StepError(
+            "distill: a student cannot start from the layers of a ready ONNX graph; name a checkpoint of its own, "
+            'student = { source = "folder", path = "..." }'
+        )
 
     def files(self, root: Path) -> tuple[Path, ...]:
         source = local_source(self.starts_from, root) if self.starts_from else None

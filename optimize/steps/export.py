@@ -1,4 +1,7 @@
-"""Export a checkpoint to an ONNX graph with named dynamic axes, through optimum."""
+"""Export a checkpoint to an ONNX graph with named dynamic axes, through optimum.
+
+Of a ready graph the export is the graph itself, in the precision that it has.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,7 @@ from transformers.models.deberta_v2 import modeling_deberta_v2
 
 from optimize.models.cifar_resnet import convolve_shortcuts
 from optimize.models.families import family_of, graph_inputs
+from optimize.models.graph_model import graph_in
 from optimize.models.graphs import quiet, save_graph, use_shared_weights
 from optimize.results import Precision
 from optimize.steps.step import Step, StepContext
@@ -40,6 +44,10 @@ class Export(Step):
         return "fp32"
 
     def carry_out(self, source: Path, output: Path, context: StepContext) -> None:
+        ready = graph_in(source)
+        if ready is not None:
+            save_graph(onnx.load(ready), output)
+            return
         export(context.load(source), self, output)
 
 

@@ -19,6 +19,8 @@ from optimum.onnxruntime.configuration import OptimizationConfig
 from transformers import BertConfig, PretrainedConfig
 
 from optimize.models.families import family_of
+from optimize.errors import StepError
+from optimize.models.graph_model import GraphModel
 from optimize.models.graphs import quiet, save_graph
 from optimize.results import Precision
 from optimize.steps.step import Step, StepContext
@@ -41,6 +43,16 @@ class Fuse(Step):
     @property
     def graph_precision(self) -> Precision:
         return self.precision
+
+    def require_graph(self, graph: GraphModel) -> None:
+        if graph.precision != "fp32":
+            raise StepError(f"fuse: the ready ONNX graph is in {graph.precision}, and fp32 is fused; leave the step out")
+        if "input_ids" in graph.inputs and family_of(graph.config) is None:
+            raise StepError(
+                "fuse: the width and heads of a text encoder are read from its config.json, and that of the ready ONNX "
+                "graph names no model_type that is known; put the model's own config.json beside the file, or leave "
+                "the step out"
+            )
 
     def carry_out(self, source: Path, output: Path, context: StepContext) -> None:
         fuse(source, context.load(context.checkpoint).config, self, output)

@@ -23,6 +23,7 @@ from optimize.errors import StepError
 from optimize.models.attention_heads import attention_output, cut_heads, head_size
 from optimize.models.distillation import DistillationConfig, distillation_loss
 from optimize.models.families import known, layers_of, require_freezable
+from optimize.models.graph_model import GraphModel
 from optimize.models.image_families import image_family
 from optimize.models.layers import feed_forward_of, keep_units
 from optimize.models.training import label_loss, train
@@ -55,6 +56,12 @@ class Prune(DistillationConfig, Step):
 
     def require_fitting(self, model: PretrainedConfig) -> None:
         require_freezable(model, self.frozen_layers)
+
+    def require_graph(self, graph: GraphModel) -> None:
+        raise StepError(
+            "prune: a ready ONNX graph has no weights that could be trained to recover; leave the step out, or distill "
+            "into a student first"
+        )
 
     def carry_out(self, source: Path, output: Path, context: StepContext) -> None:
         data, preparer, seed = context.prepare("train"), context.preparer, context.seed

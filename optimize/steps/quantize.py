@@ -34,6 +34,7 @@ from optimize.errors import StepError
 from optimize.models.calibration import quantize_calibrated
 from optimize.models.cifar_resnet import convolve_shortcuts
 from optimize.models.decisions import head_for, score
+from optimize.models.graph_model import GraphModel
 from optimize.models.graphs import products_of_activations, quiet, save_graph, work_beside
 from optimize.models.qdq import complete_residuals, fold_weights
 from optimize.models.saved import Task
@@ -93,6 +94,15 @@ class Quantize(Step):
     def require_fitting(self, model: PretrainedConfig) -> None:
         if self.ways is not None and hasattr(model, "depths"):
             raise StepError("quantize: `ways` are those of a text encoder, and a ResNet has one way; leave `ways` out")
+
+    def require_graph(self, graph: GraphModel) -> None:
+        if graph.precision != "fp32":
+            raise StepError(f"quantize: the ready ONNX graph is in {graph.precision} already; leave the step out")
+        if "pixel_values" in graph.inputs:
+            raise StepError(
+                "quantize: a ResNet is quantized from its checkpoint in PyTorch, and this one is a ready ONNX graph; "
+                "leave the step out, distill into a student first, or bring the graph in INT8"
+            )
 
     def key_fields(self) -> dict[str, Any]:
         return self.model_dump(mode="json", exclude={"ways"})  # the name tells the way

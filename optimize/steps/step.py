@@ -15,6 +15,7 @@ from optimize.data.inputs import Prepared, Preparer
 from optimize.data.splits import SplitName, Splits
 from optimize.models.checkpoint import CheckpointConfig
 from optimize.models.distillation import DistillationConfig, TeacherOutputs
+from optimize.models.graph_model import GraphModel
 from optimize.models.saved import Task, load_model, save_model
 from optimize.results import Precision, Result, Stage, digest_of
 
@@ -133,6 +134,9 @@ class Step(BaseModel, ABC):
 
         Called before training, with the teacher or the student's own checkpoint.
         """
+
+    def require_graph(self, graph: GraphModel) -> None:
+        """Raise StepError when the step cannot work on a ready ONNX graph; called before training."""
 
     def files(self, root: Path) -> tuple[Path, ...]:
         """Files outside the build folder that the step reads; their content is part of the key."""

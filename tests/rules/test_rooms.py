@@ -21,7 +21,7 @@ ORDER = {
             "data",
             "models",
             "steps",
-            "bounds recipe input_settings stage_inputs own_student",
+            "bounds recipe input_settings stage_inputs own_student intake",
             "build",
             "judge",
             "publish",

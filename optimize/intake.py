@@ -1,0 +1,67 @@
+"""Take in the checkpoint of a recipe: what cannot be served, or worked on by its steps, is refused before a training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from transformers import AutoConfig, PreTrainedModel
+
+from optimize.input_settings import say_of_images
+from optimize.models.checkpoint import OnnxCheckpoint, fetch_model
+from optimize.models.graph_model import GraphModel
+from optimize.models.heads import HeadRules
+from optimize.models.image_checkpoint import require_channels
+from optimize.models.onnx_checkpoint import TextInputs, take_in_graph
+from optimize.own_student import own_student
+from optimize.recipe import Recipe
+from serving.model.artifact import ImageSettings
+
+
+def take_in(
+    recipe: Recipe, labels: tuple[str, ...], image: ImageSettings | None, *, root: Path, folder: Path
+) -> tuple[PreTrainedModel, Path | None]:
+    """The recipe's checkpoint with a head for `labels`, and the folder of its tokeniser (None for images).
+
+    `folder` is that of the build. Raises CheckpointError, and StepError when a step of the recipe cannot work on it.
+    """
+    torch.manual_seed(recipe.seed)
+    if isinstance(recipe.checkpoint, OnnxCheckpoint):
+        model, tokenizer = _graph(recipe, recipe.checkpoint, labels, image, root)
+    else:
+        model, tokenizer = fetch_model(
+            recipe.checkpoint,
+            recipe.task,
+            labels,
+            root,
+            fresh_head=bool(recipe.teacher),
+            labels_given=recipe.data.labels is not None,
+            multi_label=recipe.data.multi_label,
+        )
+    if image is not None:
+        say_of_images(recipe, root, image)
+        require_channels(model.config, image)
+    for steps in (recipe.teacher, *recipe.possible_stages):
+        config = model.config
+        for step in steps:
+            if step.starts_from is not None:
+                student = own_student(step.starts_from, recipe, labels, image, root=root, folder=folder)
+                config = AutoConfig.from_pretrained(student)
+            if isinstance(model, GraphModel) and config is model.config:
+                step.require_graph(model)
+            else:
+                step.require_fitting(config)
+    return model, tokenizer
+
+
+def _graph(
+    recipe: Recipe, checkpoint: OnnxCheckpoint, labels: tuple[str, ...], image: ImageSettings | None, root: Path
+) -> tuple[GraphModel, Path | None]:
+    files = checkpoint.files(root)
+    rules = HeadRules(
+        trust_order=checkpoint.trust_label_order,
+        labels_given=recipe.data.labels is not None,
+        multi_label=recipe.data.multi_label,
+    )
+    inputs = TextInputs(recipe.text.max_tokens, recipe.data.pairs) if image is None else image
+    return take_in_graph(files, recipe.task, labels, rules, inputs), files.tokenizer if image is None else None
