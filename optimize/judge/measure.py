@@ -57,7 +57,10 @@ def run_of(build: Build, result: Result) -> Callable[[Sequence[Array]], Logits]:
     """A function that runs a graph on the prepared items of one batch."""
     # Without a GPU, the CPU computes fp16: slowly, and with the same values.
     provider = result.provider if gpu_present() else "CPUExecutionProvider"
-    session, preparer = open_session(_file(result), provider, threads=torch.get_num_threads()), build.preparer_of(result)
+    session, preparer = (
+        open_session(_file(result), provider, threads=torch.get_num_threads()),
+        build.preparer_of(result),
+    )
 
     def run(items: Sequence[Array]) -> Logits:
         logits = np.asarray(session.run(["logits"], preparer.collate(items))[0], dtype=np.float32)

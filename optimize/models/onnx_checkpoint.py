@@ -114,9 +114,7 @@ def _tried(interface: Interface, files: OnnxFiles, inputs: TextInputs | ImageSet
     tokenizer = readable_tokeniser(files.tokenizer)
     ids: list[int] = tokenizer("a plain text")["input_ids"]
     last_id = max(tokenizer.get_vocab().values())
-    return try_texts(
-        interface, files.file, ids=ids, last_id=last_id, max_tokens=inputs.max_tokens, pairs=inputs.pairs
-    )
+    return try_texts(interface, files.file, ids=ids, last_id=last_id, max_tokens=inputs.max_tokens, pairs=inputs.pairs)
 
 
 def _require_ending(interface: Interface, path: Path, *, multi_label: bool) -> None:

@@ -62,13 +62,8 @@ def with_our_interface(model: onnx.ModelProto, task: Task, path: Path) -> Interf
     for value in inputs.values():
         value.shape = ir.Shape(_any_length(task, sizes))
     logits.shape, logits.type = ir.Shape(("batch_size", None)), ir.TensorType(ir.DataType.FLOAT)
-    # Shapes inside may hold the old sizes.
-    for node in graph.all_nodes():
-        for value in node.outputs:
-            if value is not logits:
-                value.shape = None
     given.ir_version = IR_VERSION
-    return Interface(ir.to_proto(given), theirs, sizes, their_output, ending)
+    return Interface(_written(given), theirs, sizes, their_output, ending)
 
 
 def with_labels_in_order(model: onnx.ModelProto, order: Sequence[int]) -> onnx.ModelProto:
@@ -83,7 +78,14 @@ def with_labels_in_order(model: onnx.ModelProto, order: Sequence[int]) -> onnx.M
     after.name, after.shape, after.type = LOGITS, ir.Shape(("batch_size", len(order))), before.type
     graph.append(gather)
     graph.outputs[:] = [after]
-    return ir.to_proto(given)
+    return _written(given)
+
+
+def _written(model: ir.Model) -> onnx.ModelProto:
+    """The model without the shapes of the values inside: they may hold old sizes, and quantizers change some."""
+    proto = ir.to_proto(model)
+    del proto.graph.value_info[:]
+    return proto
 
 
 def _text_inputs(graph: ir.Graph, path: Path) -> dict[str, ir.Value]:

@@ -46,7 +46,9 @@ class Fuse(Step):
 
     def require_graph(self, graph: GraphModel) -> None:
         if graph.precision != "fp32":
-            raise StepError(f"fuse: the ready ONNX graph is in {graph.precision}, and fp32 is fused; leave the step out")
+            raise StepError(
+                f"fuse: the ready ONNX graph is in {graph.precision}, and fp32 is fused; leave the step out"
+            )
         if "input_ids" in graph.inputs and family_of(graph.config) is None:
             raise StepError(
                 "fuse: the width and heads of a text encoder are read from its config.json, and that of the ready ONNX "

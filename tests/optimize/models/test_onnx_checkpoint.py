@@ -199,7 +199,17 @@ def another_type(model: onnx.ModelProto) -> None:
         (another_type, "input_ids must be INT64 with 2 axes, got INT32 with 2"),
         (with_end("Log"), "says things that are no numbers about a plain input"),
     ],
-    ids=["custom operator", "new opset", "old opset", "two outputs", "fp16", "no input_ids", "other input", "int32", "NaN"],
+    ids=[
+        "custom operator",
+        "new opset",
+        "old opset",
+        "two outputs",
+        "fp16",
+        "no input_ids",
+        "other input",
+        "int32",
+        "NaN",
+    ],
 )
 def test_what_cannot_be_served_is_refused_in_one_sentence(change: Any, message: str, tmp_path: Path) -> None:
     folder = text_folder(tmp_path / "model")
