@@ -1,4 +1,4 @@
-"""Take in the checkpoint of a recipe: what cannot be served, or worked on by its steps, is refused before a training."""
+"""Take in the checkpoint of a recipe, and refuse what its steps cannot work on before anything is trained."""
 
 from __future__ import annotations
 

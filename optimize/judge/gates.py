@@ -65,8 +65,8 @@ def judge(
     gap = largest_gap(logits[plain.name], logits[checkpoint.name])
     if not gap <= gates.max_logit_gap:
         raise GateError(
-            f"{plain.name}: a logit differs by {gap:.2g} from {checkpoint.runtime}'s, at most {gates.max_logit_gap:.2g} is allowed "
-            "(gates.max_logit_gap); nothing is published"
+            f"{plain.name}: a logit differs by {gap:.2g} from {checkpoint.runtime}'s, at most "
+            f"{gates.max_logit_gap:.2g} is allowed (gates.max_logit_gap); nothing is published"
         )
     head = head_for(logits[checkpoint.name], targets)
     of_checkpoint, of_plain = (accuracy(logits[result.name], targets, head) for result in (checkpoint, plain))
@@ -153,9 +153,10 @@ def parity(
     # Written so that NaN fails.
     failed = [] if figure <= allowed else [f"{says} {figure:.3g}, at most {allowed:.3g} is allowed"]
     if precision != "fp32" and not figures["agreement"] >= gates.min_agreement:
+        what = "label" if isinstance(head, Softmax) else "label set"
         failed.append(
-            f"gives {runtime}'s {'label' if isinstance(head, Softmax) else 'label set'} to {figures['agreement']:.2%} of "
-            f"the items, at least {gates.min_agreement:.2%} is asked"
+            f"gives {runtime}'s {what} to {figures['agreement']:.2%} of the items, at least {gates.min_agreement:.2%} "
+            "is asked"
         )
     return {"output": "logits", **figures, "tolerance": allowed, "failed": failed}
 

@@ -1,7 +1,8 @@
 """Checkpoints as we write and read them: folders in transformers' layout.
 
-A checkpoint is config.json, model.safetensors and the tokeniser's files; a ready graph has model.onnx instead. A model whose channels were pruned, or whose
-heads were cut by hand, has `pruned: true` in its config; loading cuts its modules to the shapes of the stored tensors.
+A checkpoint is config.json, model.safetensors and the tokeniser's files; a ready graph has model.onnx for its weights.
+A model whose channels were pruned, or whose heads were cut by hand, has `pruned: true` in its config; loading cuts its
+modules to the shapes of the stored tensors.
 """
 
 from __future__ import annotations

@@ -18,8 +18,8 @@ from optimum.onnxruntime import ORTOptimizer
 from optimum.onnxruntime.configuration import OptimizationConfig
 from transformers import BertConfig, PretrainedConfig
 
-from optimize.models.families import family_of
 from optimize.errors import StepError
+from optimize.models.families import family_of
 from optimize.models.graph_model import GraphModel
 from optimize.models.graphs import quiet, save_graph
 from optimize.results import Precision

@@ -31,7 +31,8 @@ text = { max_tokens = 48 }
 """
 EXPERT = 'expert = [{ step = "export" }]\n'
 TRAINED = "epochs = 1, learning_rate = 1e-3"
-STUDENT = f'{{ step = "distill", student = {{ source = "folder", path = "bert" }}, layers = [0, 3], {TRAINED}, control = false }}'
+OWN = 'student = { source = "folder", path = "bert" }'
+STUDENT = f'{{ step = "distill", {OWN}, layers = [0, 3], {TRAINED}, control = false }}'
 
 
 @pytest.fixture(scope="module")

@@ -10,15 +10,24 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
+import numpy as np
 import onnx
+import pytest
 import torch
 from onnx import helper
 
+from optimize.errors import CheckpointError
 from optimize.models.cifar_resnet import CifarResNet, CifarResNetConfig
-from optimize.models.heads import label_maps
+from optimize.models.graph_model import GraphModel
+from optimize.models.heads import HeadRules, label_maps
+from optimize.models.onnx_checkpoint import OnnxFiles, TextInputs, take_in_graph
 from optimize.steps.export import Export, export
-from tests.encoders import LABELS, saved_encoder, tiny_encoder
+from serving.model.artifact import ImageSettings
+from tests.encoders import LABELS, POSITIONS, saved_encoder, tiny_batch, tiny_encoder
 
+TEXTS = TextInputs(max_tokens=POSITIONS, pairs=False)
+IMAGES = ImageSettings(width=16, height=16, mean=(0.5,) * 3, std=(0.25,) * 3)
+ORDER = ("c", "a", "b")
 CONFIG = {"model_type": "resnet", **label_maps(LABELS)}
 PREPROCESSOR = {
     "image_processor_type": "ViTImageProcessor",
@@ -91,3 +100,27 @@ def sized(model: onnx.ModelProto, place: int, size: int) -> None:
     """Say that an axis of every input has one size; for the batch, also of the output."""
     for value in (*model.graph.input, *(model.graph.output if place == 0 else ())):
         value.type.tensor_type.shape.dim[place].dim_value = size
+
+
+def take(path: Path, labels: tuple[str, ...] = LABELS, **others: Any) -> GraphModel:
+    return take_in_graph(OnnxFiles(path, None), "text", labels, HeadRules(**others), TEXTS)
+
+
+def take_image(path: Path, settings: ImageSettings = IMAGES) -> GraphModel:
+    return take_in_graph(OnnxFiles(path, None), "image", LABELS, HeadRules(), settings)
+
+
+def refusal(path: Path, **others: Any) -> str:
+    with pytest.raises(CheckpointError) as refused:
+        take(path, **others)
+    return str(refused.value)
+
+
+def gap(graph: Any, kind: str = "bert") -> float:
+    """How far the graph's logits lie from the tiny encoder's, in the order of the graph's labels."""
+    batch = tiny_batch(kind)
+    batch["token_type_ids"] = np.zeros_like(batch["input_ids"])
+    inputs = {name: torch.from_numpy(batch[name]) for name in graph.inputs}
+    places = [LABELS.index(label) for label in graph.config.id2label.values()]
+    with torch.no_grad():
+        return float((graph(**inputs).logits - tiny_encoder(kind)(**inputs).logits[:, places]).abs().max())
