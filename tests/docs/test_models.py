@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 from typing import get_args
 
 from optimize.models.checkpoint import CheckpointConfig
 from optimize.models.families import FAMILIES
 from optimize.models.image_families import IMAGE_FAMILIES
-from optimize.recipe import read_recipe
+from optimize.recipe import Recipe, read_recipe
 from tests.docs.reading import blocks, read, table
 from tests.tiny_recipes import TEXT_RECIPE
 
@@ -47,7 +48,7 @@ def test_its_rows_are_the_families_and_what_they_can_do() -> None:
 
 
 def test_its_student_fits_into_a_recipe(tmp_path: Path) -> None:
-    (student,) = blocks(TEXT, "toml")
+    (student,) = (block for block in blocks(TEXT, "toml") if block.startswith("[[screen]]"))
     before, middle = TEXT_RECIPE.partition("[[screen]]")[::2]
     after = middle.partition('[[screen]]\nstep = "export"')[2]
     (tmp_path / "own.toml").write_text(f'{before}{student}\n[[screen]]\nstep = "export"{after}')
@@ -61,3 +62,11 @@ def test_its_image_models_are_those_that_there_are() -> None:
     union = get_args(get_args(CheckpointConfig)[0])
     sources = {name for each in union for name in get_args(each.model_fields["source"].annotation)}
     assert {name for row in rows for name in re.findall(r"`([a-z-]+)`", row[1])} == sources - {"fresh-cifar-resnet"}
+
+
+def test_the_recipe_of_a_ready_graph_is_one() -> None:
+    (block,) = (block for block in blocks(TEXT, "toml") if block.startswith("[checkpoint]"))
+    around = {"name": "ready", "task": "text", "data": {"source": "files", "train": "rows.csv"}}
+    recipe = Recipe.model_validate({**around, **tomllib.loads(block)})
+    assert recipe.checkpoint.source == "onnx"
+    assert [step.step for step in recipe.expert] == ["export", "quantize"]

@@ -12,6 +12,7 @@ import pytest
 
 from optimize.build import Build
 from optimize.errors import RecipeError, StepError
+from optimize.judge.measure import logits_of
 from optimize.models.saved import load_model
 from optimize.pipeline import evaluate
 from optimize.recipe import read_recipe
@@ -20,7 +21,8 @@ from serving.model.artifact import Artifact, VariantName
 from serving.model.preprocess import preprocessor
 from serving.model.runner import Runner
 from serving.model.session import Session
-from tests.optimize.knowing import EASY_GATES, knowing_bert, write_rows
+from tests.optimize.knowing import EASY_GATES, LABELS, knowing_bert, write_rows
+from tests.optimize.models.onnx_files import image_folder
 
 HEAD = """
 name = "ready"
@@ -134,3 +136,39 @@ def test_a_graph_cannot_be_a_student(root: Path, tmp_path: Path) -> None:
     build = build_of(root, tmp_path, f'{EXPERT}screen = [{student}, {{ step = "export" }}]\n')
     with pytest.raises(Exception, match="is an ONNX file, and nothing in it can be trained"):
         build.taken_in()
+
+
+def test_the_graph_gives_the_rows_their_labels(root: Path, tmp_path: Path) -> None:
+    lines = f'{EXPERT}screen = [{{ step = "export" }}]\n'
+    labelled = build_of(root, tmp_path, lines)
+    path = tmp_path / "unlabelled.toml"
+    text = (tmp_path / "recipe.toml").read_text()
+    path.write_text(text.replace("calibration_size = 8", 'calibration_size = 8, labels = "teacher"'))
+    build = Build(read_recipe(str(path)), root=root, folder=tmp_path / "unlabelled")
+    assert build.splits.labels == LABELS
+    of_id = dict(zip(labelled.splits.train.inputs, labelled.splits.train.targets, strict=True))
+    known = [(text, target) for text, target in zip(*rows_of(build), strict=True) if text in of_id]
+    assert len(known) > 50
+    assert all(of_id[text] == target for text, target in known)
+
+
+def rows_of(build: Build) -> tuple[list[str], list[int]]:
+    return list(build.splits.train.inputs), build.splits.train.targets.tolist()
+
+
+def test_an_image_graph_brings_its_settings(tmp_path: Path) -> None:
+    image_folder(tmp_path / "graph")
+    rng, count = np.random.default_rng(0), 120
+    images = rng.integers(0, 256, size=(count, 16, 16, 3), dtype=np.uint8)
+    np.savez(tmp_path / "rows.npz", train_x=images, train_y=np.array(["a", "b", "c"] * (count // 3)))
+    (tmp_path / "recipe.toml").write_text(
+        'name = "ready"\ntask = "image"\ncheckpoint = { source = "onnx", path = "graph" }\n'
+        'data = { source = "npz", path = "rows.npz", calibration_size = 8 }\n'
+        f'{EXPERT}screen = [{{ step = "export" }}]\n'
+    )
+    build = Build(read_recipe(str(tmp_path / "recipe.toml")), root=tmp_path, folder=tmp_path / "build")
+    assert build.image is not None
+    assert (build.image.width, build.image.mean, build.image.std) == (16, (0.5,) * 3, (0.25,) * 3)
+    build.carry_out()
+    teacher, expert = (logits_of(build, result, build.prepared("selection")) for result in build.results[:2])
+    np.testing.assert_array_equal(expert, teacher)

@@ -208,3 +208,9 @@ def test_parity_counts_equal_label_sets() -> None:
     assert parity(moved, checkpoint, "int8", Gates(max_logit_gap_share=1e12, min_agreement=0.9), head)["failed"] == []
     found = parity(moved, checkpoint, "int8", Gates(max_logit_gap_share=1e12, min_agreement=0.95), head)
     assert found["failed"] == ["gives PyTorch's label set to 90.00% of the items, at least 95.00% is asked"]
+
+
+def test_a_ready_graph_is_named_as_what_it_runs_in() -> None:
+    checkpoint = np.zeros((4, 2), dtype=np.float32)
+    found = parity(checkpoint + np.float32(0.5), checkpoint, "fp32", Gates(), runtime="ONNX Runtime")
+    assert found["failed"] == ["a logit differs from ONNX Runtime's by 0.5, at most 0.001 is allowed"]

@@ -137,3 +137,8 @@ def test_one_file_that_is_cut_off_or_a_pointer(tmp_path: Path) -> None:
     file.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n")
     with pytest.raises(CheckpointError, match=r"x\.safetensors is a Git LFS pointer"):
         read_state_dict(file)
+
+
+def test_a_folder_with_a_graph_alone_names_its_source(folder: Path) -> None:
+    (folder / "model.safetensors").rename(folder / "model.onnx")
+    assert 'only an ONNX graph; take it as it is with source = "onnx" in [checkpoint]' in refusal(folder)

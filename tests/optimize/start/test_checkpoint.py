@@ -34,3 +34,9 @@ def test_a_title_in_words() -> None:
     assert found.title == "a RoBERTa with 4 layers of width 32"
     assert found.positions == 40
     assert found.parameters > 1000
+
+
+def test_a_graph_needs_a_recipe_by_hand(tmp_path: Path) -> None:
+    (tmp_path / "model.onnx").write_bytes(b"graph")
+    with pytest.raises(CheckpointError, match="and a recipe is written for checkpoints in PyTorch; write one by hand"):
+        checkpoint_table(str(tmp_path / "model.onnx"))

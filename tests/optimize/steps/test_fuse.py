@@ -2,12 +2,16 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import onnx
 import pytest
+from transformers import BertConfig, PretrainedConfig
 
 from optimize.build import Build
+from optimize.errors import StepError
 from optimize.models.saved import load_model
 from optimize.steps.export import Export, export
 from optimize.steps.fuse import Fuse, fuse
@@ -55,3 +59,18 @@ def check_half(source: Path, path: Path, inputs: dict[str, np.ndarray]) -> None:
     got, want = run(path, inputs), run(source, inputs)
     assert got.dtype == np.float32, "inputs and outputs keep their types"
     np.testing.assert_allclose(got, want, atol=0.03 * max(1.0, float(np.abs(want).max())))
+
+
+def ready(**changed: Any) -> Any:
+    """A ready graph for texts in fp32 whose architecture is known."""
+    described = {"precision": "fp32", "inputs": ("input_ids", "attention_mask"), "config": BertConfig()}
+    return SimpleNamespace(**(described | changed))
+
+
+def test_what_it_cannot_fuse_of_a_ready_graph() -> None:
+    Fuse().require_graph(ready())
+    Fuse().require_graph(ready(inputs=("pixel_values",), config=PretrainedConfig()))
+    with pytest.raises(StepError, match="fuse: the ready ONNX graph is in int8, and fp32 is fused; leave the step out"):
+        Fuse().require_graph(ready(precision="int8"))
+    with pytest.raises(StepError, match="names no model_type that is known; put the model's own"):
+        Fuse().require_graph(ready(config=PretrainedConfig()))

@@ -19,7 +19,7 @@ from optimize.steps.export import Export
 from optimize.steps.quantize import Quantize, quantize_dynamic, quantize_static
 from tests.optimize.conftest import result, tiny_resnet50, torch_logits
 from tests.optimize.steps.test_export import axes, run
-from tests.optimize.steps.test_fuse import operators
+from tests.optimize.steps.test_fuse import operators, ready
 
 
 @pytest.mark.parametrize(
@@ -189,3 +189,11 @@ def arguments(build: Build, folder: Path) -> tuple[Any, Quantize, Path]:
 
 def calibration(build: Build) -> dict[str, Any]:
     return {"calibration": [np.stack(build.prepared("calibration").items[:16])]}
+
+
+def test_what_it_cannot_quantize_of_a_ready_graph() -> None:
+    Quantize().require_graph(ready())
+    with pytest.raises(StepError, match="quantize: the ready ONNX graph is in int8 already; leave the step out"):
+        Quantize().require_graph(ready(precision="int8"))
+    with pytest.raises(StepError, match="quantized from its checkpoint in PyTorch, and this one is a ready ONNX graph"):
+        Quantize().require_graph(ready(inputs=("pixel_values",)))
