@@ -9,7 +9,6 @@ import logging
 import os
 import re
 import typing as t
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -22,10 +21,12 @@ from serving.cascade.deferral import OperatingPoint
 from serving.cascade.modality import Modality, StoredCascade, StoredModel, StoredPoint, require_kind, require_pair
 from serving.cascade.promise import require_golden, require_promise, watch_promises
 from serving.cascade.warming import warm_up_experts
+from serving.ending import in_one_sentence
 from serving.errors import SieveError
 from serving.expert.client import RemoteExpert
 from serving.garbage import freeze_garbage
 from serving.http import api, expert_app
+from serving.http.classifying import Classifying
 from serving.http.door import Door
 from serving.http.draining import Draining
 from serving.http.guard import Guard
@@ -47,6 +48,9 @@ from serving.model.golden import check_golden
 from serving.model.preprocess import check_items, example_items, preprocessor
 from serving.model.runner import Runner
 from serving.model.session import Session, model_labels
+from serving.oip import rest
+from serving.oip.models import Models
+from serving.oip.openapi import oip_document
 from serving.settings import MAX_BATCH_SIZE, for_machines, settings_of
 from serving.watch.folder import own_folder
 from serving.watch.log import LogWriter
@@ -189,7 +193,7 @@ def _not_shed(record: logging.LogRecord) -> bool:
     return record.exc_info is None or not isinstance(record.exc_info[1], bentoml.exceptions.ServiceUnavailable)
 
 
-API_APP = mounted_app(api.METHODS, bentoml.get_current_service, DRAINING)
+API_APP = mounted_app({**api.METHODS, **rest.METHODS}, bentoml.get_current_service, DRAINING)
 # An empty distro adds no compilers. BentoML keeps the order of `run` and `python_packages`.
 IMAGE = (
     bentoml.images.Image(dockerfile.BASE, distro="", python_version=dockerfile.PYTHON, lock_python_packages=False)
@@ -234,7 +238,12 @@ class Cascade:
         self._memory = MemoryLimit(upload_bytes(SETTINGS.workers))
         metrics.watch_memory(self._memory)
         guard = Guard(observer, admission, PRIORITY)
-        self.endpoints = api.api_endpoints(self.modalities, guard, metrics, self._memory, CLIENT_HEADER, FORMATS)
+        classifying = Classifying(guard.turns, self._memory, CLIENT_HEADER, FORMATS)
+        models = Models(self.modalities, ARGUMENTS.served)
+        self.endpoints = {
+            **api.api_endpoints(self.modalities, guard, metrics, classifying, oip_document(models)),
+            **rest.oip_endpoints(models, guard, classifying, self.readiness),
+        }
         SieveProtocol.door = Door(api.METHODS, observer, admission, DRAINING, guard.turns.connection_made)
         freeze_garbage()
 
@@ -287,12 +296,3 @@ def open_artifact(model: bentoml.Model) -> Artifact:
     """The artifact in a model of the store. An error in it ends the service with its message."""
     with in_one_sentence(model.tag):
         return Artifact.open(Path(model.path))
-
-
-@contextmanager
-def in_one_sentence(of: object) -> t.Iterator[None]:
-    """End the service with the message of an error in the artifact or cascade `of`, without a traceback."""
-    try:
-        yield
-    except SieveError as error:
-        raise SystemExit(f"{of}: {error}") from None

@@ -3,7 +3,7 @@
 make tables      build/RECIPE/summary.json -> docs/measured/RECIPE.json
 make profile     build/profile/MODEL -> docs/measured/profile
 make figures     what the commands of FIGURES left in build -> docs/measured/figures
-make examples    every curl line of README.md and docs/api.md, sent to a served demo -> the JSON that follows it
+make examples    curl lines of README.md, docs/api.md and docs/oip.md, sent to a served demo -> their JSON
 
 The first three then rewrite every block between `<!-- NAME: begin -->` and `<!-- NAME: end -->` from docs/measured.
 """
@@ -30,6 +30,7 @@ ROOT = Path(__file__).parent.parent
 MEASURED = ROOT / "docs" / "measured"
 README = ROOT / "README.md"
 API = ROOT / "docs" / "api.md"
+OIP = ROOT / "docs" / "oip.md"
 PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
 FIGURES = {
     "run": "loadtest/sms-risk/run.json",
@@ -58,7 +59,7 @@ def main(verb: str, *names: str) -> int:
         from demo import served
 
         with served(port=3000):
-            for page in (README, API):
+            for page in (README, API, OIP):
                 page.write_text(with_answers(page.read_text(encoding="utf-8"), run), encoding="utf-8")
         return 0
     {"tables": keep_recipes, "profile": keep_profiles, "figures": keep_figures}[verb](names)

@@ -120,6 +120,8 @@ class Modality:
         )
         self.name, self.pairs = screen.manifest.settings.kind, takes_pairs(screen)
         self.screen_tag, self.expert_tag = stored.screen.tag, stored.expert.tag
+        self.version = stored.point.tag.partition(":")[2]
+        self.digests = {"screen": screen.digest, "expert": stored.expert.artifact.digest}
         self.screen_info = model_labels(screen, self._session)
 
     def prepare(self, content: Content) -> StageItems:

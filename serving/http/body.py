@@ -41,9 +41,22 @@ async def json_object(
     A string of a large body that no text may be as long as is a LongString. Raises MalformedError if it is no such
     object, InvalidInputError if it has other keys or is too long. `misplaced` are keys with an error of their own.
     """
-    data = await body.whole(limit, "body", JSON_COPIES)
+    value = await json_value(await body.whole(limit, "body", JSON_COPIES))
+    if not isinstance(value, dict):
+        raise MalformedError("body", f"must be a JSON object, got {kind_of(value)}; send {', '.join(sorted(allowed))}")
+    no_others(set(value), allowed, "body", misplaced)
+    return value
+
+
+async def json_value(data: bytes, depth: int = 1) -> object:
+    """What a JSON document holds; a long string in at most `depth` lists or objects may be a LongString.
+
+    Raises MalformedError if it is no JSON, TooLargeError if there is too much in it.
+    """
     try:
-        value = orjson.loads(data) if len(data) <= SMALL_BYTES else await parsed(data, MAX_CHARACTERS, MAX_STRINGS)
+        if len(data) <= SMALL_BYTES:
+            return orjson.loads(data)
+        return await parsed(data, MAX_CHARACTERS, MAX_STRINGS, depth)
     except orjson.JSONDecodeError as error:
         if not await _is_utf8(data):
             raise MalformedError("body", "must be UTF-8, got bytes that are not; encode the JSON as UTF-8") from None
@@ -52,10 +65,6 @@ async def json_object(
         raise TooLargeError(
             "body", f"must be JSON of 1 to {MAX_TEXTS} texts or of an image, got {error}; send fewer texts"
         ) from None
-    if not isinstance(value, dict):
-        raise MalformedError("body", f"must be a JSON object, got {kind_of(value)}; send {', '.join(sorted(allowed))}")
-    no_others(set(value), allowed, "body", misplaced)
-    return value
 
 
 async def _is_utf8(data: bytes) -> bool:

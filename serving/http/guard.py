@@ -10,6 +10,7 @@ import random
 import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from typing import Protocol, TypeVar
 
 import orjson
 from starlette.requests import ClientDisconnect, Request
@@ -49,6 +50,33 @@ Worker = Callable[[Request, RequestRecord, Enter], Awaitable[JsonObject]]
 """A handler that works: it reads and checks the request, then enters, then works."""
 
 
+Given = TypeVar("Given", contravariant=True)
+Body = TypeVar("Body")
+
+
+class Reply(Protocol):
+    """What goes back to a client."""
+
+    status_code: int
+    """The HTTP status; of another protocol the one that means the same."""
+
+
+R = TypeVar("R", bound=Reply)
+Sent = TypeVar("Sent", bound=Reply, covariant=True)
+
+
+class Written(Protocol[Given, Sent]):
+    """How a protocol writes answers and errors."""
+
+    def answer(self, body: Given, record: RequestRecord) -> Sent:
+        """An answer. Ends the part `encode`."""
+        ...
+
+    def error(self, error: JsonObject, status: int, record: RequestRecord) -> Sent:
+        """An error, as `described` gives it, with the HTTP status that it has."""
+        ...
+
+
 class Guard:
     """Turns handlers into endpoints. It admits requests through `admission` and reports them to `observer`.
 
@@ -57,7 +85,7 @@ class Guard:
 
     def __init__(self, observer: Observer, admission: Admission, priority: PriorityRule | None = None) -> None:
         self._observer, self._admission = observer, admission
-        self._priority = priority or PriorityRule()
+        self.priority = priority or PriorityRule()
         self.turns = LoopTurns(admission)
 
     def limited(self, address: str, handler: Worker) -> Endpoint:
@@ -65,17 +93,32 @@ class Guard:
 
         A full service refuses before it reads. Otherwise a request takes its place once its body is there.
         """
+        return self.limited_as(address, handler, OURS)
 
-        async def guarded(request: Request) -> Response:
+    def limited_as(
+        self,
+        address: str,
+        handler: Callable[[Request, RequestRecord, Enter], Awaitable[Body]],
+        written: Written[Body, R],
+    ) -> Callable[[Request], Awaitable[R]]:
+        """The same for a handler whose answers and errors are `written` as another protocol has them."""
+
+        async def guarded(request: Request) -> R:
             arrived_s = request.scope.get(ARRIVED)
             record = self._observer.begin(address, request.headers, request_id_of(request), arrived_s)
-            response = await self._admitted(handler, request, record)
-            self._observer.ended(record, response.status_code)
-            return response
+            reply = await self._admitted(handler, request, record, written)
+            self._observer.ended(record, reply.status_code)
+            return reply
 
         return guarded
 
-    async def _admitted(self, handler: Worker, request: Request, record: RequestRecord) -> Response:
+    async def _admitted(
+        self,
+        handler: Callable[[Request, RequestRecord, Enter], Awaitable[Body]],
+        request: Request,
+        record: RequestRecord,
+        written: Written[Body, R],
+    ) -> R:
         admission, metrics = self._admission, self._observer.metrics
         entered = False
 
@@ -84,44 +127,32 @@ class Guard:
             _require(admission.enter(record.priority, record.own_start_s, time.monotonic()))
             entered = True
 
-        body: JsonObject | Response
+        reply: R
         try:
-            record.priority = self._priority(request.headers)
+            record.priority = self.priority(request.headers)
             reason = admission.refuses(record.priority, record.own_start_s, time.monotonic())
             record.timings.end("admission")
             _require(reason)
         except SieveError as error:
-            body = _refused(error, record)
+            reply = _refused(error, record, written)
         else:
             metrics.flush_soon()
             try:
-                body = await _guarded(handler(request, record, enter), record)
+                reply = await _guarded(handler(request, record, enter), record, written)
             finally:
                 self.turns.release(record)
                 if entered:
                     admission.leave()
         if record.refusal is not None:
             metrics.shed(record.priority, record.refusal)
-        if isinstance(body, Response):
-            return body
-        data = orjson.dumps({**body, "request_id": record.request_id})
-        record.timings.end("encode")
-        # The timings include the encoding above, so they are appended to the encoded object.
-        took = record.timings.as_dict()
-        data = data[:-1] + b',"timings_ms":' + orjson.dumps(took) + b"}"
-        headers = {"X-Request-Id": record.request_id, "Server-Timing": record.timings.header(took)}
-        return Response(data, 200, headers, media_type="application/json")
+        return reply
 
     def free(self, handler: Handler) -> Endpoint:
         """An endpoint for information: it is never refused and is not reported."""
 
         async def guarded(request: Request) -> Response:
             record = RequestRecord(request.url.path, request_id_of(request))
-            body = await _guarded(handler(request, record), record)
-            if isinstance(body, Response):
-                return body
-            headers = {"X-Request-Id": record.request_id}
-            return to_json({**body, "request_id": record.request_id}, headers=headers)
+            return await _guarded(handler(request, record), record, UNTIMED)
 
         return guarded
 
@@ -131,19 +162,19 @@ def _require(refusal: Reason | None) -> None:
         raise OverloadedError(MESSAGES[refusal], refusal)
 
 
-async def _guarded(answer: Awaitable[JsonObject], record: RequestRecord) -> JsonObject | Response:
+async def _guarded(answer: Awaitable[Body], record: RequestRecord, written: Written[Body, R]) -> R:
     try:
-        return await answer
+        return written.answer(await answer, record)
     except SieveError as error:
-        return _refused(error, record)
+        return _refused(error, record, written)
     except ClientDisconnect:
         record.client_hung_up()
         logger.info("request %s: the client hung up", record.request_id)
-        return Response(status_code=400)
+        return written.error({"field": None, "message": "the client hung up"}, 400, record)
     except Exception:
         logger.exception("request %s failed", record.request_id)
         message = "the service failed on this request; its log has the cause under the request id"
-        return _error_response({"field": None, "message": message}, 500, record)
+        return written.error({"field": None, "message": message}, 500, record)
 
 
 def described(error: SieveError) -> JsonObject:
@@ -168,17 +199,47 @@ def problem(message: str, request_id: str) -> JsonObject:
     return {"error": {"field": None, "message": message}, "request_id": request_id}
 
 
-def _refused(error: SieveError, record: RequestRecord) -> Response:
+def _refused(error: SieveError, record: RequestRecord, written: Written[Body, R]) -> R:
     if isinstance(error, OverloadedError):
         record.refusal = error.reason
-    return _error_response(described(error), _status(error), record)
+    return written.error(described(error), _status(error), record)
 
 
-def _error_response(error: Mapping[str, object], status: int, record: RequestRecord) -> Response:
+class Untimed:
+    """Answers to requests for information, in our own protocol."""
+
+    def answer(self, body: JsonObject, record: RequestRecord) -> Response:
+        """The body, with the id of the request."""
+        return to_json({**body, "request_id": record.request_id}, headers={"X-Request-Id": record.request_id})
+
+    def error(self, error: JsonObject, status: int, record: RequestRecord) -> Response:
+        """The error, with the id of the request."""
+        return to_json({"error": error, "request_id": record.request_id}, status, error_headers(status, record))
+
+
+class Timed(Untimed):
+    """Answers to requests for work."""
+
+    def answer(self, body: JsonObject, record: RequestRecord) -> Response:
+        """The body, with the id of the request and what its parts took."""
+        data = orjson.dumps({**body, "request_id": record.request_id})
+        record.timings.end("encode")
+        # The timings include the encoding above, so they are appended to the encoded object.
+        took = record.timings.as_dict()
+        data = data[:-1] + b',"timings_ms":' + orjson.dumps(took) + b"}"
+        headers = {"X-Request-Id": record.request_id, "Server-Timing": record.timings.header(took)}
+        return Response(data, 200, headers, media_type="application/json")
+
+
+OURS, UNTIMED = Timed(), Untimed()
+
+
+def error_headers(status: int, record: RequestRecord) -> dict[str, str]:
+    """The headers of an error with this status."""
     headers = {"X-Request-Id": record.request_id, "Server-Timing": record.timings.header()}
     if status == 503:
         headers["Retry-After"] = str(RETRY_AFTER_S)
-    return to_json({"error": error, "request_id": record.request_id}, status, headers)
+    return headers
 
 
 def request_id_of(request: Request) -> str:

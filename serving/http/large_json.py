@@ -49,8 +49,8 @@ class LongString:
 KINDS[LongString] = "a string"
 
 
-async def parsed(data: bytes, longest: int, most: int) -> object:
-    """The value of a JSON document.
+async def parsed(data: bytes, longest: int, most: int, depth: int = 1) -> object:
+    """The value of a JSON document, whose long strings lie in its object or in at most `depth` values within that.
 
     Strings of more than `longest` characters stay LongString, and so do long ones beyond the first `most`: parsed, a
     string takes up to four times as much memory as in `data`. Raises orjson.JSONDecodeError if it is not JSON,
@@ -61,7 +61,7 @@ async def parsed(data: bytes, longest: int, most: int) -> object:
     if not isinstance(value, dict):
         return value
     # Of a key that comes twice the last value counts, so not all strings are in the object.
-    for count, (holder, key, place) in enumerate(list(_placeholders(value))):
+    for count, (holder, key, place) in enumerate(list(_placeholders(value, depth))):
         string = strings[place]
         holder[key] = string
         if count < most and len(string.raw) <= longest * CHARACTER_BYTES:
@@ -119,12 +119,14 @@ def _require_little(count: int) -> None:
         raise ValueError(f"more than {REST_BYTES:,} bytes beside long strings")
 
 
-def _placeholders(value: dict[str, Any]) -> Iterator[tuple[Any, Any, int]]:
-    """Where placeholders are in an object and its lists: the object or list, the key or index, and which string."""
-    for holder in (value, *(entry for entry in value.values() if isinstance(entry, list))):
-        for key, entry in holder.items() if isinstance(holder, dict) else enumerate(holder):
-            if isinstance(entry, str) and entry.startswith(PLACEHOLDER):
-                yield holder, key, int(entry[len(PLACEHOLDER) :])
+def _placeholders(value: dict[str, Any] | list[Any], depth: int) -> Iterator[tuple[Any, Any, int]]:
+    """Where placeholders are in an object and what it holds: the object or list, the key or index, and which string."""
+    for key, entry in value.items() if isinstance(value, dict) else enumerate(value):
+        if isinstance(entry, str):
+            if entry.startswith(PLACEHOLDER):
+                yield value, key, int(entry[len(PLACEHOLDER) :])
+        elif depth and isinstance(entry, dict | list):
+            yield from _placeholders(entry, depth - 1)
 
 
 def _key(key: str, strings: Sequence[LongString]) -> str:

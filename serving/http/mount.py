@@ -34,7 +34,8 @@ class ClientOfItself(Protocol):
 class MountedService(Protocol):
     """A running service: its endpoints by address, whether it should get requests, and what BentoML added.
 
-    `lag` watches its event loop.
+    An address in `endpoints` that is no route's is one that a route with parameters matches; POSTs to it are looked up
+    before any route is. `lag` watches its event loop.
     """
 
     endpoints: Mapping[str, Endpoint]
@@ -44,7 +45,7 @@ class MountedService(Protocol):
 
 
 def mounted_app(methods: Methods, service: Callable[[], MountedService], draining: Draining) -> Starlette:
-    """An application for `bentoml.asgi_app` with one route for each address.
+    """An application for `bentoml.asgi_app` with one route for each address, which may have parameters: `/{name}`.
 
     `service` is a callable because BentoML takes the application when it decorates the class, before the service
     exists. It is called once at start-up, to put the POSTs and the probes on the fast path, and for each request that a
@@ -62,7 +63,11 @@ def mounted_app(methods: Methods, service: Callable[[], MountedService], drainin
     async def lifespan(_app: Starlette) -> AsyncGenerator[None, None]:
         # BentoML starts mounted applications after it has made the service and before it takes requests.
         running = service()
-        posts = {address: running.endpoints[address] for address, method in methods.items() if method == "POST"}
+        posts = {
+            address: endpoint
+            for address, endpoint in running.endpoints.items()
+            if methods.get(address, "POST") == "POST" and "{" not in address
+        }
         whole = running.to_async.app
         whole.add_exception_handler(HTTPException, elsewhere)
         whole.router.redirect_slashes = False  # few clients follow a redirect with their body

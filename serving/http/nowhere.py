@@ -10,19 +10,31 @@ from starlette.responses import Response
 
 from serving.http.guard import problem, request_id_of, to_json
 
+# What lies below is the Open Inference Protocol's, whose errors are sentences.
+SENTENCES_BELOW = "/v2"
+
 # An error names so much of an address, which a client may make as long as it likes.
 SHOWN_CHARACTERS = 80
 
 
 def nowhere(methods: Mapping[str, str]) -> Callable[[Request, Exception], Awaitable[Response]]:
     """A handler of HTTPException for a service with these addresses, each with its method."""
-    there = ", ".join(f"{method} {address}" for address, method in methods.items())
+    named = {
+        below: ", ".join(f"{method} {path}" for path, method in methods.items() if _below(path) == below)
+        for below in (False, True)
+    }
 
     async def handler(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
         request_id, address = request_id_of(request), request.scope["path"][:SHOWN_CHARACTERS]
-        message = f"{request.method} {address}: {error.detail.lower()}; use one of {there}"
+        below = _below(address)
+        message = f"{request.method} {address}: {error.detail.lower()}; use one of {named[below]}"
         headers = {**(error.headers or {}), "X-Request-Id": request_id}
-        return to_json(problem(message, request_id), error.status_code, headers)
+        body = {"error": message} if below else problem(message, request_id)
+        return to_json(body, error.status_code, headers)
 
     return handler
+
+
+def _below(address: str) -> bool:
+    return f"{address}/".startswith(f"{SENTENCES_BELOW}/")

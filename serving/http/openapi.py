@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel, Field
@@ -13,6 +13,9 @@ from serving.model.formats import ImageFormats
 from serving.model.image_header import DEFAULT_FORMATS
 
 _REF = "#/components/schemas/{model}"
+Document = Mapping[str, Mapping[str, Any]]
+"""A part of an OpenAPI document: `paths` and `schemas`."""
+NOTHING_BESIDE: Document = {"paths": {}, "schemas": {}}
 
 
 class ClassifyText(BaseModel):
@@ -123,10 +126,12 @@ _PROBLEMS = {
 _ANSWERS = (ClassificationAnswer, LabelSetAnswer, ClassificationAnswers, Problem)
 
 
-def openapi(formats: ImageFormats = DEFAULT_FORMATS, *, pairs: bool = False) -> dict[str, Any]:
+def openapi(
+    formats: ImageFormats = DEFAULT_FORMATS, *, pairs: bool = False, beside: Document = NOTHING_BESIDE
+) -> dict[str, Any]:
     """The document: the endpoints with their request and response schemas, OpenAPI 3.1.
 
-    `pairs`: the cascade for texts is one for pairs of texts.
+    `pairs`: the cascade for texts is one for pairs of texts. `beside` is what other protocols add.
     """
     one, many, what = (ClassifyTextPair, ClassifyTextPairs, "pair") if pairs else (ClassifyText, ClassifyTexts, "text")
     models: tuple[type[BaseModel], ...] = (one, many, *_ANSWERS)
@@ -156,8 +161,8 @@ def openapi(formats: ImageFormats = DEFAULT_FORMATS, *, pairs: bool = False) -> 
         "openapi": "3.1.0",
         "info": {"title": "Sieve", "version": "1", "description": "A screen answers, an expert is asked when unsure."},
         "servers": [{"url": "."}],
-        "paths": paths,
-        "components": {"schemas": definitions["$defs"]},
+        "paths": {**paths, **beside["paths"]},
+        "components": {"schemas": {**definitions["$defs"], **beside["schemas"]}},
     }
 
 

@@ -69,28 +69,35 @@ class Preparing:
         if len(texts) <= DIRECT_BATCH_SIZE:
             return await self._prepared(modality, texts, "text", characters, record, request)
         work = self._work("texts", characters + SCREEN_CHARACTERS * len(texts), 0, record, request)
-        prepared = await self._heavy.run(work, lambda: _prepare(modality, texts), hung_up(request), keep=True)
-        record.heavy_work = work
-        return prepared
+        return await self._kept(modality, texts, work, record, request)
 
-    async def header(self, data: bytes) -> Image.Image:
+    async def header(self, data: bytes, field: str = "image") -> Image.Image:
         """An image file whose head was read and keeps the rules. Raises InvalidInputError where it does not."""
         if len(data) <= DIRECT_FILE_BYTES:
-            return read_header(data, "image", self._formats)
-        return await asyncio.to_thread(read_header, data, "image", self._formats)
+            return read_header(data, field, self._formats)
+        return await asyncio.to_thread(read_header, data, field, self._formats)
 
-    async def image(
-        self, modality: Modality, image: Image.Image, file_bytes: int, record: RequestRecord, request: Request
+    async def images(
+        self,
+        modality: Modality,
+        images: Sequence[Image.Image],
+        file_bytes: Sequence[int],
+        record: RequestRecord,
+        request: Request,
     ) -> list[StageItems]:
-        """An image from a file of so many bytes, decoded.
+        """Images from files of so many bytes, decoded. A long list keeps its place until it is `screened`.
 
         Raises OverloadedError where the answer could no longer be on time or the memory is in use, InvalidInputError
-        where the image is damaged.
+        where an image is damaged.
         """
-        kind = cast(ImageKind, image.format)
-        pixels = image.width * image.height
-        units = pixels if file_bytes <= DIRECT_FILE_BYTES else max(pixels, DIRECT_UNITS[kind] + 1)
-        return await self._prepared(modality, [image], kind, units, record, request)
+        kind = cast(ImageKind, images[0].format)
+        # Work on images of other formats counts in units of the first one's.
+        microseconds = sum(map(_image_microseconds, images, file_bytes))
+        units = round(microseconds * MICROSECOND[kind])
+        if len(images) <= DIRECT_BATCH_SIZE:
+            return await self._prepared(modality, images, kind, units, record, request)
+        work = self._work(kind, units, _size_bytes(modality, images), record, request)
+        return await self._kept(modality, images, work, record, request)
 
     def screened(self, record: RequestRecord) -> None:
         """The screen has run, or the request ends: the next one may work."""
@@ -112,10 +119,16 @@ class Preparing:
             work_ms = (units // MICROSECOND[kind] + ITEM_MICROSECONDS * len(contents)) / 1e3
             await self._turns.take(record, modality.name, work_ms)
             return _prepare(modality, contents)
-        size_bytes = sum(modality.preparing_bytes(content) for content in contents)
-        work = self._work(kind, units, size_bytes, record, request)
+        work = self._work(kind, units, _size_bytes(modality, contents), record, request)
         prepared = await self._heavy.run(work, lambda: _prepare(modality, contents), hung_up(request))
         await self._turns.take(record, f"{modality.name}, prepared", len(contents))
+        return prepared
+
+    async def _kept(
+        self, modality: Modality, contents: Sequence[Content], work: HeavyWork, record: RequestRecord, request: Request
+    ) -> list[StageItems]:
+        prepared = await self._heavy.run(work, lambda: _prepare(modality, contents), hung_up(request), keep=True)
+        record.heavy_work = work
         return prepared
 
     def _work(self, kind: Kind, units: int, size_bytes: int, record: RequestRecord, request: Request) -> HeavyWork:
@@ -142,6 +155,18 @@ def hung_up(request: Request) -> Gone:
             pass
 
     return gone
+
+
+def _image_microseconds(image: Image.Image, file_bytes: int) -> float:
+    kind = cast(ImageKind, image.format)
+    pixels = image.width * image.height
+    units = pixels if file_bytes <= DIRECT_FILE_BYTES else max(pixels, DIRECT_UNITS[kind] + 1)
+    return units / MICROSECOND[kind]
+
+
+def _size_bytes(modality: Modality, contents: Sequence[Content]) -> int:
+    """The memory that preparing them takes."""
+    return sum(modality.preparing_bytes(content) for content in contents)
 
 
 def _prepare(modality: Modality, contents: Sequence[Content]) -> list[StageItems]:

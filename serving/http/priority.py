@@ -36,13 +36,16 @@ class PriorityRule:
 
         Raises InvalidInputError if X-Priority has another value.
         """
-        sent = headers.get("x-priority")
+        return self.stated(headers.get("x-priority"), headers, "X-Priority")
+
+    def stated(self, sent: object, headers: Mapping[str, str], field: str) -> Priority:
+        """The same for a priority that the request's `field` states, None if it does not."""
         if sent is None or sent == "normal":
             return "normal"
         if sent == "high":
             return "high" if self._proved(headers) else "normal"
         raise InvalidInputError(
-            "X-Priority", f"must be {' or '.join(PRIORITIES)}, got something else; leave it out for normal"
+            field, f"must be {' or '.join(PRIORITIES)}, got something else; leave it out for normal"
         )
 
     def _proved(self, headers: Mapping[str, str]) -> bool:

@@ -79,12 +79,12 @@ class TextPairs:
 
     def one(self, body: Mapping[str, object]) -> Text:
         text = required(body, "text")
-        _require_both(body, "text", "text_pair")
+        require_both(body, "text", "text_pair")
         return check_pair(not_too_long(text, "text"), not_too_long(body["text_pair"], "text_pair"))
 
     def many(self, body: Mapping[str, object]) -> Checked:
         texts = _list_of(body, "texts")
-        _require_both(body, "texts", "text_pairs")
+        require_both(body, "texts", "text_pairs")
         text_pairs = _list_of(body, "text_pairs")
         if len(text_pairs) != len(texts):
             raise InvalidInputError(
@@ -112,7 +112,8 @@ def _list_of(body: Mapping[str, object], field: str) -> list[object]:
     return texts
 
 
-def _require_both(body: Mapping[str, object], field: str, pair_field: str) -> None:
+def require_both(body: Mapping[str, object], field: str, pair_field: str) -> None:
+    """Raise InvalidInputError if a request has `field` without `pair_field`, which a cascade for pairs needs."""
     if pair_field not in body:
         raise InvalidInputError(
             pair_field,

@@ -12,8 +12,8 @@ from tests.rules.test_imports import ROOT, imported
 # Each entry names the folders and root files of one room.
 ORDER = {
     "serving": (
-        "errors settings arguments timings trace arrays garbage memory cpu",
-        *("model", "load", "expert", "cascade", "watch", "http"),
+        "errors ending settings arguments timings trace arrays garbage memory cpu",
+        *("model", "load", "expert", "cascade", "watch", "http", "oip"),
     ),
     "optimize": (
         "errors failures progress results versions recipes",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import threading
 import time
@@ -17,9 +16,9 @@ from serving.arrays import Array, Logits
 from serving.cascade.cascade import ModelCascade, StageAnswer
 from serving.errors import StageDownError
 from serving.expert.call import Asked
-from serving.http.api import METHODS, Api, api_endpoints
+from serving.http.api import METHODS, api_endpoints
+from serving.http.classifying import Classifying
 from serving.http.guard import Guard
-from serving.http.loop_turns import LoopTurns
 from serving.http.openapi import ClassificationAnswer, ClassificationAnswers, LabelSetAnswer
 from serving.http.preparing import DIRECT_UNITS
 from serving.load.admission import Admission
@@ -30,9 +29,8 @@ from serving.model.head import SOFTMAX, Sigmoid
 from serving.model.preprocess import StageItems
 from serving.watch.metrics import Metrics
 from serving.watch.observer import Observer
-from serving.watch.record import RequestRecord
 from tests.points import make_point
-from tests.serving.asgi import asked, get, piece, post, request_of, routed
+from tests.serving.asgi import asked, get, post, routed
 from tests.serving.conftest import sample
 from tests.serving.model.test_image import encoded, noise
 
@@ -107,13 +105,15 @@ def serve(metrics: Metrics) -> Callable[..., Any]:
 
     def app(**modalities: Any) -> Any:
         guard = Guard(Observer(metrics), Admission())
-        return routed(METHODS, api_endpoints(modalities, guard, metrics, MemoryLimit(MEMORY_BYTES)))
+        classifying = Classifying(guard.turns, MemoryLimit(MEMORY_BYTES))
+        return routed(METHODS, api_endpoints(modalities, guard, metrics, classifying))
 
     return app
 
 
 def test_every_address_has_an_endpoint(metrics: Metrics) -> None:
-    assert set(api_endpoints({}, Guard(Observer(metrics), Admission()), metrics, MemoryLimit(0))) == set(METHODS)
+    guard = Guard(Observer(metrics), Admission())
+    assert set(api_endpoints({}, guard, metrics, Classifying(guard.turns, MemoryLimit(0)))) == set(METHODS)
 
 
 def test_a_trusted_text_has_the_screens_answer(serve: Callable[..., Any]) -> None:
@@ -248,28 +248,6 @@ def test_long_work_goes_to_threads_and_only_so_much_of_it_at_once(serve: Callabl
     asked(app, *(("POST", "/classify_text", {"json": {"text": "x" * size, "budget_ms": 1000}}) for size in sizes))
     assert sorted(threads) == [(False, False)] * 8 + [(True, True)]
     assert most <= PLACES + 1, "with the short one beside them"
-
-
-def test_a_cascade_is_told_when_the_client_has_gone() -> None:
-    told = []
-
-    class Waiting(Spy):
-        async def classify(self, *positional: Any, **named: object) -> list[StageAnswer]:
-            await positional[4]()
-            told.append("gone")
-            return await super().classify(*positional, **named)
-
-    kind = modality()
-    kind.cascade = Waiting()
-    request = request_of(piece(b'{"text": "x"}'), {"type": "http.disconnect"})
-
-    async def ask() -> None:
-        async with asyncio.timeout(60):
-            api = Api({"text": kind}, LoopTurns(Admission()), MemoryLimit(0))
-            await api.classify_text(request, RequestRecord("/classify_text", "one"), lambda: None)
-
-    asyncio.run(ask())
-    assert told == ["gone"]
 
 
 def test_models_are_described_by_kind(serve: Callable[..., Any]) -> None:

@@ -55,6 +55,14 @@ def test_a_string_that_no_text_may_be_as_long_as_stays_as_it_is() -> None:
     assert {key: got[key].parsed() for key in value} == value
 
 
+def test_long_strings_deeper_down_are_found_as_deep_as_is_said() -> None:
+    long = ["x" * 600, "y" * (LONGEST + 1)]
+    value = {"inputs": [{"data": long}, {"data": [[long[0]]]}]}
+    first, second = asyncio.run(parsed(json.dumps(value).encode(), LONGEST, MOST, depth=4))["inputs"]
+    assert first["data"][0] == second["data"][0][0] == long[0]
+    assert first["data"][1].parsed() == long[1]
+
+
 def test_of_a_long_key_the_beginning_is_left() -> None:
     assert list(read(json.dumps({"ключ" * 1_000: 1}, ensure_ascii=False).encode())) == [("ключ" * 1_000)[:256]]
 

@@ -65,6 +65,24 @@ def test_at_start_up_the_posts_and_probes_are_put_on_the_fast_path() -> None:
     assert [r.status_code for r in asked(whole, ("GET", "/readyz", {}), ("HEAD", "/livez", {}))] == [200, 200]
 
 
+def test_posts_that_a_route_with_parameters_matches_are_on_the_fast_path_by_their_addresses() -> None:
+    whole = Starlette()
+    whole.middleware_stack = whole.build_middleware_stack()
+    service = running(whole)
+    service.endpoints = {**service.endpoints, "/models/{name}": state, "/models/a": work}  # type: ignore[misc]
+    app = mounted_app({**METHODS, "/models/{name}": "POST"}, lambda: service, NEVER)
+
+    async def start() -> None:
+        async with app.router.lifespan_context(app):
+            pass
+
+    asyncio.run(start())
+    addresses = ("/models/a", "/models/b", "/models/{name}")
+    replies = asked(whole, *(("POST", address, {}) for address in addresses))
+    assert [reply.status_code for reply in replies] == [200, 404, 404]
+    assert [reply.text for reply in asked(app, *(("POST", address, {}) for address in addresses))] == ["fine"] * 3
+
+
 def test_bentoml_starts_a_mounted_application_after_the_service_and_before_the_first_request(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -72,7 +72,7 @@ class Kitchen:
     async def image(self, image: Any, file_bytes: int = 1_000) -> None:
         record = RequestRecord("/classify_image", "one")
         record.was_read(1000)
-        await self.preparing.image(self.modality, image, file_bytes, record, request_of())
+        await self.preparing.images(self.modality, [image], [file_bytes], record, request_of())
         self.preparing.screened(record)
         await asyncio.sleep(0)
 

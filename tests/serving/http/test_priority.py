@@ -63,6 +63,14 @@ def test_another_value_is_refused_without_being_repeated() -> None:
     assert "urgent" not in str(caught.value)
 
 
+def test_a_request_may_state_it_in_another_place() -> None:
+    rule = PriorityRule("X-Key: s3cret")
+    assert rule.stated("high", Headers({"X-Key": "s3cret"}), "parameters.priority") == "high"
+    assert rule.stated("high", Headers({}), "parameters.priority") == "normal"
+    with pytest.raises(InvalidInputError, match=r"^parameters\.priority: must be high or normal"):
+        rule.stated(1, Headers({}), "parameters.priority")
+
+
 def test_the_last_places_are_for_those_who_have_the_proof(metrics: Metrics) -> None:
     async def answering(_request: Request, _record: RequestRecord, enter: Enter) -> dict[str, object]:
         enter()

@@ -7,6 +7,7 @@ import pytest
 
 from serving.errors import InvalidInputError
 from serving.http.api import METHODS, api_endpoints
+from serving.http.classifying import Classifying
 from serving.http.guard import Guard
 from serving.http.large_json import LongString
 from serving.http.texts import SingleTexts, TextPairs
@@ -92,7 +93,9 @@ def test_a_bad_text_has_its_error_in_its_place() -> None:
 def served(metrics: Metrics, **of_modality: Any) -> Any:
     """An application with a text cascade of functions."""
     guard = Guard(Observer(metrics), Admission())
-    endpoints = api_endpoints({"text": modality(**of_modality)}, guard, metrics, MemoryLimit(MEMORY_BYTES))
+    endpoints = api_endpoints(
+        {"text": modality(**of_modality)}, guard, metrics, Classifying(guard.turns, MemoryLimit(MEMORY_BYTES))
+    )
     return routed(METHODS, endpoints)
 
 

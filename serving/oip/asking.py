@@ -1,0 +1,174 @@
+"""What an inference request asks, as the JSON of the REST protocol says it, with or without binary tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from serving.errors import InvalidInputError, MalformedError, kind_of
+from serving.http.body import as_number, json_value
+from serving.load.budget import check_budget_ms
+from serving.oip.tensors import count_of, flat, unpacked
+
+HEADER_LENGTH = "Inference-Header-Content-Length"
+# An input's data, or a list of one element in it.
+JSON_DEPTH = 4
+REQUEST_KEYS = {"id", "parameters", "inputs", "outputs"}
+INPUT_KEYS = {"name", "shape", "datatype", "parameters", "data"}
+OUTPUT_KEYS = {"name", "parameters"}
+PARAMETERS = {"budget_ms", "priority", "timeout", "binary_data_output"}
+INPUT_PARAMETERS = {"binary_data_size", "content_type"}
+OUTPUT_PARAMETERS = {"binary_data"}
+# Triton's clients send a priority as a number, of which 1 is the highest and 0 is none.
+HIGHEST = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InferRequest:
+    """An inference request, whichever way it came.
+
+    `inputs` are the elements of BYTES by the name of the input: bytes, or strings where JSON held them. `outputs` says
+    of each output that is asked for whether it is sent as bytes; None stands for all, as `binary` says. An empty `id`
+    is none.
+    """
+
+    id: str
+    parameters: Mapping[str, object]
+    inputs: Mapping[str, Sequence[object]]
+    outputs: Mapping[str, bool] | None
+    binary: bool
+
+    @property
+    def budget_ms(self) -> float | None:
+        """The smallest budget that the parameters state: `budget_ms`, or `timeout` in microseconds."""
+        stated = []
+        for name, in_one_ms in (("budget_ms", 1), ("timeout", 1_000)):
+            value = self.parameters.get(name)
+            if value is not None:
+                field = f"parameters.{name}"
+                number = as_number(value, field) if isinstance(value, str) else value
+                whole = isinstance(number, int | float) and not isinstance(number, bool)
+                stated.append(check_budget_ms(number / in_one_ms if whole else number, field))  # type: ignore[operator]
+        return min(stated, default=None)
+
+    @property
+    def priority(self) -> object:
+        """The priority that the parameters state, unchecked; None if they state none."""
+        sent = self.parameters.get("priority")
+        if isinstance(sent, int) and not isinstance(sent, bool):
+            return "high" if sent == HIGHEST else "normal"
+        return sent
+
+
+async def read_request(data: bytes, header_length: str | None) -> InferRequest:
+    """The request in a body, whose first `header_length` bytes are JSON where there are binary tensors behind it.
+
+    Raises MalformedError or InvalidInputError for what is none.
+    """
+    if header_length is None:
+        return _request(await json_value(data, JSON_DEPTH), None)
+    if not (header_length.isascii() and header_length.isdigit() and 0 < int(header_length) <= len(data)):
+        raise MalformedError(
+            HEADER_LENGTH,
+            "must be the number of bytes of the JSON at the beginning of the body, got another number or none; send "
+            "JSON there, also with binary tensors",
+        )
+    end = int(header_length)
+    return _request(await json_value(data[:end], JSON_DEPTH), memoryview(data)[end:])
+
+
+def no_other_keys(got: object, allowed: set[str], field: str) -> Mapping[str, object]:
+    """`got`, if it is an object with no keys but those `allowed`. Raises InvalidInputError otherwise."""
+    if not isinstance(got, Mapping):
+        raise InvalidInputError(field, f"must be an object, got {kind_of(got)}; send {', '.join(sorted(allowed))}")
+    if set(got) - allowed:
+        raise InvalidInputError(
+            field, f"may have the keys {', '.join(sorted(allowed))}, got others too; leave out what is none of them"
+        )
+    return got
+
+
+def require_bytes(datatype: object, field: str) -> None:
+    """Raise InvalidInputError unless an input has the datatype that all inputs here have."""
+    if datatype != "BYTES":
+        raise InvalidInputError(f"{field}.datatype", "must be BYTES, got another one; send texts or files as BYTES")
+
+
+def only_once(name: object, names: Mapping[str, object], field: str) -> str:
+    """The name of a tensor that is none of `names`. Raises InvalidInputError otherwise."""
+    if not isinstance(name, str) or not name:
+        raise InvalidInputError(f"{field}.name", "must be a string, got something else or none; name the tensor")
+    if name in names:
+        raise InvalidInputError(f"{field}.name", "must be there once, got it twice; leave one out")
+    return name
+
+
+def _request(value: object, tail: memoryview | None) -> InferRequest:
+    whole = no_other_keys(value, REQUEST_KEYS, "body")
+    sent_id = whole.get("id")
+    if not isinstance(sent_id, str | None):
+        raise InvalidInputError("id", f"must be a string, got {kind_of(sent_id)}; send one, or leave it out")
+    parameters = no_other_keys(whole.get("parameters") or {}, PARAMETERS, "parameters")
+    binary = _flag(parameters, "binary_data_output", "parameters")
+    outputs = None
+    if whole.get("outputs"):
+        outputs = _outputs(whole["outputs"], binary)
+    return InferRequest(
+        id=sent_id or "",
+        parameters=parameters,
+        inputs=_inputs(whole.get("inputs"), tail),
+        outputs=outputs,
+        binary=binary,
+    )
+
+
+def _inputs(sent: object, tail: memoryview | None) -> dict[str, Sequence[object]]:
+    inputs: dict[str, Sequence[object]] = {}
+    at = 0
+    for field, entry in _entries(sent, "inputs"):
+        given = no_other_keys(entry, INPUT_KEYS, field)
+        name = only_once(given.get("name"), inputs, field)
+        require_bytes(given.get("datatype"), field)
+        count = count_of(given.get("shape"), f"{field}.shape")
+        parameters = no_other_keys(given.get("parameters") or {}, INPUT_PARAMETERS, f"{field}.parameters")
+        size = parameters.get("binary_data_size")
+        if size is None:
+            inputs[name] = flat(given.get("data"), count, f"{field}.data")
+            continue
+        sized = f"{field}.parameters.binary_data_size"
+        if tail is None or "data" in given or type(size) is not int or not 0 <= size <= len(tail) - at:
+            raise MalformedError(
+                sized,
+                f"must be the number of this tensor's bytes behind the JSON, got another one, or data in the JSON too; "
+                f"send the bytes, and the header {HEADER_LENGTH}",
+            )
+        inputs[name] = unpacked(tail[at : at + size], count, field)
+        at += size
+    if tail is not None and at != len(tail):
+        raise MalformedError(
+            "body", "must end with the last binary tensor, got more bytes; state binary_data_size for each input"
+        )
+    return inputs
+
+
+def _outputs(sent: object, binary: bool) -> dict[str, bool]:
+    outputs: dict[str, bool] = {}
+    for field, entry in _entries(sent, "outputs"):
+        given = no_other_keys(entry, OUTPUT_KEYS, field)
+        name = only_once(given.get("name"), outputs, field)
+        parameters = no_other_keys(given.get("parameters") or {}, OUTPUT_PARAMETERS, f"{field}.parameters")
+        outputs[name] = _flag(parameters, "binary_data", f"{field}.parameters", binary)
+    return outputs
+
+
+def _entries(sent: object, field: str) -> list[tuple[str, object]]:
+    if not isinstance(sent, list):
+        raise MalformedError(field, f"must be a list, got {kind_of(sent)}; send a list of tensors")
+    return [(f"{field}[{place}]", entry) for place, entry in enumerate(sent)]
+
+
+def _flag(parameters: Mapping[str, object], name: str, field: str, default: bool = False) -> bool:
+    value = parameters.get(name, default)
+    if not isinstance(value, bool):
+        raise InvalidInputError(f"{field}.{name}", f"must be true or false, got {kind_of(value)}; send one of them")
+    return value
