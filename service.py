@@ -7,7 +7,6 @@ kind of input out. `bentoml build` keeps the arguments in the Bento.
 import asyncio
 import logging
 import os
-import re
 import typing as t
 from functools import partial
 from pathlib import Path
@@ -17,6 +16,7 @@ from bentoml._internal.configuration.containers import BentoMLContainer  # only 
 
 import dockerfile
 from serving.arguments import Arguments, with_variables
+from serving.cascade.absent import absent
 from serving.cascade.deferral import OperatingPoint
 from serving.cascade.modality import Modality, StoredCascade, StoredModel, StoredPoint, require_kind, require_pair
 from serving.cascade.promise import require_golden, require_promise, watch_promises
@@ -48,9 +48,7 @@ from serving.model.golden import check_golden
 from serving.model.preprocess import check_items, example_items, preprocessor
 from serving.model.runner import Runner
 from serving.model.session import Session, model_labels
-from serving.oip import rest
-from serving.oip.models import Models
-from serving.oip.openapi import oip_document
+from serving.oip.protocol import HOST_VARIABLE, METHODS, Oip
 from serving.settings import MAX_BATCH_SIZE, for_machines, settings_of
 from serving.watch.folder import own_folder
 from serving.watch.log import LogWriter
@@ -105,14 +103,8 @@ class StoredArtifact(bentoml.models.BentoModel):  # type: ignore[misc]  # BentoM
 
     def _require(self) -> None:
         if self.stored is None:
-            name = re.sub("-(screen|expert|operating-point)$", "", self.tag.name)
-            screens = {model.tag.name for model in bentoml.models.list() if model.tag.name.endswith("-screen")}
-            there = ", ".join(sorted(screen.removesuffix("-screen") for screen in screens))
-            raise bentoml.exceptions.NotFound(
-                f"model {self.tag} is not in the BentoML model store; make it with `python -m optimize run {name}`, "
-                "with `run PATH.toml` for a recipe of your own, or `make demo` for the two demo cascades. Cascades "
-                f"that are there: {there or 'none'}"
-            )
+            stored = (model.tag.name for model in bentoml.models.list())
+            raise bentoml.exceptions.NotFound(absent(str(self.tag), stored))
 
 
 def latest(name: str, role: str) -> StoredArtifact:
@@ -193,7 +185,7 @@ def _not_shed(record: logging.LogRecord) -> bool:
     return record.exc_info is None or not isinstance(record.exc_info[1], bentoml.exceptions.ServiceUnavailable)
 
 
-API_APP = mounted_app({**api.METHODS, **rest.METHODS}, bentoml.get_current_service, DRAINING)
+API_APP = mounted_app({**api.METHODS, **METHODS}, bentoml.get_current_service, DRAINING)
 # An empty distro adds no compilers. BentoML keeps the order of `run` and `python_packages`.
 IMAGE = (
     bentoml.images.Image(dockerfile.BASE, distro="", python_version=dockerfile.PYTHON, lock_python_packages=False)
@@ -239,11 +231,9 @@ class Cascade:
         metrics.watch_memory(self._memory)
         guard = Guard(observer, admission, PRIORITY)
         classifying = Classifying(guard.turns, self._memory, CLIENT_HEADER, FORMATS)
-        models = Models(self.modalities, ARGUMENTS.served)
-        self.endpoints = {
-            **api.api_endpoints(self.modalities, guard, metrics, classifying, oip_document(models)),
-            **rest.oip_endpoints(models, guard, classifying, self.readiness),
-        }
+        self._oip = Oip(self.modalities, ARGUMENTS.served, guard, classifying, self.readiness, ARGUMENTS.grpc_port)
+        ours = api.api_endpoints(self.modalities, guard, metrics, classifying, self._oip.document)
+        self.endpoints = {**ours, **self._oip.endpoints}
         SieveProtocol.door = Door(api.METHODS, observer, admission, DRAINING, guard.turns.connection_made)
         freeze_garbage()
 
@@ -264,6 +254,12 @@ class Cascade:
     async def start_warm_up(self) -> None:
         """Start to warm up the experts. Each process of the API does this, also those that no probe reaches."""
         self.readiness.begin(self._warm_up())
+        await self._oip.start(os.environ.get(HOST_VARIABLE))
+
+    @bentoml.on_shutdown  # type: ignore[untyped-decorator]  # BentoML has no types for it
+    async def stop_oip(self) -> None:
+        """End the gRPC server when its calls have ended."""
+        await self._oip.stop()
 
     async def _warm_up(self) -> None:
         """Call each expert with every batch size and length, which also measures how long they take."""
@@ -277,7 +273,7 @@ class Cascade:
     @staticmethod
     def check() -> None:
         """End `bentoml serve` with one sentence, before any worker starts, if the arguments cannot be served."""
-        end_unless_free(BentoMLContainer.http)
+        os.environ[HOST_VARIABLE] = end_unless_free(BentoMLContainer.http, ARGUMENTS.grpc_port)
         if not ARGUMENTS.served:
             raise SystemExit("nothing to serve: give a name with --arg text=NAME, --arg image=NAME, or both")
         for kind, name in ARGUMENTS.served.items():

@@ -22,6 +22,9 @@ EXPERT_RULE = (
     "must be http://HOST:PORT or https://HOST:PORT, with an IPv6 address in brackets; the port may be left out"
 )
 
+PORT = re.compile(r"[1-9][0-9]{0,4}")
+PORT_RULE = "must be a port from 1 to 65535"
+
 
 def _checked(url: str) -> str:
     """The URL of an expert, or none. Raises ValueError for anything else."""
@@ -34,7 +37,17 @@ def _checked(url: str) -> str:
     return url
 
 
+def _port(port: str) -> str:
+    """A port, or none. Raises ValueError for anything else."""
+    if port and not (PORT.fullmatch(port) and int(port) < 65_536):
+        raise ValueError(PORT_RULE)
+    return port
+
+
 ExpertUrl = Annotated[str, AfterValidator(_checked)]
+
+
+FROM_VARIABLES = ("text_expert_url", "image_expert_url", "expert_ca", "grpc_port")
 
 
 class Arguments(BaseModel, extra="forbid"):
@@ -46,6 +59,7 @@ class Arguments(BaseModel, extra="forbid"):
     http://HOST:PORT or https://HOST:PORT of an expert on another machine; then none is started here. `expert_ca` is a
     file of the certificates (PEM) that an expert over https is checked against, in the place of the system's.
     `log_requests` writes one line of JSON for each request. `strict` refuses to serve where a promise does not apply.
+    `grpc_port` is the port of the Open Inference Protocol over gRPC; without it there is none.
     """
 
     text: str = "demo-text"
@@ -56,6 +70,7 @@ class Arguments(BaseModel, extra="forbid"):
     text_expert_url: ExpertUrl = ""
     image_expert_url: ExpertUrl = ""
     expert_ca: str = ""
+    grpc_port: Annotated[str, AfterValidator(_port)] = ""
 
     @property
     def served(self) -> dict[str, str]:
@@ -73,17 +88,17 @@ class Arguments(BaseModel, extra="forbid"):
 
 
 def with_variables(arguments: Arguments, variables: Mapping[str, str]) -> Arguments:
-    """The arguments; SIEVE_TEXT_EXPERT_URL, SIEVE_IMAGE_EXPERT_URL and SIEVE_EXPERT_CA for those that are not given.
+    """The arguments; variables such as SIEVE_TEXT_EXPERT_URL for those that are not given (FROM_VARIABLES).
 
-    Raises SettingsError if a variable is no such URL, or the file holds no certificates.
+    Raises SettingsError if a variable breaks its argument's rule, or the file holds no certificates.
     """
-    fields = ("text_expert_url", "image_expert_url", "expert_ca")
-    stated = {field: url for field in fields if (url := variables.get(f"SIEVE_{field.upper()}"))}
+    stated = {field: url for field in FROM_VARIABLES if (url := variables.get(f"SIEVE_{field.upper()}"))}
     try:
         whole = Arguments.model_validate(stated | arguments.model_dump(exclude_unset=True))
     except ValidationError as error:
-        name = f"SIEVE_{str(error.errors()[0]['loc'][0]).upper()}"
-        raise SettingsError(f"{name}: {EXPERT_RULE}, got something else; mend it") from None
+        first = error.errors()[0]
+        name = f"SIEVE_{str(first['loc'][0]).upper()}"
+        raise SettingsError(f"{name}: {first['ctx']['error']}, got something else; mend it") from None
     if whole.expert_ca:
         try:
             ssl.create_default_context(cafile=whole.expert_ca)

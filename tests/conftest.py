@@ -10,6 +10,7 @@ import httpx
 import hypothesis
 import pytest
 
+from loadtest.traffic.process import free_port
 from tests.commands import ROOT as ROOT
 from tests.commands import interruptible as interruptible
 from tests.commands import optimize as optimize
@@ -64,9 +65,10 @@ def tiny_recipes(tiny_cascades: TinyCascades) -> dict[str, Path]:
 
 @pytest.fixture(scope="session")
 def server(tiny_cascades: TinyCascades, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Both tiny cascades, served from the checkout."""
-    log = tmp_path_factory.mktemp("serve") / "log"
-    with serve(*TINY, home=tiny_cascades.home, folder=ROOT, log=log) as running:
+    """Both tiny cascades, served from the checkout, over gRPC too."""
+    log, port = tmp_path_factory.mktemp("serve") / "log", free_port()
+    with serve(*TINY, "--arg", f"grpc_port={port}", home=tiny_cascades.home, folder=ROOT, log=log) as running:
+        running.grpc = f"127.0.0.1:{port}"
         yield running
 
 

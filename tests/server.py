@@ -21,6 +21,9 @@ from loadtest.traffic.process import running
 class Server:
     """A running `bentoml serve`."""
 
+    grpc = ""
+    """Host and port of its gRPC server, if it has one."""
+
     def __init__(self, process: subprocess.Popen[bytes], url: str, log: Path) -> None:
         self.process, self.url, self.log = process, url, log
 

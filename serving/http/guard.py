@@ -85,7 +85,7 @@ class Guard:
 
     def __init__(self, observer: Observer, admission: Admission, priority: PriorityRule | None = None) -> None:
         self._observer, self._admission = observer, admission
-        self.priority = priority or PriorityRule()
+        self.priority, self.max_in_flight = priority or PriorityRule(), admission.max_in_flight
         self.turns = LoopTurns(admission)
 
     def limited(self, address: str, handler: Worker) -> Endpoint:

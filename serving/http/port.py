@@ -11,17 +11,21 @@ import click
 from serving.errors import SettingsError
 
 
-def end_unless_free(defaults: Any) -> None:
-    """End `bentoml serve` with one sentence if its port cannot be had; BentoML would end with a traceback.
+def end_unless_free(defaults: Any, *others: str) -> str:
+    """The host that is served on. End `bentoml serve` with one sentence if a port of it cannot be had.
 
-    `defaults` are BentoML's providers of `host` and `port`, for what the command line does not say.
+    BentoML would end with a traceback. `defaults` are its providers of `host` and `port`, for what the command line
+    does not say. `others` are ports that are needed beside that one, if they are not empty.
     """
     context = click.get_current_context(silent=True)
     asked = {name: value for name, value in (context.params if context else {}).items() if value is not None}
+    host = str(asked.get("host", defaults.host.get()))
     try:
-        require_free_port(asked.get("host", defaults.host.get()), asked.get("port", defaults.port.get()))
+        for port in (asked.get("port", defaults.port.get()), *filter(None, others)):
+            require_free_port(host, int(port))
     except SettingsError as error:
         raise SystemExit(str(error)) from None
+    return host
 
 
 def require_free_port(host: str, port: int) -> None:

@@ -29,7 +29,7 @@ class InferRequest:
 
     `inputs` are the elements of BYTES by the name of the input: bytes, or strings where JSON held them. `outputs` says
     of each output that is asked for whether it is sent as bytes; None stands for all, as `binary` says. An empty `id`
-    is none.
+    is none. `deadline_ms` is what is left of the time that the call has, whose protocol knows of deadlines.
     """
 
     id: str
@@ -37,11 +37,12 @@ class InferRequest:
     inputs: Mapping[str, Sequence[object]]
     outputs: Mapping[str, bool] | None
     binary: bool
+    deadline_ms: float | None = None
 
     @property
     def budget_ms(self) -> float | None:
-        """The smallest budget that the parameters state: `budget_ms`, or `timeout` in microseconds."""
-        stated = []
+        """The smallest of the deadline and the budgets that the parameters state; `timeout` is in microseconds."""
+        stated = [] if self.deadline_ms is None else [self.deadline_ms]
         for name, in_one_ms in (("budget_ms", 1), ("timeout", 1_000)):
             value = self.parameters.get(name)
             if value is not None:

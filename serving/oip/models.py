@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, TypedDict
+from typing import Any, NamedTuple, TypedDict
 
 import numpy as np
 import orjson
@@ -105,7 +105,7 @@ def parameters_of(modality: Modality) -> dict[str, str]:
     }
 
 
-def metadata_of(name: str, modality: Modality) -> dict[str, object]:
+def metadata_of(name: str, modality: Modality) -> dict[str, Any]:
     """The metadata of a cascade that was asked for by this name."""
     return {
         "name": name,

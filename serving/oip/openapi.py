@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import BaseModel, Field
@@ -175,7 +176,7 @@ def _response(said: str, model: type[BaseModel]) -> dict[str, Any]:
 def _get(
     summary: str,
     answer: type[BaseModel],
-    others: dict[str, type[BaseModel]] | None = None,
+    others: Mapping[str, type[BaseModel]] | None = None,
     parameters: list[dict[str, Any]] | None = None,
 ) -> dict[str, Any]:
     said = {"404": "There is no such model or version", "503": "Not ready"}

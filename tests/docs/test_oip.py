@@ -12,8 +12,10 @@ import pytest
 from benchmarks.pages import EXAMPLE, OIP, run
 from serving.model.head import Sigmoid
 from serving.oip.asking import PARAMETERS
+from serving.oip.messages import POOL, SERVICE
 from serving.oip.models import inputs_of, outputs_of
 from serving.oip.openapi import oip_document
+from serving.oip.rpc import CODES
 from tests.commands import needs_curl
 from tests.docs.reading import blocks, read, table
 from tests.docs.test_api import folder as folder  # a fixture
@@ -40,12 +42,17 @@ def test_its_tables_have_every_address_and_status() -> None:
     rest = " ".join(row[1] for row in table(TEXT, HEAD))
     said = {f"/{each}".replace("NAME", "{name}") for each in re.findall(r"(?:GET|POST) /([\w/]+)", rest)}
     assert said == {path for path in paths if "versions" not in path}
+    calls = {name for row in table(TEXT, HEAD) for name in re.findall(r"`(\w+)`", row[2])}
+    assert calls == {method.name for method in POOL.FindServiceByName(SERVICE).methods}
+    assert {
+        name for row in table(TEXT, "| code | where REST has |") for name in re.findall(r"`([A-Z_]+)`", row[0])
+    } >= {code.name for code in CODES.values()}
     statuses = {row[0] for row in table(TEXT, "| status | means |")}
     documented = {status for methods in paths.values() for each in methods.values() for status in each["responses"]}
     assert statuses == documented - {"200"} | {"405"}
 
 
-HEAD = "| of the protocol | REST | remark |"
+HEAD = "| of the protocol | REST | gRPC | remark |"
 
 
 @needs_curl
@@ -64,6 +71,7 @@ def test_its_programs_run(
     server: Server, folder: Path, place: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     program = blocks(TEXT, "python")[place].replace("localhost:3000", server.url.removeprefix("http://"))
+    program = program.replace("localhost:8001", server.grpc).replace("client_timeout=0.1", "client_timeout=10")
     monkeypatch.chdir(folder)
     given: dict[str, Any] = {}
     exec(compile(program, "docs/oip.md", "exec"), given)

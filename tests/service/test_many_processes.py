@@ -9,9 +9,12 @@ import signal
 import time
 from pathlib import Path
 
+import grpc
 import httpx
 import psutil
 
+from loadtest.traffic.process import free_port
+from serving.oip.messages import new
 from tests.conftest import ROOT, TinyCascades
 from tests.server import Server, serve
 from tests.service.test_degraded import TEXT_ONLY
@@ -36,8 +39,9 @@ def test_two_processes_count_as_one_and_a_dead_one_leaves_no_gauge(tiny_cascades
     shutil.copytree(tiny_cascades.home / "models", tmp_path / "home" / "models", symlinks=True)
     settings = tmp_path / "settings.toml"
     settings.write_text("workers = 2\n")
-    log = tmp_path / "log"
-    with serve(*TEXT_ONLY, "--arg", f"settings={settings}", home=tmp_path / "home", folder=ROOT, log=log) as server:
+    log, port = tmp_path / "log", free_port()
+    more = ("--arg", f"settings={settings}", "--arg", f"grpc_port={port}")
+    with serve(*TEXT_ONLY, *more, home=tmp_path / "home", folder=ROOT, log=log) as server:
         before = workers(server)
         assert len(before) == 2
         until(lambda: answered(server)[1] == 2)
@@ -48,6 +52,17 @@ def test_two_processes_count_as_one_and_a_dead_one_leaves_no_gauge(tiny_cascades
         os.kill(min(before), signal.SIGKILL)
         until(lambda: len(workers(server) - before) == 1)
         until(lambda: answered(server) == (SENT, 2))
+        until(lambda: {pid for pid in workers(server) if listens(pid, port)} == workers(server))
+        for _ in range(SENT):  # a new connection each; an answer counts, whichever process gives it
+            with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+                message = new("ModelReadyRequest", name="text").SerializeToString()
+                ready = channel.unary_unary("/inference.GRPCInferenceService/ModelReady")(message)
+                assert new("ModelReadyResponse").FromString(ready).ready
+
+
+def listens(pid: int, port: int) -> bool:
+    there = psutil.Process(pid).net_connections("tcp")
+    return any(each.status == psutil.CONN_LISTEN and each.laddr.port == port for each in there)
 
 
 def until(holds: object, seconds: float = 60) -> None:

@@ -81,3 +81,17 @@ def test_a_file_without_certificates_is_refused(tmp_path: Path) -> None:
     for file in ("missing.pem", "empty.pem"):
         with pytest.raises(SettingsError, match="expert_ca: must be a file of certificates in PEM, got"):
             with_variables(Arguments(), {"SIEVE_EXPERT_CA": str(tmp_path / file)})
+
+
+def test_the_port_of_grpc_is_off_unless_it_is_given_or_a_variable_has_it() -> None:
+    assert Arguments().grpc_port == ""
+    assert with_variables(Arguments(grpc_port="8001"), {"SIEVE_GRPC_PORT": "9000"}).grpc_port == "8001"
+    assert with_variables(Arguments(), {"SIEVE_GRPC_PORT": "9000"}).grpc_port == "9000"
+    with pytest.raises(SettingsError, match=r"^SIEVE_GRPC_PORT: must be a port from 1 to 65535, got something else; m"):
+        with_variables(Arguments(), {"SIEVE_GRPC_PORT": "65536"})
+
+
+@pytest.mark.parametrize("port", ["0", "-1", "65536", "http", "8001.0", "08001", " 1"])
+def test_what_is_no_port_is_refused(port: str) -> None:
+    with pytest.raises(ValueError, match="must be a port from 1 to 65535"):
+        Arguments(grpc_port=port)

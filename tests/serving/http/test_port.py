@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import socket
+from types import SimpleNamespace
 
 import pytest
 
 from serving.errors import SettingsError
-from serving.http.port import require_free_port
+from serving.http.port import end_unless_free, require_free_port
 
 
 @pytest.mark.parametrize(("family", "host"), [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")])
@@ -29,3 +30,17 @@ def test_a_port_that_another_process_has_is_refused_in_one_sentence(family: int,
 def test_a_host_must_be_an_address() -> None:
     with pytest.raises(SettingsError, match=r"^host must be an IP address, got 'localhost'; 127\.0\.0\.1 is for"):
         require_free_port("localhost", 3000)
+
+
+def test_all_ports_that_are_needed_must_be_free() -> None:
+    with socket.socket() as free, socket.socket() as taken:
+        for one in (free, taken):
+            one.bind(("127.0.0.1", 0))
+        port, other = (one.getsockname()[1] for one in (free, taken))
+        free.close()
+        defaults = SimpleNamespace(
+            host=SimpleNamespace(get=lambda: "127.0.0.1"), port=SimpleNamespace(get=lambda: port)
+        )
+        assert end_unless_free(defaults, "") == "127.0.0.1"
+        with pytest.raises(SystemExit, match=f"^port {other} of 127"):
+            end_unless_free(defaults, str(other))

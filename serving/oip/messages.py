@@ -1,0 +1,135 @@
+"""The messages of the protocol over gRPC, and what they say in the words of `serving.oip.asking`.
+
+The classes come from inference.proto through a pool of their own. In protobuf's default pool they could not stand
+beside those of a client library for the same protocol.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from google.protobuf.descriptor_pb2 import FileDescriptorSet
+from google.protobuf.descriptor_pool import DescriptorPool
+from google.protobuf.message import DecodeError, Message
+from google.protobuf.message_factory import GetMessageClass
+from numpy import ndarray
+
+from serving.cascade.modality import Modality
+from serving.errors import InvalidInputError, MalformedError
+from serving.oip.asking import (
+    INPUT_PARAMETERS,
+    OUTPUT_PARAMETERS,
+    PARAMETERS,
+    InferRequest,
+    no_other_keys,
+    only_once,
+    require_bytes,
+)
+from serving.oip.inference import InferResponse
+from serving.oip.models import metadata_of
+from serving.oip.tensors import Tensor, count_of, flat, unpacked
+
+PACKAGE = "inference"
+SERVICE = f"{PACKAGE}.GRPCInferenceService"
+POOL = DescriptorPool()
+for _file in FileDescriptorSet.FromString(Path(__file__).with_name("inference.binpb").read_bytes()).file:
+    POOL.AddSerializedFile(_file.SerializeToString())
+CONTENTS = {"BYTES": "bytes_contents", "BOOL": "bool_contents", "FP32": "fp32_contents"}
+
+
+def new(kind: str, /, **fields: Any) -> Any:
+    """A message of the protocol."""
+    return GetMessageClass(POOL.FindMessageTypeByName(f"{PACKAGE}.{kind}"))(**fields)
+
+
+def parsed(name: str, data: bytes) -> Any:
+    """The message that was sent as `data`. Raises MalformedError if it is none."""
+    message = new(name)
+    try:
+        message.ParseFromString(data)
+    except DecodeError:
+        raise MalformedError(
+            "message", f"must be a {name} of protobuf, got other bytes; let a gRPC client make it"
+        ) from None
+    return message
+
+
+def asked_by(message: Any, deadline_ms: float | None) -> InferRequest:
+    """What a ModelInferRequest asks, in a call with this deadline. Raises InvalidInputError if it breaks a rule.
+
+    The outputs are sent as the inputs came: as bytes or in the fields of their types.
+    """
+    raw: Sequence[bytes] = message.raw_input_contents
+    if raw and len(raw) != len(message.inputs):
+        raise MalformedError(
+            "raw_input_contents",
+            f"must be one for each of {len(message.inputs)} inputs, got {len(raw)}; send all inputs so, or none",
+        )
+    inputs: dict[str, Sequence[object]] = {}
+    for place, tensor in enumerate(message.inputs):
+        field = f"inputs[{place}]"
+        name = only_once(tensor.name, inputs, field)
+        require_bytes(tensor.datatype, field)
+        no_other_keys(_values(tensor.parameters), INPUT_PARAMETERS, f"{field}.parameters")
+        count = count_of(list(tensor.shape), f"{field}.shape")
+        if raw:
+            if tensor.HasField("contents"):
+                raise InvalidInputError(
+                    f"{field}.contents", "must be left out beside raw_input_contents, got both; send one of them"
+                )
+            inputs[name] = unpacked(memoryview(raw[place]), count, f"raw_input_contents[{place}]")
+        else:
+            inputs[name] = flat(list(tensor.contents.bytes_contents), count, f"{field}.contents.bytes_contents")
+    outputs: dict[str, bool] = {}
+    for place, output in enumerate(message.outputs):
+        no_other_keys(_values(output.parameters), OUTPUT_PARAMETERS, f"outputs[{place}].parameters")
+        outputs[only_once(output.name, outputs, f"outputs[{place}]")] = bool(raw)
+    return InferRequest(
+        id=message.id,
+        parameters=no_other_keys(_values(message.parameters), PARAMETERS, "parameters"),
+        inputs=inputs,
+        outputs=outputs or None,
+        binary=bool(raw),
+        deadline_ms=deadline_ms,
+    )
+
+
+def answer(response: InferResponse, request_id: str) -> bytes:
+    """The ModelInferResponse, serialized."""
+    raw = any(response.binary)
+    message = new(
+        "ModelInferResponse",
+        model_name=response.model_name,
+        model_version=response.model_version,
+        id=request_id,
+        outputs=[_output(tensor, raw) for tensor in response.outputs],
+        raw_output_contents=[tensor.packed() for tensor in response.outputs] if raw else (),
+    )
+    return bytes(message.SerializeToString())
+
+
+def metadata(name: str, modality: Modality) -> Any:
+    """The ModelMetadataResponse of a cascade that was asked for by this name."""
+    said = metadata_of(name, modality)
+    parameters = {key: new("InferParameter", string_param=value) for key, value in said.pop("parameters").items()}
+    return new("ModelMetadataResponse", **said, parameters=parameters)
+
+
+def _output(tensor: Tensor, raw: bool) -> Mapping[str, object]:
+    output = {"name": tensor.name, "datatype": tensor.datatype, "shape": tensor.shape}
+    if raw:
+        return output
+    values = tensor.values.ravel().tolist() if isinstance(tensor.values, ndarray) else tensor.values
+    return {**output, "contents": {CONTENTS[tensor.datatype]: values}}
+
+
+def _values(parameters: Mapping[str, Any]) -> dict[str, object]:
+    """The values of a map of InferParameter; None where one has none."""
+    return {name: _value(parameter) for name, parameter in parameters.items()}
+
+
+def _value(parameter: Message) -> object:
+    chosen = parameter.WhichOneof("parameter_choice")
+    return None if chosen is None else getattr(parameter, chosen)
