@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 from pydantic.json_schema import models_json_schema
 
 from serving.http.body import MAX_TEXTS
 from serving.http.openapi import Document
+from serving.load.admission import PRIORITIES, Priority
 from serving.load.budget import MAX_MS
 from serving.oip.asking import HEADER_LENGTH
 from serving.oip.models import Models
+from serving.oip.tensors import DataType
 
 _REF = "#/components/schemas/{model}"
 
@@ -22,7 +24,7 @@ class OipRequestParameters(BaseModel, extra="forbid"):
 
     budget_ms: float | None = Field(default=None, gt=0, le=MAX_MS, description="deadline for the whole answer")
     timeout: int | None = Field(default=None, gt=0, le=int(MAX_MS * 1e3), description="the same in microseconds")
-    priority: str | int | None = Field(default=None, description="high or normal; of numbers 1 is high")
+    priority: Priority | int | None = Field(default=None, description="high or normal; of numbers 1 is high")
     binary_data_output: bool = Field(default=False, description="send all outputs as bytes behind the JSON")
 
 
@@ -43,8 +45,10 @@ class OipInput(BaseModel, extra="forbid"):
     """An input: texts, or image files in base64."""
 
     name: str
-    shape: list[int] = Field(min_length=1, max_length=2, description=f"[n] or [n, 1], n from 1 to {MAX_TEXTS}")
-    datatype: str = Field(pattern="^BYTES$")
+    shape: list[Annotated[int, Field(ge=1, le=MAX_TEXTS)]] = Field(
+        min_length=1, max_length=2, description="[n] or [n, 1]"
+    )
+    datatype: Literal["BYTES"]
     parameters: OipInputParameters | None = None
     data: list[str | list[str]] | None = Field(default=None, max_length=MAX_TEXTS)
 
@@ -69,7 +73,7 @@ class OipOutput(BaseModel):
     """An output, flat in row-major order; `data` is missing where it is sent as bytes."""
 
     name: str
-    datatype: str = Field(description="BYTES, BOOL or FP32")
+    datatype: DataType
     shape: list[int]
     parameters: dict[str, int] | None = None
     data: list[str | bool | float] | None = None
@@ -88,7 +92,7 @@ class OipTensorMetadata(BaseModel):
     """An input or output; -1 stands for any number of items."""
 
     name: str
-    datatype: str
+    datatype: DataType
     shape: list[int]
 
 
@@ -149,15 +153,18 @@ def oip_document(models: Models) -> Document:
     versions = sorted({modality.version for modality in models.by_name.values()})
     version = _parameter("version", "path", {"type": "string", "enum": versions}, required=True)
     paths: dict[str, Any] = {
-        "/v2": _get("The server, by the Open Inference Protocol", OipServerMetadata),
-        "/v2/health/live": _get("Whether the server answers", OipLive),
-        "/v2/health/ready": _get("Whether the server should get requests", OipReady, {"503": OipReady}),
+        "/v2": _get("server", "The server, by the Open Inference Protocol", OipServerMetadata),
+        "/v2/health/live": _get("live", "Whether the server answers", OipLive),
+        "/v2/health/ready": _get("ready", "Whether the server should get requests", OipReady, {"503": OipReady}),
     }
-    for place, given in (("/v2/models/{name}", [name]), ("/v2/models/{name}/versions/{version}", [name, version])):
-        absent = {"404": OipError}
-        paths[place] = _get("The tensors of a model, and its digests", OipModelMetadata, absent, given)
-        paths[f"{place}/ready"] = _get("Whether a model is ready", OipReady, {"503": OipReady, **absent}, given)
-        paths[f"{place}/infer"] = _infer(given)
+    of_model, of_version = "/v2/models/{name}", "/v2/models/{name}/versions/{version}"
+    absent = {"404": OipError}
+    for place, what, given in ((of_model, "model", [name]), (of_version, "version", [name, version])):
+        paths[place] = _get(what, "The tensors of a model, and its digests", OipModelMetadata, absent, given)
+        paths[f"{place}/ready"] = _get(
+            f"{what}_ready", "Whether a model is ready", OipReady, {"503": OipReady, **absent}, given
+        )
+        paths[f"{place}/infer"] = _infer(f"{what}_infer", given)
     return {"paths": paths, "schemas": definitions["$defs"]}
 
 
@@ -174,6 +181,7 @@ def _response(said: str, model: type[BaseModel]) -> dict[str, Any]:
 
 
 def _get(
+    name: str,
     summary: str,
     answer: type[BaseModel],
     others: Mapping[str, type[BaseModel]] | None = None,
@@ -182,22 +190,27 @@ def _get(
     said = {"404": "There is no such model or version", "503": "Not ready"}
     responses = {"200": _response("OK", answer)}
     responses |= {status: _response(said[status], model) for status, model in (others or {}).items()}
-    return {"get": {"summary": summary, "parameters": parameters or [], "responses": responses}}
+    return {"get": {**_named(name, summary), "parameters": parameters or [], "responses": responses}}
 
 
-def _infer(given: list[dict[str, Any]]) -> dict[str, Any]:
+def _named(name: str, summary: str) -> dict[str, Any]:
+    """What generated clients call an operation, and where they put it."""
+    return {"operationId": f"oip_{name}", "tags": ["oip"], "summary": summary}
+
+
+def _infer(name: str, given: list[dict[str, Any]]) -> dict[str, Any]:
     binary = {"schema": {"type": "string", "format": "binary"}}
     answered = _response("OK", OipInferResponse)
     answered["content"]["application/octet-stream"] = binary
     headers = [
         _parameter("X-Budget-Ms", "header", {"type": "number", "exclusiveMinimum": 0, "maximum": MAX_MS}),
-        _parameter("X-Priority", "header", {"type": "string", "enum": ["high", "normal"]}),
+        _parameter("X-Priority", "header", {"type": "string", "enum": list(PRIORITIES)}),
         _parameter("X-Request-Id", "header", {"type": "string"}),
         _parameter(HEADER_LENGTH, "header", {"type": "integer", "minimum": 1}),
     ]
     return {
         "post": {
-            "summary": "Classify the items of a tensor",
+            **_named(name, "Classify the items of a tensor"),
             "parameters": [*given, *headers],
             "requestBody": {
                 "required": True,

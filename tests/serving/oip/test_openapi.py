@@ -40,6 +40,8 @@ def test_it_has_every_address() -> None:
     assert set(DOCUMENT["paths"]) >= PUBLISHED_PATHS
     for address, methods in DOCUMENT["paths"].items():
         assert list(methods) == [METHODS[address].lower()]
+    names = {each["operationId"] for methods in DOCUMENT["paths"].values() for each in methods.values()}
+    assert len(names) == len(DOCUMENT["paths"])
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
