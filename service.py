@@ -273,7 +273,7 @@ class Cascade:
     @staticmethod
     def check() -> None:
         """End `bentoml serve` with one sentence, before any worker starts, if the arguments cannot be served."""
-        os.environ[HOST_VARIABLE] = end_unless_free(BentoMLContainer.http, ARGUMENTS.grpc_port)
+        os.environ[HOST_VARIABLE] = end_unless_free(BentoMLContainer.http, grpc_port=ARGUMENTS.grpc_port)
         if not ARGUMENTS.served:
             raise SystemExit("nothing to serve: give a name with --arg text=NAME, --arg image=NAME, or both")
         for kind, name in ARGUMENTS.served.items():

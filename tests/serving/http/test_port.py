@@ -41,6 +41,6 @@ def test_all_ports_that_are_needed_must_be_free() -> None:
         defaults = SimpleNamespace(
             host=SimpleNamespace(get=lambda: "127.0.0.1"), port=SimpleNamespace(get=lambda: port)
         )
-        assert end_unless_free(defaults, "") == "127.0.0.1"
-        with pytest.raises(SystemExit, match=f"^port {other} of 127"):
-            end_unless_free(defaults, str(other))
+        assert end_unless_free(defaults, grpc_port="") == "127.0.0.1"
+        with pytest.raises(SystemExit, match=rf"^port {other} of 127.*, such as --arg grpc_port=\d+$"):
+            end_unless_free(defaults, grpc_port=str(other))
