@@ -21,8 +21,7 @@ from serving.cascade.deferral import OperatingPoint
 from serving.cascade.modality import Modality, StoredCascade, StoredModel, StoredPoint, require_kind, require_pair
 from serving.cascade.promise import require_golden, require_promise, watch_promises
 from serving.cascade.warming import warm_up_experts
-from serving.ending import in_one_sentence
-from serving.errors import SieveError
+from serving.errors import SieveError, in_one_sentence
 from serving.expert.client import RemoteExpert
 from serving.garbage import freeze_garbage
 from serving.http import api, expert_app
@@ -32,6 +31,7 @@ from serving.http.draining import Draining
 from serving.http.guard import Guard
 from serving.http.mount import mounted_app
 from serving.http.no_pickle import NoPickle
+from serving.http.page import page_routes
 from serving.http.port import end_unless_free
 from serving.http.priority import VARIABLE as PRIORITY_VARIABLE
 from serving.http.priority import PriorityRule
@@ -73,12 +73,19 @@ CLIENT_HEADER = os.environ.get("SIEVE_CLIENT_HEADER", "")
 DRAINING = Draining(os.environ.get("SIEVE_DRAIN_FILE"))
 install_protocol()
 
-# BentoML 1.4.40 keeps a timer and the context of each request alive for this many seconds, even after its answer
-# (TimeoutMiddleware). Only requests that are not on the fast path go through it.
-API_TRAFFIC = {"timeout": 10}
 NO_ACCESS_LOG = {"access": {"enabled": False}}
 # A label of BentoML's own metrics is the requested address, which a client can make up. Ours count the same and more.
 NO_METRICS = {"enabled": False}
+API_CONFIG = {
+    # BentoML 1.4.40 keeps a timer and the context of each request alive for so many seconds, even after its answer
+    # (TimeoutMiddleware). Only requests that are not on the fast path go through it.
+    "traffic": {"timeout": 10},
+    "logging": NO_ACCESS_LOG,
+    "metrics": NO_METRICS,
+    "workers": SETTINGS.workers,
+}
+if SETTINGS.cors_origins:  # else BentoML's own configuration of CORS holds
+    API_CONFIG["http"] = {"cors": {"enabled": True, "access_control_allow_origins": list(SETTINGS.cors_origins)}}
 EXPERT_CONFIG = {
     "traffic": {"timeout": 2},
     "logging": NO_ACCESS_LOG,
@@ -185,7 +192,10 @@ def _not_shed(record: logging.LogRecord) -> bool:
     return record.exc_info is None or not isinstance(record.exc_info[1], bentoml.exceptions.ServiceUnavailable)
 
 
-API_APP = mounted_app({**api.METHODS, **METHODS}, bentoml.get_current_service, DRAINING)
+# BentoML brings Swagger UI's files for a page of its own.
+SWAGGER_UI = Path(bentoml.__file__).parent / "_internal" / "server" / "static_content"
+PAGES = page_routes(SWAGGER_UI) if SETTINGS.page else []
+API_APP = mounted_app({**api.METHODS, **METHODS}, bentoml.get_current_service, DRAINING, PAGES)
 # An empty distro adds no compilers. BentoML keeps the order of `run` and `python_packages`.
 IMAGE = (
     bentoml.images.Image(dockerfile.BASE, distro="", python_version=dockerfile.PYTHON, lock_python_packages=False)
@@ -196,9 +206,7 @@ IMAGE = (
 )
 
 
-@bentoml.service(
-    name="sieve", image=IMAGE, traffic=API_TRAFFIC, logging=NO_ACCESS_LOG, metrics=NO_METRICS, workers=SETTINGS.workers
-)
+@bentoml.service(name="sieve", image=IMAGE, **API_CONFIG)
 @bentoml.asgi_app(API_APP, path="/")
 class Cascade:
     """Sieve: a screen answers what it is sure of, an expert is asked for the rest, inside a latency budget."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -28,6 +28,8 @@ ImageFormat = Literal["jpeg", "png", "webp", "gif", "bmp", "tiff", "avif", "heif
 # The decoders of AVIF and HEIC take memory by figures that the head of a file does not state, so whoever wants them
 # names them.
 IMAGE_FORMATS: tuple[ImageFormat, ...] = ("jpeg", "png", "webp", "gif", "bmp", "tiff")
+# What a browser says of the page that asks. Another path or a slash at the end would never match.
+Origin = Annotated[str, Field(pattern=r"^(\*|https?://[^/?#@\s]+)$")]
 
 
 class Settings(BaseModel):
@@ -38,7 +40,8 @@ class Settings(BaseModel):
     of one call to an expert, `batch_window_ms` is how long an escalation waits for others to share its call, and
     `calls_in_flight` is how many calls of one API process an expert runs side by side, one on each of its machines.
     `max_in_flight` is the most requests that one API process has in flight. `image_formats` are the formats of image
-    files that are read; no other decoder is reached.
+    files that are read; no other decoder is reached. `page` shows the page at `/` and the API reference.
+    `cors_origins` are the origins whose pages may ask the API from a browser, as in `https://example.org`.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
@@ -52,6 +55,8 @@ class Settings(BaseModel):
     max_in_flight: int = Field(default=256, ge=8, le=4096)
     # TOML has lists alone, which strict validation takes for no tuple.
     image_formats: tuple[ImageFormat, ...] = Field(default=IMAGE_FORMATS, min_length=1, strict=False)
+    page: bool = True
+    cors_origins: tuple[Origin, ...] = Field(default=(), strict=False)
 
 
 def settings_of(stated: str, folder: Path) -> Settings:

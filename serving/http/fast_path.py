@@ -16,6 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from serving.http.around import surrounded, taken_out
 from serving.http.draining import Draining, LastAnswers
 
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -77,10 +78,13 @@ def install_fast_path(
     draining: Draining,
     probes: Mapping[str, Endpoint] | None = None,
 ) -> None:
-    """Put a `FastPath` in front of all middleware of `app`, which has started; close connections while `draining`.
+    """Put a `FastPath` in front of BentoML's middleware in `app`, which has started; close connections while `draining`.
 
-    The middleware is made anew, so that it knows of exception handlers that were added since.
+    The middleware is made anew, so that it knows of exception handlers that were added since. What is not BentoML's
+    own, and CORS, surrounds the fast path too (`serving.http.around`).
     """
     if app.middleware_stack is None:
         raise RuntimeError("the application has not started: it has no middleware stack yet")
-    app.middleware_stack = LastAnswers(FastPath(app.build_middleware_stack(), posts, probes), draining)
+    outside = taken_out(app)
+    whole = FastPath(app.build_middleware_stack(), posts, probes)
+    app.middleware_stack = LastAnswers(surrounded(whole, outside), draining)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Literal, Protocol
 
@@ -11,7 +11,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 
 from serving.http.draining import Draining
 from serving.http.fast_path import Endpoint, install_fast_path
@@ -44,12 +44,17 @@ class MountedService(Protocol):
     to_async: ClientOfItself
 
 
-def mounted_app(methods: Methods, service: Callable[[], MountedService], draining: Draining) -> Starlette:
-    """An application for `bentoml.asgi_app` with one route for each address, which may have parameters: `/{name}`.
+def mounted_app(
+    methods: Methods, service: Callable[[], MountedService], draining: Draining, pages: Sequence[BaseRoute] = ()
+) -> Starlette:
+    """An application for `bentoml.asgi_app` with one route for each address, and the routes of `pages`.
+
+    An address may have parameters: `/{name}`.
 
     `service` is a callable because BentoML takes the application when it decorates the class, before the service
     exists. It is called once at start-up, to put the POSTs and the probes on the fast path, and for each request that a
-    route answers. What no route answers, BentoML's own included, gets the error of `nowhere`.
+    route answers. What no route answers, BentoML's own included, gets the error of `nowhere`. BentoML's page at `/`
+    tells a third party of each visitor, so it is never shown.
     """
     elsewhere = nowhere(methods)
 
@@ -76,5 +81,9 @@ def mounted_app(methods: Methods, service: Callable[[], MountedService], drainin
         with running.lag.watching():
             yield
 
+    async def no_page(_request: Request) -> Response:
+        raise HTTPException(404)
+
     routes = [Route(address, looked_up(address), methods=[method]) for address, method in methods.items()]
-    return Starlette(routes=routes, exception_handlers={HTTPException: elsewhere}, lifespan=lifespan)
+    hidden = Route("/", no_page)
+    return Starlette(routes=[*routes, *pages, hidden], exception_handlers={HTTPException: elsewhere}, lifespan=lifespan)

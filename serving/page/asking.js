@@ -1,0 +1,54 @@
+// A request to the service, and the curl line of the same request.
+
+const number = (text) => (text.trim() === "" ? undefined : Number(text));
+
+function body(asked) {
+  const budget_ms = number(asked.budget);
+  return asked.pair === null
+    ? { text: asked.text, budget_ms }
+    : { text: asked.text, text_pair: asked.pair, budget_ms };
+}
+
+function request(asked) {
+  const headers = asked.priority === "high" ? { "X-Priority": "high" } : {};
+  if (asked.kind === "text") {
+    headers["Content-Type"] = "application/json";
+    return ["classify_text", { method: "POST", headers, body: JSON.stringify(body(asked)) }];
+  }
+  const form = new FormData();
+  form.append("image", asked.image);
+  if (asked.budget.trim() !== "") form.append("budget_ms", asked.budget);
+  return ["classify_image", { method: "POST", headers, body: form }];
+}
+
+// The answer or the error, with the milliseconds that the browser counts from the request to the answer's last byte.
+export async function timed(asked) {
+  const [address, options] = request(asked);
+  const begin = performance.now();
+  const reply = await fetch(address, options);
+  const text = await reply.text();
+  const took_ms = performance.now() - begin;
+  let answer;
+  try {
+    answer = JSON.parse(text);
+  } catch {
+    answer = { error: { message: "an answer that is not JSON, so it came from something in front of the service" } };
+  }
+  const ok = reply.ok && !answer.error;
+  const said = answer.error?.message;
+  return { ok, answer, took_ms, said, status: reply.status, retryAfter: reply.headers.get("Retry-After") };
+}
+
+const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
+
+export function curlLine(asked) {
+  const address = (path) => quoted(new URL(path, document.baseURI).href);
+  const priority = asked.priority === "high" ? " -H 'X-Priority: high'" : "";
+  if (asked.kind === "text") {
+    const sent = quoted(JSON.stringify(body(asked)));
+    return `curl -s ${address("classify_text")}${priority} -H 'Content-Type: application/json' -d ${sent}`;
+  }
+  const budget = asked.budget.trim() === "" ? "" : ` -F budget_ms=${quoted(asked.budget.trim())}`;
+  const file = quoted(`image=@${asked.image?.name ?? "FILE"}`);
+  return `curl -s ${address("classify_image")}${priority} -F ${file}${budget}`;
+}
