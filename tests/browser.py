@@ -38,7 +38,9 @@ class Visit:
         self.hosts: set[str] = set()
         self.complaints: list[str] = []
         page.on("request", lambda request: self.hosts.add(urlsplit(request.url).netloc))
-        page.on("console", lambda said: self.complaints.append(said.text) if said.type in ("error", "warning") else None)
+        page.on(
+            "console", lambda said: self.complaints.append(said.text) if said.type in ("error", "warning") else None
+        )
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
         page.goto(address)
 

@@ -17,9 +17,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
 FILES = Path(__file__).parent.parent / "page"
-POLICY = (
-    "default-src 'self'; {images}object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
-)
+POLICY = "default-src 'self'; {images}object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 HEADERS = {
     "Content-Security-Policy": POLICY.format(images=""),
     "X-Content-Type-Options": "nosniff",

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from serving.cascade.deferral import OperatingPoint
-from serving.http.openapi import ClassificationAnswers, LabelSetAnswer
+from serving.http.schemas import ClassificationAnswers, LabelSetAnswer
 from serving.model.artifact import Artifact
 from serving.model.head import Sigmoid, head_of
 from serving.model.preprocess import preprocessor

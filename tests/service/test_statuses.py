@@ -69,7 +69,9 @@ def test_a_request_gets_its_status(
 @pytest.mark.parametrize("path", [TEXT, TEXTS, IMAGE])
 def test_no_other_status_is_documented(documented: dict[str, set[int]], path: str) -> None:
     assert documented[path] == {status for where, _, status in SENT if where == path} | OTHERS
-    assert documented["/models"] == {200}
+    assert documented["/models"] == {200, 500}
+    assert documented["/readyz"] == {200, 503}
+    assert {path for path, statuses in documented.items() if statuses == {200}} == {"/livez", "/metrics", "/docs.json"}
 
 
 def test_a_body_that_does_not_arrive_gets_408(server: Server) -> None:

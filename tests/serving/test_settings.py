@@ -23,6 +23,10 @@ def test_what_a_file_leaves_out_keeps_its_default(tmp_path: Path) -> None:
     assert read_settings(written(tmp_path, "")) == Settings()
     got = read_settings(written(tmp_path, "image_formats = ['png', 'heif']"))
     assert got == Settings(image_formats=("png", "heif"))
+    got = read_settings(
+        written(tmp_path, "page = false\ncors_origins = ['https://a.example', 'http://127.0.0.1:8080']")
+    )
+    assert got == Settings(page=False, cors_origins=("https://a.example", "http://127.0.0.1:8080"))
 
 
 @pytest.mark.parametrize(
@@ -36,6 +40,10 @@ def test_what_a_file_leaves_out_keeps_its_default(tmp_path: Path) -> None:
         ("image_formats = ['png', 'svg']", "image_formats.1: Input should be 'jpeg', 'png', .*str"),
         ("image_formats = []", "image_formats: .*at least 1"),
         ("max_batch_size = 33", "max_batch_size: .*32"),
+        ("page = 1", "page: .*boolean.*int"),
+        ("cors_origins = '*'", "cors_origins: .*str"),
+        ("cors_origins = ['https://a.example/']", "cors_origins.0: .*pattern.*str"),
+        ("cors_origins = ['a.example']", "cors_origins.0: .*pattern.*str"),
     ],
 )
 def test_what_is_wrong_with_a_file_is_said(tmp_path: Path, text: str, says: str) -> None:

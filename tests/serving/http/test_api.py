@@ -19,8 +19,16 @@ from serving.expert.call import Asked
 from serving.http.api import METHODS, api_endpoints
 from serving.http.classifying import Classifying
 from serving.http.guard import Guard
+<<<<<<< HEAD
 from serving.http.openapi import ClassificationAnswer, ClassificationAnswers, LabelSetAnswer
+||||||| parent of d805956 (The OpenAPI document held against the served process, with clients made from it)
+from serving.http.loop_turns import LoopTurns
+from serving.http.openapi import ClassificationAnswer, ClassificationAnswers, LabelSetAnswer
+=======
+from serving.http.loop_turns import LoopTurns
+>>>>>>> d805956 (The OpenAPI document held against the served process, with clients made from it)
 from serving.http.preparing import DIRECT_UNITS
+from serving.http.schemas import ClassificationAnswer, ClassificationAnswers, LabelSetAnswer
 from serving.load.admission import Admission
 from serving.load.budget import DEFAULT_MS, Budget
 from serving.load.heavy import PLACES
@@ -261,7 +269,7 @@ def test_requests_are_counted_by_address(serve: Callable[..., Any]) -> None:
     post(app, "/classify_text", json={})
     text = get(app, "/metrics").text
     assert 'sieve_requests_total{endpoint="/classify_text",model="none",outcome="invalid",stage="none"} 1.0' in text
-    assert set(get(app, "/docs.json").json()["paths"]) == set(METHODS) - {"/metrics", "/docs.json"}
+    assert set(get(app, "/docs.json").json()["paths"]) >= set(METHODS)
 
 
 def test_a_cascade_of_label_sets_answers_with_labels(serve: Callable[..., Any]) -> None:

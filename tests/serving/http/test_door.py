@@ -113,6 +113,7 @@ def test_without_a_sound_id_there_is_a_new_one(before: Before, stated: str) -> N
     [
         request("X-Priority: high"),
         request("x-priority: urgent"),
+        request("Origin: https://there.example"),
         request("traceparent: 00-1-1-01"),
         request("Connection: close"),
         request("Connection: keep-alive, Upgrade", "Upgrade: websocket"),

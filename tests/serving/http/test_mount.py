@@ -13,6 +13,7 @@ import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from serving.http.draining import Draining
@@ -43,7 +44,7 @@ def running(app: Starlette) -> MountedService:
 def test_the_service_is_looked_up_only_once_there_are_requests() -> None:
     made: list[MountedService] = []
     app = mounted_app(METHODS, lambda: made[0], NEVER)
-    assert {route.path for route in app.routes} == set(METHODS)  # type: ignore[attr-defined]  # all are Routes
+    assert {route.path for route in app.routes} == {*METHODS, "/"}  # type: ignore[attr-defined]  # all are Routes
     made.append(running(app))
     replies = asked(app, ("POST", "/work", {}), ("GET", "/state", {}), ("GET", "/work", {}), ("GET", "/other", {}))
     assert [(r.status_code, r.text) for r in replies[:2]] == [(200, "worked"), (200, "fine")]
@@ -83,6 +84,16 @@ def test_posts_that_a_route_with_parameters_matches_are_on_the_fast_path_by_thei
     assert [reply.text for reply in asked(app, *(("POST", address, {}) for address in addresses))] == ["fine"] * 3
 
 
+def test_the_address_of_bentoml_s_page_shows_a_page_of_ours_or_none() -> None:
+    whole = Starlette()
+    page = Route("/", state)
+    for pages, status in (([page], 200), ([], 404)):
+        app = mounted_app(METHODS, lambda: running(whole), NEVER, pages)
+        index, post = asked(app, ("GET", "/", {}), ("POST", "/", {}))
+        assert (index.status_code, post.status_code) == (status, 405)
+        assert status == 200 or index.json()["error"]["message"].startswith("GET /: not found; use one of")
+
+
 def test_bentoml_starts_a_mounted_application_after_the_service_and_before_the_first_request(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -90,7 +101,7 @@ def test_bentoml_starts_a_mounted_application_after_the_service_and_before_the_f
     passed: list[str] = []
 
     class Noting:
-        """Middleware of the service, which a request on the fast path does not meet."""
+        """Middleware of a user, which every request meets."""
 
         def __init__(self, app: Starlette) -> None:
             self._app = app
@@ -125,4 +136,4 @@ def test_bentoml_starts_a_mounted_application_after_the_service_and_before_the_f
     # A server sends the lifespan's messages through the middleware, which makes the stack.
     whole.middleware_stack = whole.build_middleware_stack()
     assert [(r.status_code, r.text.strip()) for r in asyncio.run(play())] == [(200, "worked"), (200, "fine"), (200, "")]
-    assert passed == ["/state"]
+    assert passed == ["/work", "/state", "/livez"]
