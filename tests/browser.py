@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 
 from tests.commands import ROOT
 
@@ -43,6 +43,10 @@ class Visit:
         )
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
         page.goto(address)
+
+    def _said(self, said: ConsoleMessage) -> None:
+        if said.type in ("error", "warning"):
+            self.complaints.append(said.text)
 
     def drop(self, place: str, data: bytes, name: str) -> None:
         """Drop a file on the element that `place` selects."""

@@ -21,7 +21,8 @@ from serving.watch.observer import Observer
 
 # Headers that have a say in the response, or in what becomes of the connection.
 SAYS_MORE = re.compile(
-    rb"\r\n(?:x-priority|traceparent|origin|expect|upgrade|transfer-encoding|connection(?!:[ \t]*keep-alive[ \t]*\r\n)):"
+    rb"\r\n(?:x-priority|traceparent|origin|expect|upgrade|transfer-encoding"
+    rb"|connection(?!:[ \t]*keep-alive[ \t]*\r\n)):"
 )
 LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,9})[ \t]*\r\n")
 ID = b"\r\nx-request-id:"

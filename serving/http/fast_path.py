@@ -78,8 +78,9 @@ def install_fast_path(
     draining: Draining,
     probes: Mapping[str, Endpoint] | None = None,
 ) -> None:
-    """Put a `FastPath` in front of BentoML's middleware in `app`, which has started; close connections while `draining`.
+    """Put a `FastPath` in front of BentoML's middleware in `app`, which has started.
 
+    Connections are closed while `draining`.
     The middleware is made anew, so that it knows of exception handlers that were added since. What is not BentoML's
     own, and CORS, surrounds the fast path too (`serving.http.around`).
     """

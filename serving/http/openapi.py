@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from pydantic import BaseModel
-from pydantic.json_schema import models_json_schema
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, models_json_schema
+from pydantic_core import core_schema
 
 from serving.http.body import MAX_TEXTS
 from serving.http.guard import REQUEST_ID, RETRY_AFTER_S
@@ -53,6 +54,13 @@ _IMAGES = (
 _PLAIN: Json = {"text/plain": {"schema": {"type": "string"}}}
 
 
+class _NoDefaults(GenerateJsonSchema):
+    """Leaves defaults out: generators make clients send them, a budget in the query and in a header too."""
+
+    def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
+        return self.generate_inner(schema["schema"])
+
+
 def openapi(formats: ImageFormats = DEFAULT_FORMATS, *, pairs: bool = False, beside: Document = NOTHING_BESIDE) -> Json:
     """The document: the endpoints with their request and response schemas, OpenAPI 3.1.
 
@@ -60,7 +68,9 @@ def openapi(formats: ImageFormats = DEFAULT_FORMATS, *, pairs: bool = False, bes
     """
     one, many, what = (ClassifyTextPair, ClassifyTextPairs, "pair") if pairs else (ClassifyText, ClassifyTexts, "text")
     models: tuple[type[BaseModel], ...] = (one, many, ClassifyImage, ImageForm, *_ANSWERS)
-    _, definitions = models_json_schema([(model, "validation") for model in models], ref_template=_REF)
+    _, definitions = models_json_schema(
+        [(model, "validation") for model in models], ref_template=_REF, schema_generator=_NoDefaults
+    )
     picture = {"schema": BINARY}
     image = {
         **_content(ImageForm, kind="multipart/form-data"),

@@ -26,7 +26,6 @@ BINARY: dict[str, Any] = {"type": "string", "format": "binary", "minLength": 1, 
 class Budget(RootModel[float]):
     """The milliseconds from the request's arrival until the answer must be out."""
 
-    # A default here would make clients send it in the query and in a header, and the smallest budget applies.
     root: float = Field(gt=0, le=MAX_MS, examples=[DEFAULT_MS])
 
 
@@ -100,7 +99,9 @@ class ImageForm(_Strict):
     """A form with one file."""
 
     image: bytes = Field(json_schema_extra=BINARY)
-    budget_ms: Budget = Budget(DEFAULT_MS)
+    budget_ms: Budget = Field(
+        default=Budget(DEFAULT_MS), description=f"deadline for the whole answer; else {DEFAULT_MS:g}"
+    )
 
 
 class ErrorDetail(BaseModel):

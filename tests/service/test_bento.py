@@ -48,6 +48,8 @@ def test_a_bento_names_its_models_and_holds_nothing_of_optimize(bento: Path, sai
     inside = {path.relative_to(bento / "src").as_posix() for path in (bento / "src").rglob("*.py")}
     assert "service.py" in inside
     assert not any(name.startswith(("optimize", "tests")) for name in inside)
+    ours = {path.name: path.read_bytes() for path in (ROOT / "serving" / "page").iterdir()}
+    assert {path.name: path.read_bytes() for path in (bento / "src" / "serving" / "page").iterdir()} == ours
 
 
 def test_a_bento_requires_the_dependencies_of_the_project_and_no_others(bento: Path) -> None:
@@ -96,3 +98,5 @@ def test_a_bento_serves_the_same_answers_from_its_own_folder(bento: Path, client
             image = {"files": {"image": digit(index)}, "data": {"budget_ms": str(PATIENT_MS)}}
             ours, theirs = (in_full(c, "/classify_image", **image).json() for c in (client, other))
             assert (ours["label"], ours["models"]) == (theirs["label"], theirs["models"])
+        for address in ("/", "/reference", "/page/page.js", "/page/swagger-ui.css"):
+            assert other.get(address).content == client.get(address).content

@@ -59,7 +59,7 @@ def test_a_value_is_named_by_its_kind_alone(value: object, kind: str) -> None:
 
 
 def test_a_process_ends_with_the_error_of_an_artifact_and_of_nothing_else() -> None:
-    with pytest.raises(SystemExit, match="^my-screen:1: the manifest is missing$"), in_one_sentence("my-screen:1"):
+    with pytest.raises(SystemExit, match=r"^my-screen:1: the manifest is missing$"), in_one_sentence("my-screen:1"):
         raise ArtifactError("the manifest is missing")
     with pytest.raises(ValueError, match="a fault of ours"), in_one_sentence("my-screen:1"):
         raise ValueError("a fault of ours")

@@ -19,14 +19,6 @@ from serving.expert.call import Asked
 from serving.http.api import METHODS, api_endpoints
 from serving.http.classifying import Classifying
 from serving.http.guard import Guard
-<<<<<<< HEAD
-from serving.http.openapi import ClassificationAnswer, ClassificationAnswers, LabelSetAnswer
-||||||| parent of d805956 (The OpenAPI document held against the served process, with clients made from it)
-from serving.http.loop_turns import LoopTurns
-from serving.http.openapi import ClassificationAnswer, ClassificationAnswers, LabelSetAnswer
-=======
-from serving.http.loop_turns import LoopTurns
->>>>>>> d805956 (The OpenAPI document held against the served process, with clients made from it)
 from serving.http.preparing import DIRECT_UNITS
 from serving.http.schemas import ClassificationAnswer, ClassificationAnswers, LabelSetAnswer
 from serving.load.admission import Admission
