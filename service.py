@@ -21,7 +21,8 @@ from serving.cascade.deferral import OperatingPoint
 from serving.cascade.modality import Modality, StoredCascade, StoredModel, StoredPoint, require_kind, require_pair
 from serving.cascade.promise import require_golden, require_promise, watch_promises
 from serving.cascade.warming import warm_up_experts
-from serving.errors import SieveError, in_one_sentence
+from serving.ending import in_one_sentence
+from serving.errors import SieveError
 from serving.expert.client import RemoteExpert
 from serving.garbage import freeze_garbage
 from serving.http import api, expert_app

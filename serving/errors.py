@@ -21,8 +21,6 @@ SieveError                  the user can correct it; the text names the rule, th
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Literal
 
 ShedReason = Literal["limit", "reserved", "deadline", "memory", "reading"]
@@ -145,12 +143,3 @@ KINDS: dict[type, str] = {
 def kind_of(value: object) -> str:
     """The kind of a JSON value, in words; never the value itself."""
     return KINDS.get(type(value), f"a {type(value).__name__}")
-
-
-@contextmanager
-def in_one_sentence(of: object) -> Iterator[None]:
-    """End the process with the message of an error in the artifact or cascade `of`, without a traceback."""
-    try:
-        yield
-    except SieveError as error:
-        raise SystemExit(f"{of}: {error}") from None

@@ -8,7 +8,7 @@ import re
 import pytest
 
 from serving import errors
-from serving.errors import ArtifactError, InvalidInputError, SieveError, StageError, in_one_sentence, kind_of
+from serving.errors import InvalidInputError, SieveError, StageError, kind_of
 
 CLASSES = {name: cls for name, cls in inspect.getmembers(errors, inspect.isclass) if cls.__module__ == errors.__name__}
 
@@ -56,10 +56,3 @@ def test_an_invalid_input_names_its_field_first() -> None:
 )
 def test_a_value_is_named_by_its_kind_alone(value: object, kind: str) -> None:
     assert kind_of(value) == kind
-
-
-def test_a_process_ends_with_the_error_of_an_artifact_and_of_nothing_else() -> None:
-    with pytest.raises(SystemExit, match=r"^my-screen:1: the manifest is missing$"), in_one_sentence("my-screen:1"):
-        raise ArtifactError("the manifest is missing")
-    with pytest.raises(ValueError, match="a fault of ours"), in_one_sentence("my-screen:1"):
-        raise ValueError("a fault of ours")
