@@ -44,13 +44,13 @@ def taken_out(app: Starlette) -> list[Middleware]:
             " and ".join(blind),
         )
     # A refusal by other middleware is of use to a page only if the page may read it.
-    return sorted(outside, key=lambda each: each.cls is not CORSMiddleware)
+    return sorted(outside, key=lambda each: not _is_cors(each))
 
 
 def surrounded(app: ASGIApp, outside: Sequence[Middleware]) -> ASGIApp:
     """`app` inside this middleware, the outermost first."""
     for each in reversed(outside):
-        options = _open(each.kwargs) if each.cls is CORSMiddleware else each.kwargs
+        options = _open(each.kwargs) if _is_cors(each) else each.kwargs
         app = each.cls(app, *each.args, **options)
     return app
 
@@ -58,6 +58,11 @@ def surrounded(app: ASGIApp, outside: Sequence[Middleware]) -> ASGIApp:
 def _open(stated: dict[str, Any]) -> dict[str, Any]:
     """The options of CORS: what the API takes where they do not say, and its headers for pages to read."""
     return {**SENT, **stated, "expose_headers": sorted({*EXPOSED, *stated.get("expose_headers", ())})}
+
+
+def _is_cors(each: Middleware) -> bool:
+    made_by: Any = each.cls  # for its types a callable, never a class
+    return made_by is CORSMiddleware
 
 
 def _of_bentoml(each: Middleware) -> bool:

@@ -207,7 +207,7 @@ class _Applies(BaseModel):
     tag: str
     applies: bool
     why_not: list[str]
-    promise: StatedPromise
+    promise: StatedPromise  # type: ignore[valid-type]  # a variable to mypy
 
 
 ServedPoint = _with("ServedPoint", _Applies, OperatingPoint, "promise", "reference")
@@ -218,7 +218,7 @@ class CascadeModels(BaseModel):
 
     screen: StageModel
     expert: StageModel
-    operating_point: ServedPoint
+    operating_point: ServedPoint  # type: ignore[valid-type]  # a variable to mypy
     drift: Drift
     breaker: State
 
