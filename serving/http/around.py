@@ -27,6 +27,7 @@ SENT = {
     "allow_methods": ("GET", "POST"),
     "allow_headers": ("X-Budget-Ms", "X-Priority", "X-Request-Id", "traceparent", "tracestate"),
 }
+LISTS = {*SENT, "allow_origins", "expose_headers"}
 
 
 def taken_out(app: Starlette) -> list[Middleware]:
@@ -57,7 +58,9 @@ def surrounded(app: ASGIApp, outside: Sequence[Middleware]) -> ASGIApp:
 
 def _open(stated: dict[str, Any]) -> dict[str, Any]:
     """The options of CORS: what the API takes where they do not say, and its headers for pages to read."""
-    return {**SENT, **stated, "expose_headers": sorted({*EXPOSED, *stated.get("expose_headers", ())})}
+    # BentoML's configuration may have one name in the place of a list.
+    listed = {name: [value] if isinstance(value, str) and name in LISTS else value for name, value in stated.items()}
+    return {**SENT, **listed, "expose_headers": sorted({*EXPOSED, *listed.get("expose_headers", ())})}
 
 
 def _is_cors(each: Middleware) -> bool:

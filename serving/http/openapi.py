@@ -144,7 +144,12 @@ def _parameter(name: str, place: str, schema: Json, said: str) -> Json:
 _PARAMETERS = [
     _parameter("budget_ms", "query", _schema(Budget), "the smallest of the budgets that a request states applies"),
     _parameter("X-Budget-Ms", "header", _schema(Budget), "the same"),
-    _parameter("X-Priority", "header", {"enum": list(PRIORITIES)}, "requests of high priority are refused last"),
+    _parameter(
+        "X-Priority",
+        "header",
+        {"type": "string", "enum": list(PRIORITIES)},
+        "requests of high priority are refused last",
+    ),
     _parameter("X-Request-Id", "header", _REQUEST_ID, "comes back in the answer, the log and the trace"),
     _parameter("traceparent", "header", {"type": "string"}, "continues the caller's trace (W3C Trace Context)"),
 ]
