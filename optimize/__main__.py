@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from optimize.failures import sentence_of
+from optimize.score.arguments import add_score
 from optimize.start.arguments import add_inspect, add_new
 from optimize.steps.registry import STEPS
 from serving.errors import SieveError
@@ -49,6 +50,7 @@ def prepare_environment() -> None:
     os.environ.setdefault("HF_DATASETS_OFFLINE", os.environ.get("HF_HUB_OFFLINE", "0"))
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray tells its makers what runs unless it is told not to
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # no messages when PyTorch Profiler starts and stops
 
 
@@ -61,6 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     show.set_defaults(call=_show)
     add_inspect(verbs.add_parser("inspect", help="a first look at data: rows, labels, lengths, what can be certified"))
     add_new(verbs.add_parser("new", help="write a recipe that fits a checkpoint and data"))
+    add_score(verbs.add_parser("score", help="a published cascade over a whole table, without a budget"))
     verb = {"run": (_run, "all of a recipe: steps, gates, model store"), "evaluate": (_evaluate, "all but publish")}
     verb |= {"operating-point": (_operating_point, "choose the deferral threshold of an earlier evaluate anew")}
     verb |= {"verify": (_verify, "hold the artifacts of an earlier evaluate against their gates, on the holdout")}

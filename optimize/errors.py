@@ -7,7 +7,8 @@ SieveError
 ├── StepError           a step that cannot be carried out as it is configured
 ├── SearchError         a search that found no screen
 ├── GateError           a result that missed a gate and is not published
-└── ProfileError        a profile that cannot be taken as asked
+├── ProfileError        a profile that cannot be taken as asked
+└── ScoreError          a table that cannot be scored as asked
 """
 
 from __future__ import annotations
@@ -41,3 +42,7 @@ class GateError(SieveError):
 
 class ProfileError(SieveError):
     """A profile cannot be taken as asked."""
+
+
+class ScoreError(SieveError):
+    """A table cannot be scored as asked."""

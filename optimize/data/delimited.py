@@ -25,7 +25,7 @@ def read_delimited(
     """
     if stated := STATED.match(text):
         delimiter, text = delimiter or stated[1], text[stated.end() :]
-    chosen = delimiter or _delimiter(text, wanted, usual)
+    chosen = delimiter or found_delimiter(text, wanted, usual)
     names, records = _records(text, chosen, label)
     filled = [row for row in records if any(cell.strip() for cell in row)]
     table = Table(names, {}, len(filled))
@@ -47,7 +47,9 @@ def read_delimited(
     return table
 
 
-def _delimiter(text: str, wanted: Sequence[str], usual: str) -> str:
+def found_delimiter(text: str, wanted: Sequence[str], usual: str) -> str:
+    """The delimiter that gives the header of a table the most of the `wanted` columns."""
+
     def rank(delimiter: str) -> tuple[int, bool, int]:
         names = _names(next(_parsed(text, delimiter, frozenset()), ([], []))[0])
         return sum(name in names for name in wanted), delimiter == usual and len(names) > 1, len(names)

@@ -46,7 +46,7 @@ def as_text(data: bytes, source: str, encoding: str | None = None) -> tuple[str,
     The encoding is found by byte order mark, by zero bytes (UTF-16), and by whether all is UTF-8; what is left is
     Windows' cp1252, or latin-1. Raises DataError for UTF-8 with damage, and where `encoding` does not fit.
     """
-    name = encoding or _found_encoding(data, source)
+    name = encoding or found_encoding(data, source)
     try:
         text = data.decode(name)
     except LookupError:
@@ -62,7 +62,8 @@ def as_text(data: bytes, source: str, encoding: str | None = None) -> tuple[str,
     return text.removeprefix("\ufeff"), None if encoding or name.startswith("utf-8") else note
 
 
-def _found_encoding(data: bytes, source: str) -> str:
+def found_encoding(data: bytes, source: str) -> str:
+    """The encoding of a text, or of the whole lines that it begins with. Raises DataError for UTF-8 with damage."""
     if data.startswith(b"\xef\xbb\xbf"):
         return "utf-8-sig"
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):

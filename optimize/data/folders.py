@@ -24,7 +24,7 @@ LAYOUT = "lay it out as LABEL/NAME.jpg (or .png, .webp, …)"
 
 
 @dataclass(frozen=True, slots=True)
-class _File:
+class FoundFile:
     """`parts` are its path's names, from the folder of labels on; `content` has `read_bytes`. A folder has none."""
 
     parts: tuple[str, ...]
@@ -40,19 +40,19 @@ def read_folder(config: FolderData, root: Path) -> tuple[Found, Found | None]:
     """The images below a folder or in a zip, and those of the holdout."""
     full = existing(config.train, root)
     notes: list[str] = []
-    files = _below_one_folder(_files(full, notes), notes)
-    held: list[_File] | None = None
+    files = _below_one_folder(files_of(full, notes), notes)
+    held: list[FoundFile] | None = None
     tops = {file.parts[0] for file in files}
     if len(tops) > 1 and all(top.lower() in WORDS for top in tops):
         files, held = _splits(files, config, notes, full)
     found = _labelled(files, full, notes)
     if config.holdout is not None:
         other, notes = existing(config.holdout, root), []
-        return found, _labelled(_below_one_folder(_files(other, notes), notes), other, notes)
+        return found, _labelled(_below_one_folder(files_of(other, notes), notes), other, notes)
     return found, _labelled(held, full, []) if held else None
 
 
-def _files(path: Path, notes: list[str]) -> list[_File]:
+def files_of(path: Path, notes: list[str]) -> list[FoundFile]:
     """All files and empty folders, sorted, without the hidden ones."""
     hidden: Counter[str] = Counter()
     if path.is_dir():
@@ -72,7 +72,7 @@ def is_hidden(name: str) -> bool:
     return name.startswith(".") or name in HIDDEN
 
 
-def _walk(path: Path, hidden: Counter[str]) -> Iterator[_File]:
+def _walk(path: Path, hidden: Counter[str]) -> Iterator[FoundFile]:
     seen: set[str] = set()
     for folder, folders, names in os.walk(path, followlinks=True):
         # A link to a folder above it would never end.
@@ -86,10 +86,10 @@ def _walk(path: Path, hidden: Counter[str]) -> Iterator[_File]:
         place = Path(folder).relative_to(path).parts
         # A folder without files may be a label's.
         for name in visible if visible or folders or not place else [""]:
-            yield _File((*place, name), "/".join((*place, name)), Path(folder) / name)
+            yield FoundFile((*place, name), "/".join((*place, name)), Path(folder) / name)
 
 
-def _members(path: Path, hidden: Counter[str]) -> Iterator[_File]:
+def _members(path: Path, hidden: Counter[str]) -> Iterator[FoundFile]:
     archive = zipfile.ZipFile(path)  # its images are read from it as long as the run goes on
     passed_over = set()
     for name in archive.namelist():
@@ -99,11 +99,11 @@ def _members(path: Path, hidden: Counter[str]) -> Iterator[_File]:
         elif is_hidden(parts[0]):
             passed_over.add(parts[:1])
         elif parts[-1]:
-            yield _File(parts, name, zipfile.Path(archive, name))
+            yield FoundFile(parts, name, zipfile.Path(archive, name))
     hidden.update(parts[-1] for parts in passed_over)
 
 
-def _below_one_folder(files: list[_File], notes: list[str]) -> list[_File]:
+def _below_one_folder(files: list[FoundFile], notes: list[str]) -> list[FoundFile]:
     """The files with the labels' folders first, where one folder stands around them."""
     within: list[str] = []
     while len({file.parts[0] for file in files}) == 1 and any(len(file.parts) > 2 for file in files):
@@ -114,13 +114,13 @@ def _below_one_folder(files: list[_File], notes: list[str]) -> list[_File]:
     return files
 
 
-def _inside(file: _File) -> _File:
+def _inside(file: FoundFile) -> FoundFile:
     return dataclasses.replace(file, parts=file.parts[1:] if len(file.parts) > 1 else file.parts)
 
 
 def _splits(
-    files: Sequence[_File], config: FolderData, notes: list[str], full: Path
-) -> tuple[list[_File], list[_File] | None]:
+    files: Sequence[FoundFile], config: FolderData, notes: list[str], full: Path
+) -> tuple[list[FoundFile], list[FoundFile] | None]:
     """The files of train/ and of val/ or test/, with the labels' folders first."""
     if not any(len(file.parts) > 2 for file in files):
         raise DataError(f"data {full}: {some(sorted({f.parts[0] for f in files}))} hold no folders of labels; {LAYOUT}")
@@ -132,7 +132,7 @@ def _splits(
     return train, None if config.holdout is not None else held
 
 
-def _labelled(files: Iterable[_File], full: Path, notes: list[str]) -> Found:
+def _labelled(files: Iterable[FoundFile], full: Path, notes: list[str]) -> Found:
     there = list(files)
     below = [file for file in there if len(file.parts) > 1]
     images = [file for file in below if file.is_image]

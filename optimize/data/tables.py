@@ -37,15 +37,15 @@ def read_tables(config: FilesData, root: Path) -> tuple[Found, Found | None]:
         train, held = [full], None
         notes: list[str] = []
     else:
-        train, held, notes = _parts(full, config)
+        train, held, notes = parts_of(full, config)
     found = _joined(train, full, config, notes)
     if config.holdout is not None:
         other = existing(config.holdout, root)
-        return found, _joined([other] if other.is_file() else _parts(other, None)[0], other, config, [])
+        return found, _joined([other] if other.is_file() else parts_of(other, None)[0], other, config, [])
     return found, _joined(held, full, config, []) if held else None
 
 
-def _parts(folder: Path, config: FilesData | None) -> tuple[list[Path], list[Path] | None, list[str]]:
+def parts_of(folder: Path, config: FilesData | None) -> tuple[list[Path], list[Path] | None, list[str]]:
     """The tables of a folder in order of their names: to train on, and the holdout if the names say which it is."""
     notes: list[str] = []
     there = [path.relative_to(folder) for path in sorted(folder.rglob("*")) if path.is_file()]

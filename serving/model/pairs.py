@@ -56,11 +56,15 @@ class PairEncoder(TextEncoder):
 
     def encode_batch(self, texts: Sequence[Text]) -> list[Ids]:
         """The item of each pair, as `encode` gives it."""
-        return [self._packed(encoding)[0] for encoding in self._tokenizer.encode_batch_fast(list(texts))]
+        return [item for item, _ in self.items(texts)]
 
     def item(self, text: Text) -> tuple[Ids, bool]:
         """A pair as a stage takes it, int64 [tokens], and whether a part of its texts is missing there."""
         return self._packed(self._encoding(text))
+
+    def items(self, texts: Sequence[Text]) -> list[tuple[Ids, bool]]:
+        """Each pair as `item` gives it."""
+        return [self._packed(encoding) for encoding in self._tokenizer.encode_batch_fast(list(texts))]
 
     def collate(self, items: Sequence[Ids]) -> dict[str, Ids]:
         """The inputs of the graph, each int64 [pairs, tokens], padded to the longest pair."""

@@ -101,6 +101,12 @@ class TextEncoder:
             return np.array(ids, dtype=np.int64), False
         return self._item(encoding, windows=self._settings.long_texts == "windows")
 
+    def items(self, texts: Sequence[Text]) -> list[tuple[Ids, bool]]:
+        """Each text as `item` gives it. The library lets go of Python's lock meanwhile."""
+        windows = self._settings.long_texts == "windows"
+        encodings = self._tokenizer.encode_batch_fast(list(texts))
+        return [self._item(encoding, windows=windows) for encoding in encodings]
+
     def _encoding(self, text: Text) -> Encoding:
         """All tokens of a text. The library holds Python's lock while it encodes, except for a batch."""
         if len(text) <= LOCKED_CHARACTERS:

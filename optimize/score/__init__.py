@@ -1,0 +1,1 @@
+"""Bulk: a published cascade over a whole table."""
