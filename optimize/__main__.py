@@ -51,6 +51,7 @@ def prepare_environment() -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray tells its makers what runs unless it is told not to
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # its advice for developers of actors
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # no messages when PyTorch Profiler starts and stops
 
 

@@ -51,7 +51,8 @@ def _score(options: argparse.Namespace) -> None:
     if options.ray is not None:
         from optimize.score.on_ray import score_on_ray
 
-        score_on_ray(cascade, options.input, options.out, asked, options.ray, options.workers, options.threads or 1)
+        where = {"address": options.ray, "workers": options.workers, "threads": options.threads or 1}
+        score_on_ray(cascade, options.input, options.out, asked, **where)
         return
     from optimize.score.run import score
 

@@ -124,7 +124,7 @@ class AnswerColumns:
         """Names and types, in order."""
         label = pyarrow.string() if self.field == "label" else pyarrow.list_(pyarrow.string())
         fields: dict[str, Any] = {self.field: label, "confidence": pyarrow.float64(), "stage": pyarrow.string()}
-        fields["escalated"] = pyarrow.bool_()
+        fields |= {"escalated": pyarrow.bool_(), "truncated": pyarrow.bool_()}
         if self.scores:
             fields["scores"] = pyarrow.struct([(label, pyarrow.float64()) for label in self.labels])
         fields["error"] = pyarrow.string()
@@ -138,6 +138,7 @@ class AnswerColumns:
             [answer and answer.confidence for answer in answers],
             [each.stage for each in scored],
             [each.escalated for each in scored],
+            [None if each.answer is None else each.truncated for each in scored],
         ]
         if self.scores:
             cells.append([answer and dict(zip(self.labels, answer.scores, strict=True)) for answer in answers])

@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 import csv
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +31,12 @@ def require_suffix(out: Path) -> None:
         )
 
 
-def write_out(out: Path, schema: Any, tables: Iterable[pyarrow.Table], before: Callable[[], None]) -> None:
-    """Write the rows of all tables, in order. The file is there whole or not at all; `before` is called when it is."""
+@contextmanager
+def written(out: Path, schema: Any, tables: Iterable[pyarrow.Table]) -> Iterator[None]:
+    """Write the rows of all tables, in order; OUT itself is there, whole, when the block has ended."""
     beside = out.with_name(f".{out.name}.partial")
     WRITERS[out.suffix.lower()](beside, schema, (fitted(table, schema) for table in tables))
-    before()
+    yield
     os.replace(beside, out)
 
 

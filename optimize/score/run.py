@@ -14,20 +14,20 @@ from typing import Any, TypeVar
 
 import pyarrow
 
-from optimize.data.said import counted, tell
+from optimize.data.said import tell
 from optimize.errors import DataError, ScoreError
-from optimize.progress import console, progress
+from optimize.progress import progress
 from optimize.results import digest_of
 from optimize.score.arrow import common_schema
 from optimize.score.asked import Asked
 from optimize.score.columns import AnswerColumns, Chunk, require_free
-from optimize.score.out import require_suffix, write_out
+from optimize.score.out import require_suffix, written
 from optimize.score.parts import Parts
 from optimize.score.scorer import Scorer
 from optimize.score.source import Source, open_source
-from optimize.score.tally import Tally
+from optimize.score.summary import Tally, path_beside, say, say_summary, write_summary
 from serving.cascade.modality import StoredCascade
-from serving.model.artifact import ImageSettings, TextSettings, write_json
+from serving.model.artifact import ImageSettings, TextSettings
 
 CHUNK_ROWS = 2_048
 """Texts that are sorted by length together, so that a batch has little padding."""
@@ -143,45 +143,22 @@ def _finish(work: Work, parts: Parts, out: Path, ran: Mapping[str, Any]) -> dict
     # A column that only later rows of JSON have stands with those of the input all the same.
     schema = pyarrow.schema([*(field for field in merged if field.name not in answers.names), *answers])
     tally = Tally(work.columns.prefix)
-
-    def counted_tables() -> Iterator[pyarrow.Table]:
-        for table in parts.tables():
-            tally.add(table)
-            yield table
-
-    summary: dict[str, Any] = {}
-
-    def whole() -> None:
-        summary.update(tally.described(), **ran)
-        summary["batch_sizes"] = {"screen": scorer.screen.batch_size, "expert": scorer.expert.batch_size}
-        summary["promise"] = {"applies": not scorer.against_promise, "why_not": scorer.against_promise}
-        write_json(summary_of(out), summary)
-
-    write_out(out, schema, counted_tables(), whole)
+    with written(out, schema, map(tally.counting, parts.tables())):
+        batches = {"screen": scorer.screen.batch_size, "expert": scorer.expert.batch_size}
+        summary = write_summary(out, tally, {**ran, "batch_sizes": batches}, scorer.against_promise)
     parts.remove()
-    for sentence in [*tally.sentences(), *(f"the promise does not apply: {why}" for why in scorer.against_promise)]:
-        _say(sentence)
-    _say(f"{out}: {counted(ran['rows_this_run'], 'row')} in {ran['seconds']:.1f} s, {ran['rows_per_s']:,.0f} rows/s")
+    say_summary(out, tally, summary)
     return summary
-
-
-def summary_of(out: Path) -> Path:
-    """Where the summary of OUT lies."""
-    return out.with_name(f"{out.name}.json")
 
 
 def _finished(out: Path, made_from: Mapping[str, Any]) -> dict[str, Any]:
     """The summary of an OUT that was made from the same. Raises ScoreError for any other file."""
-    path = summary_of(out)
+    path = path_beside(out)
     summary: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     if summary.get("made_from") != made_from:
         raise ScoreError(
             f"{out} is there already and was made from something else; it is not overwritten: remove it, or name "
             "another OUT"
         )
-    _say(f"{out} is there already, made from the same input by the same cascade")
+    say(f"{out} is there already, made from the same input by the same cascade")
     return summary
-
-
-def _say(sentence: str) -> None:
-    console.print(sentence, markup=False, highlight=False, soft_wrap=True)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow
 import pyarrow.ipc
@@ -36,15 +36,20 @@ Contents = Callable[[pyarrow.Table, Mapping[int, str]], list[Content]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """An input that was found. `total` is counted in `unit`: rows where the files know them, else kilobytes."""
+    """An input that was found. `form` is what its files are; `total` is how much there is, in `unit`."""
 
     name: str
+    form: Literal["images", "parquet", "tables"]
     files: Sequence[Path]
     total: int
-    unit: str
     contents: Contents
     read: Callable[[int], Iterator[Chunk]]
     notes: Sequence[str] = field(default_factory=tuple)
+
+    @property
+    def unit(self) -> str:
+        """What `total` and the steps of the chunks count: rows where the files know them."""
+        return "kB" if self.form == "tables" else "rows"
 
     @property
     def digest(self) -> str:
@@ -78,11 +83,16 @@ def open_source(path: Path, asked: Asked, kind: str, *, pairs: bool) -> Source:
 
     def read(size: int) -> Iterator[Chunk]:
         for file in files:
-            for chunk in _read_file(file, wanted, kind, asked, size):
+            for chunk in read_file(file, wanted, kind, asked, size):
                 yield replace(chunk, steps=chunk.table.num_rows) if by_rows else chunk
 
     return Source(
-        name=full.name, files=files, total=total, unit="rows" if by_rows else "kB", contents=contents, read=read,
+        name=full.name,
+        form="parquet" if by_rows else "tables",
+        files=files,
+        total=total,
+        contents=contents,
+        read=read,
         notes=notes,
     )
 
@@ -136,7 +146,7 @@ def _images(full: Path) -> Source:
 
     files = [full] if archive else [full / name for name in names]
     return Source(
-        name=full.name, files=files, total=len(names), unit="rows", contents=contents, read=read, notes=notes
+        name=full.name, form="images", files=files, total=len(names), contents=contents, read=read, notes=notes
     )
 
 
@@ -163,7 +173,8 @@ def _damage_said(path: Path) -> Iterator[None]:
         raise DataError(f"data {path} cannot be read ({type(error).__name__}); it is damaged: make it again") from None
 
 
-def _read_file(path: Path, wanted: Sequence[str], kind: str, asked: Asked, size: int) -> Iterator[Chunk]:
+def read_file(path: Path, wanted: Sequence[str], kind: str, asked: Asked, size: int) -> Iterator[Chunk]:
+    """The rows of one table, in chunks of at most `size`."""
     start = _start(path)
     if start.startswith(PARQUET):
         yield from _of_arrow(_parquet(path).iter_batches(batch_size=size), wanted, kind, path, size)

@@ -63,7 +63,8 @@ def open_text(path: Path, encoding: str | None) -> TextFile:
         raw = path.open("rb")
         # Bytes that are no text become surrogates, which the cascade refuses row by row.
         damage = "replace" if name.startswith("utf-16") else "surrogateescape"
-        lines = io.TextIOWrapper(cast(Any, _unpacked(path, raw)), encoding=name, errors=damage, newline="")
+        marked = "utf-8-sig" if name == "utf-8" else name
+        lines = io.TextIOWrapper(cast(Any, _unpacked(path, raw)), encoding=marked, errors=damage, newline="")
         text = sample.decode(name, errors="replace").removeprefix("\ufeff")
     except LookupError:
         raise DataError(
@@ -73,8 +74,6 @@ def open_text(path: Path, encoding: str | None) -> TextFile:
         raise DataError(f"data {path} cannot be unpacked ({type(error).__name__}); make the file again") from None
     if not text.strip():
         raise DataError(f"data {path} is empty; bring the file with its rows")
-    if name == "utf-8":
-        lines.reconfigure(encoding="utf-8-sig")
     return TextFile(path=path, raw=raw, lines=lines, encoding=name, sample=text)
 
 
@@ -187,7 +186,14 @@ def _object(line: str) -> dict[str, Any] | Fault:
 
 
 def _broken(cell: object) -> bool:
-    return isinstance(cell, str) and not cell.isascii() and any("\ud800" <= sign <= "\udfff" for sign in cell)
+    """Whether a cell is a text with bytes, or halves of letters, that are no Unicode."""
+    if not isinstance(cell, str):
+        return False
+    try:
+        cell.encode()
+    except UnicodeEncodeError:
+        return True
+    return False
 
 
 def _batches(rows: Iterable[Any], size: int) -> Iterator[list[Any]]:
