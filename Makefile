@@ -7,7 +7,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export BENTOML_DO_NOT_TRACK ?= True
 export ORT_DISABLE_TELEMETRY ?= 1
 
-.PHONY: help ablation autoscaling bench capacity compare decoding demo figures int8 kubectl loadtest overload serve test test-slow test-machines test-gpu lint tune
+.PHONY: help ablation autoscaling bench bulk capacity compare decoding demo figures int8 kubectl loadtest overload serve test test-slow test-machines test-gpu lint tune
 .PHONY: tune-bert types versions check clean sms-risk cifar10 tables profile examples docs picture format node-tools
 .PHONY: image image-gpu image-sizes test-container test-large
 .DEFAULT_GOAL := help
@@ -19,7 +19,7 @@ help: ## this list
 .venv/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	@echo "installing pinned packages into .venv, about 2 GB: some minutes"
-	$(BIN)/python -m pip install $$([ -t 1 ] || echo --quiet) --constraint constraints.txt --editable '.[heif,optimize,loadtest,demo,dev]'
+	$(BIN)/python -m pip install $$([ -t 1 ] || echo --quiet) --constraint constraints.txt --editable '.[heif,optimize,ray,loadtest,demo,dev]'
 	touch $@
 
 demo: .venv/.installed ## build two cascades, serve them, ask them, show what each step did
@@ -123,6 +123,10 @@ versions: .venv/.installed ## the hot path against another checkout, BASE, in tu
 
 decoding: .venv/.installed ## what decoding large JPEGs small gives: build/decoding.json
 	$(BIN)/python -m benchmarks.decoding $(if $(IMAGES),--images $(IMAGES))
+
+# Needs the demo's models, or CASCADE, a cascade of texts.
+bulk: .venv/.installed ## rows/s of `score` against the models alone: build/bulk.json
+	$(BIN)/python -m benchmarks.bulk $(CASCADE)
 
 # Needs the demo's models.
 int8: .venv/.installed ## ways to quantize: speed and gaps: build/int8.json, build/bert-int8.json

@@ -10,9 +10,10 @@ from typing import Any
 
 from rich.console import Console
 
-from benchmarks import autoscaling, bench_tables, bert_int8, decoding, int8
+from benchmarks import autoscaling, bench_tables, bert_int8, bulk, decoding, int8
 from benchmarks.autoscaling import Autoscaling
 from benchmarks.bert_int8 import BertInt8
+from benchmarks.bulk import Bulk
 from benchmarks.decoding import Decoding
 from benchmarks.int8 import Int8
 from loadtest import capacity
@@ -37,6 +38,7 @@ def figure_block(path: Path) -> str:
         "compare": comparison_block,
         "tune": tune_block,
         "capacity": capacity_block,
+        "bulk": bulk_block,
         "decoding": decoding_block,
         "int8": int8_block,
         "bert": bert_int8_block,
@@ -76,6 +78,13 @@ def bench_block(report: Mapping[str, Any]) -> str:
 
 def capacity_block(result: CapacityResult) -> str:
     return f"{described(result['machine'])}:\n\n{capacity.table(result)}\n"
+
+
+def bulk_block(result: Bulk) -> str:
+    machine, count = result["machine"], len(result["score_per_s"])
+    load = f"load average before it {result['load_average_before']:g}"
+    taken = f"medians of {count} rounds in turn, lowest to highest"
+    return f"{machine['processor']}, {machine['cores']} cores; {taken}; {load}:\n\n{bulk.table(result)}\n"
 
 
 def decoding_block(result: Decoding) -> str:

@@ -40,6 +40,7 @@ FIGURES = {
     "capacity": "capacity/sms-risk/capacity.json",
     "overload": "loadtest/demo-text/overload.json",
     "bench": "bench.json",
+    "bulk": "bulk.json",
     "decoding": "decoding.json",
     "int8": "int8.json",
     "bert-int8": "bert-int8.json",

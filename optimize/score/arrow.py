@@ -28,7 +28,7 @@ def _column(name: str, values: Sequence[Any]) -> tuple[Any, Any]:
     if not kinds:
         return pyarrow.field(name, pyarrow.null()), pyarrow.nulls(len(values))
     try:
-        if len(kinds) == 1 and not kinds & NESTED or kinds == {int, float}:
+        if (len(kinds) == 1 and not kinds & NESTED) or kinds == {int, float}:
             array = pyarrow.array(values)
             return pyarrow.field(name, array.type), array
     except UnicodeEncodeError:

@@ -40,9 +40,7 @@ def require_columns(names: Sequence[str], wanted: Sequence[str], kind: str, sour
         if name not in names:
             close = nearest(name, names)
             remedy = f"{option} {close}" if close else f"its name with {option}"
-            raise DataError(
-                f"data {source} has no column {name!r}; it has {said_columns(names)}: give {remedy}"
-            )
+            raise DataError(f"data {source} has no column {name!r}; it has {said_columns(names)}: give {remedy}")
 
 
 def require_free(names: Sequence[str], answers: Sequence[str], source: str) -> None:

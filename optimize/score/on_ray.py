@@ -19,12 +19,12 @@ from typing import Any
 import pyarrow
 import pyarrow.dataset
 
-from optimize.errors import ScoreError
+from optimize.errors import DataError, ScoreError
 from optimize.progress import console
 from optimize.score.asked import Asked
 from optimize.score.columns import AnswerColumns, images_of, require_free
 from optimize.score.packed import packed, unpacked
-from optimize.score.run import chunk_rows
+from optimize.score.run import CHUNK_ROWS, chunk_rows
 from optimize.score.scorer import Scorer
 from optimize.score.source import FILE, Contents, Source, open_source, read_file
 from optimize.score.summary import Tally, say_summary, write_summary
@@ -78,35 +78,59 @@ def score_on_ray(
         raise ScoreError(f"with --ray OUT must be a folder that ends in .parquet, got {out.suffix or 'no suffix'}")
     if out.exists():
         raise ScoreError(f"{out} is there already and is not overwritten; remove it, or name another OUT")
-    artifact = cascade.screen.artifact
-    source = open_source(path, asked, artifact.manifest.settings.kind, pairs=takes_pairs(artifact))
-    against_promise = Scorer(cascade, threads=1).against_promise
+    settings = cascade.screen.artifact.manifest.settings
+    source = open_source(path, asked, settings.kind, pairs=takes_pairs(cascade.screen.artifact))
+    if source.form == "images" and not source.folder.is_dir():
+        raise ScoreError("with --ray images must lie in a folder, got a zip; unpack it")
+    against_promise = _checked(cascade, source, asked)
     begin_s = time.monotonic()
     partial_out = out.with_name(f".{out.name}.partial").absolute()
     shutil.rmtree(partial_out, ignore_errors=True)
     with _connected(address) as ray:
         count = workers or max(1, int(ray.cluster_resources()["CPU"]) // threads)
-        arguments = {"cascade": ray.put(packed(cascade)), "asked": asked, "threads": threads, "name": source.name}
-        # A block is what one actor takes, and one file would be one block.
-        rows = _dataset(ray, source, asked, artifact).repartition(target_num_rows_per_block=chunk_rows(cascade))
-        rows.map_batches(
-            RayScorer,
-            fn_constructor_kwargs={**arguments, "contents": _contents(source)},
-            batch_size=None,
-            batch_format="pyarrow",
-            num_cpus=threads,
-            compute=ray.data.ActorPoolStrategy(min_size=1, max_size=count),
-        ).write_parquet(str(partial_out), min_rows_per_file=FILE_ROWS, ray_remote_args={"num_cpus": 0})
+        answered = _answered(ray, cascade, source, asked, count, threads)
+        answered.write_parquet(str(partial_out), min_rows_per_file=FILE_ROWS, ray_remote_args={"num_cpus": 0})
     took_s = time.monotonic() - begin_s
-    tally = Tally(asked.prefix)
-    columns = [f"{asked.prefix}escalated", f"{asked.prefix}error"]
-    for batch in pyarrow.dataset.dataset(partial_out, format="parquet").to_batches(columns=columns):
-        tally.counting(pyarrow.Table.from_batches([batch]))
-    ran = {"rows_this_run": tally.rows, "seconds": took_s, "rows_per_s": tally.rows / took_s, "workers": count}
-    summary = write_summary(out, tally, {**ran, "threads": threads}, against_promise)
+    tally = _tallied(partial_out, asked.prefix)
+    ran = {"rows_this_run": tally.rows, "seconds": took_s, "rows_per_s": tally.rows / took_s}
+    summary = write_summary(out, tally, {**ran, "workers": count, "threads": threads}, against_promise)
     os.replace(partial_out, out)
     say_summary(out, tally, summary)
     return summary
+
+
+def _checked(cascade: StoredCascade, source: Source, asked: Asked) -> list[str]:
+    """Why the promise does not apply. Raises here, before any worker starts, what the first rows would raise there."""
+    first = next(source.chunks(1), None)
+    if first is None:
+        raise DataError(f"data {source.name} has no rows; bring a table with some")
+    scorer = Scorer(cascade, threads=1)
+    columns = AnswerColumns.of(scorer, scores=asked.scores, prefix=asked.prefix)
+    require_free(first.table.column_names, columns.schema.names, source.name)
+    return scorer.against_promise
+
+
+def _answered(ray: Any, cascade: StoredCascade, source: Source, asked: Asked, count: int, threads: int) -> Any:
+    """The rows with their answers, as a data set of Ray that nothing has begun to read."""
+    arguments = {"cascade": ray.put(packed(cascade)), "asked": asked, "threads": threads, "name": source.name}
+    # A block is what one actor takes, and one file would be one block.
+    rows = _dataset(ray, source, asked, cascade).repartition(target_num_rows_per_block=chunk_rows(cascade))
+    return rows.map_batches(
+        RayScorer,
+        fn_constructor_kwargs={**arguments, "contents": _contents(source)},
+        batch_size=None,
+        batch_format="pyarrow",
+        num_cpus=threads,
+        compute=ray.data.ActorPoolStrategy(min_size=1, max_size=count),
+    )
+
+
+def _tallied(folder: Path, prefix: str) -> Tally:
+    tally = Tally(prefix)
+    stored = pyarrow.dataset.dataset(folder, format="parquet")
+    for batch in stored.to_batches(columns=[f"{prefix}escalated", f"{prefix}error"]):
+        tally.counting(pyarrow.Table.from_batches([batch]))
+    return tally
 
 
 @contextmanager
@@ -142,22 +166,21 @@ def _contents(source: Source) -> Contents:
     return images_of(BYTES, Path()) if source.form == "images" else source.contents
 
 
-def _dataset(ray: Any, source: Source, asked: Asked, artifact: Any) -> Any:
+def _dataset(ray: Any, source: Source, asked: Asked, cascade: StoredCascade) -> Any:
     """The rows as Ray reads them. Tasks that read claim no core, or actors that hold them all would wait for ever."""
     if source.form == "parquet":
         return ray.data.read_parquet([str(file.absolute()) for file in source.files], num_cpus=0)
     if source.form == "images":
         return _images(ray, source)
-    wanted = asked.input_columns(artifact.manifest.settings.kind, pairs=takes_pairs(artifact))
-    read = partial(read_rows, wanted=wanted, kind=artifact.manifest.settings.kind, asked=asked)
+    kind = cascade.screen.artifact.manifest.settings.kind
+    wanted = asked.input_columns(kind, pairs=takes_pairs(cascade.screen.artifact))
+    read = partial(read_rows, wanted=wanted, kind=kind, asked=asked)
     files = ray.data.from_items([{PATH: str(file.absolute())} for file in source.files])
     return files.map_batches(read, batch_size=1, batch_format="pyarrow", num_cpus=0)
 
 
 def _images(ray: Any, source: Source) -> Any:
-    folder = os.path.commonpath([file.absolute().parent for file in source.files])
-    if len(source.files) == 1 and source.files[0].suffix.lower() == ".zip":
-        raise ScoreError("with --ray images must lie in a folder, got a zip; unpack it")
+    folder = str(source.folder)
 
     def named(table: pyarrow.Table) -> pyarrow.Table:
         names = [os.path.relpath(path, folder) for path in table[PATH].to_pylist()]
@@ -171,6 +194,6 @@ def _images(ray: Any, source: Source) -> Any:
 def read_rows(files: pyarrow.Table, *, wanted: tuple[str, ...], kind: str, asked: Asked) -> Iterator[pyarrow.Table]:
     """The rows of the text files whose paths are in a table, with a column of their faults."""
     for path in files[PATH].to_pylist():
-        for chunk in read_file(Path(path), wanted, kind, asked, 2_048):
+        for chunk in read_file(Path(path), wanted, kind, asked, CHUNK_ROWS):
             said = [chunk.faults.get(place) for place in range(chunk.table.num_rows)]
             yield chunk.table.append_column(FAULT, pyarrow.array(said, pyarrow.string()))

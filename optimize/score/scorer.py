@@ -6,7 +6,7 @@ import math
 import zipfile
 import zlib
 from collections.abc import Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -77,7 +77,7 @@ class Scorer:
         self.expert = Stage(expert, point.expert_temperature)
         self.kind, self.pairs = screen.manifest.settings.kind, takes_pairs(screen)
         self.labels, self.field = screen.manifest.labels, head_of(screen.manifest).field
-        self._point = point
+        self.point = point
         same = same_preprocessing(screen, expert)
         self._theirs = self.screen.preprocess if same else preprocessor(expert)
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="model")
@@ -86,8 +86,8 @@ class Scorer:
     def against_promise(self) -> list[str]:
         """Why the operating point's promise does not apply to what runs here, a sentence for each reason."""
         against = [self.screen.against, self.expert.against]
-        if self.expert.variant != self._point.expert_variant:
-            wanted, got = self._point.expert_variant, self.expert.variant
+        if self.expert.variant != self.point.expert_variant:
+            wanted, got = self.point.expert_variant, self.expert.variant
             against.append(f"the promise was made for the expert's variant {wanted}, and {got} runs")
         return [sentence for sentence in against if sentence]
 
@@ -103,7 +103,7 @@ class Scorer:
         for place, item, answer in zip(
             places, items, self.screen.answers([item.screen for item in items], self._pool), strict=True
         ):
-            if should_defer(answer, self._point):
+            if should_defer(answer, self.point):
                 deferred.append(place)
             else:
                 scored[place] = Scored(answer, "screen", False, truncated=item.truncated)
@@ -113,7 +113,9 @@ class Scorer:
         ):
             truncated = truncated or cast(StageItems, prepared[place]).truncated
             failed = math.isnan(answer.confidence)
-            scored[place] = Scored(None, None, True, FAILED) if failed else Scored(answer, "expert", True, None, truncated)
+            scored[place] = (
+                Scored(None, None, True, FAILED) if failed else Scored(answer, "expert", True, None, truncated)
+            )
         return cast(list[Scored], scored)
 
     def close(self) -> None:

@@ -40,6 +40,8 @@ class Source:
 
     name: str
     form: Literal["images", "parquet", "tables"]
+    folder: Path
+    """Where names of images start."""
     files: Sequence[Path]
     total: int
     contents: Contents
@@ -75,7 +77,7 @@ def open_source(path: Path, asked: Asked, kind: str, *, pairs: bool) -> Source:
     files = [full]
     if full.is_dir():
         files, _, notes = parts_of(full, None)
-    folder = full if full.is_dir() else full.parent
+    folder = (full if full.is_dir() else full.parent).absolute()
     contents = images_of(wanted[0], folder) if kind == "image" else texts_of(wanted)
     counted = [_rows_in(file) for file in files]
     by_rows = None not in counted
@@ -89,6 +91,7 @@ def open_source(path: Path, asked: Asked, kind: str, *, pairs: bool) -> Source:
     return Source(
         name=full.name,
         form="parquet" if by_rows else "tables",
+        folder=folder,
         files=files,
         total=total,
         contents=contents,
@@ -144,9 +147,15 @@ def _images(full: Path) -> Source:
             part = names[start : start + size]
             yield Chunk(table_of({FILE: part}), {}, len(part))
 
-    files = [full] if archive else [full / name for name in names]
     return Source(
-        name=full.name, form="images", files=files, total=len(names), contents=contents, read=read, notes=notes
+        name=full.name,
+        form="images",
+        folder=full.absolute(),
+        files=[full] if archive else [full / name for name in names],
+        total=len(names),
+        contents=contents,
+        read=read,
+        notes=notes,
     )
 
 

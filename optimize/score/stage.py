@@ -1,4 +1,4 @@
-"""One model of a cascade, run for throughput: sorted by length, in the batches that cost an item least, on all cores."""
+"""One model of a cascade, run for throughput: sorted by length, in the batches that cost least, on all cores."""
 
 from __future__ import annotations
 
@@ -52,14 +52,18 @@ class Stage:
         """One answer an item, in order. An item on which the model fails gets a confidence of NaN."""
         if not items:
             return []
+        return self._head.answers(self.logits(items, pool), self._labels, self._temperature)
+
+    def logits(self, items: Sequence[Array], pool: Executor) -> Logits:
+        """Logits [items, labels], in order; at least one item."""
         # The longest batches begin first, so that the threads end at about the same time.
         order = sorted(range(len(items)), key=lambda place: length_of(items[place]), reverse=True)
         ordered = [items[place] for place in order]
         parts = [ordered[part] for part in groups(ordered, self._rows or self._measured(ordered))]
-        sorted_logits: Logits = np.concatenate(list(pool.map(self.run, parts)))
+        sorted_logits = np.concatenate(list(pool.map(self.run, parts)))
         logits = np.empty_like(sorted_logits)
         logits[order] = sorted_logits
-        return self._head.answers(logits, self._labels, self._temperature)
+        return logits
 
     def _measured(self, items: Sequence[Array]) -> int:
         """The best batch size; the first items that come are what it is measured with."""

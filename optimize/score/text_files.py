@@ -130,9 +130,7 @@ def _plain_lines(file: TextFile, wanted: Sequence[str], size: int) -> Iterator[C
 NO_UNICODE = "must be valid Unicode, got bytes that are not text; name the file's encoding with --encoding"
 
 
-def _delimited(
-    file: TextFile, wanted: Sequence[str], kind: str, delimiter: str | None, size: int
-) -> Iterator[Chunk]:
+def _delimited(file: TextFile, wanted: Sequence[str], kind: str, delimiter: str | None, size: int) -> Iterator[Chunk]:
     stated = STATED.match(file.sample)
     if stated:
         file.lines.readline()

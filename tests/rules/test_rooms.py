@@ -26,7 +26,7 @@ ORDER = {
             "judge",
             "publish",
             "report",
-            "pipeline profiling start",
+            "pipeline profiling start score",
             "__main__",
         ),
     ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pyarrow.parquet
 import pytest
 from PIL import Image
 
-from optimize.errors import ScoreError
+from optimize.errors import DataError, ScoreError
 from optimize.score.asked import Asked
 from optimize.score.on_ray import LOCAL, score_on_ray, with_known_types
 from optimize.score.run import score
@@ -37,15 +38,15 @@ def test_ray_gives_the_answers_of_a_run_without_it(tmp_path: Path) -> None:
     ray = pytest.importorskip("ray", reason="ray is not installed: pip install '.[ray]'")
     texts, images = tmp_path / "texts", tmp_path / "images"
     texts.mkdir()
-    images.mkdir()
+    (images / "deep").mkdir(parents=True)
     for part in range(2):
         with (texts / f"part-{part}.csv").open("w", newline="") as file:
             writer = csv.writer(file)
             writer.writerow(("id", "text"))
             writer.writerows((n, "" if n % 50 == 9 else WORDS[n % 6]) for n in range(part * 3000, part * 3000 + 3000))
     for value in range(0, 256, 50):
-        Image.new("RGB", (5, 5), (value,) * 3).save(images / f"{value:03}.png")
-    (images / "broken.png").write_bytes(b"no picture")
+        Image.new("RGB", (5, 5), (value,) * 3).save(images / "deep" / f"{value:03}.png")
+    (images / "deep" / "broken.png").write_bytes(b"no picture")
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
     try:
         for kind, source in (("text", texts), ("image", images)):
@@ -74,6 +75,23 @@ def test_an_out_that_is_there_or_is_no_parquet_is_refused(cascade: StoredCascade
     (tmp_path / "out.parquet").mkdir()
     with pytest.raises(ScoreError, match="is there already and is not overwritten"):
         score_on_ray(cascade, tmp_path / "in.csv", tmp_path / "out.parquet", Asked(), **HERE)
+
+
+def test_what_every_worker_would_refuse_is_refused_before_ray_starts(cascade: StoredCascade, tmp_path: Path) -> None:
+    (tmp_path / "in.csv").write_text("text,label\nfine,good\n")
+    with pytest.raises(DataError, match="names of answers"):
+        score_on_ray(cascade, tmp_path / "in.csv", tmp_path / "out.parquet", Asked(), **HERE)
+    (tmp_path / "in.csv").write_text("text\n")
+    with pytest.raises(DataError, match="has no rows"):
+        score_on_ray(cascade, tmp_path / "in.csv", tmp_path / "out.parquet", Asked(), **HERE)
+
+
+def test_a_zip_of_images_is_refused(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "images.zip", "w") as archive:
+        archive.writestr("a.png", b"file")
+    cascade = tiny_cascade(tmp_path / "cascade", "image")
+    with pytest.raises(ScoreError, match="images must lie in a folder, got a zip"):
+        score_on_ray(cascade, tmp_path / "images.zip", tmp_path / "out.parquet", Asked(), **HERE)
 
 
 def test_a_column_without_values_in_one_batch_is_text() -> None:

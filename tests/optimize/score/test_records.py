@@ -42,9 +42,11 @@ def test_it_reads_as_the_readers_of_the_recipes_do() -> None:
         text = "a,b,c\n" + "".join(f"{','.join(row)}\n" for row in quoted)
         table = read_delimited(text, ["a", "b", "c"], ",")
         expected = [list(row) for row in zip(*table.columns.values(), strict=True)]
-        assert [row for row in read(text)[1:] if any(cell.strip() for cell in row)] == expected == [
-            row for row in rows if any(cell.strip() for cell in row)
-        ]
+        assert (
+            [row for row in read(text)[1:] if any(cell.strip() for cell in row)]
+            == expected
+            == [row for row in rows if any(cell.strip() for cell in row)]
+        )
 
 
 def test_two_stray_quotes_in_a_tsv_lose_no_row() -> None:

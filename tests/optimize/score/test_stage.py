@@ -63,7 +63,8 @@ def test_a_model_that_runs_items_alone_is_not_measured(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fixed_s", "item_s", "best"), [(0.01, 0.0, 32), (0.01, 0.001, 32), (0.0, 0.002, 1), (0.0001, 0.01, 1), (2.0, 0.1, 1)]
+    ("fixed_s", "item_s", "best"),
+    [(0.01, 0.0, 32), (0.01, 0.001, 32), (0.0, 0.002, 1), (0.0001, 0.01, 1), (2.0, 0.1, 1)],
 )
 def test_the_best_batch_is_the_one_in_which_an_item_takes_least(fixed_s: float, item_s: float, best: int) -> None:
     now_s = 0.0

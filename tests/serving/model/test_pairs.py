@@ -85,6 +85,7 @@ def test_a_batch_is_what_transformers_makes_of_the_pairs(made: Made, pairs: list
         for name, array in got.items():
             assert array.dtype == np.int64
             np.testing.assert_array_equal(array, wanted[name], err_msg=name)
+    assert [(item.tolist(), cut) for item, cut in encoder.items(pairs)] == [(item.tolist(), cut) for item, cut in items]
     lengths = map(len, theirs(list(first), list(second)).input_ids)
     for pair, (item, truncated), length in zip(pairs, items, lengths, strict=True):
         assert truncated is (length > MAX_TOKENS)

@@ -100,6 +100,8 @@ def test_ids_are_those_of_the_whole_text_cut_by_the_tokeniser_itself(
     assert cut.tolist() == cutting.encode(text).tolist() == cutting.encode_batch([text])[0].tolist() == expected.ids
     assert truncated is bool(expected.overflowing)
     windows, missing = windowing.item(text)
+    ((batched, batched_missing),) = windowing.items([text])
+    assert (batched.tolist(), batched_missing) == (windows.tolist(), missing)
     assert np.atleast_2d(windows)[0].tolist() == expected.ids
     assert missing is (len(expected.overflowing) + 1 > MOST_WINDOWS)
     if truncated:
