@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from optimize.failures import sentence_of
+from optimize.runtimes.arguments import add_runtimes
 from optimize.score.arguments import add_score
 from optimize.start.arguments import add_inspect, add_new
 from optimize.steps.registry import STEPS
@@ -82,6 +83,7 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("--alpha", type=float, help="share of requests that may differ from the expert")
             command.add_argument("--delta", type=float, help="how often that promise may turn out false")
     _profile_parser(verbs.add_parser("profile", help="where the time of published models goes, and what batches gain"))
+    add_runtimes(verbs.add_parser("runtimes", help="the same models under ONNX Runtime, OpenVINO, TorchScript, TVM, …"))
     return parser
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from optimize.results import Stage
+from serving.model.artifact import Runtime
 
 
 class _Table(BaseModel):
@@ -24,6 +25,19 @@ class Gates(_Table):
     """Parity of INT8 and fp16 graphs: the mean difference of a logit, divided by the logits' standard deviation."""
     min_agreement: float = Field(default=0.9, ge=0, le=1)
     """Parity of INT8 and fp16 graphs: the share of items that get PyTorch's label."""
+    # Left out of the recipe's digest where nothing is chosen.
+    runtimes: tuple[Runtime, ...] = Field(default=("onnxruntime",), exclude_if=("onnxruntime",).__eq__)
+    """What every graph for the CPU is run in and measured in; a runtime that is faster than ONNX Runtime by
+    `min_speedup` makes a variant of its own, and the fastest variant is the default."""
+
+    @model_validator(mode="after")
+    def _measures_against_onnxruntime(self) -> Gates:
+        if "onnxruntime" not in self.runtimes or len(set(self.runtimes)) < len(self.runtimes):
+            raise ValueError(
+                'runtimes must name "onnxruntime", which every service has, and each runtime once; as in '
+                '["onnxruntime", "openvino"]'
+            )
+        return self
 
 
 class QualityGate(_Table):

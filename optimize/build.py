@@ -7,6 +7,7 @@ write beside and then rename, so a result that exists is whole, whichever run or
 from __future__ import annotations
 
 import copy
+import dataclasses
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -37,8 +38,10 @@ from optimize.stage_inputs import StageInputs
 from optimize.steps.step import Step, StepContext
 from optimize.steps.union import step_classes
 from optimize.versions import versions
+from serving.errors import ProviderError
 from serving.model.artifact import ImageSettings, write_json
 from serving.model.head import SOFTMAX, Sigmoid
+from serving.model.runtimes import open_openvino, require_installed
 
 
 class Build:
@@ -60,9 +63,12 @@ class Build:
     def opened(cls, recipe: str, *, root: Path, folder: Path | None) -> Build:
         """The build of a recipe, by name or path, in `folder` or build/RECIPE, which stays locked while it is in use.
 
-        Raises RecipeError, and StepError when another run is at work in the folder.
+        Raises RecipeError, ProviderError when a runtime is not installed that the recipe measures, and StepError when
+        another run is at work in the folder.
         """
         read = read_recipe(recipe)
+        for runtime in read.gates.runtimes:
+            require_installed(runtime)
         folder = folder or Path("build") / read.name
         build = cls(read, root=root, folder=folder)
         build.lock = FileLock(folder / ".lock", is_singleton=True)  # a process may open a build twice
@@ -208,7 +214,22 @@ class Build:
                         console.print(f"{stage}/{companion.name} is left out: {error}")
                 result = self._carry_out(step, stage, source)
                 source = source if step.is_variant else result
+            if until is None and "openvino" in self.recipe.gates.runtimes:
+                self.results += self._in_openvino(stage)
         return self.results
+
+    def _in_openvino(self, stage: Stage) -> list[Result]:
+        """The graphs of a stage for the CPU once more, to be run in OpenVINO; one that it cannot read is left out."""
+        readable = []
+        for graph in self.graphs(stage):
+            result = dataclasses.replace(graph, runtime="openvino")
+            try:
+                if graph.provider == "CPUExecutionProvider":
+                    open_openvino(graph.path, threads=1)
+                    readable.append(result)
+            except ProviderError as error:
+                console.print(f"{result.name} is left out: {error}")
+        return readable
 
     def graphs(self, stage: Stage) -> list[Result]:
         """The graphs of a stage, the plain export first."""

@@ -8,6 +8,7 @@ SieveError
 ├── SearchError         a search that found no screen
 ├── GateError           a result that missed a gate and is not published
 ├── ProfileError        a profile that cannot be taken as asked
+├── RuntimesError       runtimes that cannot be compared as asked
 └── ScoreError          a table that cannot be scored as asked
 """
 
@@ -42,6 +43,10 @@ class GateError(SieveError):
 
 class ProfileError(SieveError):
     """A profile cannot be taken as asked."""
+
+
+class RuntimesError(SieveError):
+    """Runtimes cannot be compared as asked."""
 
 
 class ScoreError(SieveError):

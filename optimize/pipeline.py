@@ -182,7 +182,7 @@ def verify_all(
     for stage in STAGES:
         artifact = artifacts[stage]
         checkpoint = build.checkpoint_of(stage)
-        references = References(checkpoint=known[checkpoint.name], runtime=checkpoint.runtime, teacher=teacher)
+        references = References(checkpoint=known[checkpoint.name], computed_in=checkpoint.computed_in, teacher=teacher)
         gate = recipe.quality.of(stage)
         variants, missed = verify(
             artifact, split, references, gates=recipe.gates, gate=gate, seed=recipe.seed, command=command

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from serving.model.artifact import Provider, sha256_of
+from serving.model.artifact import Provider, Runtime, sha256_of
+from serving.model.runtimes import RUNTIMES
 
 Role = Literal["teacher", "expert", "screen"]
 Stage = Literal["expert", "screen"]
-Runtime = Literal["PyTorch", "ONNX Runtime"]
 Precision = Literal["fp32", "int8", "fp16"]
 GRAPH_FILE = "model.onnx"
 """The graph of a checkpoint folder that has one in the place of weights."""
@@ -33,10 +33,12 @@ class Result:
     precision: Precision = "fp32"
     inputs: Path | None = None
     """The checkpoint whose tokeniser prepares its texts; None for the teacher's, which students made of it share."""
+    runtime: Runtime = "onnxruntime"
+    """What computes a graph; a graph that two runtimes compute is two results, which are judged apart."""
 
     @property
     def name(self) -> str:
-        return f"{self.role}/{self.step}"
+        return f"{self.role}/{self.step}" + ("" if self.runtime == "onnxruntime" else f"-{self.runtime}")
 
     @property
     def is_graph(self) -> bool:
@@ -50,9 +52,9 @@ class Result:
         return self.path / GRAPH_FILE if (self.path / GRAPH_FILE).is_file() else None
 
     @property
-    def runtime(self) -> Runtime:
-        """What computes the result's logits."""
-        return "PyTorch" if self.graph is None else "ONNX Runtime"
+    def computed_in(self) -> str:
+        """What computes the result's logits, by its name."""
+        return "PyTorch" if self.graph is None else RUNTIMES[self.runtime]
 
     @property
     def provider(self) -> Provider:

@@ -20,12 +20,18 @@ from optimize.judge.timing import Latency
 from optimize.judge.watched import watched_recall
 from optimize.models.decisions import head_for
 from optimize.recipe import Gates, QualityGate
-from optimize.results import Precision, Result, Runtime, Stage
+from optimize.results import Precision, Result, Stage
 from serving.arrays import Logits
-from serving.model.artifact import Provider, VariantName
+from serving.model.artifact import Provider, Runtime, VariantName
 from serving.model.head import SOFTMAX, Decisions, Head, Softmax
 
-_VARIANTS: dict[Precision, VariantName] = {"fp32": "cpu-fp32", "int8": "cpu-int8", "fp16": "gpu-fp16"}
+_VARIANTS: dict[tuple[Precision, Runtime], VariantName] = {
+    ("fp32", "onnxruntime"): "cpu-fp32",
+    ("int8", "onnxruntime"): "cpu-int8",
+    ("fp16", "onnxruntime"): "gpu-fp16",
+    ("fp32", "openvino"): "cpu-fp32-openvino",
+    ("int8", "openvino"): "cpu-int8-openvino",
+}
 # A share is a sum of many rounded parts.
 _ROUNDING = 1e-9
 
@@ -39,12 +45,15 @@ class Verdict:
 
     graph: str
     against: str
-    """The result that drop and speed-up refer to: the plain export, or for the plain export its checkpoint."""
+    """The result that the drop refers to: the plain export, or for the plain export its checkpoint."""
     published: bool
     reasons: tuple[str, ...]
     accuracy_drop: float
     speedup: float | None
-    """None for a graph for a GPU on a machine without one."""
+    """Against the same, and in another runtime also against the same graph in ONNX Runtime: the smaller of both.
+
+    None for a graph for a GPU on a machine without one.
+    """
     logit_gap: float
     """Largest difference of a logit from the checkpoint's."""
 
@@ -65,7 +74,7 @@ def judge(
     gap = largest_gap(logits[plain.name], logits[checkpoint.name])
     if not gap <= gates.max_logit_gap:
         raise GateError(
-            f"{plain.name}: a logit differs by {gap:.2g} from {checkpoint.runtime}'s, at most "
+            f"{plain.name}: a logit differs by {gap:.2g} from {checkpoint.computed_in}'s, at most "
             f"{gates.max_logit_gap:.2g} is allowed (gates.max_logit_gap); nothing is published"
         )
     head = head_for(logits[checkpoint.name], targets)
@@ -74,23 +83,31 @@ def judge(
     verdicts = [Verdict(plain.name, checkpoint.name, True, (), of_checkpoint - of_plain, gain, gap)]
     for graph in others:
         drop = of_plain - accuracy(logits[graph.name], targets, head)
-        speedup = _speedup(plain, graph, latency)
+        speedup = _speedup([plain, *_same_graph(graph, others)], graph, latency)
         gap = largest_gap(logits[graph.name], logits[checkpoint.name])
-        reasons = _reasons(graph, gates, drop, words, speedup, gap, checkpoint.runtime)
+        reasons = _reasons(graph, gates, drop, words, speedup, gap, checkpoint.computed_in)
         verdicts.append(Verdict(graph.name, plain.name, not reasons, reasons, drop, speedup, gap))
     return verdicts
 
 
-def _speedup(plain: Result, graph: Result, latency: Mapping[str, Latency]) -> float | None:
+def _same_graph(graph: Result, others: Sequence[Result]) -> list[Result]:
+    """The result that runs a graph of another runtime in ONNX Runtime; none for a graph that runs there itself."""
+    if graph.runtime == "onnxruntime":
+        return []
+    return [other for other in others if other.path == graph.path and other.runtime == "onnxruntime"]
+
+
+def _speedup(slower: Sequence[Result], graph: Result, latency: Mapping[str, Latency]) -> float | None:
+    """How much faster a graph is than the fastest of `slower`, whose first is the plain export."""
     if graph.provider == "CPUExecutionProvider":
-        return latency[plain.name].cost_ms / latency[graph.name].cost_ms
+        return min(latency[other.name].cost_ms for other in slower) / latency[graph.name].cost_ms
     if graph.name not in latency:
         return None
-    return latency[on_gpu(plain.name)].median_ms / latency[graph.name].median_ms
+    return latency[on_gpu(slower[0].name)].median_ms / latency[graph.name].median_ms
 
 
 def _reasons(
-    graph: Result, gates: Gates, drop: float, words: str, speedup: float | None, gap: float, runtime: Runtime
+    graph: Result, gates: Gates, drop: float, words: str, speedup: float | None, gap: float, computed_in: str
 ) -> tuple[str, ...]:
     """The reasons against publishing a graph; empty when there are none. Written so that NaN fails."""
     reasons = []
@@ -101,7 +118,7 @@ def _reasons(
     if not drop <= gates.max_accuracy_drop + _ROUNDING:
         reasons.append(f"loses {drop:.2%} of {words}, at most {gates.max_accuracy_drop:.2%} is allowed")
     if graph.precision == "fp32" and not gap <= gates.max_logit_gap:
-        reasons.append(f"a logit differs by {gap:.2g} from {runtime}'s, at most {gates.max_logit_gap:.2g} is allowed")
+        reasons.append(f"a logit differs by {gap:.2g} from {computed_in}'s, at most {gates.max_logit_gap:.2g} is allowed")
     return tuple(reasons)
 
 
@@ -112,7 +129,7 @@ def chosen_variants(
     published = {verdict.graph for verdict in verdicts if verdict.published}
     measured = [graph for graph in graphs if graph.name in published]
     ordered = sorted(measured, key=lambda graph: -latency[graph.name].cost_ms)
-    return {_VARIANTS[graph.precision]: graph for graph in ordered}
+    return {_VARIANTS[graph.precision, graph.runtime]: graph for graph in ordered}
 
 
 def default_variant(
@@ -136,26 +153,26 @@ def parity(
     precision: Precision,
     gates: Gates,
     head: Head = SOFTMAX,
-    runtime: Runtime = "PyTorch",
+    computed_in: str = "PyTorch",
 ) -> dict[str, Any]:
     """Logits [items, labels] of a variant against its checkpoint's: the gaps, and a sentence for each gate missed.
 
-    `runtime` computed the checkpoint's.
+    `computed_in` is what computed the checkpoint's.
 
     In float32 the largest gap counts, below it the mean gap in parts of the logits' spread and the agreement.
     """
     figures = gaps(logits, checkpoint, head)
     if precision == "fp32":
-        figure, allowed, says = figures["max_gap"], gates.max_logit_gap, f"a logit differs from {runtime}'s by"
+        figure, allowed, says = figures["max_gap"], gates.max_logit_gap, f"a logit differs from {computed_in}'s by"
     else:
         figure, allowed = figures["mean_gap_share"], gates.max_logit_gap_share
-        says = f"logits differ from {runtime}'s, in parts of their spread, by"
+        says = f"logits differ from {computed_in}'s, in parts of their spread, by"
     # Written so that NaN fails.
     failed = [] if figure <= allowed else [f"{says} {figure:.3g}, at most {allowed:.3g} is allowed"]
     if precision != "fp32" and not figures["agreement"] >= gates.min_agreement:
         what = "label" if isinstance(head, Softmax) else "label set"
         failed.append(
-            f"gives {runtime}'s {what} to {figures['agreement']:.2%} of the items, at least {gates.min_agreement:.2%} "
+            f"gives {computed_in}'s {what} to {figures['agreement']:.2%} of the items, at least {gates.min_agreement:.2%} "
             "is asked"
         )
     return {"output": "logits", **figures, "tolerance": allowed, "failed": failed}

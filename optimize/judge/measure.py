@@ -31,7 +31,7 @@ from serving.load.forecast import step
 from serving.model.artifact import Artifact, Provider, VariantName
 from serving.model.preprocess import preprocessor
 from serving.model.runner import MAX_ROWS, Runner
-from serving.model.session import Session, gpu_present, open_session
+from serving.model.session import Session, gpu_present, open_graph
 from serving.model.text import TextEncoder
 from serving.model.windows import groups, length_of
 
@@ -43,7 +43,7 @@ BATCHES_SHARE = 5
 
 
 def logits_of(build: Build, result: Result, data: Prepared) -> Logits:
-    """Logits float32 [items, labels] of a checkpoint in PyTorch, or of a graph in ONNX Runtime, one item a call.
+    """Logits float32 [items, labels] of a checkpoint in PyTorch, or of a graph in its runtime, one item a call.
 
     `data` was prepared for the result.
     """
@@ -57,14 +57,11 @@ def run_of(build: Build, result: Result) -> Callable[[Sequence[Array]], Logits]:
     """A function that runs a graph on the prepared items of one batch."""
     # Without a GPU, the CPU computes fp16: slowly, and with the same values.
     provider = result.provider if gpu_present() else "CPUExecutionProvider"
-    session, preparer = (
-        open_session(_file(result), provider, threads=torch.get_num_threads()),
-        build.preparer_of(result),
-    )
+    run_arrays, _ = open_graph(_file(result), provider, torch.get_num_threads(), result.runtime)
+    preparer = build.preparer_of(result)
 
     def run(items: Sequence[Array]) -> Logits:
-        logits = np.asarray(session.run(["logits"], preparer.collate(items))[0], dtype=np.float32)
-        return preparer.merged(logits, items)
+        return preparer.merged(run_arrays(preparer.collate(items)), items)
 
     return run
 
@@ -119,14 +116,14 @@ def batches_of(data: Prepared, seed: int) -> NDArray[np.int64]:
 
 def _batch_call(build: Build, graph: Result, data: Prepared) -> Call:
     """Runs a graph on 8 items of `data` as `serving.model.runner` does: together, or one at a time where it must."""
-    session = open_session(graph.path, graph.provider, threads=1)
+    run, _ = open_graph(graph.path, graph.provider, 1, graph.runtime)
     most_rows = 1 if range_of_batch(onnx.load(graph.path)) else MAX_ROWS
     places, preparer = batches_of(data, build.recipe.seed), build.preparer_of(graph)
 
     def call(number: int) -> None:
         items = data.take(places[number % len(places)])
         for part in groups(items, most_rows):
-            session.run(["logits"], preparer.collate(items[part]))
+            run(preparer.collate(items[part]))
 
     return call
 
@@ -172,8 +169,8 @@ def served_logits(artifact: Artifact, variant: VariantName, split: Split) -> Log
 
 
 def _graph_call(graph: Result, provider: Provider, inputs: Sequence[Mapping[str, Array]]) -> Call:
-    session = open_session(_file(graph), provider, threads=1)
-    return lambda number: session.run(["logits"], inputs[number % len(inputs)])
+    run, _ = open_graph(_file(graph), provider, 1, graph.runtime)
+    return lambda number: run(inputs[number % len(inputs)])
 
 
 def _file(result: Result) -> Path:

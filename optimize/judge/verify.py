@@ -23,7 +23,6 @@ from optimize.judge.integers import exact_logits
 from optimize.judge.measure import ServedItems, served_logits
 from optimize.judge.saturation import saturation, signed_factors
 from optimize.recipe import Gates, QualityGate
-from optimize.results import Runtime
 from serving.arrays import Logits
 from serving.cpu import has_vnni
 from serving.model.artifact import Artifact, VariantName, write_json
@@ -48,7 +47,7 @@ class References:
 
     checkpoint: Logits
     """Logits [items, labels] of the checkpoint that the graphs were exported from."""
-    runtime: Runtime = "PyTorch"
+    computed_in: str = "PyTorch"
     """What computed the checkpoint's logits."""
     teacher: Decisions
 
@@ -75,7 +74,7 @@ def verify(
         held = {
             "arithmetic": arithmetic(artifact, variant, split, logits),
             "company": company(artifact, variant, split, logits, seed),
-            "parity": parity(logits, references.checkpoint, described.precision, gates, head, references.runtime),
+            "parity": parity(logits, references.checkpoint, described.precision, gates, head, references.computed_in),
             "quality": quality_evidence(
                 head.decide(logits),
                 references.teacher,

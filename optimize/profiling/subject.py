@@ -68,15 +68,23 @@ class Subject:
         return min(TRACED_TOKENS, settings.max_tokens) if isinstance(settings, TextSettings) else 0
 
     def variants(self, asked: tuple[str, ...]) -> tuple[VariantName, ...]:
-        """The variants asked for, for "all" those that run on this machine, else the one served on it."""
+        """The variants asked for, for "all" those that can be traced on this machine, else the one served on it.
+
+        Raises ArtifactError for a variant that is not there, ProfileError for one that ONNX Runtime does not run.
+        """
         manifest = self.artifact.manifest
-        if not asked:
-            return (served_variant(self.artifact) if manifest.role == "expert" else manifest.default_cpu,)
+        traced = [name for name, variant in manifest.variants.items() if variant.runtime == "onnxruntime"]
         if "all" in asked:
-            return tuple(name for name, variant in manifest.variants.items() if _runs_here(variant.provider))
-        for name in asked:
+            return tuple(name for name in traced if _runs_here(manifest.variants[name].provider))
+        served = served_variant(self.artifact) if manifest.role == "expert" else manifest.default_cpu
+        for name in (chosen := asked or (served,)):
             self.artifact.variant_path(name)  # type: ignore[arg-type]  # says which there are
-        return asked  # type: ignore[return-value]  # checked above
+            if name not in traced:
+                raise ProfileError(
+                    f"{self.name} {name} runs in OpenVINO, and a profile is made of ONNX Runtime's traces; name "
+                    f"another variant with --variant: {', '.join(traced)}"
+                )
+        return chosen  # type: ignore[return-value]  # checked above
 
     def requests(self, cell: Cell) -> list[Any]:
         """Texts of about `cell.length` tokens, pairs of two such texts of half the length, or JPEG files."""

@@ -58,8 +58,9 @@ def assemble(
     checkpoint = build.checkpoint_of(stage)
     selection, preparer = build.prepared("selection", checkpoint), build.preparer_of(checkpoint)
     head = head_for(on_selection[checkpoint.name], selection.targets)
+    folders = _folders(chosen)
     variants = {
-        name: _copied(graph, name, beside, alone=runs_alone(build, graph, logits[name], head))
+        name: _copied(graph, folders[graph.path], beside, alone=runs_alone(build, graph, logits[name], head))
         for name, graph in chosen.items()
     }
     default = default_cpu_variant(chosen, latency)
@@ -83,7 +84,7 @@ def assemble(
         files=files,
         provenance=_provenance(build),
         versions=versions(),
-        machine=this_machine(),
+        machine=this_machine(openvino=any(graph.runtime == "openvino" for graph in chosen.values())),
         seed=build.recipe.seed,
         times={
             "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -113,10 +114,17 @@ def golden_of(items: Sequence[Array], logits: Mapping[VariantName, Logits], seed
     )
 
 
+def _folders(chosen: Mapping[VariantName, Result]) -> dict[Path, VariantName]:
+    """The folder of each graph: the name of its variant, that of ONNX Runtime where two runtimes share the graph."""
+    return {
+        graph.path: name for name, graph in sorted(chosen.items(), key=lambda entry: entry[1].runtime, reverse=True)
+    }
+
+
 def _copied(graph: Result, name: VariantName, folder: Path, *, alone: bool) -> Variant:
-    """Copy a graph into the artifact folder as the variant `name`."""
+    """Copy a graph into the folder `name` of the artifact folder, unless another variant has, and describe it."""
     file = f"{name}/model.onnx"
-    (folder / name).mkdir(parents=True)
+    (folder / name).mkdir(parents=True, exist_ok=True)
     shutil.copy(graph.path, folder / file)
     digest = sha256_of(folder / file)
     return Variant(
@@ -126,6 +134,7 @@ def _copied(graph: Result, name: VariantName, folder: Path, *, alone: bool) -> V
         sha256=digest,
         size_bytes=graph.size_bytes,
         alone=alone,
+        runtime=graph.runtime,
     )
 
 

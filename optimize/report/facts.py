@@ -55,7 +55,7 @@ class Facts:
         """
         return {
             "name": result.name,
-            "runtime": result.runtime,
+            "runtime": result.computed_in,
             "precision": result.precision,
             "accuracy": round(
                 accuracy(self.holdout[result.name], self.holdout_split.targets, self.heads[result.name]), 5

@@ -51,7 +51,7 @@ def pareto(points: Sequence[Mapping[str, Any]], quality: QualityName = ACCURACY)
     legend = axes.legend(loc="lower right")
     for handle in legend.legend_handles:
         handle.set_sizes([40])  # type: ignore[union-attr]  # all are of scatter plots
-    return _svg(figure)
+    return svg(figure)
 
 
 def risk(curve: Sequence[Mapping[str, float]], point: Mapping[str, Any]) -> str:
@@ -74,7 +74,7 @@ def risk(curve: Sequence[Mapping[str, float]], point: Mapping[str, Any]) -> str:
         xlabel="escalation share, %", ylabel="answers that differ\nfrom the expert's, %", ylim=(0, max(4 * alpha, 2))
     )
     axes.legend(loc="upper right")
-    return _svg(figure)
+    return svg(figure)
 
 
 def reliability(rows: Mapping[str, Any], quality: QualityName = ACCURACY) -> str:
@@ -92,7 +92,7 @@ def reliability(rows: Mapping[str, Any], quality: QualityName = ACCURACY) -> str
         )
     axes.set(xlabel="confidence", ylabel=quality.words, xlim=(0, 1.02), ylim=(0, 1.02))
     axes.legend(loc="lower right")
-    return _svg(figure)
+    return svg(figure)
 
 
 def confusion(matrices: Mapping[str, Sequence[Sequence[int]]], labels: Sequence[str]) -> str:
@@ -114,7 +114,7 @@ def confusion(matrices: Mapping[str, Sequence[Sequence[int]]], labels: Sequence[
             for row, column in np.argwhere(counts > 0).tolist():
                 shade = "white" if shares[row, column] > 0.5 else "black"
                 axes.text(column, row, str(counts[row, column]), ha="center", va="center", color=shade)
-    return _svg(figure)
+    return svg(figure)
 
 
 def batch_curves(profile: Mapping[str, Any]) -> str:
@@ -141,7 +141,7 @@ def batch_curves(profile: Mapping[str, Any]) -> str:
             axes.set_xticks(sizes, [str(size) for size in sizes])
             axes.set(xlabel="batch size")
         right.legend(loc="upper left", bbox_to_anchor=(1, 1))
-    return _svg(figure)
+    return svg(figure)
 
 
 def _with_quartiles(
@@ -169,7 +169,8 @@ def _axes(width: float, height: float) -> tuple[Figure, Axes]:
     return figure, figure.add_subplot()
 
 
-def _svg(figure: Figure) -> str:
+def svg(figure: Figure) -> str:
+    """A figure as SVG text."""
     file = io.StringIO()
     figure.savefig(file, format="svg", metadata={"Date": None})
     text = file.getvalue()

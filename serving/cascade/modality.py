@@ -33,7 +33,7 @@ from serving.model.preprocess import (
     same_preprocessing,
 )
 from serving.model.runner import Runner
-from serving.model.session import Session, model_labels
+from serving.model.session import Session, described, model_labels, runnable
 from serving.model.windows import length_of
 from serving.settings import Settings
 from serving.trace import CallSpan
@@ -94,7 +94,8 @@ class Modality:
     ) -> None:
         screen, point = stored.screen.artifact, stored.point.point
         self._stored, self._expert, self._max_batch_size = stored, expert, settings.max_batch_size
-        self._session = Session(screen, point.screen_variant, threads=settings.screen_threads)
+        variant = runnable(screen.manifest, point.screen_variant)
+        self._session = Session(screen, variant, threads=settings.screen_threads)
         self._ours = preprocessor(screen)
         same = same_preprocessing(screen, stored.expert.artifact)
         self._theirs = self._ours if same else preprocessor(stored.expert.artifact)
@@ -138,7 +139,7 @@ class Modality:
     async def describe(self) -> dict[str, Any]:
         """What /models says of this cascade. Asks the expert what it runs."""
         stored, session = self._stored, self._session
-        screen_runs = {"asked": session.provider_asked, "got": session.provider_got, "variant": session.variant}
+        screen_runs = described(session)
         expert_runs = await self._expert.describe()
         against = self._against(expert_runs)
         return {
@@ -154,8 +155,11 @@ class Modality:
         return self._against(await self._expert.describe())
 
     def _against(self, expert_runs: Mapping[str, str]) -> list[str]:
-        wanted, got = self._stored.point.point.expert_variant, expert_runs.get("variant")
+        point, runs = self._stored.point.point, self._session.variant
+        wanted, got = point.expert_variant, expert_runs.get("variant")
         against = [self.golden.against, expert_runs.get("against", "")]
+        if runs != point.screen_variant:  # its runtime is missing
+            against.append(f"the promise was made for the screen's variant {point.screen_variant}, and {runs} runs")
         # A GPU runs another variant.
         if got is None:
             against.append("it is not known what the expert runs: " + expert_runs.get("error", "it does not say"))

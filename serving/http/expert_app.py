@@ -27,7 +27,7 @@ from serving.http.no_pickle import REFUSED, brings_pickle
 from serving.http.scrape import Exposed, metrics_endpoint
 from serving.model.apart import Run
 from serving.model.golden import GoldenCheck
-from serving.model.session import Session
+from serving.model.session import Session, described
 from serving.model.windows import longest
 from serving.watch.tracing import Tracer
 
@@ -133,12 +133,11 @@ async def _hung_up(request: Request, call: InferCall) -> None:
 
 
 def model_endpoint(session: Session, golden: GoldenCheck) -> Endpoint:
-    """An endpoint that names the variant of `session` and its execution provider, asked for and got, as JSON.
+    """An endpoint that names the variant of `session`, its runtime and its execution provider, as JSON.
 
     `against` says why no promise applies to what it computes; it is empty where `golden` holds.
     """
-    runs = {"asked": session.provider_asked, "got": session.provider_got, "variant": session.variant}
-    said = orjson.dumps({**runs, "against": golden.against})
+    said = orjson.dumps({**described(session), "against": golden.against})
 
     async def model(_request: Request) -> Response:
         return Response(said, media_type="application/json")

@@ -5,7 +5,7 @@ An artifact is a folder that holds everything needed to serve one model:
     manifest.json           describes the artifact (`Manifest`)
     tokenizer.json          text only: the tokeniser, in the format of the `tokenizers` library
     golden.npz              inputs and logits of each variant, to be checked where it is served
-    VARIANT/model.onnx      one folder for each variant: cpu-fp32, cpu-int8, gpu-fp16
+    VARIANT/model.onnx      one folder for each graph, named as a variant: cpu-fp32, cpu-int8, gpu-fp16
     evidence/*.json         what the gates measured; not part of the digest
 
 The manifest lists every file that serving reads, with its sha256, and none of them lies outside the folder.
@@ -33,7 +33,8 @@ from serving.model.files import sha256_of as sha256_of
 OPERATING_POINT = "operating-point.json"
 
 Provider = Literal["CPUExecutionProvider", "CUDAExecutionProvider"]
-VariantName = Literal["cpu-fp32", "cpu-int8", "gpu-fp16"]
+Runtime = Literal["onnxruntime", "openvino"]
+VariantName = Literal["cpu-fp32", "cpu-int8", "gpu-fp16", "cpu-fp32-openvino", "cpu-int8-openvino"]
 LongTexts = Literal["cut", "windows"]
 
 
@@ -122,17 +123,29 @@ class Variant(_Frozen):
     sha256: Sha256
     size_bytes: int = Field(ge=1)
     alone: bool = False
+    # Left out where it is the default, so that an artifact without the field keeps its digest.
+    runtime: Runtime = Field(default="onnxruntime", exclude_if="onnxruntime".__eq__)
+    """What computes the graph. Two variants may share a graph and have it computed by two runtimes."""
+
+    @model_validator(mode="after")
+    def _openvino_is_for_cpus(self) -> Variant:
+        if self.runtime == "openvino" and self.provider != "CPUExecutionProvider":
+            raise ValueError(f'runtime "openvino" is for CPUExecutionProvider, got {self.provider}')
+        return self
 
 
 class Machine(_Frozen):
-    """What decides which kernels compute an artifact: the CPU, those of `serving.cpu.FEATURES` it has, the runtime."""
+    """What decides which kernels compute an artifact: the CPU, those of `serving.cpu.FEATURES` it has, the runtimes."""
 
     processor: str
     features: tuple[str, ...]
     onnxruntime: str
+    openvino: str | None = Field(default=None, exclude_if=lambda version: version is None)
+    """Its version, for an artifact with a variant that runs in OpenVINO."""
 
     def __str__(self) -> str:
-        return f"{self.processor} ({', '.join(self.features) or 'no features known'}; ONNX Runtime {self.onnxruntime})"
+        runtimes = f"ONNX Runtime {self.onnxruntime}" + (f", OpenVINO {self.openvino}" if self.openvino else "")
+        return f"{self.processor} ({', '.join(self.features) or 'no features known'}; {runtimes})"
 
 
 class Manifest(_Frozen):

@@ -21,6 +21,7 @@ from serving.errors import ArtifactError
 from serving.model.artifact import Artifact, Machine
 from serving.model.head import differ, head_of
 from serving.model.runner import Runner
+from serving.model.runtimes import openvino_version
 
 GOLDEN = "golden.npz"
 TOLERANCE = {"fp32": 1e-3, "int8": 0.05, "fp16": 0.05}
@@ -73,9 +74,14 @@ class GoldenCheck:
     other_labels: int = 0
 
 
-def this_machine() -> Machine:
-    """The machine that this process runs on."""
-    return Machine(processor=processor(), features=features(), onnxruntime=onnxruntime.__version__)
+def this_machine(*, openvino: bool = False) -> Machine:
+    """The machine that this process runs on; with `openvino` also which version of it is installed."""
+    return Machine(
+        processor=processor(),
+        features=features(),
+        onnxruntime=onnxruntime.__version__,
+        openvino=openvino_version() if openvino else None,
+    )
 
 
 def check_golden(artifact: Artifact, runner: Runner) -> GoldenCheck:
@@ -109,7 +115,8 @@ def check_golden(artifact: Artifact, runner: Runner) -> GoldenCheck:
 
 
 def _against(artifact: Artifact, variant: str, gap: str, tolerance: float, others: int, items: int) -> str:
-    made, here = artifact.manifest.machine, this_machine()
+    made = artifact.manifest.machine
+    here = this_machine(openvino=made is not None and made.openvino is not None)
     where = f"; certified on {made}, this is {here}" if made is not None and made != here else ""
     return (
         f"{artifact.manifest.name} {variant} does not compute here what was certified: golden logits differ by {gap} "

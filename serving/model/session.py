@@ -1,9 +1,10 @@
-"""Runs a variant in an ONNX Runtime session, on the right execution provider and with its own threads."""
+"""Runs a variant in its runtime, on the right execution provider and with its own threads."""
 
 from __future__ import annotations
 
 import ctypes
 import functools
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,7 +13,8 @@ import onnxruntime
 
 from serving.arrays import Array, Logits
 from serving.errors import ProviderError
-from serving.model.artifact import Artifact, Provider, VariantName
+from serving.model.artifact import Artifact, Manifest, Provider, Runtime, VariantName
+from serving.model.runtimes import OPENVINO_MISSING, Run, is_installed, open_openvino
 
 _PRECISIONS: dict[Provider, tuple[str, ...]] = {
     "CPUExecutionProvider": ("fp32", "int8"),
@@ -21,11 +23,14 @@ _PRECISIONS: dict[Provider, tuple[str, ...]] = {
 }
 _ERRORS_ONLY = 3
 
+logger = logging.getLogger("sieve")
+
 
 class Session:
     """An open session for one variant of an artifact, by default `served_variant`.
 
-    Raises ProviderError if the variant's precision is wrong for its provider, or if it needs a GPU and there is none.
+    Raises ProviderError if the variant's precision is wrong for its provider, or if it needs a GPU or a runtime and
+    there is none.
     """
 
     def __init__(self, artifact: Artifact, variant: VariantName | None = None, *, threads: int = 1) -> None:
@@ -42,13 +47,14 @@ class Session:
             )
         self.variant = variant
         self.alone = chosen.alone
+        self.runtime: Runtime = chosen.runtime
         self.provider_asked: Provider = chosen.provider
-        self._session = open_session(path, chosen.provider, threads)
-        self.provider_got: str = self._session.get_providers()[0]
+        self.provider_got: str
+        self._run, self.provider_got = open_graph(path, chosen.provider, threads, chosen.runtime)
 
     def run(self, inputs: Mapping[str, Array]) -> Logits:
         """Arrays named as the graph's inputs -> logits float32 [batch, labels]."""
-        return np.asarray(self._session.run(["logits"], dict(inputs))[0], dtype=np.float32)
+        return self._run(inputs)
 
 
 def model_labels(artifact: Artifact, session: Session) -> dict[str, str]:
@@ -56,10 +62,63 @@ def model_labels(artifact: Artifact, session: Session) -> dict[str, str]:
     return {"digest": artifact.digest, "variant": session.variant, "provider": session.provider_got}
 
 
+def described(session: Session) -> dict[str, str]:
+    """What /models says of how a model runs: its variant, the runtime, the execution provider asked for and got."""
+    return {
+        "asked": session.provider_asked,
+        "got": session.provider_got,
+        "runtime": session.runtime,
+        "variant": session.variant,
+    }
+
+
 def served_variant(artifact: Artifact) -> VariantName:
-    """The variant to serve on this machine: the default for a GPU if there are both, else the one for the CPU."""
+    """The variant to serve on this machine: the default for a GPU if there are both, else the one for the CPU.
+
+    Where the runtime of that one is missing, another one; see `runnable`.
+    """
     manifest = artifact.manifest
-    return manifest.default_gpu if manifest.default_gpu and gpu_present() else manifest.default_cpu
+    return manifest.default_gpu if manifest.default_gpu and gpu_present() else runnable(manifest, manifest.default_cpu)
+
+
+def runnable(manifest: Manifest, variant: VariantName) -> VariantName:
+    """`variant`, or another one for the CPU, with a warning, where the runtime of `variant` is not installed.
+
+    INT8 comes first: it is published only where it was faster than fp32. Raises ProviderError if there is no other.
+    """
+    if is_installed(manifest.variants[variant].runtime):
+        return variant
+    others = [
+        (chosen.precision != "int8", name)
+        for name, chosen in manifest.variants.items()
+        if chosen.provider == "CPUExecutionProvider" and is_installed(chosen.runtime)
+    ]
+    missing = f"variant {variant} of {manifest.name} runs in OpenVINO, and {OPENVINO_MISSING}"
+    if not others:
+        raise ProviderError(missing)
+    _, other = min(others)
+    _warn_once(f"{missing}; until then {other} is served, for which the promise was not made")
+    return other
+
+
+@functools.cache
+def _warn_once(sentence: str) -> None:
+    logger.warning(sentence)
+
+
+def open_graph(path: Path, provider: Provider, threads: int, runtime: Runtime) -> tuple[Run, str]:
+    """A function that runs a graph in a runtime, and the execution provider that was got.
+
+    Raises ProviderError if the runtime is not installed, or cannot read the graph.
+    """
+    if runtime == "openvino":
+        return open_openvino(path, threads), provider
+    session = open_session(path, provider, threads)
+
+    def run(inputs: Mapping[str, Array]) -> Logits:
+        return np.asarray(session.run(["logits"], dict(inputs))[0], dtype=np.float32)
+
+    return run, session.get_providers()[0]
 
 
 def open_session(

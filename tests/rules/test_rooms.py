@@ -26,7 +26,7 @@ ORDER = {
             "judge",
             "publish",
             "report",
-            "pipeline profiling start score",
+            "pipeline profiling start score runtimes",
             "__main__",
         ),
     ),

@@ -18,8 +18,8 @@ from optimize.results import Result
 from serving.model.head import Sigmoid
 
 
-def graph(name: str, precision: Any = "fp32") -> Result:
-    return Result("expert", name, Path(f"{name}.onnx"), "key", precision)
+def graph(name: str, precision: Any = "fp32", runtime: Any = "onnxruntime") -> Result:
+    return Result("expert", name, Path(f"{name}.onnx"), "key", precision, runtime)
 
 
 class FakeBuild:
@@ -212,5 +212,40 @@ def test_parity_counts_equal_label_sets() -> None:
 
 def test_a_ready_graph_is_named_as_what_it_runs_in() -> None:
     checkpoint = np.zeros((4, 2), dtype=np.float32)
-    found = parity(checkpoint + np.float32(0.5), checkpoint, "fp32", Gates(), runtime="ONNX Runtime")
+    found = parity(checkpoint + np.float32(0.5), checkpoint, "fp32", Gates(), computed_in="ONNX Runtime")
     assert found["failed"] == ["a logit differs from ONNX Runtime's by 0.5, at most 0.001 is allowed"]
+
+
+@pytest.mark.parametrize(
+    ("in_openvino_ms", "reason", "default"),
+    [
+        (4.0, None, "cpu-int8-openvino"),
+        # Faster than the plain export, and not than the same graph in ONNX Runtime.
+        (5.5, "0.91 times as fast", "cpu-int8"),
+        (12.0, "0.42 times as fast", "cpu-int8"),
+    ],
+)
+def test_a_graph_in_another_runtime_must_be_faster_there(
+    in_openvino_ms: float, reason: str | None, default: str
+) -> None:
+    plain, int8 = graph("export"), graph("quantize", "int8")
+    other = graph("quantize", "int8", "openvino")
+    assert other.name == "expert/quantize-openvino"
+    latency = {name: Latency(ms, ms, ms, 5) for name, ms in ((plain.name, 10), (int8.name, 5), ("expert/distill", 30))}
+    latency[other.name] = Latency(in_openvino_ms, in_openvino_ms, in_openvino_ms, 5)
+    known = dict.fromkeys((plain.name, int8.name, other.name, "expert/distill"), PLAIN)
+    graphs = [plain, int8, other]
+    verdicts = judge(FakeBuild(*graphs), "expert", known, TARGETS, latency)  # type: ignore[arg-type]
+    assert [said.startswith(str(reason)) for said in verdicts[2].reasons] == ([] if reason is None else [True])
+    chosen = chosen_variants(graphs, verdicts, latency)
+    assert default_variant(chosen, latency, "CPUExecutionProvider") == default
+    assert ("cpu-int8-openvino" in chosen) is (reason is None)
+
+
+def test_a_float_graph_in_another_runtime_must_hold_parity_there() -> None:
+    plain, other = graph("export"), graph("export", runtime="openvino")
+    latency = {name: Latency(9, 9, 9, 5) for name in (plain.name, "expert/distill")}
+    latency[other.name] = Latency(1, 1, 1, 5)
+    known = {plain.name: PLAIN, other.name: PLAIN + np.float32(0.01), "expert/distill": PLAIN}
+    _, said = judge(FakeBuild(plain, other), "expert", known, TARGETS, latency)  # type: ignore[arg-type]
+    assert said.reasons == ("a logit differs by 0.01 from PyTorch's, at most 0.001 is allowed",)

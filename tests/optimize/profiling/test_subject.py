@@ -1,7 +1,13 @@
 from __future__ import annotations
 
+from pathlib import Path
+
+import pytest
+
+from optimize.errors import ProfileError
 from optimize.profiling.subject import Cell, Subject, find
 from tests.commands import optimize
+from tests.made import make_artifact
 from tests.tiny import TinyCascades
 
 
@@ -19,3 +25,11 @@ def test_a_model_that_is_nowhere_is_one_line(tiny_cascades: TinyCascades) -> Non
     assert done.stderr.startswith("error: nothing-here is neither an artifact folder nor in the model store, which has")
     assert "tiny-image-expert, " in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_a_variant_in_another_runtime_has_no_trace(tmp_path: Path) -> None:
+    subject = Subject(make_artifact(tmp_path / "made", ["cpu-int8", "cpu-fp32-openvino"]), "made")
+    assert subject.variants(("all",)) == ("cpu-int8",)
+    for asked in ((), ("cpu-fp32-openvino",)):
+        with pytest.raises(ProfileError, match=r"runs in OpenVINO, .* name another variant with --variant: cpu-int8$"):
+            subject.variants(asked)

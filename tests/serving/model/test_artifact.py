@@ -8,10 +8,12 @@ from typing import Any
 
 import onnx
 import pytest
+from pydantic import ValidationError
 
 from serving.errors import ArtifactError
-from serving.model.artifact import Artifact, Manifest, sha256_of, write_json
+from serving.model.artifact import Artifact, Manifest, Variant, sha256_of, write_json
 from tests.conftest import TinyCascades
+from tests.made import make_artifact
 
 GRAPH = "cpu-fp32/model.onnx"
 
@@ -189,3 +191,18 @@ def test_json_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
     with pytest.raises(TypeError):
         write_json(path, {"a": object()})
     assert json.loads(path.read_text()) == {"a": 1}
+
+
+def test_a_variant_in_onnxruntime_is_described_as_it_was_before_there_was_a_choice(tmp_path: Path) -> None:
+    artifact = make_artifact(tmp_path / "made", ["cpu-fp32", "cpu-fp32-openvino"])
+    plain, other = (artifact.manifest.variants[name] for name in ("cpu-fp32", "cpu-fp32-openvino"))
+    assert "runtime" not in plain.model_dump()
+    assert other.model_dump()["runtime"] == "openvino"
+    changed = artifact.manifest.model_copy(update={"variants": {"cpu-fp32": plain, "cpu-fp32-openvino": plain}})
+    assert changed.digest != artifact.digest
+
+
+def test_openvino_is_for_cpus() -> None:
+    described = {"file": "a/model.onnx", "precision": "fp16", "sha256": "0" * 64, "size_bytes": 1}
+    with pytest.raises(ValidationError, match='runtime "openvino" is for CPUExecutionProvider, got CUDAExecution'):
+        Variant.model_validate({**described, "provider": "CUDAExecutionProvider", "runtime": "openvino"})

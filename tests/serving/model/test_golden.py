@@ -17,6 +17,7 @@ from serving.model.runner import Runner
 from serving.model.session import Session
 from tests.artifacts import change_weight, claim, forge_golden, leave_golden_out
 from tests.conftest import TinyCascades
+from tests.made import make_artifact
 
 
 def check(folder: Path, variant: VariantName) -> GoldenCheck:
@@ -117,3 +118,12 @@ def test_the_same_items_and_logits_are_the_same_bytes(screen: Path) -> None:
     assert len(golden.items) == 8
     golden.save(screen)
     assert (screen / GOLDEN).read_bytes() == before
+
+
+def test_golden_items_run_in_the_runtime_of_the_variant(tmp_path: Path) -> None:
+    pytest.importorskip("openvino", reason="OpenVINO is not installed: the extra openvino")
+    artifact = make_artifact(tmp_path / "made", ["cpu-fp32", "cpu-fp32-openvino"])
+    check = check_golden(artifact, Runner(Session(artifact), preprocessor(artifact)))
+    assert (check.against, check.items) == ("", 4)
+    assert this_machine().openvino is None
+    assert ", OpenVINO 20" in str(this_machine(openvino=True))

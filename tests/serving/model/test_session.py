@@ -4,16 +4,20 @@ import ctypes
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from serving.errors import ProviderError
+from serving.model import runtimes
+from serving.model import session as session_module
 from serving.model.artifact import Artifact
 from serving.model.preprocess import example_items, preprocessor
-from serving.model.session import Session, check_pair, gpu_present
+from serving.model.session import Session, check_pair, described, gpu_present, served_variant
 from tests.conftest import ROOT, TinyCascades
+from tests.made import make_artifact, pixels
 
 
 @pytest.mark.parametrize("name", ["tiny-text", "tiny-image"])
@@ -103,3 +107,47 @@ def test_a_gpu_variant_without_a_gpu_is_refused(tiny_cascades: TinyCascades) -> 
     artifact.manifest.variants["gpu-fp16"] = variant
     with pytest.raises(ProviderError, match="there is no GPU on this machine"):
         Session(artifact, "gpu-fp16")
+
+
+def test_a_variant_runs_in_its_runtime(tmp_path: Path) -> None:
+    pytest.importorskip("openvino", reason="OpenVINO is not installed: the extra openvino")
+    artifact = make_artifact(tmp_path / "made", ["cpu-fp32", "cpu-fp32-openvino"])
+    session = Session(artifact)
+    provider = "CPUExecutionProvider"
+    assert described(session) == {
+        "asked": provider,
+        "got": provider,
+        "runtime": "openvino",
+        "variant": "cpu-fp32-openvino",
+    }
+    inputs = {"pixel_values": pixels(3)}
+    np.testing.assert_allclose(session.run(inputs), Session(artifact, "cpu-fp32").run(inputs), atol=1e-4)
+
+
+def without_openvino(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (session_module, runtimes):
+        monkeypatch.setattr(module, "is_installed", lambda runtime: runtime == "onnxruntime")
+
+
+def test_without_its_runtime_another_variant_is_served_with_one_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    without_openvino(monkeypatch)
+    artifact = make_artifact(tmp_path / "fallen-back", ["cpu-fp32", "cpu-int8", "cpu-fp32-openvino"])
+    assert [served_variant(artifact), Session(artifact).variant] == ["cpu-int8"] * 2
+    (warning,) = [record.getMessage() for record in caplog.records if record.name == "sieve"]
+    assert warning == (
+        "variant cpu-fp32-openvino of fallen-back runs in OpenVINO, and OpenVINO is not installed; install it with "
+        "`pip install '.[openvino]'`; until then cpu-int8 is served, for which the promise was not made"
+    )
+
+
+def test_without_its_runtime_and_another_variant_one_sentence_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without_openvino(monkeypatch)
+    artifact = make_artifact(tmp_path / "alone", ["cpu-fp32-openvino"], golden=False)
+    with pytest.raises(ProviderError, match=r"^variant cpu-fp32-openvino of alone runs in OpenVINO, and .* install it"):
+        served_variant(artifact)
+    with pytest.raises(ProviderError, match="OpenVINO is not installed"):
+        Session(artifact, "cpu-fp32-openvino")

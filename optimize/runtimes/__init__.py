@@ -1,0 +1,1 @@
+"""Runs one graph under several runtimes and measures them in turn."""
