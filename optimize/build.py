@@ -7,7 +7,6 @@ write beside and then rename, so a result that exists is whole, whichever run or
 from __future__ import annotations
 
 import copy
-import dataclasses
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -28,6 +27,7 @@ from optimize.input_settings import image_settings
 from optimize.intake import take_in
 from optimize.models.checkpoint import source_digest
 from optimize.models.graph_model import recorded_precision
+from optimize.models.in_openvino import in_openvino
 from optimize.models.saved import save_model
 from optimize.models.teacher_labels import own_labels, teacher_labels
 from optimize.own_student import own_student
@@ -38,10 +38,9 @@ from optimize.stage_inputs import StageInputs
 from optimize.steps.step import Step, StepContext
 from optimize.steps.union import step_classes
 from optimize.versions import versions
-from serving.errors import ProviderError
 from serving.model.artifact import ImageSettings, write_json
 from serving.model.head import SOFTMAX, Sigmoid
-from serving.model.runtimes import open_openvino, require_installed
+from serving.model.runtimes import require_installed
 
 
 class Build:
@@ -215,21 +214,8 @@ class Build:
                 result = self._carry_out(step, stage, source)
                 source = source if step.is_variant else result
             if until is None and "openvino" in self.recipe.gates.runtimes:
-                self.results += self._in_openvino(stage)
+                self.results += in_openvino(self.graphs(stage))
         return self.results
-
-    def _in_openvino(self, stage: Stage) -> list[Result]:
-        """The graphs of a stage for the CPU once more, to be run in OpenVINO; one that it cannot read is left out."""
-        readable = []
-        for graph in self.graphs(stage):
-            result = dataclasses.replace(graph, runtime="openvino")
-            try:
-                if graph.provider == "CPUExecutionProvider":
-                    open_openvino(graph.path, threads=1)
-                    readable.append(result)
-            except ProviderError as error:
-                console.print(f"{result.name} is left out: {error}")
-        return readable
 
     def graphs(self, stage: Stage) -> list[Result]:
         """The graphs of a stage, the plain export first."""

@@ -118,7 +118,9 @@ def _reasons(
     if not drop <= gates.max_accuracy_drop + _ROUNDING:
         reasons.append(f"loses {drop:.2%} of {words}, at most {gates.max_accuracy_drop:.2%} is allowed")
     if graph.precision == "fp32" and not gap <= gates.max_logit_gap:
-        reasons.append(f"a logit differs by {gap:.2g} from {computed_in}'s, at most {gates.max_logit_gap:.2g} is allowed")
+        reasons.append(
+            f"a logit differs by {gap:.2g} from {computed_in}'s, at most {gates.max_logit_gap:.2g} is allowed"
+        )
     return tuple(reasons)
 
 
@@ -172,8 +174,8 @@ def parity(
     if precision != "fp32" and not figures["agreement"] >= gates.min_agreement:
         what = "label" if isinstance(head, Softmax) else "label set"
         failed.append(
-            f"gives {computed_in}'s {what} to {figures['agreement']:.2%} of the items, at least {gates.min_agreement:.2%} "
-            "is asked"
+            f"gives {computed_in}'s {what} to {figures['agreement']:.2%} of the items, at least "
+            f"{gates.min_agreement:.2%} is asked"
         )
     return {"output": "logits", **figures, "tolerance": allowed, "failed": failed}
 

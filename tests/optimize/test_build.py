@@ -20,6 +20,8 @@ from optimize.build import Build
 from optimize.errors import CheckpointError, StepError
 from optimize.judge.measure import logits_of, measure
 from optimize.recipe import Recipe, read_recipe
+from serving.errors import ProviderError
+from serving.model import runtimes
 from serving.model.artifact import ImageSettings, TextSettings
 from tests.commands import ROOT, interruptible, optimize
 from tests.optimize.models.resnets import resnet_state
@@ -219,3 +221,14 @@ def test_a_model_for_other_channels_is_refused_before_training(tmp_path: Path) -
     without = image_build_of(tmp_path, channels=1, image=None)
     with pytest.raises(CheckpointError, match=r"brings no settings for images; add the table \[image\]"):
         without.carry_out()
+
+
+def test_a_runtime_that_is_missing_is_told_before_anything_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(TEXT_RECIPE.replace("[gates]", '[gates]\nruntimes = ["onnxruntime", "openvino"]'))
+    monkeypatch.setattr(runtimes, "is_installed", lambda runtime: runtime == "onnxruntime")
+    with pytest.raises(ProviderError, match=r"^OpenVINO is not installed; install it with `pip install"):
+        Build.opened(str(recipe), root=tmp_path, folder=tmp_path / "build")
+    assert not (tmp_path / "build").exists()

@@ -53,8 +53,8 @@ def test_a_digest_of_a_file_depends_on_its_content(tmp_path: Path) -> None:
 
 def test_a_folder_may_hold_a_graph_in_the_place_of_weights(tmp_path: Path) -> None:
     result = Result("teacher", "checkpoint", tmp_path, "key")
-    assert (result.graph, result.runtime) == (None, "PyTorch")
+    assert (result.graph, result.computed_in) == (None, "PyTorch")
     (tmp_path / "model.onnx").write_bytes(b"graph")
-    assert (result.graph, result.runtime) == (tmp_path / "model.onnx", "ONNX Runtime")
+    assert (result.graph, result.computed_in) == (tmp_path / "model.onnx", "ONNX Runtime")
     assert not result.is_graph
     assert result.size_bytes == len(b"graph")

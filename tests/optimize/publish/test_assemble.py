@@ -5,6 +5,7 @@ import os
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from optimize.build import Build
@@ -12,9 +13,13 @@ from optimize.judge.measure import logits_of
 from optimize.judge.timing import Latency
 from optimize.publish.assemble import assemble, state_quality, write_operating_point
 from optimize.recipe import read_recipe
-from optimize.results import Precision
+from optimize.results import Precision, Result
 from serving.cascade.deferral import OperatingPoint
 from serving.model.artifact import Artifact, VariantName, sha256_of
+from serving.model.golden import check_golden
+from serving.model.preprocess import preprocessor
+from serving.model.runner import Runner
+from serving.model.session import Session
 from tests.commands import ROOT, optimize
 from tests.points import make_point
 from tests.tiny import TinyCascades
@@ -105,3 +110,33 @@ def test_a_new_operating_point_takes_the_place_of_the_old_one_and_its_evidence(t
     write_operating_point(folder, point)
     assert OperatingPoint.read(folder) == point
     assert [path.name for path in folder.iterdir()] == ["operating-point.json"]
+
+
+def test_two_runtimes_share_a_graph_and_are_two_variants(
+    tiny_cascades: TinyCascades, tiny_recipes: dict[str, Path], tmp_path: Path
+) -> None:
+    pytest.importorskip("openvino", reason="OpenVINO is not installed: the extra openvino")
+    recipe = tmp_path / "recipe.toml"
+    both = '[gates]\nruntimes = ["onnxruntime", "openvino"]'
+    recipe.write_text(tiny_recipes["tiny-image"].read_text().replace("[gates]", both))
+    folder = shutil.copytree(tiny_cascades.builds["tiny-image"], tmp_path / "build")
+    build = Build(read_recipe(str(recipe)), root=tiny_recipes["tiny-image"].parent, folder=folder)
+    build.carry_out()
+    plain, other = build.graphs("expert")
+    assert [plain.name, other.name] == ["expert/export", "expert/export-openvino"]
+    checkpoint, selection = build.checkpoint_of("expert"), build.prepared("selection")
+    logits = {each.name: logits_of(build, each, selection) for each in (plain, other, checkpoint)}
+    np.testing.assert_allclose(logits[other.name], logits[plain.name], atol=1e-4)
+    latency = {plain.name: Latency(2, 2, 2, 5), other.name: Latency(1, 1, 1, 5)}
+    chosen: dict[VariantName, Result] = {"cpu-fp32-openvino": other, "cpu-fp32": plain}
+    artifact = assemble(build, "expert", chosen, [], latency, logits)
+    variants, machine = artifact.manifest.variants, artifact.manifest.machine
+    assert {name: (variant.file, variant.runtime) for name, variant in variants.items()} == {
+        "cpu-fp32": ("cpu-fp32/model.onnx", "onnxruntime"),
+        "cpu-fp32-openvino": ("cpu-fp32/model.onnx", "openvino"),
+    }
+    assert not variants["cpu-fp32-openvino"].alone
+    assert artifact.manifest.default_cpu == "cpu-fp32-openvino"
+    assert machine is not None
+    assert machine.openvino is not None
+    assert not check_golden(artifact, Runner(Session(artifact), preprocessor(artifact))).against

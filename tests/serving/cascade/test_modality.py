@@ -17,6 +17,7 @@ from serving.cascade.deferral import OperatingPoint
 from serving.cascade.modality import Modality, StoredCascade, StoredModel, StoredPoint, require_pair
 from serving.errors import ArtifactError, StageDownError
 from serving.expert.call import Ran
+from serving.model import session
 from serving.model.artifact import Artifact, TextSettings
 from serving.model.windows import longest
 from serving.settings import Settings
@@ -213,3 +214,25 @@ def test_a_stage_for_pairs_goes_with_none_for_single_texts(ours: bool, theirs: b
     require_pair(artifact(digests[0], ours), artifact(digests[1], ours), point)
     with pytest.raises(ArtifactError, match="must both be for pairs of texts or both for single texts, got the"):
         require_pair(artifact(digests[0], ours), artifact(digests[1], theirs), point)
+
+
+def test_a_screen_whose_runtime_is_missing_runs_another_variant_without_the_promise(
+    stored: StoredCascade, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "is_installed", lambda runtime: runtime == "onnxruntime")
+    screen, wanted = stored.screen.artifact, "cpu-fp32-openvino"
+    there = screen.manifest.variants["cpu-fp32"].model_copy(update={"runtime": "openvino"})
+    manifest = screen.manifest.model_copy(update={"variants": {**screen.manifest.variants, wanted: there}})
+    artifact = Artifact(screen.folder, manifest)
+    point = stored.point.point.model_copy(update={"screen_variant": wanted, "screen_digest": artifact.digest})
+    changed = StoredCascade(
+        screen=StoredModel(artifact, "tiny-text-screen:2"),
+        expert=stored.expert,
+        point=StoredPoint(point, "tiny-text-operating-point:2"),
+    )
+    client = Client(point.expert_variant)
+    said = asyncio.run(Modality(changed, client, Settings(), tell_drift=lambda _: None).describe())
+    assert said["screen"]["execution_provider"]["variant"] == "cpu-int8"
+    assert said["operating_point"]["why_not"] == [
+        f"the promise was made for the screen's variant {wanted}, and cpu-int8 runs"
+    ]
