@@ -16,7 +16,7 @@ from optimize.profiling.subject import Subject as Published
 from optimize.progress import console
 from optimize.runtimes.candidate import Subject
 from optimize.runtimes.measure import Pace, Work, measure
-from optimize.runtimes.pictures import bars
+from optimize.runtimes.pictures import dots
 from optimize.runtimes.registry import candidates
 from optimize.runtimes.tables import tell
 from optimize.versions import versions
@@ -65,7 +65,7 @@ def compare(name: str, settings: Settings, command: str) -> list[dict[str, Any]]
         folder = settings.out / published.name / variant
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / FACTS, facts)
-        write_text(folder / PICTURE, bars(facts))
+        write_text(folder / PICTURE, dots(facts))
         tell(facts)
         console.print(f"{folder}: {FACTS} and {PICTURE}", soft_wrap=True)
         found.append(facts)

@@ -174,6 +174,6 @@ def summary(times: Sequence[float]) -> dict[str, float]:
 def fastest(rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[int, str, float]]:
     """For each batch size the fastest runtime of those whose logits are ONNX Runtime's, and its ms."""
     held = [row for row in rows if "batches" in row and row["parity"]["holds"]]
-    for size in held[0]["batches"]:
+    for size in sorted(held[0]["batches"], key=int):
         best = min(held, key=lambda row: row["batches"][size]["median_ms"])
         yield int(size), best["name"], best["batches"][size]["median_ms"]

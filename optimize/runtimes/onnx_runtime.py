@@ -55,7 +55,7 @@ class OnnxRuntime(Candidate):
 
         if self.provider in NVIDIA:
             onnxruntime.preload_dlls()
-        session = open_session(subject.graph, self.provider, threads)
+        session = open_session(subject.graph, self.provider, threads)  # type: ignore[arg-type]  # any that the build has
         got = session.get_providers()[0]
         if got != self.provider:
             raise RuntimesError(f"asked for {self.provider} and got {got}; see whether its libraries can be loaded")

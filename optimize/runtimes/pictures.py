@@ -9,16 +9,16 @@ from matplotlib.figure import Figure
 
 from optimize.report.figures import svg
 
-HATCHES = ("", "///", "...", "xxx", "---", "ooo")
+MARKERS = "osD^vPX"
 
 
-def bars(facts: Mapping[str, Any]) -> str:
-    """SVG: a panel for each batch size, a bar for each runtime that ran, whiskers over the quartiles.
+def dots(facts: Mapping[str, Any]) -> str:
+    """SVG: a panel for each batch size, a mark for each runtime that ran, whiskers over the quartiles.
 
-    Beside a bar stands how much faster than ONNX Runtime it is. The scale is logarithmic.
+    Beside it stands how much faster than ONNX Runtime it is. The scale is logarithmic.
     """
     rows = [row for row in facts["runtimes"] if "batches" in row]
-    sizes = list(rows[0]["batches"])
+    sizes = sorted(rows[0]["batches"], key=int)
     figure = Figure(figsize=(9, 1.1 + 0.42 * len(rows) * len(sizes)), layout="constrained")
     for panel, size in zip(figure.subplots(len(sizes), 1, squeeze=False, sharex=True)[:, 0], sizes, strict=True):
         for place, row in enumerate(rows):
@@ -26,15 +26,14 @@ def bars(facts: Mapping[str, Any]) -> str:
             median, slow, fast = (
                 1e3 * int(size) / found[f"{which}_ms"] for which in ("median", "upper_quartile", "lower_quartile")
             )
-            hatch = HATCHES[place % len(HATCHES)]
-            panel.barh(place, median, color="white", edgecolor="black", hatch=hatch, height=0.7)
-            panel.errorbar(median, place, xerr=[[median - slow], [fast - median]], color="black", capsize=3)
+            style = {"marker": MARKERS[place % len(MARKERS)], "color": "black", "fillstyle": "none", "capsize": 3}
+            panel.errorbar(median, place, xerr=[[median - slow], [fast - median]], **style)
             panel.annotate(
                 f"{found['speedup']:.2f} times", (fast, place), xytext=(6, 0), textcoords="offset points", va="center"
             )
         panel.set_yticks(range(len(rows)), [row["name"] for row in rows])
         panel.set(xscale="log", title=f"batch size {size}")
-        panel.margins(x=0.12)
+        panel.margins(x=0.2, y=0.3)
         panel.invert_yaxis()
     panel.set_xlabel(f"items/s of {facts['name']} {facts['variant']}, {facts['threads']} thread(s)")
     return svg(figure)

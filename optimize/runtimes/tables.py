@@ -22,7 +22,7 @@ def tell(facts: Mapping[str, Any]) -> None:
 def table(facts: Mapping[str, Any]) -> Table:
     """A row for each runtime that ran: parity, ms with quartiles and speed-up by batch size, memory, start."""
     ran = [row for row in facts["runtimes"] if "batches" in row]
-    sizes = list(ran[0]["batches"])
+    sizes = sorted(ran[0]["batches"], key=int)
     length = f", {facts['length']} tokens" if facts["length"] else ""
     title = f"{facts['name']} {facts['variant']}{length}, {facts['threads']} thread(s)"
     columns = ("runtime", "gap", *(f"ms at {size}" for size in sizes), "MB (peak)", "start s")
