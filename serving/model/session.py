@@ -86,7 +86,8 @@ def runnable(manifest: Manifest, variant: VariantName) -> VariantName:
 
     INT8 comes first: it is published only where it was faster than fp32. Raises ProviderError if there is no other.
     """
-    if is_installed(manifest.variants[variant].runtime):
+    wanted = manifest.variants.get(variant)
+    if wanted is None or is_installed(wanted.runtime):  # a variant that is not there is said where it is opened
         return variant
     others = [
         (chosen.precision != "int8", name)

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from serving.errors import ProviderError
+from serving.errors import ArtifactError, ProviderError
 from serving.model import runtimes
 from serving.model import session as session_module
 from serving.model.artifact import Artifact
 from serving.model.preprocess import example_items, preprocessor
-from serving.model.session import Session, check_pair, described, gpu_present, served_variant
+from serving.model.session import Session, check_pair, described, gpu_present, runnable, served_variant
 from tests.conftest import ROOT, TinyCascades
 from tests.made import make_artifact, pixels
 
@@ -151,3 +151,10 @@ def test_without_its_runtime_and_another_variant_one_sentence_says_so(
         served_variant(artifact)
     with pytest.raises(ProviderError, match="OpenVINO is not installed"):
         Session(artifact, "cpu-fp32-openvino")
+
+
+def test_a_variant_that_is_not_there_is_said_where_it_is_opened(tmp_path: Path) -> None:
+    artifact = make_artifact(tmp_path / "made", ["cpu-fp32"], golden=False)
+    assert runnable(artifact.manifest, "gpu-fp16") == "gpu-fp16"
+    with pytest.raises(ArtifactError, match="has no variant 'gpu-fp16'; it has cpu-fp32"):
+        Session(artifact, "gpu-fp16")
