@@ -54,7 +54,11 @@ class Build:
         self.results: list[Result] = []
         # The copies that `with_screen` makes share these two.
         self._inputs = StageInputs(
-            recipe, image=lambda: self.image, labels=lambda: self._labels, splits=lambda: self.splits
+            recipe,
+            folder=folder,
+            image=lambda: self.image,
+            labels=lambda: self._labels,
+            splits=lambda: self.splits,
         )
         self._holdout_reads: list[str] = []
 

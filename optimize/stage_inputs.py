@@ -19,7 +19,8 @@ from serving.model.artifact import ImageSettings
 class StageInputs:
     """The preparers of a build's checkpoints, by their folders, and the splits that they prepared.
 
-    The arguments are callables because a teacher that labels the rows is there before the rows are known.
+    `folder` keeps what is too much for memory. The others are callables because a teacher that labels the rows is there
+    before the rows are known.
     """
 
     def __init__(
@@ -29,8 +30,10 @@ class StageInputs:
         image: Callable[[], ImageSettings | None],
         labels: Callable[[], tuple[str, ...]],
         splits: Callable[[], Splits],
+        folder: Path,
     ) -> None:
         self._recipe, self._image, self._labels, self._splits = recipe, image, labels, splits
+        self._folder = folder
         self._preparers: dict[Path, Preparer] = {}
         self._prepared: dict[tuple[str, str], Prepared] = {}
 
@@ -59,5 +62,5 @@ class StageInputs:
         """A split as arrays, made once for equal preparers."""
         key = split.name, preparer.key
         if key not in self._prepared:
-            self._prepared[key] = preparer.prepare(split)
+            self._prepared[key] = preparer.prepare(split, self._folder)
         return self._prepared[key]

@@ -26,6 +26,11 @@ def text_of(cell: Any, row_id: str, column: str) -> str | None:
     return text if text.strip() else None
 
 
+def texts_of(cells: Sequence[Any], ids: Sequence[str], column: str) -> list[str | None]:
+    """The text of each cell, None where there is none; see `text_of`."""
+    return [text_of(cell, row_id, column) for cell, row_id in zip(cells, ids, strict=True)]
+
+
 def labels_of(cells: Sequence[Any], ids: Sequence[str], column: str) -> tuple[list[str | None], list[str]]:
     """The name of each row's label, None where it is missing, and a sentence for each thing that was put right.
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any, cast
 
-from optimize.data.image_file import ImageFile
+import numpy as np
+
+from optimize.data.content import content_digest
+from optimize.data.groups import contradicting, grouped, key_of
 from optimize.data.rows import Rows
 from optimize.data.said import MOST_CHARACTERS, counted, listed, nearest, row_of, short, tell
+from optimize.data.sequences import chosen
 from optimize.data.sources import AnyData
 from optimize.data.targets import LabelSet
 from optimize.errors import DataError
@@ -122,17 +125,17 @@ def _rare(label: str, counts: Counter[str]) -> str:
 def _relabelled(rows: Rows, new: Callable[[str], str | None], added: str | None = None) -> Rows:
     """The rows with other labels, without those whose new label is None; a label set loses that label alone."""
     labels = [new(label) if isinstance(label, str) else _renamed(label, new) for label in rows.labels]
-    kept = [place for place, label in enumerate(labels) if label is not None]
+    kept = np.array([place for place, label in enumerate(labels) if label is not None], dtype=np.int64)
     classes = rows.classes
     if classes is not None:
         named = [new(name) for name in (*classes, *([added] if added else []))]
         classes = tuple(dict.fromkeys(name for name in named if name is not None))
-    inputs: Sequence[Any] = rows.inputs if len(kept) == len(labels) else [rows.inputs[place] for place in kept]
+    whole = len(kept) == len(labels)
     return dataclasses.replace(
         rows,
-        inputs=inputs,
+        inputs=rows.inputs if whole else chosen(rows.inputs, kept),
         labels=cast("list[str] | list[LabelSet]", [label for label in labels if label is not None]),
-        ids=[rows.ids[place] for place in kept],
+        ids=rows.ids if whole else chosen(rows.ids, kept),
         classes=classes,
     )
 
@@ -143,16 +146,16 @@ def _renamed(labels: LabelSet, new: Callable[[str], str | None]) -> LabelSet:
 
 def _noting_contradictions(rows: Rows, most: float) -> Rows:
     """The rows, with a note of those whose input stands there with another label too. Refuses more than `most`."""
-    places: dict[Hashable, list[int]] = defaultdict(list)
-    for place, content in enumerate(rows.inputs):
-        places[_identity(content)].append(place)
-    groups = [group for group in places.values() if len({_answer(rows.labels[place]) for place in group}) > 1]
-    if not groups:
+    size = len(rows.labels)
+    groups = grouped(np.fromiter((key_of(_identity(content)) for content in rows.inputs), np.uint64, size))
+    mixed = contradicting(groups, map(_answer, rows.labels))
+    if not mixed.any():
         return rows
-    size = sum(map(len, groups))
-    pairs = listed(" and ".join(row_of(rows.ids[place]) for place in group[:2]) for group in groups[:2])
-    share = size / len(rows.labels)
-    sentence = f"{counted(size, 'row')} ({share:.2%}) with the input of another row and not its label, such as {pairs}"
+    count = int(mixed.sum())
+    first = [np.flatnonzero(groups == group)[:2].tolist() for group in np.unique(groups[mixed])[:2]]
+    pairs = listed(" and ".join(row_of(rows.ids[place]) for place in places) for places in first)
+    share = count / size
+    sentence = f"{counted(count, 'row')} ({share:.2%}) with the input of another row and not its label, such as {pairs}"
     if share > most:
         raise DataError(
             f"data {rows.source}: {sentence}; at most {most:.2%} may: mend the labels, or raise max_contradictory_share"
@@ -164,13 +167,13 @@ def _answer(label: str | LabelSet) -> Hashable:
     return label if isinstance(label, str) else frozenset(label)
 
 
-def _identity(content: Any) -> Hashable:
+def _identity(content: Any) -> bytes:
     """Equal for equal images, and for texts and pairs of texts that differ in case and white space alone."""
     if isinstance(content, str):
-        return " ".join(content.casefold().split())
+        return " ".join(content.casefold().split()).encode("utf-8", "surrogatepass")
     if isinstance(content, TextPair):
-        return tuple(map(_identity, content))
-    return content.sha256 if isinstance(content, ImageFile) else hashlib.sha256(content.tobytes()).digest()
+        return b"\n".join(map(_identity, content))  # white space stands in neither
+    return content_digest(content)
 
 
 def _told(rows: Rows, sentence: str) -> Rows:

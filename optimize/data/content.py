@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Hashable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from optimize.data.groups import Keys, key_of
 from optimize.data.image_file import ImageFile
 from optimize.data.rows import Rows
 from serving.model.text import TextPair
@@ -19,18 +19,18 @@ def normalised(text: str) -> str:
     return re.sub(r"\s+", " ", re.sub(r"\d+", "0", text.casefold())).strip()
 
 
-def keys_of(rows: Rows) -> list[Hashable]:
+def keys_of(rows: Rows) -> Keys:
     """A key for each row, equal for near-duplicates."""
-    return [_key(row) for row in rows.inputs]
+    return np.fromiter((key_of(_common(content)) for content in rows.inputs), np.uint64, len(rows.inputs))
 
 
-def _key(content: str | TextPair | ImageFile | NDArray[np.uint8]) -> Hashable:
+def _common(content: str | TextPair | ImageFile | NDArray[np.uint8]) -> bytes:
     """What near-duplicates have in common. A pair that is turned round is one: it may say which answer is right."""
     match content:
         case str():
-            return normalised(content)
+            return normalised(content).encode("utf-8", "surrogatepass")
         case TextPair():
-            return tuple(sorted(map(normalised, content)))
+            return b"".join(sorted(hashlib.sha256(_common(text)).digest() for text in content))
     return content_digest(content)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Sequence
+from typing import NamedTuple
 
 from optimize.data.rows import Fault, Table
 from optimize.data.said import counted
@@ -11,6 +12,8 @@ from optimize.data.said import counted
 DELIMITERS = (",", "\t", ";", "|")
 NAMES = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "bars (|)"}
 LINE_END = re.compile(r"\r\n|\n|\r")
+MOST_QUOTED = 1_000_000
+"""Characters after which a quote that nothing closes is text, though more of the file is to come."""
 # Excel's own first line.
 STATED = re.compile(r"sep=(.)\r?\n")
 
@@ -18,22 +21,45 @@ STATED = re.compile(r"sep=(.)\r?\n")
 def read_delimited(
     text: str, wanted: Sequence[str], usual: str, *, label: str | None = None, delimiter: str | None = None
 ) -> Table:
-    """The table in a text whose first line is a header.
+    """The table in a text whose first line is a header; see `delimited_parts`."""
+    (table,) = delimited_parts(iter([text]), wanted, usual, label=label, delimiter=delimiter)
+    return table
+
+
+def delimited_parts(
+    texts: Iterator[str], wanted: Sequence[str], usual: str, *, label: str | None = None, delimiter: str | None = None
+) -> Iterator[Table]:
+    """The rows of a file that comes in `texts`, a table for each; its first line is a header.
 
     Without `delimiter` it is the one that gives the header the `wanted` columns; `usual` is the one that the file's
     name promises. `label` names the column of labels, by which rows inside a quoted text are recognised.
     """
+    text = next(texts, "")
     if stated := STATED.match(text):
         delimiter, text = delimiter or stated[1], text[stated.end() :]
     chosen = delimiter or found_delimiter(text, wanted, usual)
-    names, records = _records(text, chosen, label)
-    filled = [row for row in records if any(cell.strip() for cell in row)]
-    table = Table(names, {}, len(filled))
+    reader = _Reader(chosen, label)
+    notes = []
     if chosen != usual and delimiter is None:
-        table.notes.append(f"its columns are separated by {NAMES.get(chosen, repr(chosen))}")
-    # An empty line is no row, and delimiters with nothing between them are one.
-    if blank := sum(len(row) > 1 and not any(cell.strip() for cell in row) for row in records):
-        table.notes.append(f"left out: {counted(blank, 'row')} without any value")
+        notes.append(f"its columns are separated by {NAMES.get(chosen, repr(chosen))}")
+    blank, more = 0, next(texts, None)
+    while True:
+        records, used = reader.read(text, last=more is None)
+        table = _table(reader.names, records, wanted)
+        # An empty line is no row, and delimiters with nothing between them are one.
+        blank += sum(len(row) > 1 and not any(cell.strip() for cell in row) for row in records)
+        if more is None:
+            table.notes += [*notes, *([f"left out: {counted(blank, 'row')} without any value"] if blank else [])]
+        if reader.names or more is None:
+            yield table
+        if more is None:
+            return
+        text, more = text[used:] + more, next(texts, None)
+
+
+def _table(names: Sequence[str], records: Sequence[Sequence[str]], wanted: Sequence[str]) -> Table:
+    filled = [row for row in records if any(cell.strip() for cell in row)]
+    table = Table(list(names), {}, len(filled))
     for place, row in enumerate(filled):
         if any(cell.strip() for cell in row[len(names) :]):
             table.faults[place] = Fault(
@@ -51,7 +77,7 @@ def found_delimiter(text: str, wanted: Sequence[str], usual: str) -> str:
     """The delimiter that gives the header of a table the most of the `wanted` columns."""
 
     def rank(delimiter: str) -> tuple[int, bool, int]:
-        names = _names(next(_parsed(text, delimiter, frozenset()), ([], []))[0])
+        names = _names(next(_parsed(text, delimiter, frozenset()), _Row([], [], 0, None)).fields)
         return sum(name in names for name in wanted), delimiter == usual and len(names) > 1, len(names)
 
     return max(DELIMITERS, key=rank)
@@ -61,28 +87,50 @@ def _names(header: Sequence[str]) -> list[str]:
     return [name.strip() for name in header]
 
 
-def _records(text: str, delimiter: str, label: str | None) -> tuple[list[str], list[list[str]]]:
-    """The header's names, and the rows.
+class _Reader:
+    """The rows of a file, text by text.
 
     A quote at the start of a text and another one many rows later look like one quoted text. It is many rows if each of
     its lines has as many columns as a row, and a label that other rows have too.
     """
-    as_text: set[int] = set()
-    while True:
-        parsed = list(_parsed(text, delimiter, as_text))
-        names = _names(parsed[0][0]) if parsed else []
-        rows = [row for row, _ in parsed[1:]]
-        place = names.index(label) if label in names else None
-        labels = {row[place] for row, long in parsed[1:] if not long and place is not None and place < len(row)}
-        stray = {
-            start
-            for row, long in parsed[1:]
-            for start, column, content in long
-            if place is not None and _holds_rows(content, column, place, len(names), delimiter, labels)
-        }
-        if not stray:
-            return names, rows
-        as_text |= stray
+
+    def __init__(self, delimiter: str, label: str | None) -> None:
+        self.names: list[str] = []
+        self._delimiter, self._label = delimiter, label
+        self._labels: set[str] = set()
+        self._begun = False
+
+    def read(self, text: str, *, last: bool) -> tuple[list[list[str]], int]:
+        """The whole rows of a text, and where they end there; the file ends with the `last` text."""
+        as_text: set[int] = set()
+        while True:
+            parsed = list(_whole(_parsed(text, self._delimiter, as_text), len(text), last=last))
+            if parsed and not self._begun:
+                self.names = _names(parsed[0].fields)
+            rows = parsed if self._begun else parsed[1:]
+            place = self.names.index(self._label) if self._label in self.names else None
+            if place is not None:
+                self._labels |= {row.fields[place] for row in rows if not row.long and place < len(row.fields)}
+            stray = {
+                start
+                for row in rows
+                for start, column, content in row.long
+                if place is not None
+                and _holds_rows(content, column, place, len(self.names), self._delimiter, self._labels)
+            }
+            if not stray:
+                self._begun = self._begun or bool(parsed)
+                return [row.fields for row in rows], parsed[-1].end if parsed else 0
+            as_text |= stray
+
+
+def _whole(rows: Iterator[_Row], size: int, *, last: bool) -> Iterator[_Row]:
+    """The rows of a text with `size` characters that its next text cannot change."""
+    for row in rows:
+        # Where a row ends with the text, more of it may come; so may the end of a quoted text.
+        if not last and (row.end >= size or (row.open is not None and size - row.open < MOST_QUOTED)):
+            return
+        yield row
 
 
 def _holds_rows(content: str, column: int, label: int, columns: int, delimiter: str, labels: Collection[str]) -> bool:
@@ -97,24 +145,31 @@ def _holds_rows(content: str, column: int, label: int, columns: int, delimiter: 
     return all(row[label].strip('"') in labels for row in labelled)
 
 
-def _parsed(
-    text: str, delimiter: str, as_text: Collection[int]
-) -> Iterator[tuple[list[str], list[tuple[int, int, str]]]]:
-    """Each row's fields, and its quoted fields of several lines as (start, column, content).
+class _Row(NamedTuple):
+    fields: list[str]
+    long: list[tuple[int, int, str]]
+    """Quoted fields of several lines as (start, column, content)."""
+    end: int
+    """Where the next row starts."""
+    open: int | None
+    """Where the first quote is that nothing closes."""
 
-    Quotes that start at a place in `as_text` are text.
-    """
+
+def _parsed(text: str, delimiter: str, as_text: Collection[int]) -> Iterator[_Row]:
+    """The rows of a text. Quotes that start at a place in `as_text` are text."""
     sign = re.escape(delimiter)
     end = rf"({sign}|\r\n|\n|\r|\Z)"
     quoted = re.compile(rf'"((?:[^"]|"")*+)"{end}')
     plain = re.compile(rf"([^{sign}\r\n]*){end}")
     row: list[str] = []
     long: list[tuple[int, int, str]] = []
-    position = 0
+    position, unclosed = 0, None
     while position < len(text) or row:
         found = None
         if text.startswith('"', position) and position not in as_text:
             found = quoted.match(text, position)
+            if found is None and unclosed is None:
+                unclosed = position
         if found is None:
             found = plain.match(text, position)
             assert found is not None, "it matches the empty text"
@@ -125,5 +180,5 @@ def _parsed(
             row.append(found[1].replace('""', '"'))
         position = found.end()
         if found[2] != delimiter:
-            yield row, long
-            row, long = [], []
+            yield _Row(row, long, position, unclosed)
+            row, long, unclosed = [], [], None

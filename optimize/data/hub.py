@@ -6,6 +6,7 @@ from pathlib import Path
 
 from optimize.data.rows import Found
 from optimize.data.said import nearest, some
+from optimize.data.sequences import row_ids
 from optimize.data.sources import HubData
 from optimize.data.stored import class_names
 from optimize.errors import DataError
@@ -44,17 +45,17 @@ def read_hub(config: HubData, root: Path) -> tuple[Found, Found | None]:
         if is_image:
             part = part.cast_column(config.input_column, Image(decode=False))
         labels = part[config.label_column]
-        inputs = list(part[config.input_column])
+        inputs = part[config.input_column]  # read where it lies, as the second texts are
         return Found(
             "image" if is_image else "text",
             [file and (file["bytes"] or Path(file["path"])) for file in inputs] if is_image else inputs,
             class_names(labels, names) if names and not config.multi_label else list(labels),
-            [f"{split}:{place}" for place in range(len(part))],
+            row_ids([(split, len(part))]),
             config.id,
             config.input_column,
             config.label_column,
             classes=tuple(names) if names else None,
-            seconds=list(part[second]) if second else None,
+            seconds=part[second] if second else None,
             second_name=second or "",
         )
 

@@ -13,14 +13,16 @@ from numpy.typing import NDArray
 
 from optimize.data.image_file import ImageFile
 from optimize.data.splits import Split
+from optimize.data.token_ids import TokenIds, in_memory, kept
 from optimize.results import digest_of
+from optimize.versions import versions
 from serving.arrays import Array, Logits
 from serving.model.artifact import ImageSettings, TextSettings, sha256_of
 from serving.model.head import Decisions
 from serving.model.image import ImageDecoder
 from serving.model.pairs import text_encoder
-from serving.model.text import TextEncoder
-from serving.model.windows import groups, length_of
+from serving.model.text import TextEncoder, TextPair
+from serving.model.windows import groups_of, length_of, rows_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +37,24 @@ class Prepared:
     items: Sequence[Array]
     targets: Decisions
     """Label indices [items], or label sets bool [items, labels]."""
-    ids: tuple[str, ...]
+    ids: Sequence[str]
 
     def __len__(self) -> int:
         return len(self.targets)
+
+    @property
+    def lengths(self) -> NDArray[np.int32]:
+        """What the time of each item goes by: the tokens of a text."""
+        if isinstance(self.items, TokenIds):
+            return self.items.lengths
+        return np.array([length_of(item) for item in self.items], dtype=np.int32)
+
+    @property
+    def rows(self) -> NDArray[np.int32]:
+        """How many rows of a batch each item takes."""
+        if isinstance(self.items, TokenIds):
+            return self.items.rows
+        return np.array([rows_of(item) for item in self.items], dtype=np.int32)
 
     def take(self, indices: Iterable[int]) -> list[Array]:
         """The items at `indices`, in that order."""
@@ -79,18 +95,27 @@ class Preparer:
             self._text = None
             self._image = ImageDecoder(settings)
 
-    def prepare(self, split: Split) -> Prepared:
+    def prepare(self, split: Split, folder: Path | None = None) -> Prepared:
+        """A split as arrays; `folder` keeps token ids on disk for this run and the next, instead of in memory."""
         items: Sequence[Array]
-        if self._text is not None and split.name == "train":
-            # A loss needs one row an item, and a label is no label of each window.
-            items = self._text.encode_batch(split.inputs)
-        elif self._text is not None:
-            items = [self._text.item(text)[0] for text in split.inputs]
+        if self._text is not None:
+            items = self._token_ids(self._text, split, folder)
         elif isinstance(split.inputs[0], ImageFile):
             items = _LazyImages(split.inputs, self._image)
         else:
             items = [decoded(pixels, self._image) for pixels in split.inputs]
         return Prepared(split.name, items, split.targets, split.ids)
+
+    def _token_ids(self, encoder: TextEncoder, split: Split, folder: Path | None) -> TokenIds:
+        # A loss needs one row an item, and a label is no label of each window.
+        whole = split.name == "train"
+        encode = encoder.encode_batch if whole else lambda texts: [encoder.item(text)[0] for text in texts]
+        # An item of a pair has the token types above its ids.
+        dtype = np.int64 if isinstance(split.inputs[0], TextPair) else np.int32
+        if folder is None:
+            return in_memory(split.inputs, encode, dtype)
+        key = digest_of([split.digest, self.key, whole, versions()])
+        return kept(split.inputs, encode, dtype, folder / f"tokens-{split.name}-{key[:12]}")
 
     def collate(self, items: Sequence[Array]) -> dict[str, Array]:
         """One batch by the names of the graph's inputs; texts are padded to the longest of the batch."""
@@ -123,13 +148,13 @@ def shuffled_batches(data: Prepared, size: int, rng: np.random.Generator) -> Ite
     """Index arrays that cover `data` once; items of similar length share a batch, which saves padding."""
     order = rng.permutation(len(data))
     if data.items[0].ndim == 1:
-        chunk = size * 16
+        chunk, lengths = size * 16, data.lengths
         for start in range(0, len(order), chunk):
             part = order[start : start + chunk]
-            order[start : start + chunk] = part[np.argsort([len(data.items[i]) for i in part], kind="stable")]
-    ends = np.cumsum(batch_sizes(data, size))
-    batches = np.split(order, ends[:-1])
-    yield from (batches[i] for i in rng.permutation(len(batches)))
+            order[start : start + chunk] = part[np.argsort(lengths[part], kind="stable")]
+    sizes = batch_sizes(data, size)
+    ends = np.cumsum(sizes)
+    yield from (order[ends[i] - sizes[i] : ends[i]] for i in rng.permutation(len(ends)))
 
 
 def ordered_batches(data: Prepared, size: int) -> Iterator[NDArray[np.int64]]:
@@ -138,8 +163,8 @@ def ordered_batches(data: Prepared, size: int) -> Iterator[NDArray[np.int64]]:
     if len(data) and data.items[0].ndim == 3:
         yield from (order[i : i + size] for i in range(0, len(order), size))
         return
-    order = np.argsort([length_of(item) for item in data.items], kind="stable")
-    yield from (order[part] for part in groups(data.take(order), size))
+    order = np.argsort(data.lengths, kind="stable")
+    yield from (order[part] for part in groups_of(data.rows[order].tolist(), size))
 
 
 def collect(data: Prepared, size: int, run: Callable[[NDArray[np.int64]], Array]) -> Array:

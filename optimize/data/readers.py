@@ -25,19 +25,20 @@ from optimize.data.usable import usable
 def read_rows(config: DataConfig, *, root: Path, seed: int, folder: Path | None = None) -> tuple[Rows, Rows | None]:
     """The rows to train on, and the holdout when the source names one; relative paths start at `root`.
 
-    `seed` generates synthetic data. `folder` remembers which images were decoded. What is left out or put right is
+    `seed` generates synthetic data. `folder` remembers which images were decoded, and holds texts that are too many for
+    memory. What is left out or put right is
     printed. Raises DataError when a source is missing or cannot be read, and for rows that cannot be used.
     """
-    found = [part for part in found_in(config, root, seed) if part is not None]
+    found = [part for part in found_in(config, root, seed, folder) if part is not None]
     rows = [usable(part, config, folder=folder) for part in found]
     return rows[0], rows[1] if len(rows) > 1 else None
 
 
-def found_in(config: DataConfig, root: Path, seed: int) -> tuple[Found, Found | None]:
+def found_in(config: DataConfig, root: Path, seed: int, folder: Path | None = None) -> tuple[Found, Found | None]:
     """What a source holds, before it is checked, and the holdout when the source names one."""
     match config:
         case FilesData():
-            return read_tables(config, root)
+            return read_tables(config, root, folder)
         case FolderData():
             return read_folder(config, root)
         case NpzData():

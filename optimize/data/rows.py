@@ -26,7 +26,7 @@ class Rows:
     inputs: Sequence[str] | Sequence[TextPair] | Sequence[ImageFile] | Sequence[NDArray[np.uint8]]
     """Texts, pairs of texts, image files, or pixels uint8 [height, width, channels]."""
     labels: list[str] | list[LabelSet]
-    ids: list[str]
+    ids: Sequence[str]
     source: str
     synthetic: bool = False
     classes: tuple[str, ...] | None = None
@@ -58,7 +58,7 @@ class Found:
     kind: Kind
     inputs: Sequence[Any]
     labels: Sequence[Any]
-    ids: list[str]
+    ids: Sequence[str]
     source: str
     input_name: str
     label_name: str = "label"
@@ -74,7 +74,7 @@ class Found:
 
 @dataclass(slots=True)
 class Table:
-    """Columns by name, as a file has them."""
+    """Columns by name, as a file has them: all of its rows, or those of a part of it."""
 
     names: list[str]
     columns: Mapping[str, Sequence[Any]]
@@ -85,6 +85,10 @@ class Table:
     """Rows that cannot be read, by place."""
     classes: tuple[str, ...] | None = None
     """The names of the labels, if the file itself states them in order."""
+    more_names: bool = False
+    """Whether the rows of later parts may have other names."""
+    of_rows: int = 0
+    """How many rows the file has, where it says so."""
 
 
 def existing(path: Path, root: Path) -> Path:

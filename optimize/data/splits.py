@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -23,8 +23,10 @@ from numpy.typing import NDArray
 
 from optimize.data.checks import checked
 from optimize.data.content import content_digest, keys_of
+from optimize.data.groups import Keys, first_rows, grouped
 from optimize.data.label_names import MIN_PER_LABEL, label_names
 from optimize.data.readers import DataConfig, Rows, read_rows
+from optimize.data.sequences import chosen
 from optimize.data.targets import counts_of, strata_of, targets_of
 from optimize.data.unlabelled import Labeller, read_unlabelled, require_answers
 from optimize.errors import DataError
@@ -43,8 +45,8 @@ class Split:
     """Texts, pairs of texts, image files, or pixels uint8 [height, width, channels]."""
     targets: Decisions
     """Label indices [items], or label sets bool [items, labels]."""
-    ids: tuple[str, ...]
-    keys: frozenset[Hashable]
+    ids: Sequence[str]
+    keys: Keys
     """One key for each group of near-duplicates; disjoint between splits."""
     labels_from: LabelsFrom = "data"
     """Whether the targets are labels of the data, or the teacher's own answers."""
@@ -64,7 +66,9 @@ class Split:
     @cached_property
     def digest(self) -> str:
         """sha256 over content, targets and ids, in order."""
-        digest = hashlib.sha256(self.targets.tobytes() + "\n".join(self.ids).encode())
+        digest = hashlib.sha256(np.ascontiguousarray(self.targets).data)
+        for place, row_id in enumerate(self.ids):
+            digest.update(f"\n{row_id}".encode() if place else row_id.encode())
         for content in self.inputs:
             digest.update(content_digest(content))
         return digest.hexdigest()
@@ -196,8 +200,8 @@ def _split(
 def _limited(rows: Rows, limit: int | None, rng: np.random.Generator) -> Rows:
     """About `limit` rows without labels, in whole groups of near-duplicates."""
     pool = _Pool(replace(rows, labels=[""] * len(rows.ids)), {"": 0})
-    places = pool.take(limit, rng).tolist()
-    return replace(rows, inputs=[rows.inputs[i] for i in places], ids=[rows.ids[i] for i in places])
+    places = pool.take(limit, rng)
+    return replace(rows, inputs=chosen(rows.inputs, places), ids=chosen(rows.ids, places))
 
 
 class _Pool:
@@ -213,11 +217,11 @@ class _Pool:
     def __len__(self) -> int:
         return len(self.left)
 
-    def left_keys(self) -> frozenset[Hashable]:
-        return frozenset(self.keys[i] for i in self.left.tolist())
+    def left_keys(self) -> Keys:
+        return self.keys[self.left]
 
-    def drop(self, keys: frozenset[Hashable]) -> None:
-        self.left = np.array([i for i in self.left if self.keys[i] not in keys], dtype=np.int64)
+    def drop(self, keys: Keys) -> None:
+        self.left = self.left[~np.isin(self.left_keys(), keys)]
 
     def take(self, limit: int | None, rng: np.random.Generator) -> NDArray[np.int64]:
         """All rows left, or about `limit` of them in whole groups, with the labels' shares kept; removes none.
@@ -238,37 +242,35 @@ class _Pool:
         groups, and keeps one for each of the `left_for` splits that are still to come and need every label (calibration
         does not).
         """
-        groups: dict[Hashable, list[int]] = {}
-        for i in self.left.tolist():
-            groups.setdefault(self.keys[i], []).append(i)
+        groups = grouped(self.left_keys())
+        sizes = np.bincount(groups)
+        strata = self.strata[self.left]
+        label_of = strata[first_rows(groups)]
         share = size / max(len(self.left), 1)
-        counts = Counter(self.strata[self.left].tolist())
+        counts = Counter(strata.tolist())
         wanted = {label: round(share * count) for label, count in counts.items()}
         owed = dict.fromkeys(counts, at_least)
-        order = list(groups.values())
-        spare = Counter(int(self.strata[members[0]]) for members in order)
+        spare = Counter(label_of.tolist())
         spare.subtract(dict.fromkeys(spare, left_for))
-        chosen: list[int] = []
-        for position in rng.permutation(len(order)):
-            members = order[position]
-            label = int(self.strata[members[0]])
+        chosen = np.zeros(len(sizes), dtype=np.bool_)
+        for group in rng.permutation(len(sizes)):
+            label = int(label_of[group])
             if (wanted[label] > 0 or owed[label] > 0) and spare[label] > 0:
-                wanted[label] -= len(members)
+                wanted[label] -= int(sizes[group])
                 owed[label] -= 1
                 spare[label] -= 1
-                chosen.extend(members)
-        gone = set(chosen)
-        self.left = np.array([i for i in self.left.tolist() if i not in gone], dtype=np.int64)
-        return np.array(sorted(chosen), dtype=np.int64)
+                chosen[group] = True
+        taken = chosen[groups]
+        rows, self.left = self.left[taken], self.left[~taken]
+        return rows
 
     def split(self, name: SplitName, rows: NDArray[np.int64]) -> Split:
-        places = rows.tolist()
         return Split(
             name=name,
-            inputs=[self.rows.inputs[i] for i in places],
+            inputs=chosen(self.rows.inputs, rows),
             targets=self.targets[rows],
-            ids=tuple(self.rows.ids[i] for i in places),
-            keys=frozenset(self.keys[i] for i in places),
+            ids=chosen(self.rows.ids, rows),
+            keys=np.unique(self.keys[rows]),
             labels_from=self.labels_from,
         )
 
@@ -279,5 +281,5 @@ def _prove(splits: Splits) -> None:
             raise DataError(f"{splits.source}: the {part.name} split came out empty; bring more rows")
     for position, one in enumerate(splits.all):
         for other in splits.all[position + 1 :]:
-            if one.keys & other.keys:
+            if np.intersect1d(one.keys, other.keys, assume_unique=True).size:
                 raise DataError(f"{splits.source}: {one.name} and {other.name} share near-duplicates; report this")

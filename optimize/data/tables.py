@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-import dataclasses
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path, PurePath
+from typing import Any
 
 from optimize.data import delimited, file_text, stored
-from optimize.data.rows import Found, Kind, Table, existing
+from optimize.data.cells import texts_of
+from optimize.data.rows import Fault, Found, Kind, Table, existing
 from optimize.data.said import columns, counted, nearest, some
+from optimize.data.sequences import row_ids
 from optimize.data.sources import FilesData
 from optimize.data.split_names import SplitWord, divided, split_word
+from optimize.data.stored_texts import GrowingTexts
 from optimize.errors import DataError
+from optimize.progress import progress
 
 KINDS = "CSV, TSV, JSON, JSON lines, Parquet, Arrow, Feather or Excel (.xlsx); CSV and JSON also as .gz, .zst or .zip"
 USUAL = {".tsv": "\t", ".tab": "\t", ".txt": "\t", ".psv": "|"}
@@ -20,6 +25,7 @@ JSON = {".json", ".jsonl", ".ndjson"}
 BINARY = {".parquet", ".pq", ".feather", ".arrow", ".xlsx", ".xlsm"}
 PARTS = {".csv", ".tsv", *JSON, *BINARY}
 PACKED = {".gz", ".zst", ".bz2", ".xz", ".zip"}
+FIRST_ROWS = 20_000
 OLD_EXCEL = b"\xd0\xcf\x11\xe0"
 # The other names that people give to the two columns.
 OTHER_NAMES = {
@@ -30,19 +36,23 @@ OTHER_NAMES = {
 }
 
 
-def read_tables(config: FilesData, root: Path) -> tuple[Found, Found | None]:
-    """The rows of the table or tables that `config` names, and those of the holdout."""
+def read_tables(config: FilesData, root: Path, folder: Path | None = None) -> tuple[Found, Found | None]:
+    """The rows of the table or tables that `config` names, and those of the holdout.
+
+    Texts that do not fit into memory go to a file in `folder`.
+    """
     full = existing(config.train, root)
     if full.is_file():
         train, held = [full], None
         notes: list[str] = []
     else:
         train, held, notes = parts_of(full, config)
-    found = _joined(train, full, config, notes)
+    found = _joined(train, full, config, notes, folder)
     if config.holdout is not None:
         other = existing(config.holdout, root)
-        return found, _joined([other] if other.is_file() else parts_of(other, None)[0], other, config, [])
-    return found, _joined(held, full, config, []) if held else None
+        files = [other] if other.is_file() else parts_of(other, None)[0]
+        return found, _joined(files, other, config, [], folder)
+    return found, _joined(held, full, config, [], folder) if held else None
 
 
 def parts_of(folder: Path, config: FilesData | None) -> tuple[list[Path], list[Path] | None, list[str]]:
@@ -80,32 +90,78 @@ def suffix_of(path: PurePath) -> str:
     return suffixes[-1] if suffixes else ""
 
 
-def _joined(paths: Sequence[Path], source: Path, config: FilesData, notes: list[str]) -> Found:
+def _joined(paths: Sequence[Path], source: Path, config: FilesData, notes: list[str], folder: Path | None) -> Found:
     keys = {"image_column": config.image_column} if config.image_column else {"text_column": config.text_column}
     keys["label_column"] = config.label_column
     if config.text_pair_column:
         keys["text_pair_column"] = config.text_pair_column
-    wanted = tuple(keys.values())
+    gathered = _Gathered(tuple(keys.values()), config, folder)
+    ids = []
+    with progress(f"{source.name} read", total=sum(path.stat().st_size for path in paths)) as advance:
+        for path in paths:
+            name = path.name if path == source else path.relative_to(source).as_posix()
+            ids.append((name, gathered.add(path, name, keys, advance)))
     kind: Kind = "image" if config.image_column else "text"
-    joined = Found(kind, [], [], [], source.name, keys[next(iter(keys))], config.label_column, notes=list(notes))
-    inputs: list[object] = []
-    labels: list[object] = []
-    seconds: list[object] = []
-    for path in paths:
-        table = read_table(path, wanted, config)
-        _require_columns(table, keys, path)
-        name = path.name if path == source else path.relative_to(source).as_posix()
-        joined.faults |= {place + len(inputs): fault for place, fault in table.faults.items()}
-        cells = table.columns[wanted[0]]
-        inputs += [_content(cell, path.parent) for cell in cells] if config.image_column else cells
-        labels += table.columns[wanted[1]]
-        seconds += table.columns[wanted[2]] if config.text_pair_column else ()
-        joined.ids += [f"{name}:{place}" for place in range(table.size)]
-        joined.notes = list(dict.fromkeys([*joined.notes, *table.notes]))
-        joined.classes = table.classes or joined.classes
-    if config.text_pair_column:
-        joined = dataclasses.replace(joined, seconds=seconds, second_name=config.text_pair_column)
-    return dataclasses.replace(joined, inputs=inputs, labels=labels)
+    return Found(
+        kind,
+        gathered.images if config.image_column else gathered.texts.done(),
+        gathered.labels,
+        row_ids(ids),
+        source.name,
+        next(iter(keys.values())),
+        config.label_column,
+        classes=gathered.classes,
+        notes=list(dict.fromkeys([*notes, *gathered.notes])),
+        faults=gathered.faults,
+        seconds=gathered.seconds.done() if config.text_pair_column else None,
+        second_name=config.text_pair_column or "",
+    )
+
+
+class _Gathered:
+    """The rows of several tables, one after the other."""
+
+    def __init__(self, wanted: Sequence[str], config: FilesData, folder: Path | None) -> None:
+        self._wanted, self._config = wanted, config
+        self.images: list[object] = []
+        self.texts = GrowingTexts(folder)
+        self.seconds = GrowingTexts(folder)
+        self.labels: list[Any] = []
+        self.notes: list[str] = []
+        self.faults: dict[int, Fault] = {}
+        self.classes: tuple[str, ...] | None = None
+        self._size = 0
+        self._known: dict[str, str] = {}
+
+    def add(self, path: Path, name: str, keys: Mapping[str, str], advance: Callable[[int], None]) -> int:
+        """Add the rows of a table, which is called `name`; return how many it has."""
+        size, last = 0, None
+        for last in table_parts(path, self._wanted, self._config, advance):
+            if not last.more_names:
+                _require_columns(last, keys, path)
+            self._add(last, path, row_ids([(name, size + last.size)])[size:])
+            size += last.size
+            self.notes += last.notes
+            self.classes = last.classes or self.classes
+        if last is not None:
+            _require_columns(last, keys, path)
+        return size
+
+    def _add(self, part: Table, path: Path, ids: Sequence[str]) -> None:
+        column, label, *second = self._wanted
+        self.faults |= {place + self._size: fault for place, fault in part.faults.items()}
+        cells = part.columns.get(column, [None] * part.size)
+        if self._config.image_column:
+            self.images.extend([_content(cell, path.parent) for cell in cells])
+        else:
+            self.texts.extend(texts_of(cells, ids, column))
+        for name in second:
+            self.seconds.extend(texts_of(part.columns.get(name, [None] * part.size), ids, name))
+        if self._config.labels != "teacher":
+            # A file with a million rows has as many copies of its few labels.
+            labels = part.columns.get(label, [None] * part.size)
+            self.labels += [self._known.setdefault(cell, cell) if isinstance(cell, str) else cell for cell in labels]
+        self._size += part.size
 
 
 def _content(cell: object, folder: Path) -> object:
@@ -120,50 +176,84 @@ def _content(cell: object, folder: Path) -> object:
     return folder / cell.strip() if isinstance(cell, str) and cell.strip() else cell or None
 
 
-def read_table(path: Path, wanted: Sequence[str], config: FilesData) -> Table:
-    """The wanted columns of one file. What it is stands in its first bytes, and else in its name."""
+def table_start(path: Path, wanted: Sequence[str], config: FilesData) -> Table:
+    """The wanted columns of the first rows of a file, some FIRST_ROWS of them."""
+    parts: list[Table] = []
+    for part in table_parts(path, wanted, config):
+        parts.append(part)
+        if sum(each.size for each in parts) >= FIRST_ROWS:
+            break
+    names = list(dict.fromkeys(name for part in parts for name in part.names))
+    columns = {
+        name: [cell for part in parts for cell in part.columns.get(name, [None] * part.size)]
+        for name in wanted
+        if name in names
+    }
+    return Table(names, columns, sum(part.size for part in parts))
+
+
+def table_parts(
+    path: Path, wanted: Sequence[str], config: FilesData, advance: Callable[[int], None] = lambda _: None
+) -> Iterator[Table]:
+    """The wanted columns of one file, part by part. What it is stands in its first bytes, and else in its name.
+
+    `advance` is told of so many more bytes of the file that are read.
+    """
     try:
         with path.open("rb") as file:
             start = file.read(16)
-        if start.startswith(b"PAR1"):
-            return stored.read_parquet(path, wanted)
-        if start.startswith((b"ARROW1", b"FEA1", b"\xff\xff\xff\xff")):
-            return stored.read_arrow(path, wanted)
         if start.startswith(OLD_EXCEL):
             raise ValueError("it is Excel's old format; save it as .xlsx")
-        data = file_text.unpacked(path.read_bytes())
-        if data.startswith(b"PAR1"):
-            return stored.read_parquet(io.BytesIO(data), wanted)
-        if data.startswith(b"PK\x03\x04"):
-            return stored.read_excel(io.BytesIO(data), wanted)
+        parts = _binary_parts(path, start, wanted)
+        if parts is not None:
+            size = path.stat().st_size
+            for part in parts:
+                yield part
+                advance(size * part.size // max(part.of_rows, 1))
+            return
     except (*file_text.UNPACKING, KeyError) as error:
-        raise DataError(f"data {path} cannot be read ({_reason(error)}); it must be {KINDS}") from None
-    return _read_text(data, path, wanted, config)
+        raise DataError(f"data {path} cannot be read ({file_text.reason(error)}); it must be {KINDS}") from None
+    yield from _text_parts(path, wanted, config, advance)
 
 
-def _reason(error: Exception) -> str:
-    """The first line of a library's message, which never quotes rows: pandas and pyarrow name the place."""
-    said = str(error).strip().splitlines() or [type(error).__name__]
-    return said[0][:200]
+def _binary_parts(path: Path, start: bytes, wanted: Sequence[str]) -> Iterator[Table] | None:
+    """The parts of a file that is no text; None for a text."""
+    if start.startswith(b"PAR1"):
+        return stored.parquet_parts(path, wanted)
+    if start.startswith((b"ARROW1", b"FEA1", b"\xff\xff\xff\xff")):
+        return stored.arrow_parts(path, wanted)
+    with file_text.opened(path) as (_, inside):
+        head = inside.read(16)
+        if head.startswith(b"PAR1"):
+            return stored.parquet_parts(io.BytesIO(head + inside.read()), wanted)
+        if head.startswith(file_text.ZIP):
+            return iter([stored.read_excel(io.BytesIO(head + inside.read()), wanted)])
+    return None
 
 
-def _read_text(data: bytes, path: Path, wanted: Sequence[str], config: FilesData) -> Table:
-    if data.startswith(file_text.LFS_POINTER):
+def _text_parts(
+    path: Path, wanted: Sequence[str], config: FilesData, advance: Callable[[int], None]
+) -> Iterator[Table]:
+    start = next(file_text.blocks(path), b"")
+    if start.startswith(file_text.LFS_POINTER):
         raise DataError(f"data {path} is a Git LFS pointer and not the file itself; fetch it with `git lfs pull`")
     if suffix_of(path) in BINARY:
         raise DataError(f"data {path} cannot be read (it is named {suffix_of(path)} and is none, or is damaged)")
-    text, note = file_text.as_text(data, str(path), config.encoding)
-    if not text.strip():
+    name, note = file_text.encoding_of(lambda: file_text.blocks(path), str(path), config.encoding)
+    texts = file_text.texts_in(file_text.blocks(path, advance), name, str(path))
+    first = next((text for text in texts if text.strip()), "")
+    if not first:
         raise DataError(f"data {path} is empty; bring the file with a header and rows")
-    suffix = suffix_of(path)
-    if suffix in JSON or (suffix not in (".csv", ".tsv") and text.lstrip().startswith(("{", "["))):
-        table = stored.read_json(text, wanted, str(path))
+    suffix, texts = suffix_of(path), chain([first], texts)
+    if suffix in JSON or (suffix not in (".csv", ".tsv") and first.lstrip().startswith(("{", "["))):
+        parts = stored.json_parts(texts, wanted, str(path))
     else:
-        table = delimited.read_delimited(
-            text, wanted, USUAL.get(suffix, ","), label=wanted[1], delimiter=config.delimiter
-        )
-    table.notes[:0] = [note] if note else []
-    return table
+        usual = USUAL.get(suffix, ",")
+        parts = delimited.delimited_parts(texts, wanted, usual, label=wanted[1], delimiter=config.delimiter)
+    for number, table in enumerate(parts):
+        if note and number == 0:
+            table.notes.insert(0, note)
+        yield table
 
 
 def _require_columns(table: Table, keys: Mapping[str, str], path: Path) -> None:

@@ -16,7 +16,7 @@ LabelSet = tuple[str, ...]
 def targets_of(labels: Sequence[str] | Sequence[LabelSet], index: Mapping[str, int]) -> Decisions:
     """The targets of rows, by their labels; `index` gives the place of each label."""
     if not isinstance(next(iter(labels), ""), tuple):
-        return np.array([index[str(label)] for label in labels], dtype=np.int64)
+        return np.fromiter((index[str(label)] for label in labels), np.int64, len(labels))
     targets = np.zeros((len(labels), len(index)), dtype=np.bool_)
     for row, names in enumerate(labels):
         targets[row, [index[name] for name in names]] = True

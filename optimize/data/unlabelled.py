@@ -5,21 +5,25 @@ Labels that are there all the same are ignored.
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from optimize.data.file_text import as_text
+from optimize.data.file_text import blocks, encoding_of, texts_in
 from optimize.data.folders import IMAGE_SUFFIXES, is_hidden
 from optimize.data.readers import found_in
 from optimize.data.rows import Found, Rows, existing
 from optimize.data.said import counted
+from optimize.data.sequences import Lazy
 from optimize.data.sources import AnyData, DataConfig, FilesData, FolderData, HubData
+from optimize.data.stored import whole_lines
+from optimize.data.stored_texts import GrowingTexts
 from optimize.data.targets import LabelSet
 from optimize.data.usable import usable
 from optimize.errors import DataError
-from optimize.progress import console
+from optimize.progress import console, progress
 
 COLUMNS = {"text_column", "text_pair_column", "image_column", "delimiter"}
 
@@ -40,27 +44,27 @@ def read_unlabelled(
         case FolderData():
             found = _each(config, root, _images)
         case FilesData():
-            found = _files(config, root, seed)
+            found = _files(config, root, seed, folder)
         case HubData():
             stand_in = {"labels": None, "label_column": config.input_column}
-            found = found_in(config.model_copy(update=stand_in), root, seed)
+            found = found_in(config.model_copy(update=stand_in), root, seed, folder)
         case _:
-            found = found_in(config, root, seed)
+            found = found_in(config, root, seed, folder)
     return _rows(found, config, folder)
 
 
-def _files(config: FilesData, root: Path, seed: int) -> tuple[Found, Found | None]:
+def _files(config: FilesData, root: Path, seed: int, folder: Path | None) -> tuple[Found, Found | None]:
     # A reader wants a column of labels; the inputs stand in for it, and nobody looks at them.
-    table = config.model_copy(update={"labels": None, "label_column": config.image_column or config.text_column})
+    table = config.model_copy(update={"label_column": config.image_column or config.text_column})
 
     def read(path: Path, root: Path) -> Found:
         if _of_lines(path, config):
-            return _lines(path, root, config.encoding)
-        return found_in(table.model_copy(update={"train": path, "holdout": None}), root, seed)[0]
+            return _lines(path, root, config.encoding, folder)
+        return found_in(table.model_copy(update={"train": path, "holdout": None}), root, seed, folder)[0]
 
     if any(path is not None and _of_lines(path, config) for path in (config.train, config.holdout)):
         return _each(config, root, read)
-    return found_in(table, root, seed)
+    return found_in(table, root, seed, folder)
 
 
 def _each(
@@ -101,17 +105,22 @@ def require_answers(train: Rows, labels: tuple[str, ...], least: int) -> None:
         )
 
 
-def _lines(path: Path, root: Path, encoding: str | None) -> Found:
+def _lines(path: Path, root: Path, encoding: str | None, folder: Path | None) -> Found:
     """One text a line; empty lines are passed over."""
     full = existing(path, root)
-    text, note = as_text(full.read_bytes(), str(full), encoding)
-    lines = text.splitlines()
-    kept = [(number, line.strip()) for number, line in enumerate(lines, start=1) if line.strip()]
+    name, note = encoding_of(lambda: blocks(full), str(full), encoding)
+    texts, numbers, done = GrowingTexts(folder), array("q"), 0
+    with progress(f"{path.name} read", total=full.stat().st_size) as advance:
+        for piece in whole_lines(texts_in(blocks(full, advance), name, str(full))):
+            lines = [line.strip() for line in f"{piece}\n".splitlines()]
+            texts.extend([line for line in lines if line])
+            numbers.extend(number for number, line in enumerate(lines, start=done + 1) if line)
+            done += len(lines)
     notes = [note] if note else []
-    if len(kept) < len(lines):
-        notes.append(f"left out: {counted(len(lines) - len(kept), 'empty line')}")
-    ids = [f"{path.name}:{number}" for number, _ in kept]
-    return Found("text", [line for _, line in kept], [], ids, full.name, "text", notes=notes)
+    if len(numbers) < done:
+        notes.append(f"left out: {counted(done - len(numbers), 'empty line')}")
+    ids = Lazy(len(numbers), lambda place: f"{path.name}:{numbers[place]}")
+    return Found("text", texts.done(), [], ids, full.name, "text", notes=notes)
 
 
 def _images(path: Path, root: Path) -> Found:

@@ -9,19 +9,23 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import PIL
 
-from optimize.data.cells import labels_of, text_of
+from optimize.data.cells import labels_of, texts_of
 from optimize.data.image_file import ImageFile
 from optimize.data.label_sets import label_sets_of
 from optimize.data.rows import Fault, Found, Rows
 from optimize.data.said import MOST_NAMES, row_of, tell
+from optimize.data.sequences import Lazy, chosen
 from optimize.data.sources import AnyData
+from optimize.data.stored_texts import GrowingTexts, StoredTexts, Texts
 from optimize.errors import DataError
 from optimize.progress import progress
 from serving.model.text import TextPair
 
 SHA256_BYTES = 32
+CELLS_AT_ONCE = 4_096
 IMAGES_AT_ONCE = 256
 # Each holds a decoded image, of up to 40 megapixels.
 MOST_THREADS = 4
@@ -37,14 +41,14 @@ def usable(found: Found, config: AnyData, *, folder: Path | None, labelled: bool
     faults = dict(found.faults)
     inputs: Sequence[Any] = found.inputs
     if found.kind == "text":
-        inputs = _texts(inputs, found.ids, found.input_name)
-    seconds = None if found.seconds is None else _texts(found.seconds, found.ids, found.second_name)
+        inputs = _texts(inputs, found.ids, found.input_name, folder)
+    seconds = None if found.seconds is None else _texts(found.seconds, found.ids, found.second_name, folder)
     for name, cells in ((found.input_name, inputs), (found.second_name, seconds or ()), (found.label_name, labels)):
         for place, cell in enumerate(cells):
             if cell is None:
                 faults.setdefault(place, Fault(f"no {name!r}"))
     if seconds is not None:
-        inputs = [None if None in pair else TextPair(*pair) for pair in zip(inputs, seconds, strict=True)]
+        inputs = _pairs(inputs, seconds)
     if found.kind == "image" and len(inputs) and not hasattr(inputs[0], "dtype"):
         inputs = _images(found, faults, folder)
     if faults:
@@ -54,13 +58,12 @@ def usable(found: Found, config: AnyData, *, folder: Path | None, labelled: bool
         notes.append(f"left out: {said}")
     for note in (*found.notes, *notes):
         tell(found.source, note)
-    kept = [place for place in range(len(found.ids)) if place not in faults]
-    names = [label for place in kept if (label := labels[place]) is not None]
+    kept = np.setdiff1d(np.arange(len(found.ids)), np.fromiter(faults, np.int64, len(faults)))
     return Rows(
         found.kind,
-        [inputs[place] for place in kept] if faults else inputs,
-        names,
-        [found.ids[place] for place in kept],
+        chosen(inputs, kept) if faults else inputs,
+        [labels[place] for place in kept.tolist()] if faults else list(labels),
+        chosen(found.ids, kept) if faults else found.ids,
         found.source,
         synthetic=found.synthetic,
         classes=found.classes,
@@ -76,9 +79,24 @@ def _labels(found: Found, config: AnyData) -> tuple[Sequence[Any], list[str]]:
     return labels_of(found.labels, found.ids, found.label_name)
 
 
-def _texts(cells: Sequence[Any], ids: Sequence[str], name: str) -> list[Any]:
+def _texts(cells: Sequence[Any], ids: Sequence[str], name: str, folder: Path | None) -> Texts:
     """The text of each cell, None where there is none."""
-    return [text_of(cell, row_id, name) for cell, row_id in zip(cells, ids, strict=True)]
+    if isinstance(cells, StoredTexts):
+        return cells
+    texts = GrowingTexts(folder)
+    for start in range(0, len(cells), CELLS_AT_ONCE):
+        at = slice(start, start + CELLS_AT_ONCE)
+        texts.extend(texts_of(cells[at], ids[at], name))
+    return texts.done()
+
+
+def _pairs(first: Texts, second: Texts) -> Sequence[TextPair | None]:
+    def pair(place: int) -> TextPair | None:
+        one, other = first[place], second[place]
+        return None if one is None or other is None else TextPair(one, other)
+
+    pairs = Lazy(len(first), pair)
+    return pairs if isinstance(first, StoredTexts) or isinstance(second, StoredTexts) else list(pairs)
 
 
 def _say(found: Found, faults: dict[int, Fault]) -> str:

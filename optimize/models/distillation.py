@@ -1,4 +1,4 @@
-"""The teacher's outputs, computed once and kept, and the loss of a student that follows them.
+"""The loss of a student that follows the teacher's outputs.
 
 Soft targets are those of Hinton et al. 2015 (arXiv:1503.02531). Hidden states are those of Patient Knowledge
 Distillation (Sun et al. 2019, arXiv:1908.09355): one normalised vector for each item and layer. For text it is the
@@ -7,9 +7,6 @@ first token's state, for a ResNet the mean over height and width of a group's ou
 
 from __future__ import annotations
 
-import os
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -18,11 +15,10 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 from torch import Tensor
 from torch.nn import functional as F
-from transformers import PreTrainedModel
 
-from optimize.data.inputs import Augmentation, Prepared, Preparer, ordered_batches
-from optimize.models.training import Loss, TrainingConfig, augmented_tensors, cross_entropy, move, training_device
-from optimize.progress import progress
+from optimize.data.inputs import Augmentation
+from optimize.models.teacher_outputs import TeacherOutputs, pooled_states
+from optimize.models.training import Loss, TrainingConfig, cross_entropy
 
 
 class DistillationConfig(TrainingConfig):
@@ -54,63 +50,8 @@ class DistillationConfig(TrainingConfig):
         return Augmentation(crop=self.crop, flip=self.flip, mixup=self.mixup, seed=seed)
 
 
-@dataclass(frozen=True, slots=True)
-class TeacherOutputs:
-    """`logits` float32 [views, items, labels]; `hidden` has float32 [views, items, width] for each layer or group.
-
-    `hidden` is empty for a student of another family, whose hidden states have no likeness to the teacher's.
-    """
-
-    logits: NDArray[np.float32]
-    hidden: tuple[NDArray[np.float32], ...]
-
-    @classmethod
-    def compute(
-        cls, teacher: PreTrainedModel, data: Prepared, preparer: Preparer, config: TrainingConfig, seed: int, kept: Path
-    ) -> TeacherOutputs:
-        """Run the teacher over every view of `data`, or read the file `kept` (npz) of an earlier run."""
-        if kept.exists():
-            with np.load(kept) as stored:
-                hidden = tuple(stored[f"hidden{i}"] for i in range(len(stored.files) - 1))
-                return cls(stored["logits"], hidden)
-        views = [_run_view(teacher, data, preparer, config, seed, view) for view in range(config.views)]
-        logits = np.stack([view[0] for view in views])
-        hidden = tuple(np.stack(layer) for layer in zip(*(view[1] for view in views), strict=True))
-        beside = kept.with_name(f"{kept.stem}.partial.npz")
-        np.savez(beside, logits=logits, **{f"hidden{i}": layer for i, layer in enumerate(hidden)})
-        os.replace(beside, kept)
-        return cls(logits, hidden)
-
-
-@torch.inference_mode()
-def _run_view(
-    teacher: PreTrainedModel, data: Prepared, preparer: Preparer, config: TrainingConfig, seed: int, view: int
-) -> tuple[NDArray[np.float32], list[NDArray[np.float32]]]:
-    rows: list[tuple[NDArray[np.int64], list[Tensor]]] = []
-    device = training_device()
-    move(teacher, device)
-    with progress(f"teacher outputs, view {view + 1}/{config.views}", total=len(data)) as advance:
-        for indices in ordered_batches(data, 64):
-            inputs = augmented_tensors(data, preparer, config.augmentation(seed), indices, view)
-            output = teacher(**{n: tensor.to(device) for n, tensor in inputs.items()}, output_hidden_states=True)
-            rows.append((indices, [column.cpu() for column in (output.logits, *pooled_states(output))]))
-            advance(len(indices))
-    teacher.cpu()
-    place = np.argsort(np.concatenate([indices for indices, _ in rows]))
-    columns = [torch.cat(parts).numpy()[place] for parts in zip(*(row for _, row in rows), strict=True)]
-    return columns[0], columns[1:]
-
-
-def pooled_states(output: Any) -> list[Tensor]:
-    """[batch, width] for each layer without the stem: the first token's state, or the mean over height and width."""
-    return [state[:, 0] if state.ndim == 3 else state.mean(dim=(2, 3)) for state in output.hidden_states[1:]]
-
-
 def distillation_loss(teacher: TeacherOutputs, config: DistillationConfig, on_labels: Loss = cross_entropy) -> Loss:
-    """The loss of a student; `on_labels` is its part on labels.
-
-    Layers are matched from the top down; those of different widths are skipped.
-    """
+    """The loss of a student; `on_labels` is its part on labels."""
 
     def loss(output: Any, targets: Tensor, indices: NDArray[np.int64], view: int) -> Tensor:
         followed = torch.from_numpy(teacher.logits[view, indices]).to(targets.device) / config.temperature
@@ -142,10 +83,9 @@ def divergence_of_labels(logits: Tensor, followed: Tensor) -> Tensor:
 def _hidden_loss(output: Any, teacher: TeacherOutputs, indices: NDArray[np.int64], view: int) -> Tensor:
     student = pooled_states(output)
     terms = [torch.zeros((), device=output.logits.device)]
-    for position, state in enumerate(student, start=1):
-        followed = teacher.hidden[position * len(teacher.hidden) // len(student) - 1]
-        if followed.shape[-1] == state.shape[-1]:
-            wanted = torch.from_numpy(followed[view, indices]).to(state.device)
-            gap = F.normalize(state, dim=-1) - F.normalize(wanted, dim=-1)
-            terms.append(gap.pow(2).sum(dim=-1).mean())
+    for place, followed in teacher.hidden.items():
+        state = student[place]
+        wanted = torch.from_numpy(followed[view, indices]).to(state.device)
+        gap = F.normalize(state, dim=-1) - F.normalize(wanted, dim=-1)
+        terms.append(gap.pow(2).sum(dim=-1).mean())
     return torch.stack(terms).sum() / len(student)

@@ -20,6 +20,7 @@ from optimize.progress import progress
 from optimize.results import Result, digest_of
 from serving.model.head import Decisions, Head
 
+NO_KEYS = np.empty(0, dtype=np.uint64)
 AT_ONCE = 1024
 """Rows that are prepared and held in memory at once."""
 
@@ -44,8 +45,8 @@ def teacher_labels(
     """
     if rows.kind != task:
         raise StepError(f"the recipe is for {task}, and {rows.source} holds {rows.kind}; bring other data")
-    ids = tuple(rows.ids)
-    unlabelled = Split("selection", rows.inputs, np.full(len(ids), -1, dtype=np.int64), ids, frozenset())
+    targets = np.full(len(rows.ids), -1, dtype=np.int64)
+    unlabelled = Split("selection", rows.inputs, targets, rows.ids, NO_KEYS)
     key = digest_of([teacher.key, preparer.key, unlabelled.digest, type(head).__name__])
     kept = folder / f"teacher-labels-{key[:12]}.npy"
     if not kept.exists():

@@ -1,9 +1,9 @@
-"""The training loop of fine-tuning, distillation and recovery: seeded, and resumable after every epoch."""
+"""The training loop of fine-tuning, distillation and recovery: seeded, and resumable."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -17,6 +17,7 @@ from transformers import PreTrainedModel, get_cosine_schedule_with_warmup
 from optimize.data.inputs import Augmentation, Prepared, Preparer, batch_sizes, collect, shuffled_batches
 from optimize.models.class_weights import ClassWeights, weights_of
 from optimize.models.layers import freeze
+from optimize.models.training_state import Place, TrainingState
 from optimize.progress import console, progress
 from serving.arrays import Logits
 
@@ -113,8 +114,8 @@ def train(
 ) -> PreTrainedModel:
     """Train `model` in place, on the GPU when there is one, and return it on the CPU in evaluation mode.
 
-    Each epoch ends with the state in the file `resume`, written beside and then renamed. A run that finds the file goes
-    on from there and removes it at the end, so each configuration needs a file of its own. Without a `loss`, the data's
+    The state is kept in the file `resume`, after each epoch and every few minutes. A run that finds the file goes on
+    from there and removes it at the end, so each configuration needs a file of its own. Without a `loss`, the data's
     labels are learned. `hidden_states` asks the model for them, for a loss that needs them.
     """
     loss = loss or label_loss(config, model, data)
@@ -122,36 +123,45 @@ def train(
     device = training_device()
     move(model, device)
     _freeze(model, config)
-    steps = len(batch_sizes(data, config.batch_size)) * config.epochs
+    batches = len(batch_sizes(data, config.batch_size))
     optimizer = _optimizer(model, config)
-    schedule = get_cosine_schedule_with_warmup(optimizer, int(steps * config.warmup_share), steps)
-    first_epoch = _restore(resume, model, optimizer, schedule)
+    schedule = _schedule(optimizer, config, batches * config.epochs)
+    state = TrainingState(resume, {"model": model, "optimizer": optimizer, "schedule": schedule})
+    first = state.restore()
+    if any(first):
+        within = f" and {first.batch} of {batches} batches" if first.batch else ""
+        console.print(f"{title}: going on after epoch {first.epoch} of {config.epochs}{within}")
     augmentation = config.augmentation(seed)
-    if first_epoch:
-        console.print(f"{title}: going on after epoch {first_epoch} of {config.epochs}")
-    with progress(title, total=steps, start=first_epoch * (steps // config.epochs)) as advance:
-        for epoch in range(first_epoch, config.epochs):
+    with progress(title, batches * config.epochs, start=first.epoch * batches + first.batch) as advance:
+        for epoch in range(first.epoch, config.epochs):
             model.train()
             torch.manual_seed(seed + epoch)
-            view = epoch % config.views
-            for indices in shuffled_batches(data, config.batch_size, np.random.default_rng([seed, epoch])):
+            view, done = epoch % config.views, first.batch if epoch == first.epoch else 0
+            if done:
+                state.restore_generators()
+            shuffled = shuffled_batches(data, config.batch_size, np.random.default_rng([seed, epoch]))
+            for number, indices in enumerate(islice(shuffled, done, None), start=done + 1):
                 inputs = augmented_tensors(data, preparer, augmentation, indices, view)
                 inputs = {name: tensor.to(device) for name, tensor in inputs.items()}
                 output = model(**inputs, output_hidden_states=hidden_states)
                 value = loss(output, torch.from_numpy(data.targets[indices]).to(device), indices, view)
-                optimizer.zero_grad(set_to_none=True)
-                torch.autograd.backward(value)
-                nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-                optimizer.step()
-                schedule.step()
+                _learn(model, value, optimizer, schedule)
                 advance(1)
-            _keep(resume, model, optimizer, schedule, epoch + 1)
-    if resume is not None:
-        resume.unlink(missing_ok=True)
+                state.keep_now_and_then(Place(epoch, number))
+            state.keep(Place(epoch + 1))
+    state.remove()
     move(model, torch.device("cpu"))
     model.requires_grad_(True)
     nn.Module.eval(model)
     return model
+
+
+def _learn(model: nn.Module, value: Tensor, optimizer: torch.optim.Optimizer, schedule: Any) -> None:
+    optimizer.zero_grad(set_to_none=True)
+    torch.autograd.backward(value)
+    nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    optimizer.step()
+    schedule.step()
 
 
 def augmented_tensors(
@@ -201,19 +211,5 @@ def _optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.Optimize
     return torch.optim.AdamW(groups, lr=config.learning_rate)
 
 
-def _keep(path: Path | None, model: nn.Module, optimizer: Any, schedule: Any, epoch: int) -> None:
-    if path is None:
-        return
-    state = {"model": model, "optimizer": optimizer, "schedule": schedule}
-    beside = path.with_name(f"{path.name}.partial")
-    torch.save({"epoch": epoch} | {name: part.state_dict() for name, part in state.items()}, beside)
-    os.replace(beside, path)
-
-
-def _restore(path: Path | None, model: nn.Module, optimizer: Any, schedule: Any) -> int:
-    if path is None or not path.exists():
-        return 0
-    stored = torch.load(path, weights_only=True, map_location="cpu")
-    for name, part in (("model", model), ("optimizer", optimizer), ("schedule", schedule)):
-        part.load_state_dict(stored[name])
-    return int(stored["epoch"])
+def _schedule(optimizer: torch.optim.Optimizer, config: TrainingConfig, steps: int) -> Any:
+    return get_cosine_schedule_with_warmup(optimizer, int(steps * config.warmup_share), steps)

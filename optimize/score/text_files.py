@@ -59,7 +59,8 @@ def open_text(path: Path, encoding: str | None) -> TextFile:
             raise DataError(f"data {path} is a Git LFS pointer and not the file itself; fetch it with `git lfs pull`")
         # A letter that the sample ends within is no damage.
         whole = sample[: sample.rfind(b"\n") + 1] or sample
-        name = encoding or found_encoding(whole if len(sample) == SAMPLE_BYTES else sample, str(path))
+        looked_at = whole if len(sample) == SAMPLE_BYTES else sample
+        name = encoding or found_encoding(lambda: iter([looked_at]), str(path))
         raw = path.open("rb")
         # Bytes that are no text become surrogates, which the cascade refuses row by row.
         damage = "replace" if name.startswith("utf-16") else "surrogateescape"

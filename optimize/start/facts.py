@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Hashable, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
 from optimize.data.content import keys_of
+from optimize.data.groups import Keys, contradicting, first_rows, grouped
 from optimize.data.image_file import ImageFile
 from optimize.data.rows import Kind, Rows
 from serving.model.image_header import read_header
@@ -85,8 +86,8 @@ def facts_of(
     train: Rows, holdout: Rows | None, *, labelled: bool, tokenizer: PreTrainedTokenizerBase | None = None
 ) -> DataFacts:
     """Look at rows. Lengths are in tokens of `tokenizer`, without one in words."""
-    keys, held = keys_of(train), keys_of(holdout) if holdout else []
-    known = frozenset(held)
+    keys = keys_of(train)
+    held = keys_of(holdout) if holdout else keys[:0]
     texts = train.kind == "text"
     sample = _sample(train.inputs)
     return DataFacts(
@@ -95,7 +96,7 @@ def facts_of(
         labelled=labelled,
         train=part_of(train, keys, labelled=labelled),
         holdout=part_of(holdout, held, labelled=labelled) if holdout else None,
-        leaked=sum(key in known for key in keys),
+        leaked=int(np.isin(keys, held).sum()),
         lengths=lengths_of(sample, tokenizer) if texts else None,
         sizes=None if texts else np.array([_size(image) for image in sample], dtype=np.int64),
         notes=(*train.notes, *(holdout.notes if holdout else ())),
@@ -123,19 +124,14 @@ def _size(image: ImageFile | NDArray[np.uint8]) -> tuple[int, int]:
     return image.shape[1], image.shape[0]
 
 
-def part_of(rows: Rows, keys: Sequence[Hashable], *, labelled: bool) -> Part:
+def part_of(rows: Rows, keys: Keys, *, labelled: bool) -> Part:
     """Labels and duplicates of rows, whose near-duplicates have equal `keys`."""
-    groups: dict[Hashable, list[int]] = defaultdict(list)
-    for place, key in enumerate(keys):
-        groups[key].append(place)
-    contradictory = 0
-    if labelled:
-        mixed = (group for group in groups.values() if len({str(rows.labels[place]) for place in group}) > 1)
-        contradictory = sum(map(len, mixed))
+    groups = grouped(keys)
+    contradictory = int(contradicting(groups, map(str, rows.labels)).sum()) if labelled else 0
     return Part(
         rows=len(keys),
         labels=Counter(label for each in rows.labels for label in each_label(each)) if labelled else Counter(),
-        duplicates=len(keys) - len(groups),
+        duplicates=len(keys) - len(first_rows(groups)),
         contradictory=contradictory,
     )
 

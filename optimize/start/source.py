@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 from optimize.data.folders import IMAGE_SUFFIXES
 from optimize.data.said import columns as listed_columns
 from optimize.data.sources import DataConfig, FilesData
-from optimize.data.tables import PARTS, read_table, suffix_of
+from optimize.data.tables import PARTS, suffix_of, table_start
 from optimize.errors import DataError
 from optimize.start.columns import IMAGE, LABEL, TEXT, Columns, guess, separator_of
 
@@ -133,15 +133,15 @@ def columns_of(path: Path) -> dict[str, Sequence[object]]:
     """All columns of one table. Raises DataError when it cannot be read or has no header."""
     config = FilesData(source="files", train=path)
     known = (*TEXT, *LABEL, *IMAGE)
-    names = read_table(path, known, config).names
+    names = table_start(path, known, config).names
     if len(names) == 1:  # maybe none of the known names is there, and the columns are not separated as usual
         for delimiter in ("\t", ";", "|", ","):
             if delimiter in names[0]:
                 config = config.model_copy(update={"delimiter": delimiter})
-                names = read_table(path, known, config).names
+                names = table_start(path, known, config).names
                 break
     # The second of the wanted columns is taken for the labels; a table may have one column alone.
-    table = read_table(path, (*names, "") if len(names) == 1 else tuple(names), config)
+    table = table_start(path, (*names, "") if len(names) == 1 else tuple(names), config)
     return {name: table.columns[name] for name in table.names}
 
 

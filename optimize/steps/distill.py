@@ -20,12 +20,13 @@ from transformers import PretrainedConfig, PreTrainedModel
 from optimize.data.inputs import Prepared, Preparer
 from optimize.errors import StepError
 from optimize.models.checkpoint import CheckpointConfig, StateDictCheckpoint, local_source
-from optimize.models.distillation import DistillationConfig, TeacherOutputs, distillation_loss
+from optimize.models.distillation import DistillationConfig, distillation_loss
 from optimize.models.families import require_choosable, require_freezable
 from optimize.models.graph_model import GraphModel
 from optimize.models.image_families import image_family
 from optimize.models.layers import with_layers
 from optimize.models.saved import Task
+from optimize.models.teacher_outputs import TeacherOutputs
 from optimize.models.training import label_loss, train
 from optimize.results import Stage
 from optimize.steps.step import Step, StepContext
@@ -84,7 +85,8 @@ class Distill(DistillationConfig, Step):
         return self.student is not None and not isinstance(self.student, Path)
 
     def carry_out(self, source: Path, output: Path, context: StepContext) -> None:
-        context.save(self._trained(context, context.teacher_outputs(self)), output)
+        student = self._student(context)
+        context.save(self._trained(student, context, context.teacher_outputs(self, student)), output)
 
     def companions(self, stage: Stage, task: Task) -> tuple[Step, ...]:
         return (Control(**self.model_dump(exclude_unset=True)),) if self.control else ()
@@ -108,9 +110,11 @@ class Distill(DistillationConfig, Step):
     def key_fields(self) -> dict[str, Any]:
         return self.model_dump(mode="json", exclude={"control"})
 
-    def _trained(self, context: StepContext, teacher_outputs: TeacherOutputs | None) -> PreTrainedModel:
+    def _trained(
+        self, student: PreTrainedModel, context: StepContext, teacher_outputs: TeacherOutputs | None
+    ) -> PreTrainedModel:
         return distill(
-            make_student(context.load(context.student or context.teacher.path), self),
+            student,
             self,
             teacher_outputs=teacher_outputs,
             data=context.prepare("train"),
@@ -118,6 +122,9 @@ class Distill(DistillationConfig, Step):
             seed=context.seed,
             resume=context.resume,
         )
+
+    def _student(self, context: StepContext) -> PreTrainedModel:
+        return make_student(context.load(context.student or context.teacher.path), self)
 
 
 class Control(Distill):
@@ -128,7 +135,7 @@ class Control(Distill):
         return "control"
 
     def carry_out(self, source: Path, output: Path, context: StepContext) -> None:
-        context.save(self._trained(context, None), output)
+        context.save(self._trained(self._student(context), context, None), output)
 
     def companions(self, stage: Stage, task: Task) -> tuple[Step, ...]:
         return ()

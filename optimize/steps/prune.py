@@ -66,7 +66,7 @@ class Prune(DistillationConfig, Step):
     def carry_out(self, source: Path, output: Path, context: StepContext) -> None:
         data, preparer, seed = context.prepare("train"), context.preparer, context.seed
         pruned = prune(context.load(source), self, data=data, preparer=preparer, seed=seed)
-        outputs = context.teacher_outputs(self)
+        outputs = context.teacher_outputs(self, pruned)
         loss = distillation_loss(outputs, self, label_loss(self, pruned, data))
         recovered = train(
             pruned,

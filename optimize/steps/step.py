@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,9 +14,10 @@ from transformers import PretrainedConfig, PreTrainedModel
 from optimize.data.inputs import Prepared, Preparer
 from optimize.data.splits import SplitName, Splits
 from optimize.models.checkpoint import CheckpointConfig
-from optimize.models.distillation import DistillationConfig, TeacherOutputs
+from optimize.models.distillation import DistillationConfig
 from optimize.models.graph_model import GraphModel
 from optimize.models.saved import Task, load_model, save_model
+from optimize.models.teacher_outputs import TeacherOutputs, followed_layers
 from optimize.results import Precision, Result, Stage, digest_of
 
 
@@ -31,7 +32,7 @@ class StepContext:
     folder: Path
     """The build folder, for what several steps share."""
     resume: Path
-    """Where a training keeps its state after each epoch."""
+    """Where a training keeps its state."""
     splits: Splits
     preparer: Preparer
     prepare: Callable[[SplitName], Prepared]
@@ -56,18 +57,18 @@ class StepContext:
         """Write a checkpoint folder; a text model gets the tokeniser that its texts are prepared with."""
         save_model(model, folder, self.preparer.folder)
 
-    def teacher_outputs(self, config: DistillationConfig) -> TeacherOutputs:
-        """The teacher's outputs on every view of the train split, computed once and kept in the build folder.
+    def teacher_outputs(self, config: DistillationConfig, student: PreTrainedModel) -> TeacherOutputs:
+        """What `student` follows: the teacher's outputs on every view of the train split, kept in the build folder.
 
         They hold no hidden states for a student to which these say nothing.
         """
         views = {"views": config.views, "crop": config.crop, "flip": config.flip, "mixup": config.mixup}
         key = digest_of([self.teacher.key, self.splits.train.digest, views, self.seed])
-        kept = self.folder / f"teacher-outputs-{key[:12]}.npz"
-        teacher = self.load(self.teacher.path)
-        train, preparer = self.teacher_prepare("train"), self.teacher_preparer
-        outputs = TeacherOutputs.compute(teacher, train, preparer, config, self.seed, kept)
-        return outputs if self.related else replace(outputs, hidden=())
+        kept = self.folder / f"teacher-outputs-{key[:12]}"
+        teacher, data, preparer = self.load(self.teacher.path), self.teacher_prepare("train"), self.teacher_preparer
+        one = preparer.tensors(data.take([0]))
+        followed = followed_layers(teacher, student, one) if self.related and config.hidden_weight else {}
+        return TeacherOutputs.compute(teacher, data, preparer, config, self.seed, kept, followed)
 
 
 class Step(BaseModel, ABC):

@@ -5,7 +5,7 @@ A windowed item is int64 [windows, max_tokens]: one row of a batch for each wind
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -58,15 +58,19 @@ def longest(items: Sequence[Array]) -> int:
 
 def groups(items: Sequence[Array], most_rows: int) -> Iterator[slice]:
     """The places of neighbours that have at most `most_rows` rows together; an item with more is alone."""
-    start = rows = 0
-    for place, item in enumerate(items):
-        more = rows_of(item)
-        if place > start and rows + more > most_rows:
-            yield slice(start, place)
-            start, rows = place, 0
-        rows += more
-    if len(items):
-        yield slice(start, len(items))
+    return groups_of(map(rows_of, items), most_rows)
+
+
+def groups_of(rows: Iterable[int], most_rows: int) -> Iterator[slice]:
+    """`groups` of items that have so many rows each."""
+    start = end = together = 0
+    for end, more in enumerate(rows, start=1):
+        if end - 1 > start and together + more > most_rows:
+            yield slice(start, end - 1)
+            start, together = end - 1, 0
+        together += more
+    if end:
+        yield slice(start, end)
 
 
 def merged(logits: Logits, items: Sequence[Array], watched: int | None = None) -> Logits:

@@ -4,10 +4,11 @@ import csv
 import io
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from optimize.data.delimited import read_delimited
+from optimize.data import delimited
+from optimize.data.delimited import delimited_parts, read_delimited
 
 ROWS = [(f"message {place}", "spam" if place % 3 else "ham") for place in range(300)]
 
@@ -79,3 +80,38 @@ def test_a_row_with_more_columns_than_the_header_is_a_fault() -> None:
     table = read_delimited("text,label\na,x\nb, c,y\n", ("text", "label"), ",")
     assert list(table.faults) == [1]
     assert table.size == 2
+
+
+@settings(max_examples=40)
+@given(
+    st.lists(st.tuples(st.text(st.sampled_from('ab,"\n\r\t '), max_size=9), st.sampled_from(["x", "y"])), min_size=1),
+    st.sampled_from([csv.QUOTE_ALL, csv.QUOTE_MINIMAL]),
+    st.integers(8, 40),
+)
+def test_a_file_in_parts_is_read_as_the_whole_file(rows: list[tuple[str, str]], quoting: int, size: int) -> None:
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\r\n", quoting=quoting)  # type: ignore[arg-type]
+    writer.writerows([("text", "label"), *rows])
+    text = file.getvalue()
+    whole = read_delimited(text, ("text", "label"), ",", label="label")
+    pieces = iter([text[start : start + size] for start in range(0, len(text), size)])
+    parts = list(delimited_parts(pieces, ("text", "label"), ",", label="label"))
+    for name in ("text", "label"):
+        assert [cell for part in parts for cell in part.columns[name]] == list(whole.columns[name])
+    assert [note for part in parts for note in part.notes] == whole.notes
+    before = 0
+    faults = []
+    for part in parts:
+        faults += [place + before for place in part.faults]
+        before += part.size
+    assert faults == list(whole.faults)
+
+
+def test_a_quote_that_nothing_closes_holds_up_a_part_of_the_file_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(delimited, "MOST_QUOTED", 100)
+    rows = [('"Oh, I see' if place == 3 else text.replace(" ", "_"), label) for place, (text, label) in enumerate(ROWS)]
+    text = tsv(rows)
+    pieces = iter([text[start : start + 50] for start in range(0, len(text), 50)])
+    parts = list(delimited_parts(pieces, ("text", "label"), "\t", label="label"))
+    assert [cell for part in parts for cell in part.columns["text"]] == [text for text, _ in rows]
+    assert max(part.size for part in parts) < 20

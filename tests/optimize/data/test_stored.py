@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import datasets
 import pandas
@@ -11,7 +12,9 @@ import pyarrow.feather
 import pyarrow.parquet
 import pytest
 
-from optimize.data.stored import class_names, read_arrow, read_excel, read_json, read_parquet
+from optimize.data import stored
+from optimize.data.rows import Table
+from optimize.data.stored import arrow_parts, class_names, json_parts, parquet_parts, read_excel, read_json
 from optimize.errors import DataError
 
 WANTED = ("text", "label")
@@ -34,15 +37,70 @@ def test_a_damaged_first_line_is_named_by_its_place_alone() -> None:
     assert "secret" not in str(error.value)
 
 
-def test_only_wanted_columns_are_read() -> None:
-    stored = pyarrow.table({"text": ["a", None], "label": [1, 2], "vector": [[0.5], [1.5]]})
-    for write, read in ((pyarrow.parquet.write_table, read_parquet), (pyarrow.feather.write_feather, read_arrow)):
-        file = io.BytesIO()
-        write(stored, file)
-        file.seek(0)
-        table = read(file, WANTED)
-        assert table.names == ["text", "label", "vector"]
-        assert table.columns == {"text": ["a", None], "label": [1, 2]}
+def _write_stream(table: pyarrow.Table, path: Path) -> None:
+    with pyarrow.ipc.new_stream(path, table.schema) as writer:
+        writer.write_table(table)
+
+
+def _write_old_feather(table: pyarrow.Table, path: Path) -> None:
+    pyarrow.feather.write_feather(table, path, version=1)
+
+
+@pytest.mark.filterwarnings("ignore")  # of the old Feather, which people have all the same
+@pytest.mark.parametrize("rows", [0, 5])
+@pytest.mark.parametrize(
+    ("write", "read"),
+    [
+        (pyarrow.parquet.write_table, parquet_parts),
+        (pyarrow.feather.write_feather, arrow_parts),
+        (_write_old_feather, arrow_parts),
+        (_write_stream, arrow_parts),
+    ],
+)
+def test_only_wanted_columns_are_read_part_by_part(
+    write: Any, read: Any, rows: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stored, "ROWS_AT_ONCE", 2)
+    texts = ["a", None, "c", "d", "e"][:rows]
+    schema = pyarrow.schema([("text", pyarrow.string()), ("label", pyarrow.int64()), ("number", pyarrow.float64())])
+    columns = {"text": texts, "label": list(range(rows)), "number": [0.5] * rows}
+    write(pyarrow.table(columns, schema=schema), tmp_path / "rows")
+    parts = list(read(tmp_path / "rows", WANTED))
+    assert [part.size for part in parts] == ([2, 2, 1] if rows else [0])
+    assert all(part.names == ["text", "label", "number"] for part in parts)
+    assert [text for part in parts for text in part.columns["text"]] == texts
+    assert [label for part in parts for label in part.columns["label"]] == list(range(rows))
+
+
+def parts_of(text: str, size: int) -> list[Table]:
+    pieces = iter([text[start : start + size] for start in range(0, len(text), size)])
+    return list(json_parts(pieces, WANTED, "t.jsonl"))
+
+
+@pytest.mark.parametrize("size", [30, 45, 1000])
+@pytest.mark.parametrize("last", ["", "\n"])
+def test_json_lines_are_read_part_by_part(size: int, last: str) -> None:
+    lines = [{"text": f"é {place}", **({"label": place} if place > 3 else {})} for place in range(8)]
+    parts = parts_of("\n\n".join(json.dumps(line) for line in lines) + last, size)
+    assert len(parts) == 1 or size < 1000
+    assert parts[-1].names == ["text", "label"]
+    cells = [part.columns.get(name, [None] * part.size) for name in WANTED for part in parts]
+    assert [cell for part in cells for cell in part] == [*(line.get(name) for name in WANTED for line in lines)]
+
+
+def test_json_that_is_no_lines_is_read_whole() -> None:
+    (part,) = parts_of(json.dumps([{"text": "a", "label": 1}] * 9, indent=1), 20)
+    assert part.size == 9
+    (part,) = parts_of(json.dumps({"text": ["a"] * 9, "label": [1] * 9}, indent=1), 20)
+    assert part.size == 9
+
+
+def test_what_is_wrong_in_a_later_part_is_named_by_its_place_in_the_file() -> None:
+    lines = ['{"text": "a", "label": 1}'] * 9
+    with pytest.raises(DataError, match="line 10 must be JSON, got something else at its character 10"):
+        parts_of("\n".join([*lines, '{"text": secret}', *lines]), 50)
+    with pytest.raises(DataError, match="row 9 must be an object with the columns as keys, got list"):
+        parts_of("\n".join(["", *lines[:8], "[1]", *lines]), 50)
 
 
 def test_the_names_of_labels_in_lists_are_taken(tmp_path: Path) -> None:
@@ -51,7 +109,7 @@ def test_the_names_of_labels_in_lists_are_taken(tmp_path: Path) -> None:
     )
     rows = {"text": ["one", "two"], "tags": [[1, 0], []]}
     datasets.Dataset.from_dict(rows, features=features).to_parquet(tmp_path / "rows.parquet")
-    table = read_parquet(tmp_path / "rows.parquet", ["text", "tags"])
+    (table,) = parquet_parts(tmp_path / "rows.parquet", ["text", "tags"])
     assert (table.classes, table.columns["tags"]) == (("fee", "fraud"), [[1, 0], []])
 
 

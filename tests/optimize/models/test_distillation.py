@@ -10,21 +10,17 @@ import torch
 from pydantic import ValidationError
 
 from optimize.build import Build
-from optimize.models.distillation import (
-    DistillationConfig,
-    TeacherOutputs,
-    distillation_loss,
-    divergence_of_labels,
-)
+from optimize.models.distillation import DistillationConfig, distillation_loss, divergence_of_labels
 from optimize.models.saved import load_model
-from optimize.models.training import predict
+from optimize.models.teacher_outputs import TeacherOutputs, followed_layers
 
 
 def test_a_students_loss_is_least_where_it_says_what_the_teacher_says(build: Build, tmp_path: Path) -> None:
     config = DistillationConfig(epochs=1, learning_rate=1e-3, soft_weight=1.0, hidden_weight=1.0)
     teacher = load_model(build.teacher.path, build.recipe.task)
     data, preparer = build.prepared("train"), build.preparer
-    outputs = TeacherOutputs.compute(teacher, data, preparer, config, 1, tmp_path / "kept.npz")
+    followed = followed_layers(teacher, teacher, preparer.tensors(data.take([0])))
+    outputs = TeacherOutputs.compute(teacher, data, preparer, config, 1, tmp_path / "kept", followed)
     indices = np.arange(16)
     targets = torch.from_numpy(data.targets[indices])
     loss = distillation_loss(outputs, config)
@@ -36,20 +32,6 @@ def test_a_students_loss_is_least_where_it_says_what_the_teacher_says(build: Bui
 
     assert of(teacher) < 1e-4
     assert of(load_model(build.folder / "checkpoint", build.recipe.task)) > 0.05
-
-
-def test_a_teachers_outputs_are_computed_once(build: Build, tmp_path: Path) -> None:
-    config = DistillationConfig(epochs=2, learning_rate=1e-3, crop=1, views=2)
-    teacher = load_model(build.teacher.path, build.recipe.task)
-    data, preparer = build.prepared("train"), build.preparer
-    first = TeacherOutputs.compute(teacher, data, preparer, config, 1, tmp_path / "kept.npz")
-    again = TeacherOutputs.compute(None, data, preparer, config, 1, tmp_path / "kept.npz")  # type: ignore[arg-type]
-    np.testing.assert_array_equal(first.logits, again.logits)
-    assert len(first.hidden) == len(again.hidden)
-    assert first.logits.shape == (2, len(data), len(build.splits.labels))
-    np.testing.assert_allclose(first.logits[0], predict(teacher, data, preparer), atol=1e-4)
-    changed = not np.allclose(first.logits[0], first.logits[1], atol=1e-3)
-    assert changed == (build.recipe.task == "image"), "images have a second view, texts have one"
 
 
 def test_mixtures_have_no_labels_to_learn_from() -> None:
@@ -68,7 +50,7 @@ def test_the_divergence_of_labels_is_that_of_coins() -> None:
 
 def test_a_student_of_label_sets_follows_each_label_by_itself() -> None:
     """A logit that all labels share means nothing to softmax, and everything to label sets."""
-    teacher = TeacherOutputs(np.array([[[2.0, -1.0]]], dtype=np.float32), ())
+    teacher = TeacherOutputs(np.array([[[2.0, -1.0]]], dtype=np.float32), {})
     config = DistillationConfig(epochs=1, learning_rate=1e-3, soft_weight=1.0, hidden_weight=0.0)
     loss = distillation_loss(teacher, config)
     output = SimpleNamespace(logits=torch.tensor([[5.0, 2.0]]))

@@ -33,13 +33,21 @@ def context(build: Build, folder: Path) -> StepContext:
 def test_the_teachers_outputs_are_kept_in_the_build_folder_for_each_set_of_views(build: Build, tmp_path: Path) -> None:
     given = context(build, tmp_path)
     one, other = (DistillationConfig(epochs=1, learning_rate=0.1, views=views) for views in (1, 2))
-    first = given.teacher_outputs(one)
-    (kept,) = tmp_path.glob("teacher-outputs-*.npz")
+    student = given.load(build.teacher.path)
+    first = given.teacher_outputs(one, student)
+    (kept,) = tmp_path.glob("teacher-outputs-*/logits.npy")
     written = kept.stat().st_mtime_ns
-    np.testing.assert_array_equal(given.teacher_outputs(one).logits, first.logits)
+    np.testing.assert_array_equal(given.teacher_outputs(one, student).logits, first.logits)
     assert kept.stat().st_mtime_ns == written, "read, not computed again"
-    given.teacher_outputs(other)
-    assert len(list(tmp_path.glob("teacher-outputs-*.npz"))) == 2
+    given.teacher_outputs(other, student)
+    assert len(list(tmp_path.glob("teacher-outputs-*/logits.npy"))) == 2
+
+
+def test_hidden_states_are_kept_only_where_the_loss_has_them(text_build: Build, tmp_path: Path) -> None:
+    given = context(text_build, tmp_path)
+    without = DistillationConfig(epochs=1, learning_rate=0.1, hidden_weight=0.0)
+    assert not given.teacher_outputs(without, given.load(text_build.teacher.path)).hidden
+    assert [path.name for path in tmp_path.glob("teacher-outputs-*/*")] == ["logits.npy"]
 
 
 def test_a_student_of_another_family_follows_no_hidden_states_of_the_teacher(text_build: Build, tmp_path: Path) -> None:
