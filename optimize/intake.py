@@ -25,6 +25,7 @@ def take_in(
 
     `folder` is that of the build. Raises CheckpointError, and StepError when a step of the recipe cannot work on it.
     """
+    model: PreTrainedModel
     torch.manual_seed(recipe.seed)
     if isinstance(recipe.checkpoint, OnnxCheckpoint):
         model, tokenizer = _graph(recipe, recipe.checkpoint, labels, image, root)

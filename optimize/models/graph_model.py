@@ -48,7 +48,7 @@ class GraphModel(PreTrainedModel):
         device = next(iter(inputs.values())).device
         return SequenceClassifierOutput(logits=torch.from_numpy(logits).to(device), hidden_states=())
 
-    def save_pretrained(self, save_directory: Path) -> None:
+    def save_pretrained(self, save_directory: Any, *_: Any, **__: Any) -> None:
         """Write the graph and its config into a folder, which `load_graph_model` reads."""
         save_directory.mkdir(parents=True)
         save_graph(self.graph, save_directory / GRAPH_FILE)
@@ -102,7 +102,7 @@ def config_with(fields: Mapping[str, Any]) -> PretrainedConfig:
     if fields.get("model_type") in {*FAMILIES, *IMAGE_FAMILIES}:
         return AutoConfig.for_model(**fields)
     kept = ("id2label", "label2id", "problem_type", "num_channels")
-    return PretrainedConfig(**{name: fields[name] for name in kept if name in fields})  # type: ignore[no-untyped-call]  # transformers has no types for it
+    return PretrainedConfig(**{name: fields[name] for name in kept if name in fields})
 
 
 def recorded_precision(folder: Path) -> Precision:

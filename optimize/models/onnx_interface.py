@@ -110,7 +110,8 @@ def _image_input(graph: ir.Graph, path: Path) -> dict[str, ir.Value]:
         )
     value = graph.inputs[0]
     _require_input(path, value, rank=4, kind=ir.DataType.FLOAT)
-    channels = (value.shape or ())[1]
+    assert value.shape is not None, "it has four axes"
+    channels = value.shape[1]
     if isinstance(channels, int) and channels not in (1, 3):
         raise CheckpointError(
             f"checkpoint {path} takes images of {channels} channels, and 1 or 3 must stand in the second place [batch, "
