@@ -27,7 +27,7 @@ from serving.model.session import open_session
 CONFIG = "config.json"
 
 
-class GraphModel(PreTrainedModel):
+class GraphModel(PreTrainedModel):  # type: ignore[no-untyped-call]  # its __init_subclass__ has no types
     """A graph that is called as a model of transformers is: with tensors, for logits; it has no hidden states.
 
     `config` says what is known of the model behind it.
@@ -44,9 +44,9 @@ class GraphModel(PreTrainedModel):
     def forward(self, output_hidden_states: bool = False, **inputs: Tensor) -> SequenceClassifierOutput:
         arrays = {name: tensor.cpu().numpy() for name, tensor in inputs.items()}
         batches = _single(arrays) if self._alone else [arrays]
-        logits = np.concatenate([self._session.run(["logits"], batch)[0] for batch in batches])
-        device = next(iter(inputs.values())).device
-        return SequenceClassifierOutput(logits=torch.from_numpy(logits).to(device), hidden_states=())
+        rows = np.concatenate([self._session.run(["logits"], batch)[0] for batch in batches])
+        logits: Any = torch.from_numpy(rows).to(next(iter(inputs.values())).device)
+        return SequenceClassifierOutput(logits=logits, hidden_states=())
 
     def save_pretrained(self, save_directory: Any, *_: Any, **__: Any) -> None:
         """Write the graph and its config into a folder, which `load_graph_model` reads."""
