@@ -9,8 +9,8 @@ import logging
 import random
 import re
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Protocol, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from typing import Any, Protocol, TypeVar
 
 import orjson
 from starlette.requests import ClientDisconnect, Request
@@ -57,8 +57,10 @@ Body = TypeVar("Body")
 class Reply(Protocol):
     """What goes back to a client."""
 
-    status_code: int
-    """The HTTP status; of another protocol the one that means the same."""
+    @property
+    def status_code(self) -> int:
+        """The HTTP status; of another protocol the one that means the same."""
+        ...
 
 
 R = TypeVar("R", bound=Reply)
@@ -100,7 +102,7 @@ class Guard:
         address: str,
         handler: Callable[[Request, RequestRecord, Enter], Awaitable[Body]],
         written: Written[Body, R],
-    ) -> Callable[[Request], Awaitable[R]]:
+    ) -> Callable[[Request], Coroutine[Any, Any, R]]:
         """The same for a handler whose answers and errors are `written` as another protocol has them."""
 
         async def guarded(request: Request) -> R:

@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import unquote
 
 import grpc
+from grpc.aio import ServicerContext as Call
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 from starlette.requests import Request
@@ -32,7 +33,6 @@ from serving.oip.messages import POOL, SERVICE, answer, asked_by, metadata, new,
 from serving.oip.models import EXTENSIONS, SERVER, VERSION, Models
 from serving.watch.record import RequestRecord
 
-Call = grpc.aio.ServicerContext
 INFER = f"/{SERVICE}/ModelInfer"
 # The rest of a call's time is for the way back: an answer at the deadline itself would come too late.
 DEADLINE_SHARE = 0.95
