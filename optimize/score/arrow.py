@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -13,7 +13,7 @@ JSON = {b"sieve": b"json"}
 NESTED = {dict, list, tuple, set}
 
 
-def table_of(columns: dict[str, Sequence[Any]]) -> pyarrow.Table:
+def table_of(columns: Mapping[str, Sequence[Any]]) -> pyarrow.Table:
     """Columns of texts, numbers and the like; one with anything else becomes one of JSON texts."""
     fields, arrays = [], []
     for name, values in columns.items():

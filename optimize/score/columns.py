@@ -74,7 +74,9 @@ def _text(cells: Sequence[Any], columns: Sequence[str]) -> Content:
         if text is None:
             return Unusable(f"{name}: {MISSING}")
     try:
-        return check_pair(*texts, *columns) if len(columns) == 2 else check_text(texts[0], columns[0])
+        if len(columns) == 2:
+            return check_pair(texts[0], texts[1], columns[0], columns[1])
+        return check_text(texts[0], columns[0])
     except InvalidInputError as error:
         return Unusable(str(error))
 

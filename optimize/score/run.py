@@ -36,7 +36,8 @@ CHUNK_BYTES = 64_000_000
 CHUNKS_AHEAD = 2
 """Chunks that are worked on at a time: while the models run on one, the next one is tokenised."""
 
-T, R = TypeVar("T"), TypeVar("R")
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
