@@ -55,7 +55,8 @@ class TorchScript(Candidate):
         for arrays in {shape_of(each): each for each in inputs}.values():
             tensors = [torch.from_numpy(array) for array in arrays.values()]
             with quiet(), torch.inference_mode():
-                traced = torch.jit.trace(OnlyLogits(list(arrays)).eval(), tensors, check_trace=False)
+                whole = OnlyLogits(list(arrays)).eval()
+                traced = torch.jit.trace(whole, tensors, check_trace=False)  # type: ignore[no-untyped-call]  # PyTorch has no types for it
                 torch.jit.freeze(traced).save(folder / f"{shape_of(arrays)}.pt")
         return replace(self, traces=folder)
 
@@ -67,7 +68,8 @@ class TorchScript(Candidate):
         folder = self.traces
 
         def opened(arrays: Mapping[str, Array]) -> Run:
-            traced = torch.jit.load(folder / f"{shape_of(arrays)}.pt")
+            path = folder / f"{shape_of(arrays)}.pt"
+            traced = torch.jit.load(path)  # type: ignore[no-untyped-call]  # PyTorch has no types for it
 
             def run(arrays: Mapping[str, Array]) -> Logits:
                 with torch.inference_mode():
