@@ -27,7 +27,10 @@ from serving.model.golden import GoldenCheck
 
 DIGEST = "1" * 64
 SESSION = SimpleNamespace(
-    provider_asked="CPUExecutionProvider", provider_got="CPUExecutionProvider", variant="cpu-int8"
+    provider_asked="CPUExecutionProvider",
+    provider_got="CPUExecutionProvider",
+    runtime="onnxruntime",
+    variant="cpu-int8",
 )
 
 
@@ -159,8 +162,8 @@ def test_the_expert_describes_what_it_runs(tmp_path: Path) -> None:
         return await expert.describe()
 
     said = play(tmp_path / "s", scenario)
-    runs = {"asked": "CPUExecutionProvider", "got": "CPUExecutionProvider", "variant": "cpu-int8"}
-    assert said == {**runs, "against": ""}
+    runs = {"asked": "CPUExecutionProvider", "got": "CPUExecutionProvider", "runtime": "onnxruntime"}
+    assert said == {**runs, "variant": "cpu-int8", "against": ""}
 
 
 def test_an_expert_with_another_artifact_runs_nothing() -> None:
