@@ -133,20 +133,23 @@ def texts(count: int) -> Iterator[str]:
 
 def _make_bert(folder: Path) -> None:
     import torch
-    from transformers import BertConfig, BertForSequenceClassification, BertTokenizerFast
+    from transformers import AutoConfig, AutoModelForSequenceClassification, BertTokenizerFast
 
     letters = [chr(97 + place) for place in range(26)]
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
     words = sorted({*FILLERS.split(), *" ".join(LABELS.values()).split()} - set(letters))
     vocabulary = folder.parent / "vocabulary.txt"
     vocabulary.write_text("\n".join([*special, *letters, *(f"##{letter}" for letter in letters), *words]))
-    tokenizer = BertTokenizerFast(vocab_file=str(vocabulary))
+    made = BertTokenizerFast(vocab_file=str(vocabulary))  # type: ignore[no-untyped-call]  # transformers has no types
     torch.manual_seed(0)
     shape = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
-    config = BertConfig(vocab_size=len(tokenizer), max_position_embeddings=32, initializer_range=0.1, **shape)
+    config = AutoConfig.for_model(
+        "bert", vocab_size=len(made), max_position_embeddings=32, initializer_range=0.1, **shape
+    )
     config.id2label = dict(enumerate(sorted(LABELS)))
-    BertForSequenceClassification(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    model = AutoModelForSequenceClassification.from_config(config)  # type: ignore[no-untyped-call]  # nor here
+    model.save_pretrained(folder)
+    made.save_pretrained(folder)
 
 
 def measured(work: Path, memory_mb: int, *, stop: bool) -> dict[str, Any]:
