@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-SPILLED_CHARACTERS = 16_000_000
-"""What may stand in memory; some 100,000 messages do."""
+SPILLED_CHARACTERS = 4_000_000
+"""What may stand in memory; 50,000 short messages do."""
 
 Texts = Sequence[str | None]
 

@@ -18,8 +18,8 @@ from optimize.progress import progress
 from serving.arrays import Array
 from serving.model.windows import length_of, rows_of
 
-CHUNK = 2_048
-"""Texts that are tokenised at once."""
+CHUNK = 256
+"""Texts that are tokenised at once; the tokens of a long one take many times as much memory as its characters."""
 
 Encode = Callable[[Sequence[Any]], Sequence[Array]]
 """Texts -> items."""
