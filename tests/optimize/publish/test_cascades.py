@@ -29,7 +29,7 @@ def store(tmp_path: Path) -> Path:
 
 
 def test_a_cascade_is_opened_by_its_name(store: Path) -> None:
-    with BentoMLContainer.model_store_dir.patch(str(store)):
+    with BentoMLContainer.model_store.patch(ModelStore(store)):
         opened = open_cascade("tiny")
     tags = [opened.screen.tag, opened.expert.tag, opened.point.tag]
     assert tags == [f"tiny-{role}:{(store / f'tiny-{role}' / 'latest').read_text()}" for role in ROLES]
@@ -39,7 +39,7 @@ def test_a_cascade_is_opened_by_its_name(store: Path) -> None:
 @pytest.mark.parametrize("name", ["other", "not a name!"])
 def test_a_cascade_that_is_not_there_is_told_which_are(store: Path, name: str) -> None:
     with (
-        BentoMLContainer.model_store_dir.patch(str(store)),
+        BentoMLContainer.model_store.patch(ModelStore(store)),
         pytest.raises(ArtifactError, match=rf"{name} is no cascade of the model store, which has tiny; make it with"),
     ):
         open_cascade(name)
