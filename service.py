@@ -74,23 +74,20 @@ CLIENT_HEADER = os.environ.get("SIEVE_CLIENT_HEADER", "")
 DRAINING = Draining(os.environ.get("SIEVE_DRAIN_FILE"))
 install_protocol()
 
-NO_ACCESS_LOG = {"access": {"enabled": False}}
 # A label of BentoML's own metrics is the requested address, which a client can make up. Ours count the same and more.
-NO_METRICS = {"enabled": False}
+QUIET: dict[str, t.Any] = {"logging": {"access": {"enabled": False}}, "metrics": {"enabled": False}}
 API_CONFIG = {
+    **QUIET,
     # BentoML 1.4.40 keeps a timer and the context of each request alive for so many seconds, even after its answer
     # (TimeoutMiddleware). Only requests that are not on the fast path go through it.
     "traffic": {"timeout": 10},
-    "logging": NO_ACCESS_LOG,
-    "metrics": NO_METRICS,
     "workers": SETTINGS.workers,
 }
 if SETTINGS.cors_origins:  # else BentoML's own configuration of CORS holds
     API_CONFIG["http"] = {"cors": {"enabled": True, "access_control_allow_origins": list(SETTINGS.cors_origins)}}
 EXPERT_CONFIG = {
+    **QUIET,
     "traffic": {"timeout": 2},
-    "logging": NO_ACCESS_LOG,
-    "metrics": NO_METRICS,
     "workers": 1,
     # By default BentoML's client of a service closes its session after 100 requests, with others in flight (1.4.40).
     "runner_connection": {"max_requests": 10**12, "max_age": 1e9},

@@ -178,11 +178,10 @@ def _rows(path: Path) -> Iterator[tuple[dict[str, str], str | None]]:
     try:
         with opened(path, "rt", encoding="utf-8", newline="") as file:
             reader = csv.DictReader(file, delimiter=delimiter)
-            if "text" not in (reader.fieldnames or ()):
-                raise WorkloadError(
-                    f"{path}: must have a column named text, got {reader.fieldnames}; name another file"
-                )
-            fields = [field for field in ("text", "text_pair") if field in reader.fieldnames]
+            names = reader.fieldnames or ()
+            if "text" not in names:
+                raise WorkloadError(f"{path}: must have a column named text, got {names}; name another file")
+            fields = [field for field in ("text", "text_pair") if field in names]
             for row in reader:
                 item = {field: row[field] for field in fields}
                 if all(text and text.strip() for text in item.values()):

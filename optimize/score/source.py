@@ -18,7 +18,7 @@ import pyarrow.parquet
 from optimize.data.folders import files_of
 from optimize.data.rows import existing
 from optimize.data.sources import FilesData
-from optimize.data.tables import BINARY, parts_of, read_table, suffix_of
+from optimize.data.tables import BINARY, parts_of, suffix_of, table_parts, table_start
 from optimize.errors import DataError
 from optimize.score.arrow import table_of
 from optimize.score.asked import Asked
@@ -216,9 +216,11 @@ def _whole(path: Path, wanted: Sequence[str], kind: str, asked: Asked, size: int
     config = FilesData(
         source="files", train=path, label_column=wanted[0], encoding=asked.encoding, delimiter=asked.delimiter
     )
-    names = read_table(path, [*wanted, wanted[0]], config).names
+    names = table_start(path, [*wanted, wanted[0]], config).names
     require_columns(names, wanted, kind, str(path))
-    stored = read_table(path, [*wanted, *(name for name in names if name not in wanted)], config)
-    table = table_of({name: stored.columns[name] for name in names})
-    for start in range(0, table.num_rows, size):
-        yield Chunk(table.slice(start, size), {}, path.stat().st_size // KB if start == 0 else 0)
+    steps = path.stat().st_size // KB
+    for part in table_parts(path, [*wanted, *(name for name in names if name not in wanted)], config):
+        table = table_of({name: part.columns.get(name, [None] * part.size) for name in names})
+        for start in range(0, table.num_rows, size):
+            yield Chunk(table.slice(start, size), {}, steps)
+            steps = 0
