@@ -39,11 +39,13 @@ def text_settings(recipe: Recipe, labels: Sequence[str], folder: Path, *, of_stu
             f"max_tokens = {recipe.text.max_tokens}",
             soft_wrap=True,
         )
+    tokenizer = load_tokenizer(folder)
     return TextSettings(
         max_tokens=min(recipe.text.max_tokens, most),
         long_texts=recipe.text.long_texts,
         watched_label=_watched_label(recipe, labels),
-        pad_token_id=load_tokenizer(folder).pad_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        truncation_side=tokenizer.truncation_side,
         inputs=graph_inputs(config) if graph is None else inputs_of(graph),
         pairs=recipe.data.pairs,
     )

@@ -73,10 +73,9 @@ def _unreadable(folder: Path, name: str, reason: str) -> CheckpointError:
 
 def _require_sides(folder: Path, tokenizer: PreTrainedTokenizerBase) -> None:
     if tokenizer.truncation_side != "right":
-        raise CheckpointError(
-            f"checkpoint {folder}: its tokeniser cuts long texts at their start (truncation_side = "
-            f'"{tokenizer.truncation_side}"), and only cutting at the end is served; put "truncation_side": "right" '
-            f'into its {SETTINGS}, and fine-tune, or set text.long_texts = "windows" to read all of a text'
+        console.print(
+            f'checkpoint {folder}: truncation_side = "{tokenizer.truncation_side}", so long texts are cut at their '
+            "start, in training and in service"
         )
     if tokenizer.padding_side != "right":
         console.print(

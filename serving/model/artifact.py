@@ -61,7 +61,7 @@ class TextSettings(_Frozen):
     tokenizer: InnerPath = "tokenizer.json"
     max_tokens: int = Field(ge=2)
     long_texts: LongTexts = "cut"
-    """What becomes of a text with more tokens: its start is taken (`cut`), or up to 8 windows over all of it."""
+    """What becomes of a text with more tokens: it is cut, or taken as up to 8 windows over all of it."""
     watched_label: int | None = Field(default=None, ge=0)
     """Index of the label whose strongest window answers for a text; None takes the mean of the windows' logits."""
     pad_token_id: int = Field(ge=0)
@@ -70,6 +70,9 @@ class TextSettings(_Frozen):
     # Left out of the digest where it is False: an artifact for single texts keeps the digest that it had without.
     pairs: bool = Field(default=False, exclude_if=operator.not_)
     """Whether an item is a pair of texts, put together by the tokeniser's own template for pairs."""
+
+    truncation_side: Literal["right", "left"] = Field(default="right", exclude_if="right".__eq__)
+    """Where a text that is too long for the model is cut: at its end, or at its start."""
 
     @model_validator(mode="after")
     def _watches_windows(self) -> TextSettings:

@@ -44,7 +44,7 @@ def text_encoder(settings: TextSettings, folder: Path) -> TextEncoder:
 
 
 class PairEncoder(TextEncoder):
-    """Tokenises pairs of texts. What does not fit into `max_tokens` is taken from the end of the longer text."""
+    """Tokenises pairs of texts. What does not fit into `max_tokens` is cut off the longer one, at `truncation_side`."""
 
     def __init__(self, settings: TextSettings, folder: Path) -> None:
         super().__init__(settings, folder)
@@ -93,8 +93,11 @@ class PairEncoder(TextEncoder):
         places: dict[int | None, list[int]] = {None: [], 0: [], 1: []}
         for place, text in enumerate(encoding.sequence_ids):
             places[text].append(place)
-        first, second = longest_first(len(places[0]), len(places[1]), self._room)
-        return sorted([*places[None], *places[0][:first], *places[1][:second]])
+        kept = longest_first(len(places[0]), len(places[1]), self._room)
+        for text, count in enumerate(kept):
+            begin = len(places[text]) - count if self._settings.truncation_side == "left" else 0
+            places[text] = places[text][begin : begin + count]
+        return sorted([*places[None], *places[0], *places[1]])
 
 
 def longest_first(first: int, second: int, room: int) -> tuple[int, int]:

@@ -13,7 +13,7 @@ from tokenizers import Encoding, Tokenizer
 from serving.arrays import Logits
 from serving.errors import ArtifactError, InvalidInputError, kind_of
 from serving.model.artifact import TextSettings
-from serving.model.windows import MOST_WINDOWS, merged, parts
+from serving.model.windows import merged, parts
 
 MAX_CHARACTERS = 20_000
 # Longer texts are tokenised in a thread, which must not hold up the event loop meanwhile.
@@ -82,7 +82,7 @@ class TextEncoder:
             )
 
     def encode(self, text: Text) -> Ids:
-        """The token ids of a text, int64 [tokens]; those after the first `max_tokens` are cut off."""
+        """The token ids of a text, int64 [tokens]; those that are too many are cut off at `truncation_side`."""
         return self._item(self._encoding(text), windows=False)[0]
 
     def encode_batch(self, texts: Sequence[Text]) -> list[Ids]:
@@ -117,8 +117,11 @@ class TextEncoder:
         ids, most = encoding.ids, self._settings.max_tokens
         if len(ids) <= most:
             return np.array(ids, dtype=np.int64), False
-        found, missing = parts(ids, encoding.special_tokens_mask, most, MOST_WINDOWS if windows else 1)
-        return found if windows else found[0], missing
+        added = encoding.special_tokens_mask
+        if windows:
+            return parts(ids, added, most)
+        found, missing = parts(ids, added, most, 1, from_end=self._settings.truncation_side == "left")
+        return found[0], missing
 
     def collate(self, items: Sequence[Ids]) -> dict[str, Ids]:
         """The inputs of the graph, each int64 [rows, tokens], padded to the longest row; a window is a row, too."""

@@ -18,16 +18,20 @@ MOST_WINDOWS = 8
 OVERLAP_DIVISOR = 4
 
 
-def parts(ids: Sequence[int], added: Sequence[int], max_tokens: int, most: int = MOST_WINDOWS) -> tuple[Array, bool]:
+def parts(
+    ids: Sequence[int], added: Sequence[int], max_tokens: int, most: int = MOST_WINDOWS, *, from_end: bool = False
+) -> tuple[Array, bool]:
     """Up to `most` windows int64 [windows, max_tokens] over a text with more tokens, and whether they leave some out.
 
     `ids` are all tokens of the text, `added` has a 1 for each that the tokeniser added at the start and the end. Every
-    window has these, too. The first window starts at the text's start and is what the tokeniser's own truncation keeps.
+    window has these, too. The first window starts at the text's start and is what the tokeniser's own truncation keeps;
+    `from_end` keeps one window that ends at the text's end.
     """
     begin, end = added.index(0), len(added) - added[::-1].index(0)
     before, own, after = ids[:begin], ids[begin:end], ids[end:]
     room = max_tokens - len(before) - len(after)
-    windows = [[*before, *own[start : start + room], *after] for start in starts(len(own), room, most)]
+    begins = [len(own) - room] if from_end else starts(len(own), room, most)
+    windows = [[*before, *own[start : start + room], *after] for start in begins]
     return np.array(windows, dtype=np.int64), len(own) > len(windows) * room
 
 

@@ -121,11 +121,11 @@ def test_a_tokeniser_without_padding_is_refused(folder: Path) -> None:
     assert 'tokenizer.add_special_tokens({"pad_token": "[PAD]"})' in message
 
 
-def test_a_text_that_is_cut_at_its_start_is_refused(folder: Path) -> None:
+def test_texts_that_are_cut_at_their_start_are_said(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     configure(folder, truncation_side="left")
-    message = refusal(folder)
-    assert 'truncation_side = "left"' in message
-    assert 'put "truncation_side": "right" into its tokenizer_config.json' in message
+    taken(folder)
+    said = " ".join(capsys.readouterr().out.split())
+    assert 'truncation_side = "left", so long texts are cut at their start, in training and in service' in said
 
 
 def test_padding_at_the_start_is_said(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

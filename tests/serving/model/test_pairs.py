@@ -48,14 +48,21 @@ def encoder_of(folder: Path, **settings: Any) -> PairEncoder:
     return encoder
 
 
+@pytest.fixture(scope="module", params=["right", "left"])
+def side(request: pytest.FixtureRequest) -> str:
+    """Where long pairs are cut."""
+    return str(request.param)
+
+
 @pytest.fixture(scope="module", params=[bert, roberta], ids=lambda make: make.__name__)
-def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Made:
+def made(request: pytest.FixtureRequest, side: str, tmp_path_factory: pytest.TempPathFactory) -> Made:
     """A tokeniser as transformers has it, and the encoder of its file."""
     make: Callable[[Path], PreTrainedTokenizerBase] = request.param
     folder = tmp_path_factory.mktemp(make.__name__)
     theirs = make(folder)
+    theirs.truncation_side = side
     theirs.save_pretrained(folder)
-    return theirs, encoder_of(folder, pad_token_id=theirs.pad_token_id)
+    return theirs, encoder_of(folder, pad_token_id=theirs.pad_token_id, truncation_side=side)
 
 
 # Short ones: transformers makes an encoding of each combination of what is left over.

@@ -59,12 +59,18 @@ def _numbered(tokens: list[str]) -> dict[str, int]:
     return {token: number for number, token in enumerate(tokens)}
 
 
+@pytest.fixture(scope="module", params=["right", "left"])
+def side(request: pytest.FixtureRequest) -> str:
+    """Where long texts are cut."""
+    return str(request.param)
+
+
 @pytest.fixture(scope="module", params=[word_piece, byte_level, unigram], ids=lambda make: make.__name__)
-def made(request: pytest.FixtureRequest) -> Tokenizer:
+def made(request: pytest.FixtureRequest, side: str) -> Tokenizer:
     """A tokeniser that truncates by itself."""
     tokenizer: Tokenizer = request.param()
     tokenizer.add_special_tokens(SPECIALS)
-    tokenizer.enable_truncation(MAX_TOKENS)
+    tokenizer.enable_truncation(MAX_TOKENS, direction=side)
     return tokenizer
 
 
@@ -75,8 +81,8 @@ def encoder_of(tokenizer: Tokenizer, folder: Path, **settings: Any) -> TextEncod
 
 
 @pytest.fixture(scope="module")
-def cutting(made: Tokenizer, tmp_path_factory: pytest.TempPathFactory) -> TextEncoder:
-    return encoder_of(made, tmp_path_factory.mktemp("cutting"))
+def cutting(made: Tokenizer, side: str, tmp_path_factory: pytest.TempPathFactory) -> TextEncoder:
+    return encoder_of(made, tmp_path_factory.mktemp("cutting"), truncation_side=side)
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +99,7 @@ TEXTS = st.lists(st.tuples(st.sampled_from(PIECES), st.integers(1, 100)), min_si
 
 @given(TEXTS)
 def test_ids_are_those_of_the_whole_text_cut_by_the_tokeniser_itself(
-    made: Tokenizer, cutting: TextEncoder, windowing: TextEncoder, text: str
+    made: Tokenizer, cutting: TextEncoder, windowing: TextEncoder, side: str, text: str
 ) -> None:
     expected = made.encode(text)
     cut, truncated = cutting.item(text)
@@ -102,7 +108,7 @@ def test_ids_are_those_of_the_whole_text_cut_by_the_tokeniser_itself(
     windows, missing = windowing.item(text)
     ((batched, batched_missing),) = windowing.items([text])
     assert (batched.tolist(), batched_missing) == (windows.tolist(), missing)
-    assert np.atleast_2d(windows)[0].tolist() == expected.ids
+    assert np.atleast_2d(windows)[0 if side == "right" else -1].tolist() == expected.ids
     assert missing is (len(expected.overflowing) + 1 > MOST_WINDOWS)
     if truncated:
         assert windows.shape[1] == MAX_TOKENS
