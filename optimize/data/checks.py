@@ -103,6 +103,11 @@ def _without_rare(parts: Sequence[Rows], config: AnyData) -> list[Rows]:
             f'data {train.source}: {sentence}; bring more rows, or set rare_labels = "other" or "leave-out"'
         )
     gone = set(rare) - {OTHER}
+    if isinstance(config.labels, tuple) and not gone.isdisjoint(config.labels):
+        raise DataError(
+            f'data {train.source}: {sentence}; rare_labels = "{config.rare_labels}" takes these out of the labels, and '
+            "`labels` lists them; take them out of `labels` too, or bring more rows"
+        )
     if config.rare_labels == "leave-out":
         kept = [_relabelled(part, lambda label: None if label in gone else label) for part in parts]
         what = "taken out of the rows' label sets" if config.multi_label else "left out with their rows"

@@ -103,6 +103,14 @@ def test_rare_labels_are_put_together_or_left_out() -> None:
         check(train, min_rows_per_label=10)
 
 
+@pytest.mark.parametrize("rule", ["other", "leave-out"])
+def test_rare_labels_that_the_recipe_lists_are_named_with_the_rule(rule: str) -> None:
+    train = rows({"a": 9, "b": 9, "c": 3, "d": 2})
+    with pytest.raises(DataError, match=f'rare_labels = "{rule}" takes these out of the labels, and `labels` lists'):
+        check(train, rare_labels=rule, labels=("a", "b", "c", "d"))
+    assert set(check(train, rare_labels=rule, labels=("a", "b", OTHER))[0].labels) <= {"a", "b", OTHER}
+
+
 def test_the_sources_own_order_follows() -> None:
     train = rows({"b": 9, "a": 9, "c": 5, "d": 2}, classes=("b", "d", "a", "c", "unused"))
     assert check(train, rare_labels="leave-out")[0].classes == ("b", "a", "c")
