@@ -46,9 +46,11 @@ def test_its_files_are_those_that_are_read() -> None:
 
 
 def test_its_example_is_a_source() -> None:
-    (example,) = blocks(TEXT, "toml")
-    config = TypeAdapter(DataConfig).validate_python(tomllib.loads(example)["data"])
-    assert config.rare_labels == "other"
+    example, unlabelled = (
+        TypeAdapter(DataConfig).validate_python(tomllib.loads(block)["data"]) for block in blocks(TEXT, "toml")
+    )
+    assert example.rare_labels == "other"
+    assert unlabelled.labels == "teacher"
 
 
 @pytest.mark.parametrize("page", ["docs/data.md", "docs/optimize.md"])

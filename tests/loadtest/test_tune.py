@@ -131,7 +131,8 @@ def test_every_setting_that_is_tuned_is_one_of_the_service(monkeypatch: pytest.M
     # The service also heeds a quota of its cgroup.
     monkeypatch.setattr(settings, "cores", lambda: tuning.CORES)
 
-    assert set(tuning.SPACE) == set(Settings.model_fields) - {"image_formats"}, "which is no matter of speed"
+    no_matter_of_speed = {"image_formats", "page", "cors_origins"}
+    assert set(tuning.SPACE) == set(Settings.model_fields) - no_matter_of_speed
     assert Settings(**tuning.DEFAULTS) == Settings()
     for name, values in tuning.SPACE.items():
         for value in values:

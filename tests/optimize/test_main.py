@@ -33,7 +33,7 @@ def test_list_and_show() -> None:
         (("run", "sms-risk", "--root", "/nowhere"), "error: data /nowhere/sms_train.tsv.gz: there is no such file"),
         (
             ("run", "cifar10", "--root", "/nowhere"),
-            "error: data /nowhere/image/cifar10_subset.npz: there is",
+            "error: checkpoint /nowhere/weights/resnet56-4bfd9763.th: there is no such file",
         ),
     ],
 )

@@ -20,18 +20,18 @@ def split(name: str, inputs: list[object]) -> Split:
     return Split(name, inputs, targets, tuple(map(str, targets)), frozenset())  # type: ignore[arg-type]
 
 
-def inputs_of(kind: str, *, max_tokens: int = POSITIONS) -> StageInputs:
+def inputs_of(kind: str, folder: Path, *, max_tokens: int = POSITIONS) -> StageInputs:
     table = {"name": "a", "task": kind, "text": {"max_tokens": max_tokens}, "image": IMAGE if kind == "image" else None}
     table |= {"checkpoint": {"source": "folder", "path": "x"}, "data": {"source": "files", "train": "x.csv"}}
     recipe = Recipe.model_validate({**table, "expert": [{"step": "export"}], "screen": [{"step": "export"}]})
     items = SENTENCES[:6] if kind == "text" else [np.zeros((8, 8, 3), np.uint8)] * 6
     parts = [split(name, list(items)) for name in ("train", "calibration", "selection", "certification", "holdout")]
     splits = Splits(kind, LABELS, *parts, source="x", synthetic=False)  # type: ignore[arg-type]
-    return StageInputs(recipe, image=lambda: recipe.image, labels=lambda: LABELS, splits=lambda: splits)
+    return StageInputs(recipe, folder=folder, image=lambda: recipe.image, labels=lambda: LABELS, splits=lambda: splits)
 
 
 def test_texts_are_prepared_by_each_checkpoints_tokeniser(tmp_path: Path) -> None:
-    inputs = inputs_of("text")
+    inputs = inputs_of("text", tmp_path)
     folders = [saved_encoder(kind, tmp_path / kind) for kind in ("bert", "roberta", "electra")]
     bert, roberta, electra = map(inputs.preparer, folders)
     assert inputs.preparer(folders[0]) is bert
@@ -42,14 +42,14 @@ def test_texts_are_prepared_by_each_checkpoints_tokeniser(tmp_path: Path) -> Non
 
 
 def test_images_are_prepared_alike_wherever_a_student_comes_from(tmp_path: Path) -> None:
-    inputs = inputs_of("image")
+    inputs = inputs_of("image", tmp_path)
     one, other = inputs.preparer(tmp_path / "one"), inputs.preparer(tmp_path / "other", of_student=True)
     assert one.settings == other.settings == IMAGE
     assert inputs.named(one, "train") is inputs.named(other, "train")
 
 
 def test_the_holdout_is_not_had_by_its_name(tmp_path: Path) -> None:
-    inputs = inputs_of("text")
+    inputs = inputs_of("text", tmp_path)
     with pytest.raises(StepError, match="for the reported figures alone"):
         inputs.named(inputs.preparer(saved_encoder("bert", tmp_path)), "holdout")
 
@@ -59,8 +59,8 @@ def test_a_student_reads_no_more_than_it_knows_and_a_teacher_must_know_all(
 ) -> None:
     folder = saved_encoder("roberta", tmp_path)
     with pytest.raises(StepError, match=f"max_tokens must be at most {POSITIONS}, the positions"):
-        inputs_of("text", max_tokens=50).preparer(folder)
-    settings = inputs_of("text", max_tokens=50).preparer(folder, of_student=True).settings
+        inputs_of("text", tmp_path, max_tokens=50).preparer(folder)
+    settings = inputs_of("text", tmp_path, max_tokens=50).preparer(folder, of_student=True).settings
     assert isinstance(settings, TextSettings)
     assert settings.max_tokens == POSITIONS
     assert "reads 40 tokens of a text where the recipe has max_tokens = 50" in capsys.readouterr().out

@@ -19,7 +19,7 @@ from serving.model.head import Sigmoid
 
 
 def graph(name: str, precision: Any = "fp32", runtime: Any = "onnxruntime") -> Result:
-    return Result("expert", name, Path(f"{name}.onnx"), "key", precision, runtime)
+    return Result("expert", name, Path(f"{name}.onnx"), "key", precision, runtime=runtime)
 
 
 class FakeBuild:

@@ -33,14 +33,11 @@ def test_an_expert_is_measured_in_batches_too(text_build: Build, monkeypatch: py
     """Together where its answers allow it, else one item at a time, as both are served."""
     ran: list[tuple[str, tuple[int, ...]]] = []
 
-    class Noting:
-        def __init__(self, path: Path, *_: Any, **__: Any) -> None:
-            self.name = path.stem.partition("-")[0]
+    def noting(path: Path, *_: Any) -> tuple[Any, None]:
+        name = path.stem.partition("-")[0]
+        return lambda inputs: ran.append((name, inputs["input_ids"].shape)), None
 
-        def run(self, _outputs: Any, inputs: Any) -> None:
-            ran.append((self.name, inputs["input_ids"].shape))
-
-    monkeypatch.setattr(measure_module, "open_session", Noting)
+    monkeypatch.setattr(measure_module, "open_graph", noting)
     data = text_build.prepared("selection")
     graphs = [result(text_build, name) for name in ("expert/export", "expert/quantize", "screen/export")]
     latency = measure(text_build, graphs, lambda _: data, rounds=10)

@@ -137,9 +137,9 @@ def test_a_search_tokenises_each_split_once(
     build = Build(read_recipe(str(path)), root=tiny_recipes["tiny-text"].parent, folder=tmp_path / "build")
     prepared, usual = [], Preparer.prepare
 
-    def prepare(preparer: Preparer, split: Split) -> Any:
+    def prepare(preparer: Preparer, split: Split, folder: Path) -> Any:
         prepared.append(split.name)
-        return usual(preparer, split)
+        return usual(preparer, split, folder)
 
     monkeypatch.setattr(Preparer, "prepare", prepare)
     _, trials, _ = search(build)

@@ -112,7 +112,8 @@ def test_labels_in_another_order_are_proposed_and_the_proposal_is_taken(tmp_path
     )
     with pytest.raises(GateError, match=f"^{re.escape(says)}$"):
         evaluate(build, "a test")
-    assert [path.name for path in (tmp_path / "build").iterdir() if path.is_dir()] == ["teacher"], "no student"
+    made = {path.name for path in (tmp_path / "build").iterdir() if path.is_dir()}
+    assert {name for name in made if not name.startswith("tokens-")} == {"teacher"}, "no student"
     require_teacher(build_of(tmp_path, rows, data={"labels": ("loan", "bill", "card")}))
 
 
