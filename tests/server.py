@@ -52,8 +52,11 @@ class Server:
 
 
 def limits(**keys: Any) -> httpx.Limits:
-    """Connections that are not used for a while are closed by the client, before the server closes them unseen."""
-    return httpx.Limits(keepalive_expiry=1, **keys)
+    """The client closes no connection, since the server keeps them all (`--timeout-keep-alive`).
+
+    On a busy machine httpcore may close one for its age that it has just given to a request.
+    """
+    return httpx.Limits(keepalive_expiry=None, **keys)
 
 
 def variables(home: Path) -> dict[str, str]:
