@@ -45,7 +45,7 @@ def text_settings(recipe: Recipe, labels: Sequence[str], folder: Path, *, of_stu
         long_texts=recipe.text.long_texts,
         watched_label=_watched_label(recipe, labels),
         pad_token_id=tokenizer.pad_token_id,
-        truncation_side=tokenizer.truncation_side,
+        truncation_side="left" if tokenizer.truncation_side == "left" else "right",
         inputs=graph_inputs(config) if graph is None else inputs_of(graph),
         pairs=recipe.data.pairs,
     )
