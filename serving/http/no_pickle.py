@@ -12,14 +12,16 @@ from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-RUNNER_HEADERS = ("payload-container", "payload-meta", "batch-size", "buffer-lengths")
+RUNNER_HEADERS = frozenset((b"payload-container", b"payload-meta", b"batch-size", b"buffer-lengths"))
 REFUSED = "pickle is never loaded here: send raw arrays to /infer, or JSON"
 
 
 def brings_pickle(headers: Headers) -> bool:
     """Whether any header of a request says that its body is a pickle."""
-    return any("pickle" in kind.lower() for kind in headers.getlist("content-type")) or any(
-        name in headers for name in RUNNER_HEADERS
+    # One pass over the bytes: each call of an expert is looked at here, and again by its endpoint.
+    return any(
+        name in RUNNER_HEADERS or (name == b"content-type" and b"pickle" in value.lower())
+        for name, value in headers.raw
     )
 
 
