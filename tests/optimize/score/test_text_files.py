@@ -127,7 +127,7 @@ def test_a_txt_file_has_a_text_a_line_unless_columns_are_named(tmp_path: Path) -
     [
         (b"", "is empty"),
         (b"version https://git-lfs.github.com/spec/v1\n", "is a Git LFS pointer"),
-        (gzip.compress(b"id,text\n" * 9)[:20], "cannot be unpacked"),
+        (gzip.compress(b"id,text\n" * 9, mtime=0)[:20], "cannot be unpacked"),
         (b"id,body\n1,x\n", r"has no column 'text'; it has id, body"),
         ("größer, größer\n".encode() + b"\xff\n", "has bytes that are not UTF-8"),
     ],
