@@ -30,6 +30,7 @@ ALERTS = [
     for group in yaml.safe_load((PROMETHEUS / "rules" / "alerts.yml").read_text())["groups"]
     for rule in group["rules"]
 ]
+RULE_TESTS = sorted(path.name for path in PROMETHEUS.glob("*.test.yml"))
 DASHBOARD = json.loads((DEPLOY / "grafana" / "dashboards" / "sieve.json").read_text())
 QUERIES = [target["expr"] for panel in DASHBOARD["panels"] for target in panel.get("targets", ())]
 
@@ -43,7 +44,7 @@ def tool(name: str) -> str:
 
 @pytest.mark.parametrize(
     "arguments",
-    [("check", "config", "prometheus.yml"), ("test", "rules", "rules.test.yml")],
+    [("check", "config", "prometheus.yml"), *(("test", "rules", name) for name in RULE_TESTS)],
     ids=" ".join,
 )
 def test_promtool_finds_nothing_wrong(arguments: tuple[str, ...]) -> None:
@@ -54,7 +55,7 @@ def test_promtool_finds_nothing_wrong(arguments: tuple[str, ...]) -> None:
 
 
 def test_every_alert_is_tested_to_fire_and_to_stay_silent() -> None:
-    tests = yaml.safe_load((PROMETHEUS / "rules.test.yml").read_text())["tests"]
+    tests = [test for name in RULE_TESTS for test in yaml.safe_load((PROMETHEUS / name).read_text())["tests"]]
     asked = [(each["alertname"], bool(each["exp_alerts"])) for test in tests for each in test["alert_rule_test"]]
     for alert in ALERTS:
         assert {(alert, True), (alert, False)} <= set(asked), alert
