@@ -7,6 +7,7 @@ is given up, so that clients that drip bytes do not keep others out.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable
 from time import monotonic
 from types import TracebackType
@@ -23,6 +24,7 @@ READ_LIMIT_S = 8.0
 ARRIVING_AT_ONCE = 256
 # Smaller bodies are bounded by their number alone.
 FREE_BYTES = 65_536
+SOME_BYTES = re.compile(r"[0-9]{1,20}")
 
 T = TypeVar("T")
 
@@ -210,13 +212,19 @@ class Body:
                 "Content-Encoding",
                 "must be left out, as bodies are read as they are, got an encoding; do not compress it",
             )
-        stated = headers.get("content-length", "")
-        if stated.isdigit() and int(stated) > limit:
+        stated = bytes_stated(headers.get("content-length", ""))
+        if stated is not None and stated > limit:
             raise _too_long(rule, field)
 
     def _require_wanted(self) -> None:
         if self._given_up is not None:
             raise OverloadedError("too many bytes are arriving; come back after a while", self._given_up)
+
+
+def bytes_stated(header: str) -> int | None:
+    """The number of bytes that a header states; None where it is no such number."""
+    # int() fails at "²", which isdigit() takes, and at 5,000 digits.
+    return int(header) if SOME_BYTES.fullmatch(header) else None
 
 
 def _too_long(rule: int, field: str) -> TooLargeError:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from serving.errors import InvalidInputError, MalformedError, kind_of
 from serving.http.body import as_number, json_value
+from serving.http.intake import bytes_stated
 from serving.load.budget import check_budget_ms
 from serving.oip.tensors import count_of, flat, unpacked
 
@@ -68,13 +69,13 @@ async def read_request(data: bytes, header_length: str | None) -> InferRequest:
     """
     if header_length is None:
         return _request(await json_value(data, JSON_DEPTH), None)
-    if not (header_length.isascii() and header_length.isdigit() and 0 < int(header_length) <= len(data)):
+    end = bytes_stated(header_length)
+    if end is None or not 0 < end <= len(data):
         raise MalformedError(
             HEADER_LENGTH,
             "must be the number of bytes of the JSON at the beginning of the body, got another number or none; send "
             "JSON there, also with binary tensors",
         )
-    end = int(header_length)
     return _request(await json_value(data[:end], JSON_DEPTH), memoryview(data)[end:])
 
 
@@ -109,11 +110,10 @@ def _request(value: object, tail: memoryview | None) -> InferRequest:
     sent_id = whole.get("id")
     if not isinstance(sent_id, str | None):
         raise InvalidInputError("id", f"must be a string, got {kind_of(sent_id)}; send one, or leave it out")
-    parameters = no_other_keys(whole.get("parameters") or {}, PARAMETERS, "parameters")
+    parameters = _parameters(whole, PARAMETERS, "parameters")
     binary = _flag(parameters, "binary_data_output", "parameters")
-    outputs = None
-    if whole.get("outputs"):
-        outputs = _outputs(whole["outputs"], binary)
+    # An empty list asks for all of them, too.
+    outputs = None if (asked := whole.get("outputs")) is None else _outputs(asked, binary) or None
     return InferRequest(
         id=sent_id or "",
         parameters=parameters,
@@ -131,7 +131,7 @@ def _inputs(sent: object, tail: memoryview | None) -> dict[str, Sequence[object]
         name = only_once(given.get("name"), inputs, field)
         require_bytes(given.get("datatype"), field)
         count = count_of(given.get("shape"), f"{field}.shape")
-        parameters = no_other_keys(given.get("parameters") or {}, INPUT_PARAMETERS, f"{field}.parameters")
+        parameters = _parameters(given, INPUT_PARAMETERS, f"{field}.parameters")
         size = parameters.get("binary_data_size")
         if size is None:
             inputs[name] = flat(given.get("data"), count, f"{field}.data")
@@ -157,7 +157,7 @@ def _outputs(sent: object, binary: bool) -> dict[str, bool]:
     for field, entry in _entries(sent, "outputs"):
         given = no_other_keys(entry, OUTPUT_KEYS, field)
         name = only_once(given.get("name"), outputs, field)
-        parameters = no_other_keys(given.get("parameters") or {}, OUTPUT_PARAMETERS, f"{field}.parameters")
+        parameters = _parameters(given, OUTPUT_PARAMETERS, f"{field}.parameters")
         outputs[name] = _flag(parameters, "binary_data", f"{field}.parameters", binary)
     return outputs
 
@@ -166,6 +166,11 @@ def _entries(sent: object, field: str) -> list[tuple[str, object]]:
     if not isinstance(sent, list):
         raise MalformedError(field, f"must be a list, got {kind_of(sent)}; send a list of tensors")
     return [(f"{field}[{place}]", entry) for place, entry in enumerate(sent)]
+
+
+def _parameters(of: Mapping[str, object], allowed: set[str], field: str) -> Mapping[str, object]:
+    sent = of.get("parameters")
+    return {} if sent is None else no_other_keys(sent, allowed, field)
 
 
 def _flag(parameters: Mapping[str, object], name: str, field: str, default: bool = False) -> bool:

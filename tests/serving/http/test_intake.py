@@ -11,7 +11,7 @@ from starlette.types import Message
 
 from serving.errors import OverloadedError, TooLargeError, TooSlowError, WrongTypeError
 from serving.http import intake
-from serving.http.intake import FREE_BYTES, Body, Intake
+from serving.http.intake import FREE_BYTES, Body, Intake, bytes_stated
 from serving.load.memory import MemoryLimit
 from tests.serving.asgi import piece, request_of
 
@@ -71,6 +71,14 @@ def test_a_compressed_body_is_refused_unread(encoding: str) -> None:
         assert await there.open(as_it_is).whole(10, "body") == b"x"
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("header", "count"), [("0", 0), ("12", 12), ("", None), ("-1", None), ("²", None), ("٣", None)]
+)
+def test_a_header_states_bytes_or_nothing(header: str, count: int | None) -> None:
+    assert bytes_stated(header) == count
+    assert bytes_stated("9" * 5_000) is None
 
 
 def test_a_client_that_hangs_up_is_told_apart() -> None:

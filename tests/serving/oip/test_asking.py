@@ -99,6 +99,9 @@ def test_a_text_that_is_too_long_is_not_made_a_string() -> None:
         ({"inputs": [1]}, r"inputs\[0\]: must be an object, got a number"),
         ({"inputs": [text("a")], "id": 5}, "id: must be a string, got a number"),
         ({"inputs": [text("a")], "parameters": {"bugdet_ms": 5}}, "parameters: may have the keys binary_data_output"),
+        ({"inputs": [text("a")], "parameters": []}, "parameters: must be an object, got a list"),
+        ({"inputs": [text("a", parameters=False)]}, r"inputs\[0\]\.parameters: must be an object, got a boolean"),
+        ({"inputs": [text("a")], "outputs": {}}, "outputs: must be a list, got an object"),
         ({"inputs": [text("a", name=3)]}, r"inputs\[0\]\.name: must be a string"),
         ({"inputs": [text("a"), text("a")]}, r"inputs\[1\]\.name: must be there once"),
         ({"inputs": [text("a", datatype="FP32")]}, r"inputs\[0\]\.datatype: must be BYTES"),
@@ -140,7 +143,7 @@ def test_sizes_that_do_not_fit_are_malformed(body: object, tail: bytes | None) -
         read(body, tail)
 
 
-@pytest.mark.parametrize("length", ["0", "-1", "x", "", "99999", "²"])
+@pytest.mark.parametrize("length", ["0", "-1", "x", "", "99999", "²", pytest.param("9" * 5_000, id="many")])
 def test_a_length_of_the_json_that_cannot_be_is_malformed(length: str) -> None:
     with pytest.raises(MalformedError, match=f"^{HEADER_LENGTH}: must be the number of bytes of the JSON"):
         read({"inputs": [text("a")]}, b"", length)
