@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from time import monotonic
 from types import TracebackType
-from typing import Any, Generic, Literal, TypeVar
+from typing import Literal, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Message
 
 from serving.errors import OverloadedError, TooLargeError, TooSlowError, WrongTypeError
+from serving.http.started import Started
 from serving.load.memory import MemoryLimit
 
 # The only limit on the time of an upload: the fast path passes BentoML's timeout by.
@@ -56,26 +57,6 @@ class Intake:
 def _slowest(bodies: Iterable[Body]) -> Body:
     now_s = monotonic()
     return min(bodies, key=lambda body: body.pace(now_s))
-
-
-class _Started(Generic[T]):
-    """An awaitable, run up to where it first waits. `done` is its result if it waits for nothing, else None."""
-
-    def __init__(self, awaitable: Awaitable[T]) -> None:
-        self._steps = awaitable.__await__()
-        self.done: T | None = None
-        try:
-            self._waits_for = next(self._steps)
-        except StopIteration as end:
-            self.done = end.value
-
-    def __await__(self) -> Generator[Any, None, T]:
-        try:
-            yield self._waits_for
-        except BaseException:
-            self._steps.close()
-            raise
-        return (yield from self._steps)
 
 
 class Body:
@@ -122,7 +103,7 @@ class Body:
         self._copies = copies
         self._require_stated(limit, limit, field)
         # Most bodies are there. They need no time limit, which costs as much as all else here.
-        first = _Started(self.request.receive())
+        first = Started(self.request.receive())
         if first.done is None:
             return await self.in_time(self._joined(first, limit, field), field)
         piece, more = self._piece(first.done, limit, limit, field)

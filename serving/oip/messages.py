@@ -7,6 +7,7 @@ beside those of a client library for the same protocol.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,12 @@ CONTENTS = {"BYTES": "bytes_contents", "BOOL": "bool_contents", "FP32": "fp32_co
 
 def new(kind: str, /, **fields: Any) -> Any:
     """A message of the protocol."""
-    return GetMessageClass(POOL.FindMessageTypeByName(f"{PACKAGE}.{kind}"))(**fields)
+    return _class(kind)(**fields)
+
+
+@cache
+def _class(kind: str) -> Any:
+    return GetMessageClass(POOL.FindMessageTypeByName(f"{PACKAGE}.{kind}"))
 
 
 def parsed(name: str, data: bytes) -> Any:
@@ -99,14 +105,27 @@ def asked_by(message: Any, deadline_ms: float | None) -> InferRequest:
 def answer(response: InferResponse, request_id: str) -> bytes:
     """The ModelInferResponse, serialized."""
     raw = any(response.binary)
-    message = new(
-        "ModelInferResponse",
-        model_name=response.model_name,
-        model_version=response.model_version,
-        id=request_id,
-        outputs=[_output(tensor, raw) for tensor in response.outputs],
-        raw_output_contents=[tensor.packed() for tensor in response.outputs] if raw else (),
-    )
+    if not raw:
+        outputs = [{**_head(tensor), "contents": _contents(tensor)} for tensor in response.outputs]
+        whole = new(
+            "ModelInferResponse",
+            model_name=response.model_name,
+            model_version=response.model_version,
+            id=request_id,
+            outputs=outputs,
+        )
+        return bytes(whole.SerializeToString())
+    heads = tuple((tensor.name, tensor.datatype, tuple(tensor.shape)) for tensor in response.outputs)
+    values = new("ModelInferResponse", id=request_id, raw_output_contents=[each.packed() for each in response.outputs])
+    # The bytes of two messages behind each other are those of one with the fields of both.
+    return _heads(response.model_name, response.model_version, heads) + bytes(values.SerializeToString())
+
+
+@lru_cache(maxsize=256)
+def _heads(model_name: str, model_version: str, heads: tuple[tuple[str, str, tuple[int, ...]], ...]) -> bytes:
+    """What answers with the same outputs, of as many items, have in common."""
+    outputs = [{"name": name, "datatype": datatype, "shape": shape} for name, datatype, shape in heads]
+    message = new("ModelInferResponse", model_name=model_name, model_version=model_version, outputs=outputs)
     return bytes(message.SerializeToString())
 
 
@@ -117,17 +136,19 @@ def metadata(name: str, modality: Modality) -> Any:
     return new("ModelMetadataResponse", **said, parameters=parameters)
 
 
-def _output(tensor: Tensor, raw: bool) -> Mapping[str, object]:
-    output = {"name": tensor.name, "datatype": tensor.datatype, "shape": tensor.shape}
-    if raw:
-        return output
+def _head(tensor: Tensor) -> Mapping[str, object]:
+    return {"name": tensor.name, "datatype": tensor.datatype, "shape": tensor.shape}
+
+
+def _contents(tensor: Tensor) -> Mapping[str, object]:
     values = tensor.values.ravel().tolist() if isinstance(tensor.values, ndarray) else tensor.values
-    return {**output, "contents": {CONTENTS[tensor.datatype]: values}}
+    return {CONTENTS[tensor.datatype]: values}
 
 
 def _values(parameters: Mapping[str, Any]) -> dict[str, object]:
     """The values of a map of InferParameter; None where one has none."""
-    return {name: _value(parameter) for name, parameter in parameters.items()}
+    # A message's map takes three times as long to give its items.
+    return {name: _value(parameters[name]) for name in parameters}
 
 
 def _value(parameter: Message) -> object:

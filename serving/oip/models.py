@@ -13,7 +13,7 @@ from serving.cascade.cascade import StageAnswer
 from serving.cascade.modality import Modality
 from serving.errors import InvalidInputError, NotServedError
 from serving.model.answer import Answer
-from serving.model.head import SOFTMAX
+from serving.model.head import Softmax
 from serving.oip.tensors import DTYPES, DataType, Tensor
 
 SERVER, VERSION = "sieve", "1"
@@ -57,6 +57,8 @@ OUTPUTS = (
     Output("degraded", "BOOL", lambda _, item: item.stage.degraded is not None),
     Output("truncated", "BOOL", lambda _, item: item.truncated),
 )
+OF_ONE, OF_SEVERAL = ({output.name: output for output in (first, *OUTPUTS)} for first in (LABEL, LABELS))
+"""The outputs by name, where an item has one label, and where it may have several."""
 
 
 class Models:
@@ -144,6 +146,5 @@ def tensors_of(modality: Modality, items: Sequence[Item], wanted: Sequence[str])
     return tensors
 
 
-def _outputs(modality: Modality) -> dict[str, Output]:
-    first = LABEL if modality.cascade.screen_head == SOFTMAX else LABELS
-    return {output.name: output for output in (first, *OUTPUTS)}
+def _outputs(modality: Modality) -> Mapping[str, Output]:
+    return OF_ONE if isinstance(modality.cascade.screen_head, Softmax) else OF_SEVERAL

@@ -27,6 +27,7 @@ from serving.http.fast_path import QuickRequest
 from serving.http.guard import RETRY_AFTER_S, Enter, Guard, JsonObject
 from serving.http.intake import ARRIVING_AT_ONCE
 from serving.http.readiness import Readiness
+from serving.http.started import Started
 from serving.load.budget import MAX_MS
 from serving.oip.inference import InferResponse, inference_of
 from serving.oip.messages import POOL, SERVICE, answer, asked_by, metadata, new, parsed
@@ -158,18 +159,25 @@ class RpcServer:
 
     async def _call(self, data: bytes, call: Call) -> bytes:
         arriving = Arriving(data)
-        working = asyncio.create_task(self._guarded(_request(call, arriving)))
-        self._working.add(working)
-        working.add_done_callback(self._working.discard)
-        try:
-            reply = await asyncio.shield(working)
-        finally:
-            # gRPC cancels the call whose client has gone. The work ends as it does for HTTP, and is reported.
-            arriving.gone.set()
+        # A task for each call costs two turns of the event loop, and most calls wait for nothing.
+        started = Started(self._guarded(_request(call, arriving)))
+        reply = started.done
+        if reply is None:
+            reply = await self._waited_for(started, arriving)
         if reply.status_code != 200:
             await call.abort(CODES[reply.status_code], reply.error, reply.trailing)
         call.set_trailing_metadata(reply.trailing)
         return reply.data
+
+    async def _waited_for(self, started: Started[RpcReply], arriving: Arriving) -> RpcReply:
+        working = asyncio.create_task(started.rest())
+        self._working.add(working)
+        working.add_done_callback(self._working.discard)
+        try:
+            return await asyncio.shield(working)
+        finally:
+            # gRPC cancels the call whose client has gone. The work ends as it does for HTTP, and is reported.
+            arriving.gone.set()
 
     async def _infer(self, request: Request, record: RequestRecord, enter: Enter) -> InferResponse:
         with self._classifying.intake.open(request) as body:

@@ -193,6 +193,14 @@ def test_a_client_that_cancels_is_gone(metrics: Metrics) -> None:
     assert sample("sieve_requests_total", outcome="gone", **labels) == 1
 
 
+def test_only_a_call_that_waits_takes_a_task(metrics: Metrics, monkeypatch: pytest.MonkeyPatch) -> None:
+    waiting, waited_for = [], RpcServer._waited_for
+    monkeypatch.setattr(RpcServer, "_waited_for", lambda *given: waiting.append(given) or waited_for(*given))
+    for text, tasks in ((SURE, 0), (UNSURE, 1)):
+        once(metrics, request([text.encode()]))
+        assert len(waiting) == tasks, "the expert is waited for, the screen is not"
+
+
 def test_calls_beside_each_other_get_their_own_answers(metrics: Metrics) -> None:
     async def scenario(channel: Any, _server: RpcServer) -> list[str]:
         ask = asking(channel)
