@@ -19,7 +19,7 @@ from PIL import Image
 from benchmarks.command import end_with
 from loadtest.machine import Machine, machine
 from loadtest.pages.files import write_json
-from loadtest.traffic.workload import image_samples
+from loadtest.traffic.workload import image_files
 from optimize.progress import progress
 from serving.model.artifact import ImageSettings
 from serving.model.image import ImageDecoder
@@ -64,7 +64,7 @@ def main() -> int:
     parser.add_argument("--images", type=Path, help="a folder or tar of JPEG files (generated ones)")
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
-    files = [sample.body for sample in image_samples(options.images, "raw", None, seed=0)][:PHOTOGRAPHS]
+    files = image_files(options.images, seed=0)[:PHOTOGRAPHS]
     rows: list[Row] = []
     with progress("decoding", total=len(SIDES) * len(MODELS)) as advance:
         for side in SIDES:

@@ -9,7 +9,7 @@ import orjson
 from loadtest.traffic.arrivals import arrivals
 from loadtest.traffic.client import send_all
 from loadtest.traffic.plan import MAX_LAG_MS
-from loadtest.traffic.workload import TEXT_PATH, Sample
+from loadtest.traffic.sample import TEXT_PATH, Sample
 from loadtest.verdict.steps import Step, step_of
 from optimize.progress import console
 

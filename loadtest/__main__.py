@@ -13,7 +13,18 @@ from pathlib import Path
 from typing import Protocol
 
 from loadtest.errors import LoadTestError, OptionError
-from loadtest.options import STEPS, add_workload, count, multiples, not_negative, plan_of, positive, share
+from loadtest.options import (
+    STEPS,
+    add_protocol,
+    add_workload,
+    count,
+    multiples,
+    not_negative,
+    plan_of,
+    positive,
+    share,
+    with_protocol,
+)
 from loadtest.traffic.arrivals import KINDS
 from loadtest.verdict.objective import Objective, read_limits
 
@@ -66,7 +77,8 @@ def _add_run(verbs: AddsVerb) -> None:
     _add_objective(run)
     run.add_argument("--timeout-s", type=positive, default=2.0, help="when a client gives up (default: 2)")
     run.add_argument("--max-lag-ms", type=positive, default=5.0, help="p99 of the generator's own lateness (5)")
-    run.add_argument("--payloads", action="store_true", help="also send one image as JSON, form and raw body")
+    run.add_argument("--payloads", action="store_true", help="also compare what the forms of a request cost")
+    add_protocol(run)
     run.set_defaults(call=_run)
 
 
@@ -81,6 +93,7 @@ def _add_overload(verbs: AddsVerb) -> None:
     steps.add_argument("--timeout-s", type=positive, default=5.0, help="when a client gives up (default: 5)")
     steps.add_argument("--max-lag-ms", type=positive, default=5.0, help="p99 of the generator's own lateness (5)")
     _add_plan(steps)
+    add_protocol(steps)
     steps.set_defaults(call=_overload)
 
 
@@ -159,7 +172,7 @@ def _run(options: argparse.Namespace) -> int:
     objective = _objective(options)
     _make_folder(options.out)
     plan = replace(
-        plan_of(options, options.url),
+        with_protocol(plan_of(options, options.url), options),
         arrivals=options.arrivals,
         seconds=options.seconds,
         warm_up_s=options.warm_up,
@@ -182,7 +195,7 @@ def _overload(options: argparse.Namespace) -> int:
 
     _make_folder(options.out)
     plan = replace(
-        plan_of(options, options.url),
+        with_protocol(plan_of(options, options.url), options),
         seconds=options.seconds,
         timeout_s=options.timeout_s,
         max_lag_ms=options.max_lag_ms,

@@ -23,7 +23,8 @@ from loadtest.errors import LoadTestError
 from loadtest.measuring.known import look
 from loadtest.options import add_workload, plan_of
 from loadtest.traffic.reply import ANSWERED, read_answer, triage
-from loadtest.traffic.workload import Sample, draw
+from loadtest.traffic.sample import Sample
+from loadtest.traffic.workload import draw
 
 DRAWN = 10_000
 LEVELS = 4

@@ -5,11 +5,14 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
+from loadtest.errors import OptionError
 from loadtest.traffic.plan import Plan
-from loadtest.traffic.workload import ENCODINGS, Mix
+from loadtest.traffic.sample import ENCODINGS, PROTOCOLS
+from loadtest.traffic.workload import Mix
 
 STEPS = (0.5, 0.7, 1.0, 1.2, 1.5, 2.0, 3.0, 5.0)
 """Times saturation, as `overload` steps without --steps."""
@@ -26,6 +29,7 @@ class AddsArguments(Protocol):
         default: object = ...,
         choices: Iterable[str] = ...,
         help: str = ...,
+        metavar: str = ...,
     ) -> object: ...
 
 
@@ -53,6 +57,36 @@ def plan_of(options: argparse.Namespace, url: str = "") -> Plan:
         budget_ms=options.budget_ms,
         seed=options.seed,
     )
+
+
+def add_protocol(parser: AddsArguments) -> None:
+    """Add the options of the protocol, which `with_protocol` reads."""
+    parser.add_argument(
+        "--protocol", choices=PROTOCOLS, default="rest", help="what is spoken (rest: our own addresses)"
+    )
+    parser.add_argument("--grpc", type=server, metavar="HOST:PORT", help="where calls over gRPC are taken")
+
+
+def with_protocol(plan: Plan, options: argparse.Namespace) -> Plan:
+    """The plan with the protocol that the options name. Raises OptionError where they do not fit."""
+    if options.protocol == "grpc" and not options.grpc:
+        raise OptionError(
+            "--grpc: must name the server of --protocol grpc, got nothing; add it, like --grpc 127.0.0.1:8001"
+        )
+    if options.protocol != "rest" and plan.encoding != "raw":
+        raise OptionError(
+            f"--image-as: must be left out with --protocol {options.protocol}, which has one way to send an image, got "
+            f"{plan.encoding}; leave it out"
+        )
+    return replace(plan, protocol=options.protocol, grpc=options.grpc or "")
+
+
+def server(text: str) -> str:
+    """A server of gRPC, as HOST:PORT."""
+    host, _, port = text.rpartition(":")
+    if not host or "/" in host or not port.isdigit():
+        raise argparse.ArgumentTypeError(f"must be HOST:PORT, like 127.0.0.1:8001, got {text}")
+    return text
 
 
 def number(text: str, rule: str, fits: Callable[[float], bool]) -> float:

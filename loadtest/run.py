@@ -7,14 +7,14 @@ import time
 from loadtest.machine import machine
 from loadtest.measuring.drive import drive
 from loadtest.measuring.known import look
-from loadtest.measuring.payloads import compare_payloads
+from loadtest.measuring.payloads import Items, compare_payloads
 from loadtest.traffic.plan import Plan
 from loadtest.traffic.reply import Reply
-from loadtest.traffic.workload import image_samples
+from loadtest.traffic.workload import image_files, text_items
 from loadtest.verdict.objective import Objective
 from loadtest.verdict.result import RunResult, result_of
 
-PAYLOAD_IMAGES, PAYLOAD_ROUNDS = 10, 3
+PAYLOAD_ITEMS, PAYLOAD_ROUNDS = 10, 5
 
 
 def run(plan: Plan, objective: Objective) -> tuple[RunResult, list[Reply]]:
@@ -40,6 +40,8 @@ def run(plan: Plan, objective: Objective) -> tuple[RunResult, list[Reply]]:
         "machine": machine(),
     }
     if plan.payloads:
-        images = [sample.body for sample in image_samples(plan.images, "raw", None, plan.seed)[:PAYLOAD_IMAGES]]
-        result["payloads"] = compare_payloads(plan.url, images, rounds=PAYLOAD_ROUNDS)
+        texts = [item for item, _ in text_items(plan.texts, plan.seed)[:PAYLOAD_ITEMS]]
+        images = image_files(plan.images, plan.seed)[:PAYLOAD_ITEMS]
+        items: Items = {"text": texts, "image": images}
+        result["payloads"] = compare_payloads(plan.url, items, grpc=plan.grpc, rounds=PAYLOAD_ROUNDS)
     return result, replies

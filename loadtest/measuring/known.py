@@ -11,7 +11,8 @@ from loadtest.errors import UnreachableError
 from loadtest.traffic.client import ask_one_by_one
 from loadtest.traffic.plan import Plan
 from loadtest.traffic.reply import Reply
-from loadtest.traffic.workload import Mix, Sample, draw, image_samples, text_samples, with_hardness
+from loadtest.traffic.sample import Sample
+from loadtest.traffic.workload import Mix, draw, image_samples, text_samples, with_hardness
 from loadtest.verdict.parts import breakdown
 from loadtest.verdict.percentiles import percentile
 from loadtest.verdict.result import IdleFigures
@@ -65,9 +66,9 @@ def candidates(plan: Plan) -> list[Sample]:
     """Everything that the plan can send; hardness is not known yet."""
     samples: list[Sample] = []
     if plan.mix.image_share < 1:
-        samples += text_samples(plan.texts, plan.budget_ms, plan.seed)
+        samples += text_samples(plan.texts, plan.budget_ms, plan.seed, plan.way)
     if plan.mix.image_share > 0:
-        samples += image_samples(plan.images, plan.encoding, plan.budget_ms, plan.seed)
+        samples += image_samples(plan.images, plan.budget_ms, plan.seed, plan.way)
     return samples
 
 

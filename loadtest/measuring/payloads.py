@@ -1,38 +1,63 @@
-"""The same images as raw bodies, as forms, and as base64 in JSON: bytes sent, and milliseconds."""
+"""What serialization costs: the same texts and images sent in every way, in bytes, and in microseconds of both ends."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from loadtest.traffic.client import ask_one_by_one
-from loadtest.traffic.reply import Reply
-from loadtest.traffic.workload import ENCODINGS, Encoding, Sample, image_sample
-from loadtest.verdict.percentiles import percentile
-from loadtest.verdict.result import PayloadRow
+from loadtest.traffic.sample import ENCODINGS, Sample, Way, image_sample, text_sample
+from loadtest.traffic.workload import Item
+from loadtest.verdict.payloads import Kind, PayloadRow, payload_row
+
+Items = Mapping[Kind, Sequence[Item | bytes]]
+"""Texts and image files, by their kind."""
+BUDGET_MS = 1_000.0
 
 
-def compare_payloads(url: str, images: Sequence[bytes], *, rounds: int, budget_ms: float = 1000) -> list[PayloadRow]:
-    """One row for each encoding. Each image is sent in all encodings in turn, one request at a time, in each round."""
-    order = [encoding for _ in images for encoding in ENCODINGS] * rounds
-    samples = [image_sample(data, encoding, budget_ms) for data in images for encoding in ENCODINGS] * rounds
-    sent = list(zip(order, samples, ask_one_by_one(url, samples), strict=True))
-    return [_row(encoding, [(s, reply) for e, s, reply in sent if e == encoding]) for encoding in ENCODINGS]
+class Made(NamedTuple):
+    """A sample, and the microseconds that it took to make it."""
+
+    sample: Sample
+    took_us: float
 
 
-def _row(encoding: Encoding, sent: Sequence[tuple[Sample, Reply]]) -> PayloadRow:
-    answered = [reply for _, reply in sent if reply.answered]
-    latencies = [reply.latency_ms for reply in answered]
-    return {
-        "encoding": encoding,
-        "requests": len(sent),
-        "answered": len(answered),
-        "bytes": round(sum(len(sample.body) for sample, _ in sent) / len(sent)),
-        "latency_ms": _rounded(percentile(latencies, 0.5)),
-        "lower_quartile_ms": _rounded(percentile(latencies, 0.25)),
-        "upper_quartile_ms": _rounded(percentile(latencies, 0.75)),
-        "read_ms": _rounded(percentile([reply.parts().get("read", 0.0) for reply in answered], 0.5)),
-    }
+def ways(kind: Kind, grpc: str) -> dict[str, Way]:
+    """Each way to send an item of this kind, by its name; over gRPC where a server is known, as HOST:PORT."""
+    own: dict[str, Way] = {"json": Way()}
+    if kind == "image":
+        own = {name: Way(encoding=name) for name in ENCODINGS}
+    inference = {"oip-json": Way(protocol="oip-json"), "oip-binary": Way(protocol="oip-binary")}
+    return {**own, **inference, **({"grpc": Way(protocol="grpc", grpc=grpc)} if grpc else {})}
 
 
-def _rounded(value: float) -> float | None:
-    return round(value, 4) if value == value else None
+def make(item: Item | bytes, way: Way) -> Made:
+    """An item as it is sent this way, with time enough for any answer."""
+    begin_s = time.perf_counter()
+    sample = image_sample(item, way, BUDGET_MS) if isinstance(item, bytes) else text_sample(item, way, BUDGET_MS)
+    return Made(sample, (time.perf_counter() - begin_s) * 1e6)
+
+
+def compare_payloads(url: str, items: Items, *, grpc: str = "", rounds: int) -> list[PayloadRow]:
+    """One row for each kind and way. Each item is sent in all ways in turn, one request at a time, in each round."""
+    rows = []
+    for kind, of_kind in items.items():
+        each_way = ways(kind, grpc)
+        turn = [(name, item) for item in of_kind for name in each_way]
+        # One round more: the first opens connections and fills caches, and is left out.
+        sent = [(name, make(item, each_way[name])) for name, item in turn * (rounds + 1)]
+        replies = ask_one_by_one(url, [made.sample for _, made in sent])
+        counted = list(zip(sent, replies, strict=True))[len(turn) :]
+        for name in each_way:
+            own = [(made, reply) for (of, made), reply in counted if of == name]
+            rows.append(
+                payload_row(
+                    kind,
+                    name,
+                    [reply for _, reply in own],
+                    sent_bytes=[len(made.sample.body) for made, _ in own],
+                    encode_us=[made.took_us for made, _ in own],
+                )
+            )
+    return rows

@@ -14,6 +14,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from loadtest.traffic.reply import KINDS, Reply
 from loadtest.verdict.comparison import Row
 from loadtest.verdict.parts import GROUPS, Breakdown
+from loadtest.verdict.payloads import WORK, PayloadRow, name_of
 from loadtest.verdict.percentiles import Floats
 from loadtest.verdict.steps import OUTCOMES, Step
 from loadtest.verdict.trials import Trial, front, spots
@@ -81,6 +82,24 @@ def parts(idle: Breakdown, loaded: Breakdown) -> str:
         left += width
     axes.set(xlabel="ms, mean")
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.22), ncols=4, frameon=False)
+    return _svg(figure)
+
+
+def payloads(rows: Sequence[PayloadRow]) -> str:
+    """Microseconds of serialization at both ends, by form: texts above, images below, each on a scale of its own."""
+    kinds = [kind for kind in ("text", "image") if any(row["item"] == kind and row["answered"] for row in rows)]
+    figure, places = _figure(7.5, 1.2 + 0.28 * len(rows), rows=max(1, len(kinds)), share_x=False)
+    for axes, kind in zip(places, kinds, strict=False):
+        shown = [row for row in rows if row["item"] == kind and row["answered"]][::-1]
+        names = [name_of(row["encoding"], row["item"]) for row in shown]
+        left = np.zeros(len(shown))
+        for (key, label), grey, hatch in zip(WORK.items(), GREYS[::2], HATCHES, strict=False):
+            width = np.array([row[key] or 0.0 for row in shown])
+            axes.barh(names, width, left=left, color=grey, hatch=hatch, edgecolor="black", label=label)
+            left += width
+        axes.set(title=f"one {kind}", xlabel="µs, medians")
+    places[-1].legend(*places[-1].get_legend_handles_labels(), loc="upper center", bbox_to_anchor=(0.5, -0.35),
+                      ncols=len(WORK), frameon=False)  # fmt: skip
     return _svg(figure)
 
 
@@ -164,9 +183,9 @@ def _quantile(values: Floats, share: float) -> float:
     return float(np.quantile(known, share, method="inverted_cdf")) if len(known) else float("nan")
 
 
-def _figure(width: float, height: float, rows: int = 1) -> tuple[Figure, list[Axes]]:
+def _figure(width: float, height: float, rows: int = 1, share_x: bool = True) -> tuple[Figure, list[Axes]]:
     figure = Figure(figsize=(width, height), layout="constrained")
-    axes = figure.subplots(rows, 1, sharex=rows > 1, squeeze=False)
+    axes = figure.subplots(rows, 1, sharex=share_x and rows > 1, squeeze=False)
     return figure, list(axes[:, 0])
 
 

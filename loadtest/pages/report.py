@@ -16,8 +16,9 @@ from loadtest.verdict.bottleneck import Bottleneck
 from loadtest.verdict.figures import Figures
 from loadtest.verdict.objective import Judged
 from loadtest.verdict.parts import GROUPS
+from loadtest.verdict.payloads import COLUMNS, PayloadRow, cells, name_of
 from loadtest.verdict.percentiles import PERCENTILES, EstimateRow
-from loadtest.verdict.result import PayloadRow, RunResult
+from loadtest.verdict.result import RunResult
 
 
 def write_run(folder: Path, result: RunResult, replies: Sequence[Reply], deadline_ms: float) -> None:
@@ -28,7 +29,18 @@ def write_run(folder: Path, result: RunResult, replies: Sequence[Reply], deadlin
         "curve": pictures.percentile_curve(replies, deadline_ms),
         "parts": pictures.parts(result["idle"]["parts"], result["figures"]["parts"]),
     }
-    html = page("run.html", run=result, pictures=images, groups=GROUPS, percentiles=list(PERCENTILES))
+    payloads = result.get("payloads", [])
+    if payloads:
+        images["payloads"] = pictures.payloads(payloads)
+    html = page(
+        "run.html",
+        run=result,
+        pictures=images,
+        groups=GROUPS,
+        percentiles=list(PERCENTILES),
+        payload_columns=COLUMNS,
+        payload_rows=[cells(row) for row in payloads],
+    )
     write_text(folder / "run.html", html)
 
 
@@ -69,12 +81,14 @@ def _say_figures(figures: Figures, console: Console) -> None:
 
 
 def _payload(row: PayloadRow) -> str:
-    took = (
-        f"{row['latency_ms']:.2f} ms, the server's reading {row['read_ms']:.2f} of it"
-        if row["answered"]
-        else "no answer"
+    head = f"{row['item']} as {name_of(row['encoding'], row['item'])}: {row['sent_bytes']:,} bytes"
+    if row["latency_ms"] is None:
+        return f"{head}, no answer"
+    client, server = (
+        " + ".join("?" if row[key] is None else f"{row[key]:.0f}" for key in keys)
+        for keys in (("client_encode_us", "client_read_us"), ("server_read_us", "server_encode_us"))
     )
-    return f"one image as {row['encoding']}: {row['bytes']:,} bytes, {took}"
+    return f"{head}, {row['received_bytes']:,} back; client {client} µs, server {server} µs; {row['latency_ms']:.2f} ms"
 
 
 def judged_line(row: Judged) -> str:

@@ -17,7 +17,8 @@ from loadtest.queueing.simulation import Item, Tables
 from loadtest.traffic.client import ask_one_by_one, closed_loop
 from loadtest.traffic.plan import Plan
 from loadtest.traffic.reply import Reply
-from loadtest.traffic.workload import Mix, Sample, draw
+from loadtest.traffic.sample import Sample
+from loadtest.traffic.workload import Mix, draw
 from loadtest.verdict.parts import API_PARTS
 from loadtest.verdict.percentiles import percentile
 

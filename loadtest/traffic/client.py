@@ -13,16 +13,15 @@ import itertools
 import resource
 import time
 from collections.abc import Callable, Sequence
-from contextlib import closing
 
 import numpy as np
 import uvloop
 
 from loadtest.traffic.arrivals import Due
-from loadtest.traffic.connections import Connections
-from loadtest.traffic.reply import Kind, Reply, read_answer, triage
+from loadtest.traffic.reply import Kind, Reply, triage
+from loadtest.traffic.sample import Sample, read
+from loadtest.traffic.sending import Sending
 from loadtest.traffic.timer import Timer
-from loadtest.traffic.workload import Sample
 
 MAX_OPEN = 5_000
 """Requests in flight at most; further ones wait, and count as late."""
@@ -53,18 +52,18 @@ async def _send_all(url: str, samples: Sequence[Sample], due_s: Due, timeout_s: 
     replies: list[Reply] = []
     room = asyncio.Semaphore(_most_open())
     start = time.monotonic() + 0.05
-    with closing(Connections(url)) as connections, Timer() as timer:
+    with Timer() as timer:
+        async with Sending(url) as sending, asyncio.TaskGroup() as group:
 
-        async def send(sample: Sample, due: float) -> None:
-            left = time.monotonic()
-            try:
-                reply = await _ask(connections, sample, due, start, left, timeout_s)
-            finally:
-                room.release()
-            replies.append(reply)
-            observe(reply)
+            async def send(sample: Sample, due: float) -> None:
+                left = time.monotonic()
+                try:
+                    reply = await _ask(sending, sample, due, start, left, timeout_s)
+                finally:
+                    room.release()
+                replies.append(reply)
+                observe(reply)
 
-        async with asyncio.TaskGroup() as group:
             for sample, due in zip(samples, due_s.tolist(), strict=True):
                 await timer.until(start + due)
                 await room.acquire()
@@ -82,17 +81,17 @@ def _most_open() -> int:
     return min(MAX_OPEN, max(1, soft - SPARE_FILES))
 
 
-async def _ask(
-    connections: Connections, sample: Sample, due: float, start: float, left: float, timeout_s: float
-) -> Reply:
+async def _ask(sending: Sending, sample: Sample, due: float, start: float, left: float, timeout_s: float) -> Reply:
     """Send one request and wait for its end. `due`: seconds after `start`; `start` and `left`: of time.monotonic."""
-    status, timing = 0, ""
+    status, timing, received_bytes, reading_us = 0, "", 0, 0.0
     kind: Kind = "failed"
     answer: dict[str, object] | None = None
     try:
-        response = await connections.post(sample.path, sample.content_type, sample.body, timeout_s=timeout_s)
-        status, timing = response.status, response.timing
-        answer = read_answer(response.body) if 200 <= status < 300 else {}
+        response = await sending.send(sample, timeout_s)
+        status, timing, received_bytes = response.status, response.timing, len(response.body)
+        begin_s = time.perf_counter()
+        answer = read(sample, response) if 200 <= status < 300 else {}
+        reading_us = (time.perf_counter() - begin_s) * 1e6
         kind = "failed" if answer is None else triage(status, answer.get("degraded"))
     except TimeoutError:
         kind = "timed out"
@@ -111,6 +110,8 @@ async def _ask(
         stage=stage if isinstance(stage, str) else None,
         right=answer["label"] == sample.label if known else None,
         timing=timing,
+        received_bytes=received_bytes,
+        reading_us=reading_us,
     )
 
 
@@ -125,14 +126,14 @@ def ask_one_by_one(
     pauses_s = np.random.default_rng(seed).exponential(mean_pause_s, len(samples)) if mean_pause_s else None
 
     async def ask() -> list[Reply]:
-        with closing(Connections(url)) as connections:
+        async with Sending(url) as sending:
             replies = []
             start = time.monotonic()
             for place, sample in enumerate(samples):
                 if pauses_s is not None:
                     await asyncio.sleep(pauses_s[place])
                 now = time.monotonic()
-                replies.append(await _ask(connections, sample, now - start, start, now, timeout_s))
+                replies.append(await _ask(sending, sample, now - start, start, now, timeout_s))
             return replies
 
     return uvloop.run(ask())
@@ -145,16 +146,15 @@ def closed_loop(url: str, samples: Sequence[Sample], *, connections: int, second
         begin, answered = time.monotonic(), 0
         turns = iter(itertools.cycle(samples))
 
-        async def one(kept: Connections) -> None:
+        async def one(kept: Sending) -> None:
             nonlocal answered
             while (now := time.monotonic()) - begin < seconds:
                 reply = await _ask(kept, next(turns), now - begin, begin, now, CLOSED_TIMEOUT_S)
                 answered += reply.answered
 
-        with closing(Connections(url)) as kept:
-            async with asyncio.TaskGroup() as group:
-                for _ in range(connections):
-                    group.create_task(one(kept))
+        async with Sending(url) as kept, asyncio.TaskGroup() as group:
+            for _ in range(connections):
+                group.create_task(one(kept))
         return answered, time.monotonic() - begin
 
     return uvloop.run(ask())

@@ -14,16 +14,22 @@ from urllib.parse import urlsplit
 
 import httptools
 
+from loadtest.traffic.inference import HEADER_LENGTH
+
 # Shorter than uvicorn's 5 seconds, so that the server never closes a connection that the client is about to use.
 KEEP_ALIVE_S = 4.0
 
 
 class Response(NamedTuple):
-    """A response: its status, its Server-Timing header, and its body."""
+    """A response: its status, its Server-Timing header, and its body.
+
+    `json_bytes`: how much of the body is JSON, where the server says that binary tensors follow it.
+    """
 
     status: int
     timing: str
     body: bytes
+    json_bytes: int | None = None
 
 
 class Connection(asyncio.Protocol):
@@ -41,6 +47,7 @@ class Connection(asyncio.Protocol):
         self._response = asyncio.get_running_loop().create_future()
         self._parser = httptools.HttpResponseParser(self)
         self._timing, self._body = "", b""
+        self._json_bytes: int | None = None
         self._transport.write(request)
         return await self._response
 
@@ -67,8 +74,11 @@ class Connection(asyncio.Protocol):
             self.close()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if name.lower() == b"server-timing":
+        name = name.lower()
+        if name == b"server-timing":
             self._timing = value.decode("latin-1")
+        elif name == HEADER_LENGTH and value.isdigit():
+            self._json_bytes = int(value)
 
     def on_body(self, body: bytes) -> None:
         self._body += body
@@ -77,7 +87,8 @@ class Connection(asyncio.Protocol):
         self.used_s = time.monotonic()
         self.reusable = self.reusable and self._parser.should_keep_alive()
         if self._response is not None and not self._response.done():
-            self._response.set_result(Response(self._parser.get_status_code(), self._timing, self._body))
+            status = self._parser.get_status_code()
+            self._response.set_result(Response(status, self._timing, self._body, self._json_bytes))
 
     def _fail(self, why: str) -> None:
         self.reusable = False
@@ -94,10 +105,16 @@ class Connections:
         self._host, self._prefix = self._place.netloc.encode(), self._place.path.encode()
         self._idle: list[Connection] = []
 
-    async def post(self, path: str, content_type: str, body: bytes, *, timeout_s: float) -> Response:
-        """The response to a POST. Raises TimeoutError after `timeout_s`, and OSError where no response can come."""
-        head = b"POST %b%b HTTP/1.1\r\nHost: %b\r\nContent-Type: %b\r\nContent-Length: %d\r\n\r\n" % (
-            *(self._prefix, path.encode(), self._host, content_type.encode(), len(body)),
+    async def post(
+        self, path: str, content_type: str, body: bytes, *, timeout_s: float, json_bytes: int | None = None
+    ) -> Response:
+        """The response to a POST, of whose body so much is JSON where binary tensors follow it.
+
+        Raises TimeoutError after `timeout_s`, and OSError where no response can come.
+        """
+        more = b"" if json_bytes is None else b"%b: %d\r\n" % (HEADER_LENGTH, json_bytes)
+        head = b"POST %b%b HTTP/1.1\r\nHost: %b\r\nContent-Type: %b\r\nContent-Length: %d\r\n%b\r\n" % (
+            *(self._prefix, path.encode(), self._host, content_type.encode(), len(body), more),
         )
         async with asyncio.timeout(timeout_s):
             connection = await self._take()

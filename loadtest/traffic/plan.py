@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from loadtest.traffic.workload import Encoding, Mix
+from loadtest.traffic.sample import Encoding, Protocol, Way
+from loadtest.traffic.workload import Mix
 
 MAX_LAG_MS = 5.0
 """Largest p99 of the generator's lag in a valid run; beyond it the figures describe the generator."""
@@ -13,7 +14,10 @@ MAX_LAG_MS = 5.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """A load test as it was ordered. `seed` decides texts, mix and arrivals."""
+    """A load test as it was ordered. `seed` decides texts, mix and arrivals.
+
+    `grpc`: where the service takes calls over gRPC, as HOST:PORT; empty where that is unknown.
+    """
 
     url: str
     arrivals: str = "poisson:100"
@@ -22,12 +26,20 @@ class Plan:
     texts: Path | None = None
     images: Path | None = None
     encoding: Encoding = "raw"
+    protocol: Protocol = "rest"
+    grpc: str = ""
     mix: Mix = field(default_factory=Mix)
     budget_ms: float | None = 50.0
     timeout_s: float = 2.0
     seed: int = 1
     payloads: bool = False
     max_lag_ms: float = MAX_LAG_MS
+
+    @property
+    def way(self) -> Way:
+        """How each item is sent."""
+        grpc = self.grpc if self.protocol == "grpc" else ""
+        return Way(protocol=self.protocol, encoding=self.encoding, grpc=grpc)
 
     def as_dict(self) -> dict[str, object]:
         """For JSON; files by name only, because a path belongs to one machine."""

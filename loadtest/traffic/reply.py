@@ -22,6 +22,7 @@ class Reply:
     `due_s`: when the request was due, in seconds from the start. `lag_ms`: how much later than that the generator sent
     it. `latency_ms`: from the due time to the end. `status`: of HTTP, 0 where no response came. `timing`: the
     response's Server-Timing header. `right`: whether the label was the true one, None where the true one is unknown.
+    `received_bytes`: of the response's body. `reading_us`: microseconds that the client took to read the answer in it.
     """
 
     due_s: float
@@ -33,6 +34,8 @@ class Reply:
     stage: str | None = None
     right: bool | None = None
     timing: str = ""
+    received_bytes: int = 0
+    reading_us: float = 0.0
 
     @property
     def answered(self) -> bool:

@@ -6,7 +6,6 @@ For a server without a cascade no item is hard.
 
 from __future__ import annotations
 
-import base64
 import csv
 import gzip
 import io
@@ -15,24 +14,20 @@ import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
-import orjson
 from numpy.typing import NDArray
 from PIL import Image
 
 from loadtest.errors import WorkloadError
+from loadtest.traffic.sample import OWN, Sample, Way, image_sample, text_sample
 
-LONG_CHARACTERS = 160
 MAX_CANDIDATES = 1_000
 FITTING_ROUNDS = 200
-TEXT_PATH, IMAGE_PATH = "/classify_text", "/classify_image"
 Flags = NDArray[np.bool_]
 Floats = NDArray[np.float64]
-Encoding = Literal["raw", "multipart", "json"]
-ENCODINGS: tuple[Encoding, ...] = ("raw", "multipart", "json")
-BOUNDARY = b"sieve-loadtest-boundary"
+Item = dict[str, str]
+"""The fields of a text: `text`, and `text_pair` where it is a pair of texts."""
 # Sent where no file of texts is given; without labels, from no particular domain.
 PLAIN_TEXTS = (
     "my card was charged twice for one coffee",
@@ -48,17 +43,6 @@ PLAIN_TEXTS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
-    """One request. `shape`: its class in the mix, like "short, easy". `label`: the true one, where it is known."""
-
-    path: str
-    body: bytes
-    content_type: str
-    shape: str
-    label: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Mix:
     """Shares of images among the requests, of long texts among the texts, of hard items among texts and among images.
 
@@ -70,8 +54,13 @@ class Mix:
     hard_share: float | None = None
 
 
-def text_samples(path: Path | None, budget_ms: float | None, seed: int) -> list[Sample]:
-    """Samples from a CSV or TSV file (also .gz) with the column `text` and, where known, `label`.
+def text_samples(path: Path | None, budget_ms: float | None, seed: int, way: Way = OWN) -> list[Sample]:
+    """Samples of `text_items`. Raises WorkloadError."""
+    return [text_sample(item, way, budget_ms, label) for item, label in text_items(path, seed)]
+
+
+def text_items(path: Path | None, seed: int) -> list[tuple[Item, str | None]]:
+    """Texts of a CSV or TSV file (also .gz) with the column `text`, and where it is known their `label`.
 
     The column `text_pair` makes them pairs of texts. At most MAX_CANDIDATES of them, drawn by `seed`; PLAIN_TEXTS
     without a path. Raises WorkloadError.
@@ -79,39 +68,23 @@ def text_samples(path: Path | None, budget_ms: float | None, seed: int) -> list[
     rows = list(_rows(path)) if path else [({"text": text}, None) for text in PLAIN_TEXTS]
     if not rows:
         raise WorkloadError(f"{path}: must hold at least one text, got none; name another file")
-    chosen = np.random.default_rng(seed).permutation(len(rows))[:MAX_CANDIDATES]
-    budget = {} if budget_ms is None else {"budget_ms": budget_ms}
-    samples = []
-    for item, label in (rows[i] for i in chosen):
-        shape = "long" if sum(map(len, item.values())) >= LONG_CHARACTERS else "short"
-        body = orjson.dumps({**item, **budget})
-        samples.append(Sample(TEXT_PATH, body, "application/json", shape, label))
-    return samples
+    return [rows[i] for i in np.random.default_rng(seed).permutation(len(rows))[:MAX_CANDIDATES]]
 
 
-def image_samples(path: Path | None, encoding: Encoding, budget_ms: float | None, seed: int) -> list[Sample]:
-    """Samples from the JPEG and PNG files of a folder or a tar file; generated ones without a path.
+def image_samples(path: Path | None, budget_ms: float | None, seed: int, way: Way = OWN) -> list[Sample]:
+    """Samples of `image_files`. Raises WorkloadError."""
+    return [image_sample(data, way, budget_ms) for data in image_files(path, seed)]
+
+
+def image_files(path: Path | None, seed: int) -> list[bytes]:
+    """The JPEG and PNG files of a folder or a tar file; generated ones, by `seed`, without a path.
 
     At most MAX_CANDIDATES of them. Raises WorkloadError.
     """
     files = list(_files(path))[:MAX_CANDIDATES] if path else [generated_jpeg(seed + i) for i in range(32)]
     if not files:
         raise WorkloadError(f"{path}: must hold .jpg, .jpeg or .png files, got none; name another folder or tar file")
-    return [image_sample(data, encoding, budget_ms) for data in files]
-
-
-def image_sample(data: bytes, encoding: Encoding, budget_ms: float | None) -> Sample:
-    """One image, sent as a raw body, as a form, or as base64 in JSON."""
-    kind = "image/png" if data.startswith(b"\x89PNG") else "image/jpeg"
-    query = "" if budget_ms is None else f"?budget_ms={budget_ms:g}"
-    if encoding == "raw":
-        return Sample(IMAGE_PATH + query, data, kind, "image")
-    if encoding == "multipart":
-        head = b'Content-Disposition: form-data; name="image"; filename="image"\r\nContent-Type: '
-        body = b"--%b\r\n%b%b\r\n\r\n%b\r\n--%b--\r\n" % (BOUNDARY, head, kind.encode(), data, BOUNDARY)
-        return Sample(IMAGE_PATH + query, body, f"multipart/form-data; boundary={BOUNDARY.decode()}", "image")
-    body = orjson.dumps({"image": base64.b64encode(data).decode()})
-    return Sample(IMAGE_PATH + query, body, "application/json", "image")
+    return files
 
 
 def with_hardness(samples: Sequence[Sample], deferred: Sequence[bool | None]) -> list[Sample]:

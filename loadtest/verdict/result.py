@@ -12,6 +12,7 @@ from loadtest.verdict.bottleneck import Bottleneck, bottleneck
 from loadtest.verdict.figures import Figures, figures
 from loadtest.verdict.objective import Judged, Objective, judge
 from loadtest.verdict.parts import Breakdown, breakdown
+from loadtest.verdict.payloads import PayloadRow
 from loadtest.verdict.percentiles import percentile
 
 
@@ -35,19 +36,6 @@ class IdleFigures(TypedDict):
     network_ms: float
     hard_share: float
     parts: Breakdown
-
-
-class PayloadRow(TypedDict):
-    """The same images in one encoding: mean bytes, and milliseconds; None where no answer came."""
-
-    encoding: str
-    requests: int
-    answered: int
-    bytes: int
-    latency_ms: float | None
-    lower_quartile_ms: float | None
-    upper_quartile_ms: float | None
-    read_ms: float | None
 
 
 class RunResult(Result):

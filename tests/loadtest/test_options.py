@@ -7,7 +7,20 @@ from pathlib import Path
 
 import pytest
 
-from loadtest.options import STEPS, add_workload, count, multiples, not_negative, plan_of, positive, share
+from loadtest.errors import OptionError
+from loadtest.options import (
+    STEPS,
+    add_protocol,
+    add_workload,
+    count,
+    multiples,
+    not_negative,
+    plan_of,
+    positive,
+    server,
+    share,
+    with_protocol,
+)
 from loadtest.traffic.plan import Plan
 from loadtest.traffic.workload import Mix
 
@@ -57,3 +70,35 @@ def test_multiples_of_saturation_reach_it() -> None:
     for text in ("0.5", "1,21", "1,x", "", "1,,2", "0,1"):
         with pytest.raises(argparse.ArgumentTypeError, match="must"):
             multiples(text)
+
+
+def spoken(*arguments: str) -> Plan:
+    parser = argparse.ArgumentParser()
+    add_workload(parser)
+    add_protocol(parser)
+    options = parser.parse_args(arguments)
+    return with_protocol(plan_of(options), options)
+
+
+def test_a_protocol_is_in_the_plan() -> None:
+    assert spoken() == Plan(url="")
+    assert spoken("--grpc", "[::1]:8001") == Plan(url="", grpc="[::1]:8001")
+    assert spoken("--protocol", "grpc", "--grpc", "a:1") == Plan(url="", protocol="grpc", grpc="a:1")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("--protocol", "grpc"), "--grpc: must name the server of --protocol grpc, got nothing; add it"),
+        (("--protocol", "oip-json", "--image-as", "json"), "--image-as: must be left out with --protocol oip-json"),
+    ],
+)
+def test_a_protocol_that_lacks_something_is_told_so(arguments: tuple[str, ...], says: str) -> None:
+    with pytest.raises(OptionError, match=f"^{says}"):
+        spoken(*arguments)
+
+
+def test_a_server_of_grpc_has_a_host_and_a_port() -> None:
+    for text in ("8001", ":8001", "http://a:8001", "a:b", "a:"):
+        with pytest.raises(argparse.ArgumentTypeError, match="must be HOST:PORT"):
+            server(text)

@@ -14,7 +14,7 @@ from loadtest.measuring.contender import Subject
 from loadtest.measuring.known import Known
 from loadtest.overload import find_saturation
 from loadtest.traffic.plan import Plan
-from loadtest.traffic.workload import Sample
+from loadtest.traffic.sample import Sample
 from loadtest.verdict.objective import Objective
 from loadtest.verdict.result import Result, result_of
 from tests.loadtest.conftest import loadtest

@@ -31,7 +31,8 @@ def read(folder: Path) -> tuple[dict[str, Any], str]:
 def test_a_run_that_passes(server: Server, texts_file: Path, images_folder: Path, tmp_path: Path) -> None:
     mix = ("--texts", texts_file, "--images", images_folder, "--image-share", 0.25, "--image-as", "json",
            "--hard-share", 0.4)  # fmt: skip
-    said = loadtest("run", f"{server.url}/", *SHORT, *PATIENT, *mix, "--payloads", "--out", tmp_path).stdout
+    payloads = ("--payloads", "--grpc", server.grpc)
+    said = loadtest("run", f"{server.url}/", *SHORT, *PATIENT, *mix, *payloads, "--out", tmp_path).stdout
     result, page = read(tmp_path)
     figures = result["figures"]
     assert result["valid"]
@@ -47,18 +48,20 @@ def test_a_run_that_passes(server: Server, texts_file: Path, images_folder: Path
         assert sum(part["groups_ms"].values()) == pytest.approx(part["latency_ms"], rel=0.02)
         assert {"read", "tokenise", "screen", "expert"} <= set(part["server_ms"]) or part is figures["parts"]["slowest"]
     assert result["bottleneck"]["group"] in GROUPS
-    bytes_of = {row["encoding"]: row["bytes"] for row in result["payloads"]}
-    assert bytes_of["raw"] < bytes_of["multipart"]
-    assert bytes_of["raw"] * 1.3 < bytes_of["json"]
+    bytes_of = {(row["item"], row["encoding"]): row["sent_bytes"] for row in result["payloads"]}
+    assert len(bytes_of) == 4 + 6
+    assert bytes_of["image", "raw"] < bytes_of["image", "grpc"] < bytes_of["image", "multipart"]
+    assert bytes_of["image", "raw"] * 1.3 < bytes_of["image", "json"] < bytes_of["image", "oip-json"]
     assert all(row["answered"] == row["requests"] for row in result["payloads"])
-    assert all(0 < row["read_ms"] < row["latency_ms"] for row in result["payloads"])
+    for key in ("client_encode_us", "client_read_us", "server_read_us", "server_encode_us"):
+        assert all(0 < row[key] < 1e3 * row["latency_ms"] for row in result["payloads"])
 
-    assert page.count("<svg") == 3
+    assert page.count("<svg") == 4
     assert "<h1>Load test: passed</h1>" in page
     assert f"Bottleneck: {result['bottleneck']['group']}" in page
-    assert "One image, three ways" in page
+    assert "What serialization costs" in page
     assert "holds  p99 of all that was asked" in said
-    assert "one image as multipart" in said
+    assert "image as OIP, gRPC: " in said
     assert said.splitlines()[-2] == "PASSED"
     # A path is of one machine, and a result goes to others.
     assert str(tmp_path.parent) not in json.dumps(result)
@@ -108,6 +111,18 @@ def test_a_run_in_which_the_generator_was_late_proves_nothing(server: Server, tm
     assert said.splitlines()[-2] == "INVALID"
 
 
+def test_a_run_over_grpc_reads_answers_as_any_other(server: Server, texts_file: Path, tmp_path: Path) -> None:
+    grpc = ("--protocol", "grpc", "--grpc", server.grpc, "--texts", texts_file)
+    loadtest("run", server.url, *PATIENT, *grpc, "--seconds", 1, "--warm-up", 0, "--out", tmp_path)
+    result, _ = read(tmp_path)
+    figures = result["figures"]
+    assert figures["requests"] == figures["outcomes"]["ok"] + figures["outcomes"]["degraded"]
+    assert 0.5 < figures["accuracy"] <= 1
+    assert {"short, easy", "short, hard"} & set(figures["by_shape"]), "the screen's stage is read"
+    assert {"read", "tokenise", "screen", "encode"} <= set(result["idle"]["parts"]["all"]["server_ms"])
+    assert result["plan"]["protocol"] == "grpc"
+
+
 def test_a_recording_is_replayed_and_its_rates_are_of_its_own_time(server: Server, tmp_path: Path) -> None:
     (tmp_path / "times.txt").write_text("\n".join(str(1000 + n / 20) for n in range(21)))
     options = (*PATIENT, "--seconds", 600, "--warm-up", 0, "--arrivals", f"replay:{tmp_path / 'times.txt'}")
@@ -130,6 +145,7 @@ def test_a_recording_is_replayed_and_its_rates_are_of_its_own_time(server: Serve
         (["--seconds", "soon"], "must be a number above 0, got soon"),
         (["--seconds", "inf"], "must be a number above 0, got inf"),
         (["--warm-up", "-1"], "must be a number of at least 0, got -1"),
+        (["--protocol", "grpc"], "--grpc: must name the server of --protocol grpc, got nothing"),
         (["--out", "/proc/none"], "--out /proc/none: must be a folder that can be written"),
     ],
 )

@@ -10,7 +10,7 @@ from loadtest.errors import ArrivalsError
 from loadtest.measuring.drive import drive
 from loadtest.measuring.known import Known
 from loadtest.traffic.plan import Plan
-from loadtest.traffic.workload import Sample
+from loadtest.traffic.sample import Sample
 from tests.loadtest.little_server import little_server, ok
 
 KNOWN = Known([Sample("/", b"{}", "application/json", "short")], [])

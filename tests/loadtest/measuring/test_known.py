@@ -7,7 +7,8 @@ import pytest
 from loadtest.errors import UnreachableError
 from loadtest.measuring.known import Known, candidates, get_to_know
 from loadtest.traffic.plan import Plan
-from loadtest.traffic.workload import PLAIN_TEXTS, Mix, Sample
+from loadtest.traffic.sample import Sample
+from loadtest.traffic.workload import PLAIN_TEXTS, Mix
 from tests.loadtest.little_server import little_server, ok
 from tests.loadtest.replies import reply
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from loadtest.pages import pictures
 from loadtest.traffic.reply import KINDS
+from loadtest.verdict.payloads import WORK, payload_row
 from loadtest.verdict.steps import OUTCOMES, step_of
 from tests.loadtest.replies import of_every_kind, reply
 
@@ -31,3 +32,21 @@ def test_the_picture_of_an_overload_shows_every_outcome_and_what_is_invalid() ->
     drawn = pictures.overload(steps, 60.0)
     for word in (*OUTCOMES, "p50", "p99", "60 ms", "invalid", "offered, times saturation"):
         assert f">{word}<" in drawn
+
+
+def test_the_picture_of_payloads_shows_every_way_that_was_answered() -> None:
+    answers = [reply(5.0, parts={"read": 0.1, "encode": 0.05}, reading_us=7.0)] * 3
+    rows = [
+        payload_row(
+            kind, name, answers if name != "multipart" else [reply(kind="failed")], sent_bytes=[9], encode_us=[3]
+        )
+        for kind in ("text", "image")
+        for name in ("json", "multipart", "grpc")
+    ]
+    drawn = pictures.payloads(rows)
+    for word in ("JSON", "JSON, base64", "OIP, gRPC", "one text", "one image", *WORK.values()):
+        assert f">{word}<" in drawn
+    assert ">form<" not in drawn
+    assert drawn == pictures.payloads(rows)
+    assert ">one image<" not in pictures.payloads([row for row in rows if row["item"] == "text"])
+    assert pictures.payloads([]).startswith("<svg"), "a service may answer none"

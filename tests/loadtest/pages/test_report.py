@@ -16,7 +16,8 @@ from loadtest.measuring.known import Known
 from loadtest.pages import report
 from loadtest.traffic.plan import Plan
 from loadtest.traffic.reply import Reply
-from loadtest.traffic.workload import Mix, Sample
+from loadtest.traffic.sample import Sample
+from loadtest.traffic.workload import Mix
 from loadtest.verdict.objective import Objective
 from loadtest.verdict.result import result_of
 from tests.loadtest.replies import PARTS, of_every_kind, reply

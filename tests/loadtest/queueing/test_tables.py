@@ -11,7 +11,8 @@ from loadtest.errors import UnreachableError
 from loadtest.queueing import tables
 from loadtest.queueing.tables import BATCH_SIZES, measure
 from loadtest.traffic.plan import Plan
-from loadtest.traffic.workload import LONG_CHARACTERS, PLAIN_TEXTS, Mix
+from loadtest.traffic.sample import LONG_CHARACTERS
+from loadtest.traffic.workload import PLAIN_TEXTS, Mix
 from tests.loadtest.little_server import Sent, little_server, ok
 
 ALONE = "read;dur=0.25, screen;dur=0.5, total;dur=1"

@@ -12,7 +12,7 @@ from loadtest.queueing.replicas import predicted
 from loadtest.queueing.simulation import Load
 from loadtest.queueing.tables import Measured
 from loadtest.traffic.plan import Plan
-from loadtest.traffic.workload import Sample
+from loadtest.traffic.sample import Sample
 from loadtest.verdict.objective import Objective
 from tests.loadtest.replies import reply
 from tests.loadtest.tables import tables

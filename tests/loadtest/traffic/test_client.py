@@ -14,7 +14,7 @@ import pytest
 
 from loadtest.traffic.client import ask_one_by_one, closed_loop, send_all
 from loadtest.traffic.reply import Reply
-from loadtest.traffic.workload import Sample
+from loadtest.traffic.sample import Sample
 from tests.conftest import ROOT
 from tests.loadtest.little_server import Sent, little_server, ok
 
@@ -125,7 +125,7 @@ MANY = """
 import resource, sys
 import numpy as np
 from loadtest.traffic.client import send_all
-from loadtest.traffic.workload import Sample
+from loadtest.traffic.sample import Sample
 from tests.conftest import ROOT
 resource.setrlimit(resource.RLIMIT_NOFILE, (64, int(sys.argv[2])))
 replies = send_all(sys.argv[1], [Sample("/", b"{}", "application/json", "short")] * 250, np.zeros(250), timeout_s=60)

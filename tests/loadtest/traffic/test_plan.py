@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 from loadtest.traffic.plan import Plan
+from loadtest.traffic.sample import Way
 from loadtest.traffic.workload import Mix
 
 
@@ -21,3 +23,9 @@ def test_everything_else_is_kept() -> None:
     assert said["mix"] == {"image_share": 0.0, "long_share": None, "hard_share": 0.5}
     assert (said["seconds"], said["arrivals"], said["seed"]) == (7, "poisson:100", 1)
     assert set(said) == set(Plan.__dataclass_fields__)
+
+
+def test_only_calls_over_grpc_go_to_its_server() -> None:
+    plan = Plan(url="http://x", encoding="json", grpc="x:8001")
+    assert plan.way == Way(encoding="json")
+    assert replace(plan, protocol="grpc").way == Way(protocol="grpc", encoding="json", grpc="x:8001")

@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-import base64
 import gzip
-import io
 import json
 import tarfile
 from collections import Counter
-from email import message_from_bytes
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
 
 from loadtest.errors import WorkloadError
+from loadtest.traffic.sample import Sample, Way
 from loadtest.traffic.workload import (
-    ENCODINGS,
     PLAIN_TEXTS,
     Mix,
-    Sample,
     draw,
     generated_jpeg,
-    image_sample,
     image_samples,
     text_samples,
     with_hardness,
@@ -129,31 +123,20 @@ def test_images_of_a_folder_and_of_a_tar_are_the_same(tmp_path: Path) -> None:
     (folder / "notes.txt").write_text("no image")
     with tarfile.open(tmp_path / "images.tar", "w") as archive:
         archive.add(folder, "images")
-    of_folder, of_tar = (image_samples(path, "raw", None, seed=1) for path in (folder, tmp_path / "images.tar"))
+    of_folder, of_tar = (image_samples(path, None, seed=1) for path in (folder, tmp_path / "images.tar"))
     assert sorted(s.body for s in of_folder) == sorted(s.body for s in of_tar)
     assert len(of_folder) == 3
     (tmp_path / "empty").mkdir()
     for path, says in ((tmp_path / "empty", "must hold"), (folder / "notes.txt", "a folder or a tar"),
                        (tmp_path / "none", "a folder or a tar")):  # fmt: skip
         with pytest.raises(WorkloadError, match=says):
-            image_samples(path, "raw", None, seed=1)
+            image_samples(path, None, seed=1)
 
 
-def test_an_image_is_the_same_in_every_encoding() -> None:
-    data = generated_jpeg(5)
-    assert Image.open(io.BytesIO(data)).size == (256, 256)
-    raw, form, in_json = (image_sample(data, encoding, 40) for encoding in ENCODINGS)
-    assert {s.path for s in (raw, form, in_json)} == {"/classify_image?budget_ms=40"}
-    assert (raw.body, raw.content_type) == (data, "image/jpeg")
-    assert base64.b64decode(json.loads(in_json.body)["image"]) == data
-    whole = message_from_bytes(b"Content-Type: " + form.content_type.encode() + b"\r\n\r\n" + form.body)
-    (part,) = whole.get_payload()
-    assert part.get_param("name", header="content-disposition") == "image"
-    assert part.get_payload(decode=True) == data
-    assert len(raw.body) < len(form.body) < len(in_json.body)
-    png = io.BytesIO()
-    Image.new("L", (8, 8)).save(png, "PNG")
-    assert image_sample(png.getvalue(), "raw", None).content_type == "image/png"
+def test_texts_and_images_go_the_way_that_is_asked_for() -> None:
+    way = Way(protocol="oip-json")
+    assert {s.path for s in text_samples(None, None, 1, way)} == {"/v2/models/text/infer"}
+    assert {s.path for s in image_samples(None, None, 1, way)} == {"/v2/models/image/infer"}
 
 
 def test_hard_is_what_the_screen_deferred() -> None:

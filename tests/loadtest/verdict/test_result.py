@@ -9,7 +9,7 @@ import numpy as np
 
 from loadtest.traffic.client import send_all
 from loadtest.traffic.reply import Reply
-from loadtest.traffic.workload import Sample
+from loadtest.traffic.sample import Sample
 from loadtest.verdict.objective import Objective
 from loadtest.verdict.result import Result, result_of
 from tests.loadtest.little_server import little_server, ok
