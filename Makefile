@@ -7,7 +7,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export BENTOML_DO_NOT_TRACK ?= True
 export ORT_DISABLE_TELEMETRY ?= 1
 
-.PHONY: help ablation autoscaling bench bulk capacity compare decoding demo figures int8 kubectl loadtest overload serve test test-slow test-machines test-gpu lint tune
+.PHONY: help ablation autoscaling bench bulk capacity compare decoding demo figures int8 kubectl loadtest overload protocols serve test test-slow test-machines test-gpu lint tune
 .PHONY: tune-bert types versions check clean sms-risk cifar10 tables profile examples docs picture format node-tools
 .PHONY: image image-gpu image-sizes test-container test-large
 .DEFAULT_GOAL := help
@@ -127,6 +127,10 @@ decoding: .venv/.installed ## what decoding large JPEGs small gives: build/decod
 # Needs the demo's models, or CASCADE, a cascade of texts.
 bulk: .venv/.installed ## rows/s of `score` against the models alone: build/bulk.json
 	$(BIN)/python -m benchmarks.bulk $(CASCADE)
+
+# Needs the demo's models.
+protocols: .venv/.installed ## answers/s and costs of REST, the Open Inference Protocol and gRPC: build/protocols.json
+	$(BIN)/python -m benchmarks.protocols $(if $(IMAGES),--images $(IMAGES))
 
 # Needs the demo's models.
 int8: .venv/.installed ## ways to quantize: speed and gaps: build/int8.json, build/bert-int8.json

@@ -10,12 +10,13 @@ from typing import Any
 
 from rich.console import Console
 
-from benchmarks import autoscaling, bench_tables, bert_int8, bulk, decoding, int8
+from benchmarks import autoscaling, bench_tables, bert_int8, bulk, decoding, int8, protocols
 from benchmarks.autoscaling import Autoscaling
 from benchmarks.bert_int8 import BertInt8
 from benchmarks.bulk import Bulk
 from benchmarks.decoding import Decoding
 from benchmarks.int8 import Int8
+from benchmarks.protocols import Protocols
 from loadtest import capacity
 from loadtest.capacity import CapacityResult
 from loadtest.machine import Machine
@@ -43,6 +44,7 @@ def figure_block(path: Path) -> str:
         "int8": int8_block,
         "bert": bert_int8_block,
         "autoscaling": autoscaling_block,
+        "protocols": protocols_block,
     }
     return kinds[path.stem.partition("-")[0]](json.loads(path.read_text(encoding="utf-8")))
 
@@ -107,6 +109,14 @@ def bert_int8_block(result: BertInt8) -> str:
 
 def autoscaling_block(result: Autoscaling) -> str:
     return f"{autoscaling.table(result['rows'])}\n"
+
+
+def protocols_block(result: Protocols) -> str:
+    rounds = len(result["rows"][0]["rounds"])
+    taken = f"{rounds} rounds in turn of {result['seconds']:g} s: medians; {result['connections']} connections"
+    interval = f"ratios with intervals of {comparison.coverage(rounds):.0%}"
+    load = f"{result['images'] or 'generated images'}; load average before it {result['load_average_before']:g}"
+    return f"{described(result['machine'])}; {taken}; {interval}; {load}.\n\n{protocols.tables(result)}\n"
 
 
 def comparison_block(result: Comparison) -> str:

@@ -45,6 +45,7 @@ FIGURES = {
     "int8": "int8.json",
     "bert-int8": "bert-int8.json",
     "autoscaling": "autoscaling.json",
+    "protocols": "protocols.json",
 }
 """Files of docs/measured/figures, and where the make targets leave them below build."""
 JSON_WIDTH = 320

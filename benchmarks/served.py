@@ -20,7 +20,7 @@ import psutil
 from benchmarks.command import end_with
 from benchmarks.servers import PYTHON, ROOT, serve_line
 from loadtest.errors import OptionError
-from loadtest.traffic.process import running
+from loadtest.traffic.process import free_port, running
 
 MESSAGES, UNSEEN = 500, 777
 
@@ -35,7 +35,8 @@ def main() -> int:
     parser.add_argument("--texts", type=Path, help="labelled texts (payment messages, for the demo's cascade)")
     parser.add_argument("--out", type=Path, help="folder of the results (build/loadtest/TEXT)")
     options, more = parser.parse_known_args()
-    named = [f"text={options.text}", f"image={options.image}"]
+    grpc = free_port()
+    named = [f"text={options.text}", f"image={options.image}", f"grpc_port={grpc}"]
     named += [f"settings={options.settings.resolve()}"] if options.settings else []
     with tempfile.TemporaryDirectory(prefix="sieve-loadtest-") as name:
         log = Path(name) / "serve.log"
@@ -43,6 +44,7 @@ def main() -> int:
         if texts is None and options.text == "demo-text":
             texts = payment_messages(Path(name) / "messages.csv")
         more += ["--texts", str(texts)] if texts else []
+        more += ["--grpc", f"127.0.0.1:{grpc}"]
         more += ["--out", str(options.out or Path("build") / "loadtest" / (options.text or options.image))]
         quiet = {"BENTOML_DO_NOT_TRACK": "True"}
         service_on, generator_on = pinned(options.client_core)

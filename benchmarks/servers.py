@@ -39,14 +39,17 @@ def baseline_variables(baseline: Baseline) -> dict[str, str]:
     return {"BASELINE": json.dumps(baseline)}
 
 
-def sieve(home: Path, cascade: str, code: Path = ROOT) -> contextlib.AbstractContextManager[Running]:
+def sieve(
+    home: Path, cascade: str, code: Path = ROOT, *, image: str = "", grpc_port: int | None = None
+) -> contextlib.AbstractContextManager[Running]:
     """`bentoml serve` with a text cascade of the BentoML home `home`, in one API process.
 
-    `code`: the folder of service.py and serving.
+    `code`: the folder of service.py and serving. `image`: a cascade for images beside it.
     """
     variables = {"BENTOML_HOME": str(home), "BENTOML_DO_NOT_TRACK": "True", "PYTHONPATH": str(code.resolve())}
     variables["SIEVE_WORKERS"] = "1"
-    line = serve_line(f"text={cascade}", "image=")
+    grpc = [] if grpc_port is None else [f"grpc_port={grpc_port}"]
+    line = serve_line(f"text={cascade}", f"image={image}", *grpc)
     return running(line, variables=variables, ready="/readyz", log=home / "log", folder=code)
 
 
@@ -69,6 +72,11 @@ def fastapi(
 
 def rss_bytes(server: Running, named: str) -> int:
     """Resident memory of the server's child process whose command line contains `named`."""
+    return int(child(server, named).memory_info().rss)
+
+
+def child(server: Running, named: str) -> psutil.Process:
+    """The server's child process whose command line contains `named`."""
     children = psutil.Process(server.process.pid).children(recursive=True)
-    (child,) = [child for child in children if named in " ".join(child.cmdline())]
-    return int(child.memory_info().rss)
+    (found,) = [each for each in children if named in " ".join(each.cmdline())]
+    return found

@@ -1,4 +1,4 @@
-"""Load tests of a service over HTTP.
+"""Load tests of a service over HTTP and gRPC.
 
 Each verb of `python -m loadtest` has a file here. The rooms, each of which imports only those above it:
 
