@@ -1,7 +1,7 @@
 """The BentoML services, wiring only: two experts, and the Cascade, which is the API in front of them.
 
-BentoML's arguments choose the cascades: `bentoml serve --arg text=sms-risk --arg image=`. An empty name leaves that
-kind of input out. `bentoml build` keeps the arguments in the Bento.
+BentoML's arguments choose the cascades: `bentoml serve --arg text=sms-risk,my-cascade --arg image=`. An empty name
+leaves that kind of input out. `bentoml build` keeps the arguments in the Bento.
 """
 
 import asyncio
@@ -9,29 +9,37 @@ import logging
 import os
 import typing as t
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
 
 import bentoml
 from bentoml._internal.configuration.containers import BentoMLContainer  # only it knows the default address
 
 import dockerfile
-from serving.arguments import Arguments, with_variables
+from serving.arguments import KINDS, Arguments, Chosen, with_variables
 from serving.cascade.absent import absent
-from serving.cascade.deferral import OperatingPoint
-from serving.cascade.modality import Modality, StoredCascade, StoredModel, StoredPoint, require_kind, require_pair
+from serving.cascade.modality import require_kind
+from serving.cascade.opening import Entry, find_expert, open_cascade
 from serving.cascade.promise import require_golden, require_promise, watch_promises
+from serving.cascade.versions import Versions
 from serving.cascade.warming import warm_up_experts
 from serving.ending import in_one_sentence
 from serving.errors import SieveError
 from serving.expert.client import RemoteExpert
 from serving.garbage import freeze_garbage
 from serving.http import api, expert_app
+from serving.http.admin import VARIABLE as ADMIN_VARIABLE
+from serving.http.admin import AdminKey, admin_endpoints
+from serving.http.cascades import Cascades, Origin
 from serving.http.classifying import Classifying
 from serving.http.door import Door
 from serving.http.draining import Draining
+from serving.http.expert_admin import ExpertSwitching
+from serving.http.expert_models import ExpertModels, open_expert
 from serving.http.guard import Guard
 from serving.http.mount import mounted_app
 from serving.http.no_pickle import NoPickle
+from serving.http.openapi import Document, together
 from serving.http.page import page_routes
 from serving.http.port import end_unless_free
 from serving.http.priority import VARIABLE as PRIORITY_VARIABLE
@@ -42,20 +50,17 @@ from serving.load.admission import Admission
 from serving.load.budget import MAX_MS
 from serving.load.memory import MemoryLimit
 from serving.memory import upload_bytes
-from serving.model.apart import apart
 from serving.model.artifact import Artifact
 from serving.model.formats import ImageFormats
-from serving.model.golden import check_golden
-from serving.model.preprocess import check_items, example_items, preprocessor
-from serving.model.runner import Runner
-from serving.model.session import Session, model_labels
 from serving.oip.protocol import HOST_VARIABLE, METHODS, Oip
+from serving.service_config import EXPERT_CONFIG, api_config
 from serving.settings import MAX_BATCH_SIZE, for_machines, settings_of
+from serving.watch.expert_metrics import ExpertMetrics
 from serving.watch.folder import own_folder
 from serving.watch.log import LogWriter
-from serving.watch.metrics import ExpertMetrics, Metrics
+from serving.watch.metrics import Metrics
 from serving.watch.observer import Observer
-from serving.watch.tracing import Tracer, open_tracer, tracing_settings
+from serving.watch.tracing import open_tracer, tracing_settings
 
 # BentoML makes three spans for each request even when nobody collects them. Ours do not use its tracer, so it is off.
 # This sets a variable for the workers too, so the user's own choice is saved in another one first.
@@ -68,30 +73,13 @@ try:
     FORMATS = ImageFormats(SETTINGS.image_formats)
     TRACING = None if TRACING_OFF else tracing_settings(os.environ)
     PRIORITY = PriorityRule(os.environ.get(PRIORITY_VARIABLE, ""))
+    ADMIN = AdminKey(os.environ.get(ADMIN_VARIABLE, ""))
 except SieveError as error:
     raise SystemExit(str(error)) from None
 CLIENT_HEADER = os.environ.get("SIEVE_CLIENT_HEADER", "")
 DRAINING = Draining(os.environ.get("SIEVE_DRAIN_FILE"))
+VERSIONS = Versions(METRICS_FOLDER)
 install_protocol()
-
-# A label of BentoML's own metrics is the requested address, which a client can make up. Ours count the same and more.
-QUIET: dict[str, t.Any] = {"logging": {"access": {"enabled": False}}, "metrics": {"enabled": False}}
-API_CONFIG = {
-    **QUIET,
-    # BentoML 1.4.40 keeps a timer and the context of each request alive for so many seconds, even after its answer
-    # (TimeoutMiddleware). Only requests that are not on the fast path go through it.
-    "traffic": {"timeout": 10},
-    "workers": SETTINGS.workers,
-}
-if SETTINGS.cors_origins:  # else BentoML's own configuration of CORS holds
-    API_CONFIG["http"] = {"cors": {"enabled": True, "access_control_allow_origins": list(SETTINGS.cors_origins)}}
-EXPERT_CONFIG = {
-    **QUIET,
-    "traffic": {"timeout": 2},
-    "workers": 1,
-    # By default BentoML's client of a service closes its session after 100 requests, with others in flight (1.4.40).
-    "runner_connection": {"max_requests": 10**12, "max_age": 1e9},
-}
 
 
 class StoredArtifact(bentoml.models.BentoModel):  # type: ignore[misc]  # BentoML has no types for it
@@ -112,30 +100,43 @@ class StoredArtifact(bentoml.models.BentoModel):  # type: ignore[misc]  # BentoM
             raise bentoml.exceptions.NotFound(absent(str(self.tag), stored))
 
 
+ROLES = ("screen", "expert", "operating-point")
+
+
 def latest(name: str, role: str) -> StoredArtifact:
-    """The latest artifact of the cascade `name`; `bentoml build` pins it. `role`: screen, expert or operating-point."""
+    """The latest artifact of the cascade `name`; `bentoml build` pins it. `role` is one of ROLES."""
     return StoredArtifact(f"{name}-{role}:latest")
+
+
+def stored(pinned: t.Sequence[Entry], name: str) -> list[Entry]:
+    """All versions of a model, the newest first: those in the store, then what is `pinned` in a Bento."""
+    try:
+        there = sorted(bentoml.models.list(name), key=attrgetter("creation_time"), reverse=True)
+    except bentoml.exceptions.NotFound:
+        there = []
+    tags = {str(model.tag) for model in there}
+    ours = (model for model in pinned if str(model.tag).partition(":")[0] == name)
+    return [*there, *(model for model in ours if str(model.tag) not in tags)]
 
 
 class ExpertService:
     """One expert, also on a machine of its own. POST /infer is for the API, the batchable API for other callers."""
 
     model: bentoml.Model
+    name: str
+    """The name of its cascade."""
 
     def __init__(self) -> None:
         self.readiness = Readiness(DRAINING)  # what follows has ended before the server takes requests
-        artifact = open_artifact(self.model)
-        session, settings = Session(artifact, threads=SETTINGS.expert_threads), artifact.manifest.settings
-        runner = Runner(session, preprocessor(artifact))
-        runner.warm_up(settings)
+        store, wanted = partial(stored, [self.model]), VERSIONS.wanted().get(self.name)
         with in_one_sentence(self.model.tag):
-            golden = check_golden(artifact, runner)
-        info = {"model": str(self.model.tag), **model_labels(artifact, session)}
-        metrics = ExpertMetrics(settings.kind, METRICS_FOLDER, not golden.against, **info)
-        self.lag = metrics.lag
-        self.run = expert_app.one_at_a_time(apart(runner.run, example_items(settings)[0]), metrics.ran)
-        tracer, check = open_tracer("sieve-expert", TRACING), partial(check_items, settings)
-        self.endpoints = expert_app.expert_endpoints(artifact.digest, session, golden, self.run, metrics, tracer, check)
+            model = find_expert(store, self.name, wanted.expert) if wanted else self.model
+            opened = open_expert(Artifact.open(Path(model.path)), str(model.tag), SETTINGS.expert_threads)
+        label, holds = self.name if ARGUMENTS.several else "", not opened.golden.against
+        metrics = ExpertMetrics(opened.kind, METRICS_FOLDER, holds, cascade=label, **opened.info)
+        self.lag, self.models = metrics.lag, ExpertModels(opened, metrics, open_tracer("sieve-expert", TRACING))
+        switching = ExpertSwitching(self.models, store, SETTINGS.expert_threads)
+        self.endpoints = {**self.models.endpoints, **admin_endpoints([self.name], switching.switch, ADMIN)}
         logging.getLogger("bentoml._internal.server.http_app").addFilter(_not_shed)
         freeze_garbage()
 
@@ -145,44 +146,41 @@ class ExpertService:
     )
     def classify(self, items: list[t.Any]) -> list[t.Any]:
         """Prepared items -> logits float32 [labels] of each."""
-        return list(self.run(items))
+        return list(self.models.run(items))
 
 
-def check_expert(kind: str) -> None:
+def check_expert(kind: str, place: int) -> None:
     """End the process with one sentence, before any worker starts, if the expert for `kind` cannot be served alone."""
-    ARGUMENTS.require(kind)
+    chosen = ARGUMENTS.require(kind, place)
     end_unless_free(BentoMLContainer.http)
     if ARGUMENTS.strict:
-        model = latest(ARGUMENTS.served[kind], "expert").resolve()
+        model = latest(chosen.name, "expert").resolve()
         with in_one_sentence(model.tag):
-            require_golden(open_artifact(model))
+            require_golden(Artifact.open(Path(model.path)))
 
 
-EXPERT_APP = mounted_app(expert_app.METHODS, bentoml.get_current_service, DRAINING)
+EXPERT_APP = mounted_app({**expert_app.METHODS, **ADMIN.methods}, bentoml.get_current_service, DRAINING)
 
 
-@bentoml.service(**EXPERT_CONFIG)
-@bentoml.asgi_app(EXPERT_APP, path="/")
-class TextExpert(ExpertService):
-    """The expert for texts."""
-
-    check = bentoml.on_deployment(partial(check_expert, "text"))
-    if ARGUMENTS.text:
-        model = latest(ARGUMENTS.text, "expert")
-
-
-@bentoml.service(**EXPERT_CONFIG)
-@bentoml.asgi_app(EXPERT_APP, path="/")
-class ImageExpert(ExpertService):
-    """The expert for images."""
-
-    check = bentoml.on_deployment(partial(check_expert, "image"))
-    if ARGUMENTS.image:
-        model = latest(ARGUMENTS.image, "expert")
+def expert_service(kind: str, place: int = 0) -> t.Any:
+    """The service of an expert: TextExpert for that of the first cascade for texts, TextExpert2 for the second."""
+    body: dict[str, t.Any] = {"__doc__": f"An expert for {kind}s."}
+    body["check"] = bentoml.on_deployment(partial(check_expert, kind, place))
+    for chosen in ARGUMENTS.served:
+        if (chosen.kind, chosen.place) == (kind, place):
+            body.update(name=chosen.name, model=latest(chosen.name, "expert"))
+    inner = type(f"{kind.title()}Expert{place + 1 if place else ''}", (ExpertService,), body)
+    service = bentoml.service(**EXPERT_CONFIG)(bentoml.asgi_app(EXPERT_APP, path="/")(inner))
+    service.add_asgi_middleware(NoPickle)
+    return service
 
 
-for _service in (TextExpert, ImageExpert):
-    _service.add_asgi_middleware(NoPickle)  # type: ignore[union-attr]  # the decorator returns a bentoml.Service
+TextExpert, ImageExpert = map(expert_service, KINDS)
+EXPERTS = {("text", 0): TextExpert, ("image", 0): ImageExpert}
+for _chosen in ARGUMENTS.served:
+    if _chosen.place:  # found by its name, as in `bentoml serve service:TextExpert2`
+        _service = EXPERTS[_chosen.kind, _chosen.place] = expert_service(_chosen.kind, _chosen.place)
+        globals()[_service.name] = _service
 
 
 def _not_shed(record: logging.LogRecord) -> bool:
@@ -193,7 +191,7 @@ def _not_shed(record: logging.LogRecord) -> bool:
 # BentoML brings Swagger UI's files for a page of its own.
 SWAGGER_UI = Path(bentoml.__file__).parent / "_internal" / "server" / "static_content"
 PAGES = page_routes(SWAGGER_UI) if SETTINGS.page else []
-API_APP = mounted_app({**api.METHODS, **METHODS}, bentoml.get_current_service, DRAINING, PAGES)
+API_APP = mounted_app({**api.METHODS, **METHODS, **ADMIN.methods}, bentoml.get_current_service, DRAINING, PAGES)
 # An empty distro adds no compilers. BentoML keeps the order of `run` and `python_packages`.
 IMAGE = (
     bentoml.images.Image(dockerfile.BASE, distro="", python_version=dockerfile.PYTHON, lock_python_packages=False)
@@ -204,32 +202,37 @@ IMAGE = (
 )
 
 
-@bentoml.service(name="sieve", image=IMAGE, **API_CONFIG)
+def with_cascades(service: type) -> type:
+    """Give the API's class the models of its cascades, and the experts that are started here."""
+    for chosen in ARGUMENTS.served:
+        for role in ROLES:
+            setattr(service, attribute(chosen, role), latest(chosen.name, role))
+        if not ARGUMENTS.expert_url(chosen):
+            setattr(service, attribute(chosen, "service"), bentoml.depends(EXPERTS[chosen.kind, chosen.place]))
+    return service
+
+
+def attribute(chosen: Chosen, role: str) -> str:
+    """The attribute of the API's class that holds a model of a cascade, or the service of its expert."""
+    return f"{chosen.kind}_{chosen.place}_{role.replace('-', '_')}"
+
+
+@bentoml.service(name="sieve", image=IMAGE, **api_config(SETTINGS))
 @bentoml.asgi_app(API_APP, path="/")
+@with_cascades
 class Cascade:
     """Sieve: a screen answers what it is sure of, an expert is asked for the rest, inside a latency budget."""
-
-    if ARGUMENTS.text:
-        text_screen = latest(ARGUMENTS.text, "screen")
-        text_expert_model = latest(ARGUMENTS.text, "expert")
-        text_point = latest(ARGUMENTS.text, "operating-point")
-        if not ARGUMENTS.text_expert_url:
-            text_expert = bentoml.depends(TextExpert)
-    if ARGUMENTS.image:
-        image_screen = latest(ARGUMENTS.image, "screen")
-        image_expert_model = latest(ARGUMENTS.image, "expert")
-        image_point = latest(ARGUMENTS.image, "operating-point")
-        if not ARGUMENTS.image_expert_url:
-            image_expert = bentoml.depends(ImageExpert)
 
     def __init__(self) -> None:
         self.readiness = Readiness(DRAINING)
         tracer = open_tracer("sieve", TRACING)
-        metrics = Metrics(METRICS_FOLDER)
-        self.lag, self._tell_promise = metrics.lag, metrics.promise_applies
-        self.modalities = {kind: self._modality(kind, metrics, tracer) for kind in ARGUMENTS.served}
-        for opened in self.modalities.values():
-            metrics.watch_modality(opened)
+        self._metrics = metrics = Metrics(METRICS_FOLDER, several=ARGUMENTS.several)
+        self.lag = metrics.lag
+        origins = [self._origin(chosen) for chosen in ARGUMENTS.served]
+        store = partial(stored, [model for origin in origins for model in origin.models])
+        self._cascades = Cascades(
+            origins, store, SETTINGS, metrics, tracer, ca=ARGUMENTS.expert_ca, versions=VERSIONS, key=ADMIN
+        )
         admission = Admission(SETTINGS.max_in_flight)
         metrics.watch_admission(admission)
         observer = Observer(metrics, tracer, LogWriter() if ARGUMENTS.log_requests else None)
@@ -237,29 +240,25 @@ class Cascade:
         metrics.watch_memory(self._memory)
         guard = Guard(observer, admission, PRIORITY)
         classifying = Classifying(guard.turns, self._memory, CLIENT_HEADER, FORMATS)
-        self._oip = Oip(self.modalities, ARGUMENTS.served, guard, classifying, self.readiness, ARGUMENTS.grpc_port)
-        ours = api.api_endpoints(self.modalities, guard, metrics, classifying, self._oip.document)
-        self.endpoints = {**ours, **self._oip.endpoints}
+        self._oip = Oip(self._cascades.served, guard, classifying, self.readiness, ARGUMENTS.grpc_port)
+        ours = api.api_endpoints(self._cascades.served, guard, metrics, classifying, self._beside)
+        self.endpoints = {**ours, **self._oip.endpoints, **self._cascades.endpoints}
         SieveProtocol.door = Door(api.METHODS, observer, admission, DRAINING, guard.turns.connection_made)
         freeze_garbage()
 
-    def _modality(self, kind: str, metrics: Metrics, tracer: Tracer | None) -> Modality:
-        screen, expert, point = (getattr(self, f"{kind}_{role}") for role in ("screen", "expert_model", "point"))
-        stored = StoredCascade(
-            screen=StoredModel(open_artifact(screen), str(screen.tag)),
-            expert=StoredModel(open_artifact(expert), str(expert.tag)),
-            point=StoredPoint(OperatingPoint.read(Path(point.path)), str(point.tag)),
-        )
-        url = ARGUMENTS.expert_url(kind) or str(getattr(self, f"{kind}_expert").to_async.url)
-        client = RemoteExpert(url, stored.expert.tag, stored.expert.artifact.digest, ARGUMENTS.expert_ca)
-        tell_drift, tell_call = metrics.drift_reporter(kind), tracer.call_ended if tracer else None
-        with in_one_sentence(screen.tag):
-            return Modality(stored, client, SETTINGS, tell_drift=tell_drift, tell_call=tell_call)
+    def _beside(self) -> Document:
+        return together(self._oip.document(), self._cascades.document())
+
+    def _origin(self, chosen: Chosen) -> Origin:
+        url = ARGUMENTS.expert_url(chosen) or str(getattr(self, attribute(chosen, "service")).to_async.url)
+        models = [getattr(self, attribute(chosen, role)) for role in ROLES]
+        return Origin(chosen=chosen, models=models, expert_url=url)
 
     @bentoml.on_startup  # type: ignore[untyped-decorator]  # BentoML has no types for it
     async def start_warm_up(self) -> None:
         """Start to warm up the experts. Each process of the API does this, also those that no probe reaches."""
         self.readiness.begin(self._warm_up())
+        self._cascades.follow()
         await self._oip.start(os.environ.get(HOST_VARIABLE))
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]  # BentoML has no types for it
@@ -269,8 +268,8 @@ class Cascade:
 
     async def _warm_up(self) -> None:
         """Call each expert with every batch size and length, which also measures how long they take."""
-        await warm_up_experts({kind: opened.warm_up_expert for kind, opened in self.modalities.items()})
-        self._watch = asyncio.create_task(watch_promises(self.modalities.values(), self._tell_promise))
+        await warm_up_experts({opened.name: opened.warm_up_expert for opened in self._cascades.served})
+        self._watch = asyncio.create_task(watch_promises(self._cascades.served, self._metrics.promise_applies))
         freeze_garbage()
         # The processes beside this one have their memory by now.
         self._memory.capacity = upload_bytes(SETTINGS.workers)
@@ -282,19 +281,12 @@ class Cascade:
         os.environ[HOST_VARIABLE] = end_unless_free(BentoMLContainer.http, grpc_port=ARGUMENTS.grpc_port)
         if not ARGUMENTS.served:
             raise SystemExit("nothing to serve: give a name with --arg text=NAME, --arg image=NAME, or both")
-        for kind, name in ARGUMENTS.served.items():
-            screen, expert = (open_artifact(latest(name, role).resolve()) for role in ("screen", "expert"))
-            with in_one_sentence(name):
-                require_kind(screen, kind)
-                point = OperatingPoint.read(Path(latest(name, "operating-point").resolve().path))
-                require_pair(screen, expert, point)
+        for chosen in ARGUMENTS.served:
+            with in_one_sentence(chosen.name):
+                found = open_cascade(*(latest(chosen.name, role).resolve() for role in ROLES))
+                screen, expert = found.screen.artifact, found.expert.artifact
+                require_kind(screen, chosen.kind)
                 if ARGUMENTS.strict:
-                    url = ARGUMENTS.expert_url(kind)
-                    remote = RemoteExpert(url, name, expert.digest, ARGUMENTS.expert_ca) if url else None
-                    require_promise(screen, expert, point, remote)
-
-
-def open_artifact(model: bentoml.Model) -> Artifact:
-    """The artifact in a model of the store. An error in it ends the service with its message."""
-    with in_one_sentence(model.tag):
-        return Artifact.open(Path(model.path))
+                    url = ARGUMENTS.expert_url(chosen)
+                    remote = RemoteExpert(url, chosen.name, expert.digest, ARGUMENTS.expert_ca) if url else None
+                    require_promise(screen, expert, found.point.point, remote)

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from ipaddress import IPv6Address
-from typing import Annotated
+from typing import Annotated, NamedTuple
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ValidationError
@@ -22,19 +22,21 @@ EXPERT_RULE = (
     "must be http://HOST:PORT or https://HOST:PORT, with an IPv6 address in brackets; the port may be left out"
 )
 
+NAME = re.compile(r"[^,=\s]+")
+NAMES_RULE = "must be the names of cascades, each once, with commas and no spaces between them: a,b"
+NAMED_URL = re.compile(r"([^,=\s:]+)=(.*)", re.DOTALL)
+
 PORT = re.compile(r"[1-9][0-9]{0,4}")
 PORT_RULE = "must be a port from 1 to 65535"
 
 
-def _checked(url: str) -> str:
-    """The URL of an expert, or none. Raises ValueError for anything else."""
-    if url:
-        if not EXPERT_URL.fullmatch(url):
-            raise ValueError(EXPERT_RULE)
-        place = urlsplit(url)  # raises for a port that there cannot be, once it is read
-        if not place.hostname or place.port == 0 or (":" in place.hostname and not IPv6Address(place.hostname)):
-            raise ValueError(EXPERT_RULE)
-    return url
+def _check_url(url: str) -> None:
+    """Raise ValueError unless it is the URL of an expert."""
+    if not EXPERT_URL.fullmatch(url):
+        raise ValueError(EXPERT_RULE)
+    place = urlsplit(url)  # raises for a port that there cannot be, once it is read
+    if not place.hostname or place.port == 0 or (":" in place.hostname and not IPv6Address(place.hostname)):
+        raise ValueError(EXPERT_RULE)
 
 
 def _port(port: str) -> str:
@@ -44,26 +46,60 @@ def _port(port: str) -> str:
     return port
 
 
-ExpertUrl = Annotated[str, AfterValidator(_checked)]
+def _urls(stated: str) -> str:
+    """The URL of an expert, NAME=URL of several with commas between them, or none. Raises ValueError otherwise."""
+    for _, url in _named_urls(stated):
+        _check_url(url)
+    return stated
 
 
+def _named_urls(stated: str) -> Iterator[tuple[str, str]]:
+    """The name of each cascade whose expert has a URL, and the URL; without a name it is the only cascade."""
+    for part in stated.split(",") if stated else ():
+        named = NAMED_URL.fullmatch(part)
+        yield (named[1], named[2]) if named else ("", part)
+
+
+def _names(stated: str) -> str:
+    """The names of cascades, or none. Raises ValueError for anything else."""
+    names = stated.split(",") if stated else []
+    if len(set(names)) < len(names) or not all(map(NAME.fullmatch, names)):
+        raise ValueError(NAMES_RULE)
+    return stated
+
+
+ExpertUrl = Annotated[str, AfterValidator(_urls)]
+Names = Annotated[str, AfterValidator(_names)]
+
+
+KINDS = ("text", "image")
 FROM_VARIABLES = ("text_expert_url", "image_expert_url", "expert_ca", "grpc_port")
+
+
+class Chosen(NamedTuple):
+    """A cascade for `kind`, text or image, in its place among those for this kind."""
+
+    kind: str
+    name: str
+    place: int
 
 
 class Arguments(BaseModel, extra="forbid"):
     """Arguments as `--arg NAME=VALUE` gives them.
 
     `text` and `image` name the cascades; NAME-screen, NAME-expert and NAME-operating-point come from the model store.
-    An empty name leaves that kind of input out. `settings` is a TOML file of `serving.settings`, relative to
-    service.py; without it settings.toml is read, if it exists. `text_expert_url` and `image_expert_url` are
-    http://HOST:PORT or https://HOST:PORT of an expert on another machine; then none is started here. `expert_ca` is a
-    file of the certificates (PEM) that an expert over https is checked against, in the place of the system's.
-    `log_requests` writes one line of JSON for each request. `strict` refuses to serve where a promise does not apply.
-    `grpc_port` is the port of the Open Inference Protocol over gRPC; without it there is none.
+    Commas stand between several names, of which the first answers requests that name none. An empty name leaves that
+    kind of input out. `settings` is a TOML file of `serving.settings`, relative to service.py; without it settings.toml
+    is read, if it exists. `text_expert_url` and `image_expert_url` are http://HOST:PORT or https://HOST:PORT of an
+    expert on another machine, and NAME=URL with commas between them where there are several cascades; an expert with a
+    URL is not started here. `expert_ca` is a file of the certificates (PEM) that an expert over https is checked
+    against, in the place of the system's. `log_requests` writes one line of JSON for each request. `strict` refuses to
+    serve where a promise does not apply. `grpc_port` is the port of the Open Inference Protocol over gRPC; without it
+    there is none.
     """
 
-    text: str = "demo-text"
-    image: str = "demo-image"
+    text: Names = "demo-text"
+    image: Names = "demo-image"
     settings: str = ""
     log_requests: bool = False
     strict: bool = False
@@ -73,24 +109,38 @@ class Arguments(BaseModel, extra="forbid"):
     grpc_port: Annotated[str, AfterValidator(_port)] = ""
 
     @property
-    def served(self) -> dict[str, str]:
-        """The names of the cascades that are served, by the kind of their input."""
-        return {kind: name for kind, name in (("text", self.text), ("image", self.image)) if name}
+    def served(self) -> list[Chosen]:
+        """The cascades that are served."""
+        stated = {"text": self.text, "image": self.image}
+        return [
+            Chosen(kind, name, place)
+            for kind, names in stated.items()
+            for place, name in enumerate(names.split(",") if names else ())
+        ]
 
-    def expert_url(self, kind: str) -> str:
-        """The URL of the expert for `kind`, text or image; empty if it is started here."""
-        return {"text": self.text_expert_url, "image": self.image_expert_url}[kind]
+    @property
+    def several(self) -> bool:
+        """Whether there are several cascades for one kind of input."""
+        return any(chosen.place for chosen in self.served)
 
-    def require(self, kind: str) -> None:
-        """End the process with one sentence if no cascade for `kind` is named."""
-        if kind not in self.served:
-            raise SystemExit(f"nothing to serve: an expert needs a name; give it with --arg {kind}=NAME")
+    def expert_url(self, chosen: Chosen) -> str:
+        """The URL of the expert of a cascade; empty if it is started here."""
+        urls = dict(_named_urls(getattr(self, f"{chosen.kind}_expert_url")))
+        return urls.get(chosen.name) or urls.get("", "")
+
+    def require(self, kind: str, place: int = 0) -> Chosen:
+        """The cascade for `kind` in this place. Ends the process with one sentence if there is none."""
+        for chosen in self.served:
+            if (chosen.kind, chosen.place) == (kind, place):
+                return chosen
+        raise SystemExit(f"nothing to serve: an expert needs a name; give it with --arg {kind}=NAME")
 
 
 def with_variables(arguments: Arguments, variables: Mapping[str, str]) -> Arguments:
     """The arguments; variables such as SIEVE_TEXT_EXPERT_URL for those that are not given (FROM_VARIABLES).
 
-    Raises SettingsError if a variable breaks its argument's rule, or the file holds no certificates.
+    Raises SettingsError if a variable breaks its argument's rule, the file holds no certificates, or a URL is of no
+    cascade that is served.
     """
     stated = {field: url for field in FROM_VARIABLES if (url := variables.get(f"SIEVE_{field.upper()}"))}
     try:
@@ -99,6 +149,7 @@ def with_variables(arguments: Arguments, variables: Mapping[str, str]) -> Argume
         first = error.errors()[0]
         name = f"SIEVE_{str(first['loc'][0]).upper()}"
         raise SettingsError(f"{name}: {first['ctx']['error']}, got something else; mend it") from None
+    _require_their_cascades(whole)
     if whole.expert_ca:
         try:
             ssl.create_default_context(cafile=whole.expert_ca)
@@ -108,3 +159,22 @@ def with_variables(arguments: Arguments, variables: Mapping[str, str]) -> Argume
                 "the argument or SIEVE_EXPERT_CA"
             ) from None
     return whole
+
+
+def _require_their_cascades(whole: Arguments) -> None:
+    """Raise SettingsError unless every name is one cascade's, and every URL that of a cascade's expert."""
+    names = [chosen.name for chosen in whole.served]
+    if len(set(names)) < len(names):
+        raise SettingsError("text and image must name different cascades, got one name in both; mend the --arg")
+    for kind in KINDS:
+        ours = [chosen.name for chosen in whole.served if chosen.kind == kind]
+        urls = [name for name, _ in _named_urls(getattr(whole, f"{kind}_expert_url"))]
+        if len(set(urls)) < len(urls) or ("" in urls and (len(ours) > 1 or len(urls) > 1)):
+            raise SettingsError(
+                f"{kind}_expert_url must have one URL for each cascade, got one without a name or a name twice; give "
+                f"it as {kind}_expert_url=NAME=URL,NAME=URL"
+            )
+        if ours and not {*urls} <= {"", *ours}:
+            raise SettingsError(
+                f"{kind}_expert_url must name cascades that are served, got another one; use one of {', '.join(ours)}"
+            )

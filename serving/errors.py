@@ -8,7 +8,9 @@ SieveError                  the user can correct it; the text names the rule, th
 │       └── TooSlowError    the body of a request did not arrive in time (HTTP 408)
 ├── FailedItemError         both models failed on an item (HTTP 500)
 ├── OverloadedError         too many requests are in flight (HTTP 503)
-├── NotServedError          the service was started without the modality that a request needs (HTTP 404)
+├── NotServedError          the service was started without the cascade that a request needs (HTTP 404)
+├── KeyMissingError         a request to an address for operators lacks their key (HTTP 401)
+├── SwitchRefusedError      a version of a cascade cannot be served; the one before goes on (HTTP 409)
 ├── ArtifactError           an artifact folder is missing, damaged or does not match its manifest
 ├── SettingsError           a settings file or variable cannot be read or breaks a rule
 ├── ProviderError           a variant does not run on an execution provider
@@ -84,7 +86,15 @@ class OverloadedError(SieveError):
 
 
 class NotServedError(SieveError):
-    """The service was started without the modality that a request needs."""
+    """The service was started without the cascade that a request needs."""
+
+
+class KeyMissingError(SieveError):
+    """A request to an address for operators lacks their key, or has another one."""
+
+
+class SwitchRefusedError(SieveError):
+    """A version of a cascade cannot be served. The one that is served goes on."""
 
 
 class ArtifactError(SieveError):

@@ -44,8 +44,12 @@ class DriftMonitor:
         self._counts = [0] * len(point.reference.shares)
         self._deferred = 0
         self._seen: deque[tuple[int, bool]] = deque()
-        if tell is not None:
-            tell(self.state())
+        self.tell()
+
+    def tell(self) -> None:
+        """Report the state to the function that it is given."""
+        if self._tell is not None:
+            self._tell(self.state())
 
     def observe(self, confidence: float, deferred: bool) -> None:
         """Add a screened item, and forget the oldest one beyond the window."""
@@ -58,8 +62,8 @@ class DriftMonitor:
             self._counts[old_place] -= 1
             self._deferred -= old_deferred
         self._observed += 1
-        if self._tell is not None and self._observed % TELL_EVERY == 0:
-            self._tell(self.state())
+        if self._observed % TELL_EVERY == 0:
+            self.tell()
 
     def state(self) -> Drift:
         """The figures now, and whether they have left the operating point's band."""

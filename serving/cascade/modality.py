@@ -1,4 +1,4 @@
-"""One kind of input in the API process: its screen, its queue to the expert, and what /models says of both."""
+"""A cascade in the API process: its screen, its queue to the expert, and what /models says of both."""
 
 from __future__ import annotations
 
@@ -75,9 +75,19 @@ class StoredCascade:
     def __post_init__(self) -> None:
         require_pair(self.screen.artifact, self.expert.artifact, self.point.point)
 
+    @property
+    def name(self) -> str:
+        """The name under which its three models are stored."""
+        return self.point.tag.partition(":")[0].removesuffix("-operating-point")
+
+    @property
+    def version(self) -> str:
+        """The version of its operating point, which names the two artifacts that it was chosen for."""
+        return self.point.tag.partition(":")[2]
+
 
 class Modality:
-    """A cascade for `text` or `image`, opened for this process.
+    """A cascade, opened for this process. `kind` says what its input is, `text` or `image`.
 
     The screen runs here; `expert` asks the process that runs the expert, whose manifest alone is needed here.
     `tell_drift` is given the state of the drift monitor now and then, `tell_call` the span of each call to the expert.
@@ -119,9 +129,9 @@ class Modality:
             point=point,
             observe=self._monitor.observe,
         )
-        self.name, self.pairs = screen.manifest.settings.kind, takes_pairs(screen)
+        self.name, self.version = stored.name, stored.version
+        self.kind, self.pairs = screen.manifest.settings.kind, takes_pairs(screen)
         self.screen_tag, self.expert_tag = stored.screen.tag, stored.expert.tag
-        self.version = stored.point.tag.partition(":")[2]
         self.digests = {"screen": screen.digest, "expert": stored.expert.artifact.digest}
         self.screen_info = model_labels(screen, self._session)
 
@@ -143,12 +153,23 @@ class Modality:
         expert_runs = await self._expert.describe()
         against = self._against(expert_runs)
         return {
+            "name": self.name,
+            "kind": self.kind,
+            "pairs": self.pairs,
             "screen": _described(stored.screen, screen_runs, stored.point.point.screen_temperature),
             "expert": _described(stored.expert, expert_runs, stored.point.point.expert_temperature),
             "operating_point": {"tag": stored.point.tag, **_promised(stored.point.point, against)},
             "drift": asdict(self._monitor.state()),
             "breaker": self.escalations.breaker.state(time.monotonic()),
         }
+
+    def tell_drift(self) -> None:
+        """Report the state of the drift monitor."""
+        self._monitor.tell()
+
+    async def close(self) -> None:
+        """Close the connections to the expert that are idle."""
+        await self._expert.close()
 
     async def against_promise(self) -> list[str]:
         """Why the promise does not apply to what runs, a sentence for each reason. Asks the expert what it runs."""
@@ -167,8 +188,10 @@ class Modality:
             against.append(f"the promise was made for the expert's variant {wanted}, and {got} runs")
         return [sentence for sentence in against if sentence]
 
-    async def warm_up_expert(self) -> bool:
+    async def warm_up_expert(self, longest_ms: float = MAX_MS) -> bool:
         """Call the expert with every batch size and length, up to three times, which also measures what they take.
+
+        No call is made that is expected to take longer than `longest_ms`, but for those of one item.
 
         False when it cannot be reached yet. A warning tells of an expert that is too slow for any budget, or that has
         not answered within `WARM_UP_LIMIT_S`; its screen answers alone.
@@ -178,7 +201,7 @@ class Modality:
             async with asyncio.timeout(WARM_UP_LIMIT_S):
                 for number in range(WARM_UP_ROUNDS):
                     if number == 0 or time.monotonic() - begin_s < WARM_UP_QUICK_S:
-                        await self._warm_up_shapes()
+                        await self._warm_up_shapes(longest_ms)
         except StageError:
             return False
         except TimeoutError:
@@ -191,17 +214,16 @@ class Modality:
         self._warn_if_slow()
         return True
 
-    async def _warm_up_shapes(self) -> None:
+    async def _warm_up_shapes(self, longest_ms: float) -> None:
         forecast = self.escalations.forecast
         for item in self._examples():
             for size in WARM_UP_BATCH_SIZES:
-                # No request waits for a shape that takes longer than the largest budget. Twice the size takes about
-                # twice as long.
+                # Twice the size takes about twice as long.
                 twice_ms = 2 * forecast.run_ms(size // 2, length_of(item)) if size > 1 else 0.0
-                if size > self._max_batch_size or twice_ms > MAX_MS:
+                if size > self._max_batch_size or twice_ms > longest_ms:
                     break
                 await self.escalations.measure([item] * size)
-            if forecast.run_ms(1, length_of(item)) > MAX_MS:  # longer items are no faster
+            if forecast.run_ms(1, length_of(item)) > longest_ms:  # longer items are no faster
                 return
 
     def _warn_if_slow(self) -> None:

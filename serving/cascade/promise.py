@@ -26,8 +26,12 @@ class Promising(Protocol):
     """A cascade that knows whether its promise applies."""
 
     @property
+    def kind(self) -> str:
+        """Of its input, text or image."""
+
+    @property
     def name(self) -> str:
-        """What it is called in metrics."""
+        """What it is called in the store."""
 
     async def against_promise(self) -> list[str]:
         """Why the promise does not apply to what runs, a sentence for each reason. Asks the expert what it runs."""
@@ -72,10 +76,9 @@ async def _described(remote: ExpertClient) -> Mapping[str, str]:
         await remote.close()
 
 
-async def watch_promises(cascades: Iterable[Promising], tell: Callable[[str, bool], None]) -> None:
-    """Look every LOOK_EVERY_S seconds, for ever; `tell` takes a cascade's name and whether its promise applies."""
-    watched = list(cascades)
+async def watch_promises(cascades: Iterable[Promising], tell: Callable[[Promising, bool], None]) -> None:
+    """Look every LOOK_EVERY_S seconds, for ever; `tell` takes a cascade and whether its promise applies."""
     while True:
-        for cascade in watched:
-            tell(cascade.name, not await cascade.against_promise())
+        for cascade in cascades:
+            tell(cascade, not await cascade.against_promise())
         await asyncio.sleep(LOOK_EVERY_S)

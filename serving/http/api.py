@@ -5,22 +5,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable
+from operator import attrgetter
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from serving.cascade.modality import Modality
-from serving.errors import FailedItemError, NotServedError
-from serving.http.body import image_and_budget, json_object
+from serving.cascade.served import Served
+from serving.errors import FailedItemError
+from serving.http.body import any_object, image_and_budget, no_others
 from serving.http.classifying import Classifying, Given, failed_item
 from serving.http.fast_path import Endpoint
 from serving.http.guard import Enter, Guard, JsonObject, described, to_bytes
+from serving.http.intake import Body
 from serving.http.mount import Methods
 from serving.http.openapi import NOTHING_BESIDE, Document, openapi
 from serving.http.scrape import Exposed, metrics_endpoint
 from serving.http.stated_budget import budget_ms_of
-from serving.http.texts import SingleTexts, TextForm, TextPairs
+from serving.http.stated_model import IN_QUERY, model_of
+from serving.http.texts import TextForm, form_of
 from serving.watch.record import RequestRecord
 
 METHODS: Methods = {
@@ -31,25 +35,35 @@ METHODS: Methods = {
     "/metrics": "GET",
     "/docs.json": "GET",
 }
+Keys = Callable[[TextForm], set[str]]
+"""The keys that a request of a form may have."""
+ONE: Keys = attrgetter("one_keys")
+MANY: Keys = attrgetter("many_keys")
 
 
 def api_endpoints(
-    modalities: Mapping[str, Modality],
+    served: Served,
     guard: Guard,
     metrics: Exposed,
     classifying: Classifying,
-    beside: Document = NOTHING_BESIDE,
+    beside: Callable[[], Document] = lambda: NOTHING_BESIDE,
 ) -> dict[str, Endpoint]:
-    """The endpoint for each address of METHODS, over the cascades in `modalities`, keyed by `text` and `image`.
+    """The endpoint for each address of METHODS, over the cascades in `served`.
 
-    `beside` is what the OpenAPI document says of other protocols.
+    `beside` gives what the OpenAPI document says of other addresses.
     """
-    api = Api(modalities, classifying)
+    api = Api(served, classifying)
+    kept: dict[str, bytes] = {}
 
-    described_once = to_bytes(openapi(classifying.formats, pairs=for_pairs(modalities), beside=beside))
+    def document() -> bytes:
+        return to_bytes(openapi(served, classifying.formats, beside()))
 
     async def docs(_request: Request) -> Response:
-        return Response(described_once, media_type="application/json")
+        versions = str(served.versions)  # it names them
+        if versions not in kept:
+            kept.clear()
+            kept[versions] = document()
+        return Response(kept[versions], media_type="application/json")
 
     return {
         "/classify_text": guard.limited("/classify_text", api.classify_text),
@@ -61,39 +75,31 @@ def api_endpoints(
     }
 
 
-def for_pairs(modalities: Mapping[str, Modality]) -> bool:
-    """Whether the cascade for texts is one for pairs of texts."""
-    return "text" in modalities and modalities["text"].pairs
-
-
 class Api:
     """One handler for each address, for a `Guard` to surround."""
 
-    def __init__(self, modalities: Mapping[str, Modality], classifying: Classifying) -> None:
-        self._modalities, self._classifying = modalities, classifying
-        self._form: TextForm = TextPairs() if for_pairs(modalities) else SingleTexts()
+    def __init__(self, served: Served, classifying: Classifying) -> None:
+        self._served, self._classifying = served, classifying
 
     async def classify_text(self, request: Request, record: RequestRecord, enter: Enter) -> JsonObject:
-        modality = self._modality("text")
         with self._classifying.intake.open(request) as arriving:
-            body = await json_object(arriving, self._form.one_keys, misplaced=self._form.misplaced)
-            texts = [self._form.one(body)]
-            record.was_read(budget_ms_of(request, body.get("budget_ms")), arriving.waited_s)
+            modality, form, body = await self._asked(request, arriving, ONE)
+            texts = [form.one(body)]
+            record.was_read(budget_ms_of(request, body.get("budget_ms"), IN_QUERY), arriving.waited_s)
             enter()
-            characters = self._form.characters(texts)
+            characters = form.characters(texts)
             (given,) = await self._classifying.texts(modality, texts, characters, record, request)
         return _entry(modality, given, "text", record)
 
     async def classify_texts(self, request: Request, record: RequestRecord, enter: Enter) -> JsonObject:
-        modality = self._modality("text")
         with self._classifying.intake.open(request) as arriving:
-            body = await json_object(arriving, self._form.many_keys, misplaced=self._form.misplaced)
-            good, entries = self._form.many(body)
-            record.was_read(budget_ms_of(request, body.get("budget_ms")), arriving.waited_s)
+            modality, form, body = await self._asked(request, arriving, MANY)
+            good, entries = form.many(body)
+            record.was_read(budget_ms_of(request, body.get("budget_ms"), IN_QUERY), arriving.waited_s)
             enter()
             if good:
                 texts = list(good.values())
-                characters = self._form.characters(texts)
+                characters = form.characters(texts)
                 answers = await self._classifying.texts(modality, texts, characters, record, request)
                 for place, given in zip(good, answers, strict=True):
                     try:
@@ -103,12 +109,12 @@ class Api:
         return {"answers": entries}
 
     async def classify_image(self, request: Request, record: RequestRecord, enter: Enter) -> JsonObject:
-        modality = self._modality("image")
+        modality = self._served.find("image", model_of(request))
         with self._classifying.intake.open(request) as arriving:
             data, stated = await image_and_budget(arriving)
             file_bytes = len(data)
             arriving.keep(file_bytes)
-            record.was_read(budget_ms_of(request, stated), arriving.waited_s)
+            record.was_read(budget_ms_of(request, stated, IN_QUERY), arriving.waited_s)
             image = await self._classifying.header(data)
             del data  # the image holds the file, or what is needed of it
             enter()
@@ -116,16 +122,20 @@ class Api:
         return _entry(modality, given, "image", record)
 
     async def models(self, _request: Request, _record: RequestRecord) -> JsonObject:
-        return {name: await modality.describe() for name, modality in self._modalities.items()}
+        described: JsonObject = {each.kind: await each.describe() for each in self._served.defaults}
+        others = [await each.describe() for each in self._served if each not in self._served.defaults]
+        return {**described, "others": others} if others else described
 
-    def _modality(self, name: str) -> Modality:
-        modality = self._modalities.get(name)
-        if modality is None:
-            article = "an" if name == "image" else "a"
-            raise NotServedError(
-                f"this service was started without {article} {name} cascade; start it with --arg {name}=NAME"
-            )
-        return modality
+    async def _asked(self, request: Request, arriving: Body, keys: Keys) -> tuple[Modality, TextForm, JsonObject]:
+        """The cascade that a request about texts is for, the form of such requests, and the sound body."""
+        modality = self._served.default("text")  # first: where no cascade is for texts, no body is read
+        form = form_of(modality.pairs)
+        body = await any_object(arriving, keys(form))
+        if "model" in body or request.scope["query_string"]:
+            modality = self._served.find("text", model_of(request, body.get("model")))
+            form = form_of(modality.pairs)
+        no_others(set(body), keys(form), "body", form.misplaced)
+        return modality, form, body
 
 
 def _entry(modality: Modality, given: Given, field: str, record: RequestRecord) -> JsonObject:

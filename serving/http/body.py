@@ -41,10 +41,16 @@ async def json_object(
     A string of a large body that no text may be as long as is a LongString. Raises MalformedError if it is no such
     object, InvalidInputError if it has other keys or is too long. `misplaced` are keys with an error of their own.
     """
+    value = await any_object(body, allowed, limit)
+    no_others(set(value), allowed, "body", misplaced)
+    return value
+
+
+async def any_object(body: Body, expected: set[str], limit: int = MAX_JSON_BYTES) -> dict[str, object]:
+    """The same with any keys; an error names those `expected`."""
     value = await json_value(await body.whole(limit, "body", JSON_COPIES))
     if not isinstance(value, dict):
-        raise MalformedError("body", f"must be a JSON object, got {kind_of(value)}; send {', '.join(sorted(allowed))}")
-    no_others(set(value), allowed, "body", misplaced)
+        raise MalformedError("body", f"must be a JSON object, got {kind_of(value)}; send {', '.join(sorted(expected))}")
     return value
 
 

@@ -33,7 +33,6 @@ from serving.watch.tracing import Tracer
 
 # Two were enough with uvloop: the connection is read once a turn, first its data and then its end.
 TURNS = 3
-InferCall = Call[Ran]
 Check = Callable[[Sequence[Array]], None]
 METHODS: Methods = {"/infer": "POST", "/model": "GET", "/metrics": "GET"}
 
@@ -50,14 +49,16 @@ def expert_endpoints(
     metrics: Exposed,
     tracer: Tracer | None,
     check: Check = _take_all,
+    worker: Worker[Ran] | None = None,
 ) -> dict[str, Endpoint]:
     """The endpoint for each address of METHODS.
 
     `digest` is the served artifact's, `session` its open session, and `golden` what became of its golden items. `run`
     turns prepared items into logits [items, labels]; `check` raises MalformedError for items that it cannot take.
+    `worker` is that of `infer_endpoint`.
     """
     return {
-        "/infer": only_for(digest, infer_endpoint(run, tracer, check)),
+        "/infer": only_for(digest, infer_endpoint(run, tracer, check, worker)),
         "/model": only_for(digest, model_endpoint(session, golden)),
         "/metrics": metrics_endpoint(metrics),
     }
@@ -80,7 +81,25 @@ def one_at_a_time(run: Run, ran: Callable[[int, int, float], None]) -> Run:
     return in_turn
 
 
-def infer_endpoint(run: Run, tracer: Tracer | None = None, check: Check = _take_all) -> Endpoint:
+class InferCall(Call[Ran]):
+    """A call of /infer, which `run` answers."""
+
+    def __init__(
+        self, run: Callable[[InferCall], Ran], items: Sequence[Array], traceparent: str | None, until_s: float
+    ) -> None:
+        super().__init__(items, traceparent, until_s)
+        self._run = run
+
+    @staticmethod
+    def ran(call: Call[Ran]) -> Ran:
+        """What a `Worker` runs."""
+        assert isinstance(call, InferCall), "no other calls are given to it"
+        return call._run(call)
+
+
+def infer_endpoint(
+    run: Run, tracer: Tracer | None = None, check: Check = _take_all, worker: Worker[Ran] | None = None
+) -> Endpoint:
     """An endpoint that runs the arrays of a `serving.expert.wire` message, one call at a time, in a thread.
 
     `run` turns prepared items into logits [items, labels]; the reply's header `x-expert-ms` gives its milliseconds,
@@ -98,7 +117,7 @@ def infer_endpoint(run: Run, tracer: Tracer | None = None, check: Check = _take_
             tracer.ran(call.traceparent, begin, end, len(call.items))
         return Ran(logits, (end - begin) * 1e3, (begin - call.since_s) * 1e3)
 
-    worker = Worker(timed)
+    working = worker or Worker(InferCall.ran)
 
     async def infer(request: Request) -> Response:
         arrived_s = time.monotonic()
@@ -107,14 +126,14 @@ def infer_endpoint(run: Run, tracer: Tracer | None = None, check: Check = _take_
             check(items)
         except MalformedError as error:
             return Response(str(error), 400)
-        call = InferCall(items, request.headers.get("traceparent"), arrived_s + left_ms / 1e3)
+        call = InferCall(timed, items, request.headers.get("traceparent"), arrived_s + left_ms / 1e3)
         gone = asyncio.ensure_future(_hung_up(request, call))
         try:
             # A connection that was closed while this process was stopped is seen to be so in the turns after the one
             # that read its call.
             for _ in range(TURNS):
                 await asyncio.sleep(0)
-            ran = await worker.submit(call)
+            ran = await working.submit(call)
         except StageLateError as error:
             return Response(str(error), 503)
         finally:
@@ -145,9 +164,14 @@ def model_endpoint(session: Session, golden: GoldenCheck) -> Endpoint:
     return model
 
 
+def etag_of(digest: str) -> str:
+    """The entity tag of an artifact."""
+    return f'"{digest}"'
+
+
 def only_for(digest: str, endpoint: Endpoint) -> Endpoint:
     """`endpoint` for callers that want the artifact of `digest` or any; 412 for others, 415 for a pickle."""
-    etag = f'"{digest}"'
+    etag = etag_of(digest)
 
     async def checked(request: Request) -> Response:
         if brings_pickle(request.headers):

@@ -19,10 +19,12 @@ from starlette.responses import Response
 from serving.errors import (
     FailedItemError,
     InvalidInputError,
+    KeyMissingError,
     MalformedError,
     NotServedError,
     OverloadedError,
     SieveError,
+    SwitchRefusedError,
     TooLargeError,
     TooSlowError,
     WrongTypeError,
@@ -149,7 +151,8 @@ class Guard:
             metrics.shed(record.priority, record.refusal)
         return reply
 
-    def free(self, handler: Handler) -> Endpoint:
+    @staticmethod
+    def free(handler: Handler) -> Endpoint:
         """An endpoint for information: it is never refused and is not reported."""
 
         async def guarded(request: Request) -> Response:
@@ -241,6 +244,8 @@ def error_headers(status: int, record: RequestRecord) -> dict[str, str]:
     headers = {"X-Request-Id": record.request_id, "Server-Timing": record.timings.header()}
     if status == 503:
         headers["Retry-After"] = str(RETRY_AFTER_S)
+    if status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
     return headers
 
 
@@ -259,8 +264,12 @@ def sound_id(sent: str) -> str:
 
 def _status(error: SieveError) -> int:
     match error:
+        case KeyMissingError():
+            return 401
         case TooSlowError():
             return 408
+        case SwitchRefusedError():
+            return 409
         case TooLargeError():
             return 413
         case WrongTypeError():

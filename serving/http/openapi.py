@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, models_json_schema
 from pydantic_core import core_schema
 
+from serving.cascade.served import Served
 from serving.http.body import MAX_TEXTS
 from serving.http.guard import REQUEST_ID, RETRY_AFTER_S
 from serving.http.intake import READ_LIMIT_S
@@ -22,10 +23,12 @@ from serving.http.schemas import (
     ClassifyTextPair,
     ClassifyTextPairs,
     ClassifyTexts,
+    ImageCascade,
     ImageForm,
     LabelSetAnswer,
     Models,
     Problem,
+    TextCascade,
 )
 from serving.load.admission import PRIORITIES
 from serving.model.formats import ImageFormats
@@ -34,12 +37,24 @@ from serving.model.image_header import DEFAULT_FORMATS, MAX_ASPECT, MAX_PIXELS
 Json = dict[str, Any]
 _REF = "#/components/schemas/{model}"
 Document = Mapping[str, Mapping[str, Any]]
-"""A part of an OpenAPI document: `paths` and `schemas`."""
-NOTHING_BESIDE: Document = {"paths": {}, "schemas": {}}
-_ANSWERS = (ClassificationAnswer, LabelSetAnswer, ClassificationAnswers, Problem, Models, Budget)
+"""A part of an OpenAPI document: some of PARTS."""
+PARTS = ("paths", "schemas", "securitySchemes")
+NOTHING_BESIDE: Document = {}
+NOTHING_SERVED = Served()
+Bodies = tuple[type[BaseModel], ...]
+_NAMES: dict[str, type[BaseModel]] = {"text": TextCascade, "image": ImageCascade}
+_ANSWERS: Bodies = (
+    ClassificationAnswer,
+    LabelSetAnswer,
+    ClassificationAnswers,
+    Problem,
+    Models,
+    Budget,
+    *_NAMES.values(),
+)
 _PROBLEMS = {
     "400": "The request cannot be read",
-    "404": "The service was started without this kind of cascade",
+    "404": "There is no such cascade here",
     "408": f"The body did not arrive within {READ_LIMIT_S:g} seconds",
     "413": "The body has too many bytes",
     "415": "The body is of a content type or an encoding that is not read",
@@ -61,16 +76,15 @@ class _NoDefaults(GenerateJsonSchema):
         return self.generate_inner(schema["schema"])
 
 
-def openapi(formats: ImageFormats = DEFAULT_FORMATS, *, pairs: bool = False, beside: Document = NOTHING_BESIDE) -> Json:
+def openapi(
+    served: Served = NOTHING_SERVED, formats: ImageFormats = DEFAULT_FORMATS, beside: Document = NOTHING_BESIDE
+) -> Json:
     """The document: the endpoints with their request and response schemas, OpenAPI 3.1.
 
-    `pairs`: the cascade for texts is one for pairs of texts. `beside` is what other protocols add.
+    It names the cascades that are `served`. `beside` is what other protocols add.
     """
-    one, many, what = (ClassifyTextPair, ClassifyTextPairs, "pair") if pairs else (ClassifyText, ClassifyTexts, "text")
-    models: tuple[type[BaseModel], ...] = (one, many, ClassifyImage, ImageForm, *_ANSWERS)
-    _, definitions = models_json_schema(
-        [(model, "validation") for model in models], ref_template=_REF, schema_generator=_NoDefaults
-    )
+    ones, manys, what = _text_requests(served)
+    schemas = _schemas(served, *ones, *manys)
     picture = {"schema": BINARY}
     image = {
         **_content(ImageForm, kind="multipart/form-data"),
@@ -81,11 +95,17 @@ def openapi(formats: ImageFormats = DEFAULT_FORMATS, *, pairs: bool = False, bes
     rules = _IMAGES.format(formats=formats.said, megapixels=MAX_PIXELS // 1_000_000, aspect=MAX_ASPECT)
     answer = _content(ClassificationAnswer, LabelSetAnswer)
     paths = {
-        "/classify_text": _post("classify_text", f"Classify one {what}", _content(one), answer),
+        "/classify_text": _post("classify_text", f"Classify one {what}", TextCascade, _content(*ones), answer),
         "/classify_texts": _post(
-            "classify_texts", f"Classify up to {MAX_TEXTS} {what}s", _content(many), _content(ClassificationAnswers)
+            "classify_texts",
+            f"Classify up to {MAX_TEXTS} {what}s",
+            TextCascade,
+            _content(*manys),
+            _content(ClassificationAnswers),
         ),
-        "/classify_image": _post("classify_image", f"Classify one {formats.said} image", image, answer, rules),
+        "/classify_image": _post(
+            "classify_image", f"Classify one {formats.said} image", ImageCascade, image, answer, rules
+        ),
         "/models": _get("models", "The models that answer, and how", _content(Models), {"500": _problem("500")}),
         "/metrics": _get("metrics", "Metrics for Prometheus", _PLAIN),
         "/docs.json": _get("docs", "This document", {"application/json": {"schema": {"type": "object"}}}),
@@ -101,9 +121,40 @@ def openapi(formats: ImageFormats = DEFAULT_FORMATS, *, pairs: bool = False, bes
         "openapi": "3.1.0",
         "info": {"title": "Sieve", "version": "1", "description": "A screen answers, an expert is asked when unsure."},
         "servers": [{"url": "."}],
-        "paths": {**paths, **beside["paths"]},
-        "components": {"schemas": {**definitions["$defs"], **beside["schemas"]}, "headers": _HEADERS},
+        "paths": {**paths, **beside.get("paths", {})},
+        "components": {
+            "schemas": {**schemas, **beside.get("schemas", {})},
+            "headers": _HEADERS,
+            "securitySchemes": beside.get("securitySchemes", {}),
+        },
     }
+
+
+def together(*parts: Document) -> Document:
+    """Several parts of a document as one."""
+    return {key: {name: said for part in parts for name, said in part.get(key, {}).items()} for key in PARTS}
+
+
+def _text_requests(served: Served) -> tuple[Bodies, Bodies, str]:
+    """The bodies of requests for one answer and for several, and what they are about."""
+    forms = {each.pairs for each in served if each.kind == "text"}
+    if forms == {True}:
+        return (ClassifyTextPair,), (ClassifyTextPairs,), "pair"
+    if forms == {True, False}:
+        return (ClassifyText, ClassifyTextPair), (ClassifyTexts, ClassifyTextPairs), "text or pair"
+    return (ClassifyText,), (ClassifyTexts,), "text"
+
+
+def _schemas(served: Served, *requests: type[BaseModel]) -> Json:
+    models: Bodies = (*requests, ClassifyImage, ImageForm, *_ANSWERS)
+    _, definitions = models_json_schema(
+        [(model, "validation") for model in models], ref_template=_REF, schema_generator=_NoDefaults
+    )
+    schemas: Json = definitions["$defs"]
+    for kind, model in _NAMES.items():
+        if names := served.names(kind):
+            schemas[model.__name__]["enum"] = names
+    return schemas
 
 
 def _content(*models: type[BaseModel], kind: str = "application/json") -> Json:
@@ -155,7 +206,8 @@ _PARAMETERS = [
 ]
 
 
-def _post(name: str, summary: str, body: Json, answer: Json, said: str = "") -> Json:
+def _post(name: str, summary: str, of: type[BaseModel], body: Json, answer: Json, said: str = "") -> Json:
+    model = _parameter("model", "query", _schema(of), "the cascade that answers; without it the first one")
     problems = {status: _problem(status, *(("Retry-After",) if status == "503" else ())) for status in _PROBLEMS}
     answered = {"description": "The answer", "headers": _headers("X-Request-Id", "Server-Timing"), "content": answer}
     described = {"description": said} if said else {}
@@ -165,7 +217,7 @@ def _post(name: str, summary: str, body: Json, answer: Json, said: str = "") -> 
             "tags": ["classify"],
             "summary": summary,
             **described,
-            "parameters": _PARAMETERS,
+            "parameters": [model, *_PARAMETERS],
             "requestBody": {"required": True, "content": body},
             "responses": {"200": answered, **problems},
         }

@@ -33,8 +33,22 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
+class TextCascade(RootModel[str]):
+    """The name of a cascade for texts."""
+
+
+class ImageCascade(RootModel[str]):
+    """The name of a cascade for images."""
+
+
 class _Request(_Strict):
     budget_ms: Budget | None = Field(default=None, description=f"deadline for the whole answer; else {DEFAULT_MS:g}")
+
+
+class _TextRequest(_Request):
+    model: TextCascade | None = Field(
+        default=None, description="the cascade that answers, in the query the same if it is there too; else the first"
+    )
 
 
 def _text(example: str) -> Any:
@@ -53,26 +67,26 @@ def _texts(example: str) -> Any:
     return Field(min_length=1, max_length=MAX_TEXTS, examples=[[example]])
 
 
-class ClassifyText(_Request):
+class ClassifyText(_TextRequest):
     """One text."""
 
     text: str = _text(TEXT)
 
 
-class ClassifyTexts(_Request):
+class ClassifyTexts(_TextRequest):
     __doc__ = f"""Up to {MAX_TEXTS} texts. An invalid text gets an error in its place; the others are answered."""
 
     texts: list[str] = _texts(TEXT)
 
 
-class ClassifyTextPair(_Request):
+class ClassifyTextPair(_TextRequest):
     __doc__ = f"""A pair of texts, of {MAX_CHARACTERS:,} characters together, which a schema cannot say."""
 
     text: str = _text(TEXT)
     text_pair: str = _text(PAIR)
 
 
-class ClassifyTextPairs(_Request):
+class ClassifyTextPairs(_TextRequest):
     __doc__ = f"""Up to {MAX_TEXTS} pairs: each text of `texts` with that of `text_pairs` in the same place.
 
     Both lists must be equally long, which a schema cannot say. An invalid pair gets an error in its place; the others
@@ -216,6 +230,9 @@ ServedPoint = _with("ServedPoint", _Applies, OperatingPoint, "promise", "referen
 class CascadeModels(BaseModel):
     """One cascade: its models, its operating point, its drift, and the circuit breaker before the expert."""
 
+    name: str
+    kind: Literal["text", "image"] = Field(description="of its input")
+    pairs: bool = Field(description="whether an item is a pair of texts")
     screen: StageModel
     expert: StageModel
     operating_point: ServedPoint  # type: ignore[valid-type]  # a variable to mypy
@@ -224,8 +241,9 @@ class CascadeModels(BaseModel):
 
 
 class Models(BaseModel):
-    """The cascades that are served, by the kind of their input."""
+    """The first cascade for each kind of input, and the others."""
 
     text: CascadeModels | None = Field(default=None, description="left out where no cascade for texts is served")
     image: CascadeModels | None = Field(default=None, description="left out where no cascade for images is served")
+    others: list[CascadeModels] | None = Field(default=None, description="left out where there are none")
     request_id: str

@@ -1,7 +1,4 @@
-"""What requests about texts hold: single texts or pairs of texts, as the cascade that is served takes them.
-
-Which of the two is decided once, when the service starts.
-"""
+"""What requests about texts hold: single texts or pairs of texts, as the cascade that they are for takes them."""
 
 from __future__ import annotations
 
@@ -14,9 +11,10 @@ from serving.http.guard import JsonObject, described
 from serving.model.pairs import characters_of, check_pair
 from serving.model.text import Text, TextPair, check_text
 
+BESIDE = {"budget_ms", "model"}
 _ELSEWHERE = (
     "must be left out, as the cascade that is served here is for single texts, got one; send texts alone, or ask a "
-    "service whose cascade is for pairs"
+    "cascade that is for pairs"
 )
 
 
@@ -50,7 +48,7 @@ class TextForm(Protocol):
 class SingleTexts:
     """Requests to a cascade for single texts."""
 
-    one_keys, many_keys = {"text", "budget_ms"}, {"texts", "budget_ms"}
+    one_keys, many_keys = BESIDE | {"text"}, BESIDE | {"texts"}
     misplaced: Mapping[str, str] = dict.fromkeys(("text_pair", "text_pairs"), _ELSEWHERE)
 
     def one(self, body: Mapping[str, object]) -> Text:
@@ -74,7 +72,7 @@ class SingleTexts:
 class TextPairs:
     """Requests to a cascade for pairs of texts."""
 
-    one_keys, many_keys = {"text", "text_pair", "budget_ms"}, {"texts", "text_pairs", "budget_ms"}
+    one_keys, many_keys = BESIDE | {"text", "text_pair"}, BESIDE | {"texts", "text_pairs"}
     misplaced: Mapping[str, str] = {}
 
     def one(self, body: Mapping[str, object]) -> Text:
@@ -102,6 +100,14 @@ class TextPairs:
 
     def characters(self, texts: Sequence[Text]) -> int:
         return sum(characters_of(pair) for pair in texts if isinstance(pair, TextPair))
+
+
+SINGLE, PAIRS = SingleTexts(), TextPairs()
+
+
+def form_of(pairs: bool) -> TextForm:
+    """How requests to a cascade name their texts, for pairs or for single texts."""
+    return PAIRS if pairs else SINGLE
 
 
 def _list_of(body: Mapping[str, object], field: str) -> list[object]:

@@ -81,7 +81,7 @@ class Inference(ABC):
 
     def _fields(self, count: int) -> list[str]:
         """What errors call the items."""
-        name = self.modality.name
+        name = self.modality.kind
         return [name] if count == 1 else [f"{name}[{place}]" for place in range(count)]
 
 
@@ -143,7 +143,7 @@ class ImageInference(Inference):
 
 def inference_of(modality: Modality, classifying: Classifying, priority: PriorityRule) -> Inference:
     """What answers inference requests to this cascade."""
-    kind = ImageInference if modality.name == "image" else TextInference
+    kind = ImageInference if modality.kind == "image" else TextInference
     return kind(modality, classifying, priority)
 
 

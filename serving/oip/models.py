@@ -1,4 +1,4 @@
-"""The models that the protocol's clients see: each cascade, under the kind of its input and under its own name."""
+"""The models that clients of the protocol see: each cascade by its own name, the first of a kind by its kind, too."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import orjson
 
 from serving.cascade.cascade import StageAnswer
 from serving.cascade.modality import Modality
+from serving.cascade.served import Served
 from serving.errors import InvalidInputError, NotServedError
 from serving.model.answer import Answer
 from serving.model.head import Softmax
@@ -62,11 +63,15 @@ OF_ONE, OF_SEVERAL = ({output.name: output for output in (first, *OUTPUTS)} for 
 
 
 class Models:
-    """The cascades in `modalities`, keyed by `text` and `image`; `names` has the cascades' own names by these."""
+    """The cascades that are `served`, each by its own name, and the first of a kind by its kind, too."""
 
-    def __init__(self, modalities: Mapping[str, Modality], names: Mapping[str, str]) -> None:
-        # A cascade that is called `image` and is one for texts is found as `text` alone.
-        self.by_name = {names[kind]: modality for kind, modality in modalities.items()} | dict(modalities)
+    def __init__(self, served: Served) -> None:
+        self._served = served
+
+    @property
+    def by_name(self) -> dict[str, Modality]:
+        """The cascades by all names that they are found by."""
+        return self._served.by_any_name
 
     def find(self, name: str, version: str = "") -> Modality:
         """The cascade of this name; an empty `version` is any. Raises NotServedError if there is none."""
@@ -83,7 +88,7 @@ class Models:
 
 def inputs_of(modality: Modality) -> list[TensorMetadata]:
     """The inputs of a cascade, each of as many items as the others."""
-    names = ["text", "text_pair"] if modality.pairs else [modality.name]
+    names = ["text", "text_pair"] if modality.pairs else [modality.kind]
     return [{"name": name, "datatype": "BYTES", "shape": [-1]} for name in names]
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
-from serving.cascade.modality import Modality
+from serving.cascade.served import Served
 from serving.ending import in_one_sentence
 from serving.http.classifying import Classifying
 from serving.http.fast_path import Endpoint
@@ -25,7 +24,7 @@ GRACE_S = 2.0
 
 
 class Oip:
-    """The Open Inference Protocol over the cascades in `modalities`, whose own names are `names`, by kind of input.
+    """The Open Inference Protocol over the cascades that are `served`.
 
     With a `grpc_port` the process also serves it over gRPC. Nothing of gRPC is imported otherwise: that takes memory
     and start-up time.
@@ -33,18 +32,21 @@ class Oip:
 
     def __init__(
         self,
-        modalities: Mapping[str, Modality],
-        names: Mapping[str, str],
+        served: Served,
         guard: Guard,
         classifying: Classifying,
         readiness: Readiness,
         grpc_port: str = "",
     ) -> None:
-        models = Models(modalities, names)
+        models = Models(served)
         self.endpoints: dict[str, Endpoint] = oip_endpoints(models, guard, classifying, readiness)
-        self.document: Document = oip_document(models)
+        self._models = models
         self._grpc_port, self._parts = grpc_port, (models, guard, classifying, readiness)
         self._rpc: Any = None
+
+    def document(self) -> Document:
+        """What the OpenAPI document says of the protocol."""
+        return oip_document(self._models)
 
     async def start(self, host: str | None) -> None:
         """Take calls over gRPC on this host, on this machine alone without one.

@@ -14,9 +14,10 @@ from serving.http.classifying import Classifying
 from serving.http.fast_path import Endpoint
 from serving.http.guard import Enter, Guard, JsonObject, error_headers
 from serving.http.mount import Methods
+from serving.http.priority import PriorityRule
 from serving.http.readiness import Readiness
 from serving.oip.asking import HEADER_LENGTH, read_request
-from serving.oip.inference import Inference, InferResponse, inference_of
+from serving.oip.inference import InferResponse, inference_of
 from serving.oip.models import EXTENSIONS, SERVER, VERSION, Models, metadata_of
 from serving.watch.record import RequestRecord
 
@@ -76,20 +77,20 @@ def oip_endpoints(models: Models, guard: Guard, classifying: Classifying, readin
 
     The latter are looked up, where a route would have to be found first.
     """
-    infer = {
-        address: guard.limited_as(
-            # A label of metrics: one for each kind of input, whatever name and version a client asks for.
-            f"/v2/models/{modality.name}/infer",
-            _handler(name, inference_of(modality, classifying, guard.priority)),
-            Written(),
-        )
-        for name, modality in models.by_name.items()
-        for address in (f"/v2/models/{name}/infer", f"/v2/models/{name}/versions/{modality.version}/infer")
-    }
+
+    def infer_of(name: str, version: str = "") -> Endpoint:
+        # A label of metrics: one for each kind of input, whatever name and version a client asks for.
+        address = f"/v2/models/{models.find(name).kind}/infer"
+        return guard.limited_as(address, _handler(models, name, version, classifying, guard.priority), Written())
+
+    infer = {}
+    for name, modality in models.by_name.items():
+        infer[f"/v2/models/{name}/infer"] = infer_of(name)
+        infer[f"/v2/models/{name}/versions/{modality.version}/infer"] = infer_of(name, modality.version)
 
     async def infer_by_route(request: Request) -> Response:
-        models.find(request.path_params["name"], request.path_params.get("version", ""))
-        return await infer[request.scope["path"]](request)
+        name, version = request.path_params["name"], request.path_params.get("version", "")
+        return await infer_of(name, version)(request)
 
     async def server(_request: Request) -> Response:
         return _json({"name": SERVER, "version": VERSION, "extensions": EXTENSIONS})
@@ -123,9 +124,12 @@ def oip_endpoints(models: Models, guard: Guard, classifying: Classifying, readin
     }
 
 
-def _handler(name: str, inference: Inference) -> Callable[[Request, RequestRecord, Enter], Awaitable[InferResponse]]:
+def _handler(
+    models: Models, name: str, version: str, classifying: Classifying, priority: PriorityRule
+) -> Callable[[Request, RequestRecord, Enter], Awaitable[InferResponse]]:
     async def infer(request: Request, record: RequestRecord, enter: Enter) -> InferResponse:
-        with inference.classifying.intake.open(request) as arriving:
+        inference = inference_of(models.find(name, version), classifying, priority)
+        with classifying.intake.open(request) as arriving:
             data = await arriving.whole(inference.max_bytes, "body", JSON_COPIES)
             asked = await read_request(data, request.headers.get(HEADER_LENGTH))
             arriving.keep(len(data))

@@ -106,9 +106,7 @@ class RpcServer:
         self, models: Models, guard: Guard, classifying: Classifying, readiness: Readiness, host: str, port: int
     ) -> None:
         self._models, self._classifying, self._readiness = models, classifying, readiness
-        self._inference = {
-            modality.name: inference_of(modality, classifying, guard.priority) for modality in models.by_name.values()
-        }
+        self._priority = guard.priority
         self._guarded = guard.limited_as(INFER, self._infer, Written())
         self._working: set[asyncio.Task[RpcReply]] = set()
         self._health = health.aio.HealthServicer()
@@ -184,7 +182,8 @@ class RpcServer:
             message = parsed("ModelInferRequest", await body.whole(MAX_UPLOAD_BYTES, "message", COPIES))
             modality = self._models.find(message.model_name, message.model_version)
             asked = asked_by(message, request.scope["deadline_ms"])
-            return await self._inference[modality.name].answer(message.model_name, asked, record, request, enter)
+            inference = inference_of(modality, self._classifying, self._priority)
+            return await inference.answer(message.model_name, asked, record, request, enter)
 
     async def _live(self, _data: bytes, _call: Call) -> bytes:
         return _bytes(new("ServerLiveResponse", live=True))

@@ -4,10 +4,12 @@ const number = (text) => (text.trim() === "" ? undefined : Number(text));
 
 function body(asked) {
   const budget_ms = number(asked.budget);
-  return asked.pair === null
-    ? { text: asked.text, budget_ms }
-    : { text: asked.text, text_pair: asked.pair, budget_ms };
+  // What is undefined is left out of JSON.
+  return { text: asked.text, text_pair: asked.pair ?? undefined, model: asked.model ?? undefined, budget_ms };
 }
+
+const imageAddress = (asked) =>
+  asked.model === null ? "classify_image" : `classify_image?model=${encodeURIComponent(asked.model)}`;
 
 function request(asked) {
   const headers = asked.priority === "high" ? { "X-Priority": "high" } : {};
@@ -18,7 +20,7 @@ function request(asked) {
   const form = new FormData();
   form.append("image", asked.image);
   if (asked.budget.trim() !== "") form.append("budget_ms", asked.budget);
-  return ["classify_image", { method: "POST", headers, body: form }];
+  return [imageAddress(asked), { method: "POST", headers, body: form }];
 }
 
 // The answer or the error, with the milliseconds that the browser counts from the request to the answer's last byte.
@@ -50,5 +52,5 @@ export function curlLine(asked) {
   }
   const budget = asked.budget.trim() === "" ? "" : ` -F budget_ms=${quoted(asked.budget.trim())}`;
   const file = quoted(`image=@${asked.image?.name ?? "FILE"}`);
-  return `curl -s ${address("classify_image")}${priority} -F ${file}${budget}`;
+  return `curl -s ${address(imageAddress(asked))}${priority} -F ${file}${budget}`;
 }

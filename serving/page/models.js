@@ -37,12 +37,13 @@ function stage(model) {
   return `${model.tag}, ${runs}${quality}, digest ${model.digest.slice(0, 12)}`;
 }
 
-function cascade(kind, described) {
+function cascade(described, several) {
   const card = element("section", "", "card");
-  const { screen, expert, operating_point: point, breaker } = described;
+  const { name, kind, screen, expert, operating_point: point, breaker } = described;
+  const title = kind === "text" ? "Texts" : "Images";
   const calls = element("span", breaker, breaker === "closed" ? "good" : "bad");
   card.append(
-    element("h2", kind === "text" ? "Texts" : "Images"),
+    element("h2", several ? `${title}: ${name}` : title),
     list([
       ["Promise", ...promise(point)],
       ["Screen", stage(screen)],
@@ -58,7 +59,8 @@ function cascade(kind, described) {
   return card;
 }
 
-export function showModels(models) {
-  const cards = Object.entries(models).map(([kind, described]) => cascade(kind, described));
+export function showModels(cascades) {
+  const of = (kind) => cascades.filter((each) => each.kind === kind).length;
+  const cards = cascades.map((each) => cascade(each, of(each.kind) > 1));
   document.getElementById("models").replaceChildren(...cards);
 }

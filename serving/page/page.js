@@ -6,10 +6,17 @@ import { hide, showAnswer, showProblem } from "./showing.js";
 const $ = (id) => document.getElementById(id);
 const PREVIEW_PIXELS = 160;
 let image = null;
-let models = {};
+let cascades = [];
 
 function kind() {
   return document.querySelector("input[name=kind]:checked")?.value ?? "text";
+}
+
+const ofKind = () => cascades.filter((each) => each.kind === kind());
+
+function chosen() {
+  const those = ofKind();
+  return those.find((each) => each.name === $("model").value) ?? those[0];
 }
 
 function asked() {
@@ -18,12 +25,21 @@ function asked() {
     text: $("text").value,
     pair: $("second").hidden ? null : $("text-pair").value,
     image,
+    model: ofKind().length > 1 ? chosen().name : null,
     budget: $("budget").value,
     priority: $("priority").value,
   };
 }
 
+// The names that there are to choose from. The service was given them once, so a later look finds the same.
+function offer() {
+  const those = ofKind();
+  $("which").hidden = those.length < 2;
+  $("model").replaceChildren(...those.map((each) => new Option(each.name)));
+}
+
 function refresh() {
+  $("second").hidden = !chosen()?.pairs;
   $("of-text").hidden = kind() !== "text";
   $("of-image").hidden = kind() !== "image";
   $("curl").textContent = curlLine(asked());
@@ -37,7 +53,7 @@ async function send() {
   $("send").disabled = true;
   try {
     const reply = await timed(asked());
-    if (reply.ok) showAnswer(reply, models[kind()]);
+    if (reply.ok) showAnswer(reply, chosen());
     else showProblem(`${reply.status}`, reply.said, reply.retryAfter);
   } catch (error) {
     showProblem("No answer", `${error.message}; is the service still running?`);
@@ -75,9 +91,9 @@ async function preview(file) {
 async function loadModels() {
   const reply = await fetch("models");
   if (!reply.ok) return;
-  const { request_id: _, ...described } = await reply.json();
-  models = described;
-  showModels(models);
+  const { text, image, others = [] } = await reply.json();
+  cascades = [text, image, ...others].filter(Boolean);
+  showModels(cascades);
 }
 
 async function begin() {
@@ -85,11 +101,10 @@ async function begin() {
   const { schemas } = api.components;
   $("budget").placeholder = schemas.Budget.examples[0];
   $("budget").max = schemas.Budget.maximum;
-  const text = schemas.ClassifyTextPair ?? schemas.ClassifyText;
-  $("second").hidden = !("text_pair" in text.properties);
-  const kinds = Object.keys(models);
+  const kinds = [...new Set(cascades.map((each) => each.kind))];
   $("kinds").hidden = kinds.length < 2;
   for (const choice of document.querySelectorAll("input[name=kind]")) choice.checked = choice.value === kinds[0];
+  offer();
   refresh();
 }
 
@@ -99,7 +114,8 @@ $("ask").addEventListener("submit", (event) => {
 });
 $("ask").addEventListener("input", refresh);
 $("ask").addEventListener("change", (event) => {
-  if (event.target.name === "kind") hide();
+  if (event.target.name === "kind") offer();
+  if (event.target.name === "kind" || event.target.id === "model") hide();
   refresh();
 });
 $("ask").addEventListener("keydown", (event) => {

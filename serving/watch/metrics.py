@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from time import process_time
-from typing import Literal
+from typing import Literal, Protocol
 
 from serving.cascade.drift import Drift
 from serving.cascade.modality import Modality
@@ -24,9 +24,9 @@ from serving.load.breaker import State
 from serving.load.memory import MemoryLimit
 from serving.watch.exposition import exposition
 from serving.watch.lag import LoopLag
+from serving.watch.model_info import OF_ONE, OF_SEVERAL, ModelInfo
 from serving.watch.record import NONE, RequestOutcome, RequestRecord
 from serving.watch.tally import Counts, Tallies
-from serving.watch.work import Work
 
 # Finest around the default budget of 50 ms.
 LATENCY_BUCKETS_S = (
@@ -51,81 +51,37 @@ LATENCY_BUCKETS_S = (
 PART_BUCKETS_S = (0.0001, 0.00025, 0.0005, *LATENCY_BUCKETS_S)
 # The default budget is 0.05; the bucket 0 counts requests that had nothing left.
 BUDGET_LEFT_BUCKETS_S = (0.0, 0.005, 0.01, 0.02, 0.03, 0.04, 0.045, 0.05, 0.1, 0.5, 1.0)
-BATCH_SIZE_BUCKETS = (1, 2, 4, 8, 16, 32)
 BREAKER_STATES: dict[State, int] = {"closed": 0, "half-open": 1, "open": 2}
 FLUSH_S = 0.5
 # A model leaves little of the caches to the code that runs after it, so counting one request after each costs more.
 COUNTED_TOGETHER = 32
-INFO_LABELS = ("modality", "role", "model", "digest", "variant", "provider")
 
 GaugeMode = Literal["livesum", "livemax", "livemin", "livemostrecent"]
 """How the values of several processes become one."""
 
 
-class ExpertMetrics:
-    """The metrics of an expert's process. `folder` is the one that the processes share, None for one process alone.
+class Named(Protocol):
+    """A cascade, as far as metrics tell it from others: the kind of its input, text or image, and its name."""
 
-    `holds`: whether the golden items of its model hold. `info` holds values for INFO_LABELS, without modality and role.
-    """
+    @property
+    def kind(self) -> str: ...
 
-    def __init__(self, modality: str, folder: Path | None, holds: bool, **info: str) -> None:
-        from prometheus_client import Counter, Histogram
-
-        self._folder, self._work = folder, Work()
-        sizes = Histogram(
-            "sieve_expert_batch_size", "Items of one run of an expert", ["modality"], buckets=BATCH_SIZE_BUCKETS
-        )
-        seconds = Histogram(
-            "sieve_expert_run_seconds", "One run of an expert's session", ["modality"], buckets=PART_BUCKETS_S
-        )
-        work = Counter(
-            "sieve_expert_work_seconds", "What the items of the runs would take in the best batches", ["modality"]
-        )
-        self._size, self._seconds, self._worth = sizes.labels(modality), seconds.labels(modality), work.labels(modality)
-        self.lag = LoopLag(f"{modality}-expert")
-        model_info()(holds, modality=modality, role="expert", **info)
-
-    def ran(self, size: int, length: int, took_s: float) -> None:
-        """Count a run of `size` items, the longest of this `length`."""
-        self._size.observe(size)
-        self._seconds.observe(took_s)
-        self._worth.inc(self._work.of(size, length, took_s))
-
-    def flush(self) -> None:
-        """Hand what was sampled to prometheus_client."""
-        self.lag.flush()
-
-    def exposition(self) -> tuple[bytes, str]:
-        """What was counted, in Prometheus's text format, and its content type. Any thread may call it."""
-        return exposition(self._folder)
-
-
-def model_info() -> Callable[..., None]:
-    """A function that declares a served model: whether its golden items hold, and as keyword arguments INFO_LABELS."""
-    from prometheus_client import Gauge
-
-    info = Gauge("sieve_model_info", "A model that is served; always 1", INFO_LABELS, multiprocess_mode="livemax")
-    golden = Gauge(
-        "sieve_golden_holds",
-        "1 if a model computes its golden items as it did where it was certified",
-        ("modality", "role"),
-        multiprocess_mode="livemin",
-    )
-
-    def declare(holds: bool, **labels: str) -> None:
-        info.labels(**labels).set(1)
-        golden.labels(labels["modality"], labels["role"]).set(1 if holds else 0)
-
-    return declare
+    @property
+    def name(self) -> str: ...
 
 
 class Metrics:
-    """The metrics of the API's process. `folder` is the one that the processes share, None for one process alone."""
+    """The metrics of the API's process. `folder` is the one that the processes share, None for one process alone.
 
-    def __init__(self, folder: Path | None = None) -> None:
+    `several`: whether there are several cascades for one kind of input.
+    """
+
+    def __init__(self, folder: Path | None = None, *, several: bool = False) -> None:
         from prometheus_client import Counter, Gauge, Histogram
 
-        def gauge(name: str, text: str, mode: GaugeMode, labels: tuple[str, ...] = ("modality",)) -> Gauge:
+        own = self._own = OF_SEVERAL if several else OF_ONE
+
+        def gauge(name: str, text: str, mode: GaugeMode, labels: tuple[str, ...] = own) -> Gauge:
             return Gauge(f"sieve_{name}", text, labels, multiprocess_mode=mode)
 
         def histogram(name: str, text: str, labels: tuple[str, ...], buckets: tuple[float, ...]) -> Tallies:
@@ -138,9 +94,9 @@ class Metrics:
         self.lag = LoopLag("api")
         self._requests = counter("requests", "Requests that ended", "endpoint", "outcome", "stage", "model")
         self._answers = counter(
-            "answers", "Items answered: by whom, and why the screen's stands", "modality", "stage", "degraded"
+            "answers", "Items answered: by whom, and why the screen's stands", *own, "stage", "degraded"
         )
-        self._truncated = counter("truncated", "Texts that were too long to be read whole", "modality")
+        self._truncated = counter("truncated", "Texts that were too long to be read whole", *own)
         self._shed = counter("shed", "Requests refused because of load", "priority", "reason")
         self._latency = histogram(
             "latency_seconds", "From arrival to answer, in the server", ("endpoint",), LATENCY_BUCKETS_S
@@ -177,10 +133,10 @@ class Metrics:
             "livemostrecent",
         )
         self._promise = gauge("promise_applies", "1 when the operating point's promise applies to what runs", "livemin")
-        self._serves = model_info()
+        self._models = ModelInfo(own)
         self._admission: Admission | None = None
         self._memory: MemoryLimit | None = None
-        self._experts: dict[str, Escalations] = {}
+        self._experts: dict[tuple[str, ...], Escalations] = {}
         self._due = False
         self._ended: list[tuple[RequestRecord, RequestOutcome]] = []
 
@@ -192,11 +148,19 @@ class Metrics:
         """Report from now on what uploads hold, and how much that may be."""
         self._memory = memory
 
-    def watch_modality(self, modality: Modality) -> None:
-        """Report from now on which screen answers, the expert's breaker and how many escalations wait."""
-        self._experts[modality.name] = modality.escalations
-        holds, info = not modality.golden.against, modality.screen_info
-        self._serves(holds, modality=modality.name, role="screen", model=modality.screen_tag, **info)
+    def watch_modality(self, modality: Modality, before: Modality | None = None) -> None:
+        """Report from now on which screen answers, the expert's breaker and how many escalations wait.
+
+        `before` is the version that it takes the place of.
+        """
+        own = self._of(modality)
+        self._experts[own] = modality.escalations
+        if before is not None:
+            self._models.gone(own, "screen", model=before.screen_tag, **before.screen_info)
+        holds = not modality.golden.against
+        self._models.serves(own, "screen", holds=holds, model=modality.screen_tag, **modality.screen_info)
+        if before is not None:
+            modality.tell_drift()
         self.flush()
 
     def ended(self, record: RequestRecord, outcome: RequestOutcome) -> None:
@@ -221,10 +185,11 @@ class Metrics:
                 left_ms = max(0.0, record.budget.budget_ms - record.timings.total_ms)
                 self._budget_left.observe(left_ms / 1e3, record.endpoint)
         if record.modality is not None:
+            own = self._of(record.modality)
             for item in record.answers:
-                self._answers.add(record.modality.name, item.stage, item.degraded or "no")
+                self._answers.add(*own, item.stage, item.degraded or "no")
             if record.truncated:
-                self._truncated.add(record.modality.name, count=record.truncated)
+                self._truncated.add(*own, count=record.truncated)
 
     def refused(self, endpoint: str) -> None:
         """Count a request that was refused before it was read."""
@@ -258,9 +223,9 @@ class Metrics:
             self._in_flight.set(self._admission.in_flight)
             self._limit.set(self._admission.max_in_flight)
             self._ahead.set(self._admission.turns.ahead_ms(now) / 1e3)
-        for modality, escalations in self._experts.items():
-            self._breaker.labels(modality).set(BREAKER_STATES[escalations.breaker.state(now)])
-            self._waiting.labels(modality).set(escalations.waiting)
+        for own, escalations in self._experts.items():
+            self._breaker.labels(*own).set(BREAKER_STATES[escalations.breaker.state(now)])
+            self._waiting.labels(*own).set(escalations.waiting)
 
     def exposition(self) -> tuple[bytes, str]:
         """What was counted until the last flush, in Prometheus's text format, and its content type.
@@ -269,20 +234,25 @@ class Metrics:
         """
         return exposition(self._folder)
 
-    def promise_applies(self, modality: str, applies: bool) -> None:
-        """Report from now on whether the promise for `modality`, text or image, applies to what runs."""
-        self._promise.labels(modality).set(1 if applies else 0)
+    def promise_applies(self, cascade: Named, applies: bool) -> None:
+        """Report from now on whether the promise of a cascade applies to what runs."""
+        self._promise.labels(*self._of(cascade)).set(1 if applies else 0)
 
-    def drift_reporter(self, modality: str) -> Callable[[Drift], None]:
-        """A function that sets the drift gauges of `modality`, text or image."""
+    def drift_reporter(self, cascade: Named) -> Callable[[Drift], None]:
+        """A function that sets the drift gauges of a cascade."""
+        own = self._of(cascade)
 
         def tell(drift: Drift) -> None:
-            self._psi.labels(modality).set(drift.psi)
-            self._share.labels(modality).set(drift.escalation_share)
-            self._flag.labels(modality).set(1 if drift.drifted else 0)
-            self._items.labels(modality).set(drift.n)
+            self._psi.labels(*own).set(drift.psi)
+            self._share.labels(*own).set(drift.escalation_share)
+            self._flag.labels(*own).set(1 if drift.drifted else 0)
+            self._items.labels(*own).set(drift.n)
 
         return tell
+
+    def _of(self, cascade: Named) -> tuple[str, ...]:
+        """The values of the labels of a cascade."""
+        return (cascade.kind, cascade.name) if len(self._own) > 1 else (cascade.kind,)
 
     def _flush_and_reschedule(self) -> None:
         self._due = False  # first: a flush that fails must not be the last one

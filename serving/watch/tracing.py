@@ -147,6 +147,8 @@ def _attributes(record: RequestRecord, outcome: RequestOutcome, status: int) -> 
         "sieve.items": len(record.answers),
         "sieve.escalated": sum(answer.escalated for answer in record.answers),
     }
+    if record.modality is not None:
+        attributes["sieve.cascade"] = record.modality.name
     if record.degraded is not None:
         attributes["sieve.degraded"] = record.degraded
     if record.budget is not None:

@@ -12,7 +12,7 @@ from tests.rules.test_imports import ROOT, imported
 # Each entry names the folders and root files of one room.
 ORDER = {
     "serving": (
-        "errors ending settings arguments timings trace arrays garbage memory cpu",
+        "errors ending settings service_config arguments timings trace arrays garbage memory cpu",
         *("model", "load", "expert", "cascade", "watch", "http", "oip"),
     ),
     "optimize": (

@@ -16,7 +16,6 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Route
 
-from serving.http.openapi import openapi
 from tests.browser import SCHEMES, WIDTHS, Visit, needs_chromium, picture, visit
 from tests.commands import needs_curl
 from tests.server import LIMIT_S, PATIENT_MS, Server, in_full
@@ -188,15 +187,16 @@ def test_it_shows_all_kinds_of_answers(opened: Visit) -> None:
 def test_a_cascade_for_pairs_gets_a_second_text(browser: Browser, server: Server) -> None:
     sent: list[Any] = []
 
-    def documented(route: Route) -> None:
-        route.fulfill(json=openapi(pairs=True))
+    def described(route: Route) -> None:
+        models = httpx.get(f"{server.url}/models").json()
+        route.fulfill(json={**models, "text": {**models["text"], "pairs": True}})
 
     def took(route: Route) -> None:
         sent.append(route.request.post_data_json)
         route.fulfill(status=503, json={"error": {"message": "busy"}})
 
     with visit(browser, "about:blank") as page:
-        page.page.route("**/docs.json", documented)
+        page.page.route("**/models", described)
         page.page.route("**/classify_text", took)
         page.page.goto(server.url)
         page.page.fill("#text-pair", "two")
@@ -204,6 +204,33 @@ def test_a_cascade_for_pairs_gets_a_second_text(browser: Browser, server: Server
         page.page.press("#text", "Control+Enter")
         page.page.wait_for_selector(PROBLEM)
     assert sent == [{"text": "one", "text_pair": "two"}]
+
+
+def test_one_of_several_cascades_can_be_chosen(browser: Browser, server: Server) -> None:
+    sent: list[Any] = []
+
+    def described(route: Route) -> None:
+        models = httpx.get(f"{server.url}/models").json()
+        route.fulfill(json={**models, "others": [{**models["text"], "name": "second"}]})
+
+    def took(route: Route) -> None:
+        sent.append(route.request.post_data_json)
+        route.fulfill(status=503, json={"error": {"message": "busy"}})
+
+    with visit(browser, "about:blank") as page:
+        page.page.route("**/models", described)
+        page.page.route("**/classify_text", took)
+        page.page.goto(server.url)
+        page.page.wait_for_selector("#which:not([hidden])")
+        assert page.page.locator("#models h2").all_inner_texts() == ["Texts: tiny-text", "Images", "Texts: second"]
+        page.page.select_option("#model", "second")
+        page.page.fill("#text", "one")
+        assert '"model":"second"' in page.text("#curl")
+        page.page.press("#text", "Control+Enter")
+        page.page.wait_for_selector(PROBLEM)
+        page.page.check("input[value=image]")
+        assert not page.page.is_visible("#which"), "there is one for images"
+    assert sent == [{"text": "one", "model": "second"}]
 
 
 def test_it_looks_good_on_a_phone_and_in_the_dark(opened: Visit) -> None:

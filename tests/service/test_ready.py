@@ -26,12 +26,12 @@ Modality.warm_up_expert = broken
 from service import *
 """
 BROKEN_EXPERT = """
-import service
+from serving.http import expert_models
 
 def broken(*_):
     raise ValueError("a length that no model has")
 
-service.check_golden = broken
+expert_models.check_golden = broken
 from service import *
 """
 

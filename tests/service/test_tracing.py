@@ -104,6 +104,7 @@ def test_one_trace_from_the_caller_to_the_batch_in_the_experts_process(traced: t
             "sieve.request_id": sent.request_id,
             "sieve.outcome": "ok",
             "sieve.stage": "expert",
+            "sieve.cascade": "tiny-text",
             "sieve.escalated": 1,
             "sieve.budget_ms": 1000.0,
         }.items()

@@ -6,14 +6,27 @@ from pathlib import Path
 
 import pytest
 
-from serving.arguments import Arguments, with_variables
+from serving.arguments import Arguments, Chosen, with_variables
 from serving.errors import SettingsError
 
 
 def test_an_empty_name_is_not_served() -> None:
-    assert Arguments().served == {"text": "demo-text", "image": "demo-image"}
-    assert Arguments(text="", image="mine").served == {"image": "mine"}
-    assert Arguments(text="", image="").served == {}
+    assert Arguments().served == [Chosen("text", "demo-text", 0), Chosen("image", "demo-image", 0)]
+    assert Arguments(text="", image="mine").served == [Chosen("image", "mine", 0)]
+    assert Arguments(text="", image="").served == []
+
+
+def test_a_kind_of_input_may_have_several_cascades() -> None:
+    arguments = Arguments(text="b,a", image="c")
+    assert arguments.served == [Chosen("text", "b", 0), Chosen("text", "a", 1), Chosen("image", "c", 0)]
+    assert (arguments.several, Arguments().several) == (True, False)
+    assert arguments.require("text", 1).name == "a"
+
+
+@pytest.mark.parametrize("names", ["a,", ",a", "a,a", "a, b", "a=b", " "])
+def test_what_are_no_names_is_refused(names: str) -> None:
+    with pytest.raises(ValueError, match="must be the names of cascades, each once"):
+        Arguments(text=names)
 
 
 def test_an_expert_without_a_name_ends_the_process_with_a_sentence() -> None:
@@ -25,7 +38,31 @@ def test_an_expert_without_a_name_ends_the_process_with_a_sentence() -> None:
 
 def test_an_expert_is_remote_where_it_has_a_url() -> None:
     arguments = Arguments(image_expert_url="http://10.0.0.1:3000")
-    assert (arguments.expert_url("text"), arguments.expert_url("image")) == ("", "http://10.0.0.1:3000")
+    assert [arguments.expert_url(chosen) for chosen in arguments.served] == ["", "http://10.0.0.1:3000"]
+
+
+def test_each_of_several_experts_may_have_a_url() -> None:
+    arguments = Arguments(text="a,b,c", text_expert_url="c=https://h:1,a=http://[::1]", image="")
+    with_variables(arguments, {})
+    assert [arguments.expert_url(chosen) for chosen in arguments.served] == ["http://[::1]", "", "https://h:1"]
+    alone = Arguments(text="a", text_expert_url="a=http://h")
+    assert alone.expert_url(alone.served[0]) == "http://h"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({"text": "a", "image": "a"}, "text and image must name different cascades"),
+        ({"text": "a,b", "text_expert_url": "http://h"}, "text_expert_url must have one URL for each cascade"),
+        ({"text": "a,b", "text_expert_url": "a=http://h,a=http://i"}, "got one without a name or a name twice"),
+        ({"text": "a", "text_expert_url": "http://h,http://i"}, "got one without a name or a name twice"),
+        ({"text": "a,b", "text_expert_url": "c=http://h"}, "must name cascades that are served, .*; use one of a, b$"),
+    ],
+    ids=["both", "no-name", "twice", "two", "other"],
+)
+def test_names_and_urls_must_go_together(arguments: dict[str, str], says: str) -> None:
+    with pytest.raises(SettingsError, match=says):
+        with_variables(Arguments(**arguments), {})
 
 
 def test_an_unknown_argument_is_refused() -> None:
@@ -54,6 +91,9 @@ def test_an_address_may_be_secured_or_ipv6(url: str) -> None:
     "url",
     [
         "http://h:1/path",
+        "a=",
+        "a=h",
+        "a=http://h,",
         "http://h/",
         "http://h?a",
         "http://h#a",

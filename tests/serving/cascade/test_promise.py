@@ -11,7 +11,7 @@ import pytest
 
 from serving.cascade import promise as module
 from serving.cascade.deferral import OperatingPoint
-from serving.cascade.promise import require_golden, require_promise, watch_promises
+from serving.cascade.promise import Promising, require_golden, require_promise, watch_promises
 from serving.errors import ArtifactError
 from serving.expert.call import Ran
 from serving.model.artifact import Artifact
@@ -21,6 +21,8 @@ from tests.conftest import TinyCascades
 
 class Cascade:
     """A cascade of which something else is said each time; the last thing for ever."""
+
+    kind = "text"
 
     def __init__(self, name: str, *said: list[str]) -> None:
         self.name, self._said = name, list(said)
@@ -127,8 +129,8 @@ def test_a_promise_is_watched(monkeypatch: pytest.MonkeyPatch) -> None:
             await asyncio.sleep(0)
         watch.cancel()
 
-    def tell(name: str, applies: bool) -> None:
-        told.append((name, applies))
+    def tell(cascade: Promising, applies: bool) -> None:
+        told.append((cascade.name, applies))
 
     asyncio.run(main())
     in_turn = [("text", True), ("image", True), ("text", False), ("image", True), ("text", True), ("image", True)]

@@ -32,7 +32,7 @@ def test_an_expert_that_does_not_answer_is_given_up_with_a_word(logged: list[log
     asyncio.run(warm_up_experts({"text": dead, "image": fine}, patience_s=0.05, retry_s=0.001))
     assert tried
     (record,) = logged
-    assert record.getMessage().startswith("the text expert has not answered")
+    assert record.getMessage().startswith("the expert of text has not answered")
 
 
 def test_an_expert_that_never_returns_is_given_up_too() -> None:

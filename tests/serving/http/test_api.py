@@ -14,6 +14,7 @@ import pytest
 
 from serving.arrays import Array, Logits
 from serving.cascade.cascade import ModelCascade, StageAnswer
+from serving.cascade.served import Served
 from serving.errors import StageDownError
 from serving.expert.call import Asked
 from serving.http.api import METHODS, api_endpoints
@@ -56,24 +57,32 @@ def both(value: float, *, truncated: bool = False) -> StageItems:
 
 
 def modality(
-    kind: str = "text", prepare: Callable[[Any], Any] | None = None, *, pairs: bool = False, **cascade: Any
+    kind: str = "text",
+    prepare: Callable[[Any], Any] | None = None,
+    *,
+    pairs: bool = False,
+    name: str = "",
+    **cascade: Any,
 ) -> Any:
-    """A modality whose cascade is real, and whose models are functions of this file."""
+    """A cascade that is real, and whose models are functions of this file."""
+    tag = name or kind
 
     def prepared(content: Any) -> StageItems:
         return both(0.0 if content == UNSURE else 1.0, truncated=content == LONG)
 
     async def describe() -> dict[str, Any]:
-        return {"screen": {"tag": f"{kind}-screen:1"}}
+        return {"screen": {"tag": f"{tag}-screen:1"}}
 
     parts: dict[str, Any] = {"labels": ("a", "b"), "screen": screen, "expert": nobody, "point": make_point()}
     return SimpleNamespace(
         cascade=ModelCascade(**{**parts, **cascade}),
         prepare=prepare or prepared,
         preparing_bytes=lambda _content: 0,
-        screen_tag=f"{kind}-screen:1",
-        expert_tag=f"{kind}-expert:1",
-        name=kind,
+        screen_tag=f"{tag}-screen:1",
+        expert_tag=f"{tag}-expert:1",
+        name=name or f"my-{kind}",
+        version="v1",
+        kind=kind,
         pairs=pairs,
         describe=describe,
     )
@@ -101,19 +110,19 @@ class Spy:
 
 @pytest.fixture
 def serve(metrics: Metrics) -> Callable[..., Any]:
-    """Makes an application that serves these modalities."""
+    """Makes an application that serves these cascades, whatever their keywords."""
 
-    def app(**modalities: Any) -> Any:
+    def app(**cascades: Any) -> Any:
         guard = Guard(Observer(metrics), Admission())
         classifying = Classifying(guard.turns, MemoryLimit(MEMORY_BYTES))
-        return routed(METHODS, api_endpoints(modalities, guard, metrics, classifying))
+        return routed(METHODS, api_endpoints(Served(cascades.values()), guard, metrics, classifying))
 
     return app
 
 
 def test_every_address_has_an_endpoint(metrics: Metrics) -> None:
     guard = Guard(Observer(metrics), Admission())
-    assert set(api_endpoints({}, guard, metrics, Classifying(guard.turns, MemoryLimit(0)))) == set(METHODS)
+    assert set(api_endpoints(Served(), guard, metrics, Classifying(guard.turns, MemoryLimit(0)))) == set(METHODS)
 
 
 def test_a_trusted_text_has_the_screens_answer(serve: Callable[..., Any]) -> None:

@@ -38,7 +38,7 @@ def classified(kind: Any, images: list[bytes] | None = None, texts: list[str] | 
 def test_texts_get_answers_in_their_order_and_the_record_is_told() -> None:
     given, record = classified(modality(), texts=[SURE, UNSURE, LONG])
     assert [(each.answer.degraded, each.truncated) for each in given] == [(None, False), ("down", False), (None, True)]
-    assert (len(record.answers), record.truncated, record.modality.name) == (3, 1, "text")
+    assert (len(record.answers), record.truncated, record.modality.kind) == (3, 1, "text")
     assert [name for name, _ in record.timings.parts()] == ["read", "tokenise", "screen", "queue"]
 
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+from serving.cascade.served import Served
 from serving.http.api import METHODS
 from serving.http.body import MAX_TEXTS
 from serving.http.openapi import openapi
-from serving.http.texts import TextPairs
+from serving.http.texts import PAIRS, SINGLE
 from serving.load.admission import PRIORITIES
 from serving.load.budget import MAX_MS
 from serving.model.image_header import MAX_BYTES, MAX_PIXELS
 from serving.model.text import MAX_CHARACTERS
+from tests.serving.http.test_api import modality
 
 PROBES = {("/readyz", "get"), ("/livez", "get")}
 
@@ -80,11 +82,13 @@ def test_it_says_what_no_schema_can_of_an_image() -> None:
 
 
 def test_it_describes_pairs_where_the_cascade_takes_them() -> None:
-    document = openapi(pairs=True)
+    document = openapi(Served([modality(pairs=True)]))
     schemas = document["components"]["schemas"]
-    assert set(schemas["ClassifyTextPair"]["required"]) == {"text", "text_pair"} == TextPairs.one_keys - {"budget_ms"}
+    assert (
+        set(schemas["ClassifyTextPair"]["required"]) == {"text", "text_pair"} == PAIRS.one_keys - {"budget_ms", "model"}
+    )
     many = schemas["ClassifyTextPairs"]
-    assert set(many["properties"]) == TextPairs.many_keys
+    assert set(many["properties"]) == PAIRS.many_keys
     assert {many["properties"][name]["maxItems"] for name in ("texts", "text_pairs")} == {MAX_TEXTS}
     assert schemas["ClassifyTextPair"]["properties"]["text_pair"]["maxLength"] == MAX_CHARACTERS
     assert "ClassifyText" not in schemas
@@ -96,7 +100,7 @@ def test_every_post_takes_the_headers_of_the_guard() -> None:
             headers = {p["name"]: p["schema"] for p in methods["post"]["parameters"] if p["in"] == "header"}
             assert set(headers) == {"X-Budget-Ms", "X-Priority", "X-Request-Id", "traceparent"}, path
             assert headers["X-Priority"]["enum"] == list(PRIORITIES)
-            assert [p["name"] for p in methods["post"]["parameters"] if p["in"] == "query"] == ["budget_ms"]
+            assert [p["name"] for p in methods["post"]["parameters"] if p["in"] == "query"] == ["model", "budget_ms"]
 
 
 def test_an_image_comes_in_four_ways() -> None:
@@ -112,3 +116,17 @@ def test_an_answer_has_one_label_or_a_label_set() -> None:
         answer = openapi()["paths"][path]["post"]["responses"]["200"]["content"]["application/json"]["schema"]
         names = [found["$ref"].rpartition("/")[2] for found in answer["anyOf"]]
         assert names == ["ClassificationAnswer", "LabelSetAnswer"]
+
+
+def test_it_names_the_cascades_and_describes_every_form_of_text_that_one_of_them_takes() -> None:
+    both = Served([modality(name="a"), modality(name="b", pairs=True), modality("image", name="c")])
+    document = openapi(both)
+    schemas = document["components"]["schemas"]
+    assert (schemas["TextCascade"]["enum"], schemas["ImageCascade"]["enum"]) == (["a", "b"], ["c"])
+    body = document["paths"]["/classify_text"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    assert [each["$ref"].rpartition("/")[2] for each in body["anyOf"]] == ["ClassifyText", "ClassifyTextPair"]
+    assert set(schemas["ClassifyText"]["properties"]) == SINGLE.one_keys
+    for path, of in (("/classify_texts", "TextCascade"), ("/classify_image", "ImageCascade")):
+        (model,) = [each for each in document["paths"][path]["post"]["parameters"] if each["name"] == "model"]
+        assert (model["in"], model["schema"]) == ("query", {"$ref": f"#/components/schemas/{of}"})
+    assert "enum" not in openapi()["components"]["schemas"]["TextCascade"], "nothing would be valid"

@@ -5,12 +5,13 @@ from typing import Any
 
 import pytest
 
+from serving.cascade.served import Served
 from serving.errors import InvalidInputError
 from serving.http.api import METHODS, api_endpoints
 from serving.http.classifying import Classifying
 from serving.http.guard import Guard
 from serving.http.large_json import LongString
-from serving.http.texts import SingleTexts, TextPairs
+from serving.http.texts import PAIRS, SINGLE
 from serving.load.admission import Admission
 from serving.load.memory import MemoryLimit
 from serving.model.preprocess import StageItems
@@ -19,8 +20,6 @@ from serving.watch.metrics import Metrics
 from serving.watch.observer import Observer
 from tests.serving.asgi import get, post, routed
 from tests.serving.http.test_api import MEMORY_BYTES, both, modality
-
-SINGLE, PAIRS = SingleTexts(), TextPairs()
 
 
 def test_each_form_gives_what_the_encoders_take() -> None:
@@ -94,7 +93,7 @@ def served(metrics: Metrics, **of_modality: Any) -> Any:
     """An application with a text cascade of functions."""
     guard = Guard(Observer(metrics), Admission())
     endpoints = api_endpoints(
-        {"text": modality(**of_modality)}, guard, metrics, Classifying(guard.turns, MemoryLimit(MEMORY_BYTES))
+        Served([modality(**of_modality)]), guard, metrics, Classifying(guard.turns, MemoryLimit(MEMORY_BYTES))
     )
     return routed(METHODS, endpoints)
 

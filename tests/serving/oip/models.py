@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from serving.cascade.served import Served
 from serving.http.classifying import Classifying
 from serving.http.draining import Draining
 from serving.http.guard import Guard
@@ -22,12 +23,12 @@ NAMES = {"text": "sms-risk", "image": "digits"}
 def model(kind: str = "text", *arguments: Any, **cascade: Any) -> Any:
     """A cascade for texts or images, with a version and digests."""
     made = modality(kind, *arguments, **cascade)
-    made.version, made.digests = VERSION, {"screen": "a1", "expert": "b2"}
+    made.name, made.version, made.digests = NAMES[kind], VERSION, {"screen": "a1", "expert": "b2"}
     return made
 
 
 def models(**kinds: Any) -> Models:
-    return Models(kinds, NAMES)
+    return Models(Served(kinds.values()))
 
 
 class Service:

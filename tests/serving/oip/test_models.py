@@ -10,7 +10,7 @@ from serving.cascade.cascade import StageAnswer
 from serving.errors import InvalidInputError, NotServedError
 from serving.model.answer import Answer
 from serving.model.head import Sigmoid
-from serving.oip.models import Item, Models, metadata_of, outputs_of, tensors_of, wanted_of
+from serving.oip.models import Item, metadata_of, outputs_of, tensors_of, wanted_of
 from tests.serving.oip.models import VERSION, model, models
 
 
@@ -29,8 +29,19 @@ def test_a_cascade_is_found_by_its_kind_and_by_its_own_name() -> None:
 
 def test_a_cascade_of_texts_called_image_does_not_hide_the_one_for_images() -> None:
     text, image = model(), model("image")
-    there = Models({"text": text, "image": image}, {"text": "image", "image": "digits"})
+    text.name = "image"
+    there = models(text=text, image=image)
     assert (there.find("image"), there.find("text")) == (image, text)
+
+
+def test_each_of_several_cascades_is_found_by_its_name_and_the_first_by_its_kind() -> None:
+    first, second = model(), model()
+    second.name = "intents"
+    there = models(first=first, second=second)
+    assert list(there.by_name) == ["sms-risk", "intents", "text"]
+    assert (there.find("text"), there.find("intents")) == (first, second)
+    with pytest.raises(NotServedError, match=r"use one of these: sms-risk, intents, text$"):
+        there.find("image")
 
 
 def test_what_is_not_there_is_told_what_is() -> None:

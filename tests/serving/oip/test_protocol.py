@@ -10,11 +10,12 @@ import grpc
 import pytest
 
 from loadtest.traffic.process import free_port
+from serving.cascade.served import Served
 from serving.oip.protocol import LOCAL, Oip
 from serving.oip.rest import METHODS
 from serving.watch.metrics import Metrics
 from tests.conftest import ROOT
-from tests.serving.oip.models import NAMES, Service, model
+from tests.serving.oip.models import Service, model
 
 WITHOUT = """
 import sys
@@ -26,7 +27,7 @@ assert not heavy, heavy
 
 def oip(metrics: Metrics, grpc_port: str = "") -> Oip:
     service = Service(metrics)
-    return Oip({"text": model()}, NAMES, service.guard, service.classifying, service.readiness, grpc_port)
+    return Oip(Served([model()]), service.guard, service.classifying, service.readiness, grpc_port)
 
 
 def test_nothing_of_grpc_is_imported_without_a_port() -> None:
@@ -37,7 +38,7 @@ def test_nothing_of_grpc_is_imported_without_a_port() -> None:
 def test_it_has_addresses_and_their_description(metrics: Metrics) -> None:
     made = oip(metrics)
     assert set(METHODS) <= set(made.endpoints)
-    assert "/v2/models/{name}/infer" in made.document["paths"]
+    assert "/v2/models/{name}/infer" in made.document()["paths"]
 
 
 def test_without_a_port_nothing_starts(metrics: Metrics) -> None:

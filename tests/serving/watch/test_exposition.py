@@ -29,13 +29,15 @@ folder = Path(sys.argv[1])
 from serving.load.admission import Admission
 from serving.load.memory import MemoryLimit
 from serving.cascade.drift import Drift
+from serving.arguments import Chosen
 from serving.watch.metrics import Metrics
 metrics = Metrics(folder)
 admission = Admission()
 admission.enter("high", 0.0, 0.0)
 metrics.watch_admission(admission)
 metrics.shed("normal", "limit")
-metrics.drift_reporter("text")(Drift(n=10, psi=float(sys.argv[2]), escalation_share=0.1, drifted=True, reasons=()))
+tell = metrics.drift_reporter(Chosen("text", "a", 0))
+tell(Drift(n=10, psi=float(sys.argv[2]), escalation_share=0.1, drifted=True, reasons=()))
 metrics.flush()
 from serving.watch.exposition import exposition
 print(exposition(folder)[0].decode(), flush=True)

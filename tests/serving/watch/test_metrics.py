@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from serving.arguments import Chosen
 from serving.cascade.cascade import StageAnswer
 from serving.cascade.drift import Drift
 from serving.load.admission import Admission
@@ -17,7 +18,7 @@ from serving.load.memory import MemoryLimit
 from serving.model.answer import Answer
 from serving.model.golden import GoldenCheck
 from serving.watch import metrics as module
-from serving.watch.metrics import COUNTED_TOGETHER, ExpertMetrics, Metrics
+from serving.watch.metrics import COUNTED_TOGETHER, Metrics
 from serving.watch.record import RequestRecord
 from tests.serving.conftest import sample
 
@@ -32,14 +33,16 @@ class Escalations:
         self.breaker = SimpleNamespace(state=lambda _now: state)
 
 
-def modality(waiting: int = 0, state: str = "closed") -> Any:
+def modality(waiting: int = 0, state: str = "closed", name: str = "a") -> Any:
     info = {"digest": "1" * 64, "variant": "cpu-int8", "provider": "CPUExecutionProvider"}
     return SimpleNamespace(
-        name="text",
+        kind="text",
+        name=name,
         escalations=Escalations(waiting, state),
         screen_tag="screen:1",
         screen_info=info,
         golden=GoldenCheck(against=""),
+        tell_drift=lambda: None,
         expert_tag="expert:1",
     )
 
@@ -115,28 +118,39 @@ def test_the_breaker_and_the_queue_before_an_expert_are_gauges(metrics: Metrics)
     assert sample("sieve_golden_holds", modality="text", role="screen") == 1
 
 
+def test_where_a_kind_of_input_has_several_cascades_their_series_have_their_names(clean_registry: None) -> None:
+    metrics, b = Metrics(several=True), {"modality": "text", "cascade": "b"}
+    for place, name in enumerate("ab"):
+        metrics.watch_modality(modality(waiting=place, name=name))
+    metrics.promise_applies(Chosen("text", "b", 1), True)
+    metrics.drift_reporter(Chosen("text", "b", 1))(Drift(n=9, psi=0.3, escalation_share=0.1, drifted=None, reasons=()))
+    record = answered(None, "down")
+    record.modality = modality(name="b")
+
+    async def main() -> None:
+        metrics.ended(record, "degraded")
+
+    asyncio.run(main())
+    metrics.flush()
+    assert [sample("sieve_escalations_waiting", modality="text", cascade=name) for name in "ab"] == [0, 1]
+    assert (sample("sieve_promise_applies", **b), sample("sieve_drift_items", **b)) == (1, 9)
+    assert sample("sieve_answers_total", **b, stage="screen", degraded="down") == 1
+    assert sample("sieve_golden_holds", **b, role="screen") == 1
+    assert sample("sieve_answers_total", modality="text", cascade="a", stage="screen", degraded="no") == 0
+
+
 def test_whether_a_promise_applies_is_a_gauge_of_its_modality(metrics: Metrics) -> None:
     for applies in (False, True):
-        metrics.promise_applies("image", applies)
+        metrics.promise_applies(Chosen("image", "c", 0), applies)
         assert sample("sieve_promise_applies", modality="image") == applies
 
 
 def test_drift_is_a_gauge_of_its_modality(metrics: Metrics) -> None:
-    metrics.drift_reporter("image")(Drift(n=10, psi=0.3, escalation_share=0.1, drifted=True, reasons=("psi",)))
+    metrics.drift_reporter(Chosen("image", "c", 0))(
+        Drift(n=10, psi=0.3, escalation_share=0.1, drifted=True, reasons=("psi",))
+    )
     got = [sample(f"sieve_drift_{name}", modality="image") for name in ("psi", "escalation_share", "flag", "items")]
     assert got == [0.3, 0.1, 1, 10]
-
-
-def test_an_expert_counts_its_runs(clean_registry: None) -> None:
-    info = {"model": "expert:1", "digest": "2" * 64, "variant": "cpu-int8", "provider": "CPUExecutionProvider"}
-    metrics = ExpertMetrics("text", None, False, **info)
-    metrics.ran(3, 16, 0.02)
-    assert sample("sieve_expert_batch_size_sum", modality="text") == 3
-    assert sample("sieve_expert_run_seconds_sum", modality="text") == 0.02
-    metrics.ran(1, 16, 0.01)
-    assert sample("sieve_expert_work_seconds_total", modality="text") == pytest.approx(0.02 + 0.02 / 3)
-    assert sample("sieve_model_info", modality="text", role="expert", **info) == 1
-    assert sample("sieve_golden_holds", modality="text", role="expert") == 0
 
 
 def test_a_flush_that_fails_is_not_the_last_one(metrics: Metrics, monkeypatch: pytest.MonkeyPatch) -> None:

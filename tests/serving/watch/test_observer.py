@@ -62,7 +62,9 @@ def test_a_line_of_the_log_tells_of_the_request_and_nothing_of_its_content(metri
     observer = Observer(metrics, log=log)
     record = observer.begin("/classify_texts", {"traceparent": PARENT}, "one")
     record.was_read(50.0)
-    modality: Any = type("Modality", (), {"screen_tag": "screen:1", "expert_tag": "expert:1", "name": "text"})
+    modality: Any = type(
+        "Modality", (), {"screen_tag": "screen:1", "expert_tag": "expert:1", "name": "a", "kind": "text"}
+    )
     answers = [
         StageAnswer(answer=ANSWER, stage="expert", escalated=True, degraded=None),
         StageAnswer(answer=ANSWER, stage="screen", escalated=True, degraded="deadline"),

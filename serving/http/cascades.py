@@ -1,0 +1,96 @@
+"""The cascades of an API process: opened when it starts, and switched when an operator asks for it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from serving.arguments import Chosen
+from serving.cascade.drift import Drift
+from serving.cascade.modality import Modality, StoredCascade
+from serving.cascade.opening import Entry, Store, find_cascade, open_cascade
+from serving.cascade.served import Served
+from serving.cascade.switching import Switching
+from serving.cascade.versions import Versions
+from serving.ending import in_one_sentence
+from serving.expert.client import RemoteExpert
+from serving.expert.loading import load_expert
+from serving.http.admin import AdminKey, admin_document, admin_endpoints
+from serving.http.fast_path import Endpoint
+from serving.http.openapi import NOTHING_BESIDE, Document
+from serving.settings import Settings
+from serving.watch.metrics import Metrics
+from serving.watch.tracing import Tracer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Where a cascade comes from: its three models at the start, and the URL of its expert."""
+
+    chosen: Chosen
+    models: Sequence[Entry]
+    expert_url: str
+
+
+class Cascades:
+    """Opens the cascades of these `origins`; a version that operators have asked for comes before the one of the start.
+
+    An error in one of them ends the process with one sentence. `store` has all versions, `ca` is for https.
+    """
+
+    def __init__(
+        self,
+        origins: Sequence[Origin],
+        store: Store,
+        settings: Settings,
+        metrics: Metrics,
+        tracer: Tracer | None,
+        *,
+        ca: str,
+        versions: Versions,
+        key: AdminKey,
+    ) -> None:
+        self._origins: Mapping[str, Origin] = {origin.chosen.name: origin for origin in origins}
+        self._store, self._settings, self._ca, self._key = store, settings, ca, key
+        self._metrics, self._tell_call = metrics, tracer.call_ended if tracer else None
+        self.served = Served()
+        wanted = versions.wanted()
+        for name, origin in self._origins.items():
+            with in_one_sentence(name):
+                found = self._find(name, wanted[name].version) if name in wanted else open_cascade(*origin.models)
+                self.served.put(self._open(found))
+        for opened in self.served:
+            metrics.watch_modality(opened)
+        self._switching = Switching(
+            self.served, versions, self._find, self._open, self._load_expert, metrics.watch_modality
+        )
+        self.endpoints: dict[str, Endpoint] = admin_endpoints(self._origins, self._switching.switch, key)
+        self._following: asyncio.Task[None] | None = None
+
+    def document(self) -> Document:
+        """What the OpenAPI document says of the address for operators."""
+        return admin_document(self._origins) if self._key.stated else NOTHING_BESIDE
+
+    def follow(self) -> None:
+        """Switch from now on when another process of this server does."""
+        if self._key.stated:
+            self._following = asyncio.get_running_loop().create_task(self._switching.follow())
+
+    def _find(self, name: str, version: str | None) -> StoredCascade:
+        return find_cascade(self._store, name, version)
+
+    def _open(self, found: StoredCascade) -> Modality:
+        expert, origin = found.expert, self._origins[found.name]
+        client = RemoteExpert(origin.expert_url, expert.tag, expert.artifact.digest, self._ca)
+        tell: Callable[[Drift], None] = self._metrics.drift_reporter(origin.chosen)
+
+        def tell_drift(drift: Drift) -> None:
+            # Another version is silent: one that is not served yet, or no more.
+            if self.served.versions.get(found.name, found.version) == found.version:
+                tell(drift)
+
+        return Modality(found, client, self._settings, tell_drift=tell_drift, tell_call=self._tell_call)
+
+    async def _load_expert(self, opened: Modality) -> None:
+        await load_expert(self._origins[opened.name].expert_url, self._ca, self._key.stated, opened.expert_tag)
