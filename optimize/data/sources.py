@@ -44,7 +44,7 @@ class AnyData(BaseModel):
 
     @model_validator(mode="after")
     def _rules_have_labels(self) -> Self:
-        rules = {"label_variants", "min_rows_per_label", "rare_labels", "max_contradictory_share"}
+        rules = {"label_columns", "label_variants", "max_contradictory_share", "min_rows_per_label", "rare_labels"}
         if self.labels == "teacher" and (asked := sorted(rules & self.model_fields_set)):
             raise ValueError(f'{", ".join(asked)}: a rule for labels of the data, and labels = "teacher"; leave it out')
         return self
@@ -76,11 +76,23 @@ class _LabelCells(_SeveralLabels):
 
     label_separator: str = Field(default="|", min_length=1, exclude_if="|".__eq__)
     """What stands between the labels in a text of several; a list needs none."""
+    label_columns: tuple[str, ...] | None = Field(default=None, min_length=2, exclude_if=lambda names: names is None)
+    """In the place of `label_column`: a column for each label, with 1 or true where a row has it, else 0 or false."""
 
     @model_validator(mode="after")
     def _separates_something(self) -> Self:
         if self.label_separator != "|" and self.problem != "multi-label":
             raise ValueError('label_separator needs problem = "multi-label"; add it, or leave label_separator out')
+        return self
+
+    @model_validator(mode="after")
+    def _states_labels_once(self) -> Self:
+        if self.label_columns is None:
+            return self
+        if others := sorted({"label_column", "label_separator"} & self.model_fields_set):
+            raise ValueError(f"label_columns: {others[0]} is for labels in one column; leave one of the two out")
+        if len(set(self.label_columns)) < len(self.label_columns):
+            raise ValueError("label_columns: a column stands twice; name each once")
         return self
 
 

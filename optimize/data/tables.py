@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path, PurePath
 from typing import Any
 
 from optimize.data import delimited, file_text, stored
 from optimize.data.cells import texts_of
+from optimize.data.label_columns import labels_in, names_in
 from optimize.data.rows import Fault, Found, Kind, Table, existing
 from optimize.data.said import columns, counted, nearest, some
 from optimize.data.sequences import row_ids
@@ -91,16 +92,12 @@ def suffix_of(path: PurePath) -> str:
 
 
 def _joined(paths: Sequence[Path], source: Path, config: FilesData, notes: list[str], folder: Path | None) -> Found:
-    keys = {"image_column": config.image_column} if config.image_column else {"text_column": config.text_column}
-    keys["label_column"] = config.label_column
-    if config.text_pair_column:
-        keys["text_pair_column"] = config.text_pair_column
-    gathered = _Gathered(tuple(keys.values()), config, folder)
+    gathered = _Gathered(config, folder)
     ids = []
     with progress(f"{source.name} read", total=sum(path.stat().st_size for path in paths)) as advance:
         for path in paths:
             name = path.name if path == source else path.relative_to(source).as_posix()
-            ids.append((name, gathered.add(path, name, keys, advance)))
+            ids.append((name, gathered.add(path, name, advance)))
     kind: Kind = "image" if config.image_column else "text"
     return Found(
         kind,
@@ -108,9 +105,9 @@ def _joined(paths: Sequence[Path], source: Path, config: FilesData, notes: list[
         gathered.labels,
         row_ids(ids),
         source.name,
-        next(iter(keys.values())),
+        config.image_column or config.text_column,
         config.label_column,
-        classes=gathered.classes,
+        classes=names_in(config.label_columns or ()) or gathered.classes,
         notes=list(dict.fromkeys([*notes, *gathered.notes])),
         faults=gathered.faults,
         seconds=gathered.seconds.done() if config.text_pair_column else None,
@@ -118,11 +115,18 @@ def _joined(paths: Sequence[Path], source: Path, config: FilesData, notes: list[
     )
 
 
+def _named(config: FilesData) -> list[tuple[str, str]]:
+    """The columns to read as (setting, column): the inputs, then the labels, then the second texts."""
+    first = ("image_column", config.image_column) if config.image_column else ("text_column", config.text_column)
+    labels = [("label_columns", name) for name in config.label_columns or ()] or [("label_column", config.label_column)]
+    return [first, *labels, *([("text_pair_column", config.text_pair_column)] if config.text_pair_column else [])]
+
+
 class _Gathered:
     """The rows of several tables, one after the other."""
 
-    def __init__(self, wanted: Sequence[str], config: FilesData, folder: Path | None) -> None:
-        self._wanted, self._config = wanted, config
+    def __init__(self, config: FilesData, folder: Path | None) -> None:
+        self._named, self._config = _named(config), config
         self.images: list[object] = []
         self.texts = GrowingTexts(folder)
         self.seconds = GrowingTexts(folder)
@@ -133,34 +137,42 @@ class _Gathered:
         self._size = 0
         self._known: dict[str, str] = {}
 
-    def add(self, path: Path, name: str, keys: Mapping[str, str], advance: Callable[[int], None]) -> int:
+    def add(self, path: Path, name: str, advance: Callable[[int], None]) -> int:
         """Add the rows of a table, which is called `name`; return how many it has."""
         size, last = 0, None
-        for last in table_parts(path, self._wanted, self._config, advance):
+        for last in table_parts(path, [column for _, column in self._named], self._config, advance):
             if not last.more_names:
-                _require_columns(last, keys, path)
+                _require_columns(last, self._named, path)
             self._add(last, path, row_ids([(name, size + last.size)])[size:])
             size += last.size
             self.notes += last.notes
             self.classes = last.classes or self.classes
         if last is not None:
-            _require_columns(last, keys, path)
+            _require_columns(last, self._named, path)
         return size
 
     def _add(self, part: Table, path: Path, ids: Sequence[str]) -> None:
-        column, label, *second = self._wanted
-        self.faults |= {place + self._size: fault for place, fault in part.faults.items()}
-        cells = part.columns.get(column, [None] * part.size)
-        if self._config.image_column:
-            self.images.extend([_content(cell, path.parent) for cell in cells])
+        config, faults = self._config, part.faults
+
+        def cells(column: str) -> Sequence[Any]:
+            return part.columns.get(column, [None] * part.size)
+
+        if config.image_column:
+            self.images.extend([_content(cell, path.parent) for cell in cells(config.image_column)])
         else:
-            self.texts.extend(texts_of(cells, ids, column))
-        for name in second:
-            self.seconds.extend(texts_of(part.columns.get(name, [None] * part.size), ids, name))
-        if self._config.labels != "teacher":
+            self.texts.extend(texts_of(cells(config.text_column), ids, config.text_column))
+        if config.text_pair_column:
+            self.seconds.extend(texts_of(cells(config.text_pair_column), ids, config.text_pair_column))
+        if config.label_columns:
+            stated = {name: cells(name) for name in config.label_columns}
+            labels, unstated = labels_in(stated, several=config.multi_label)
+            self.labels += labels
+            faults = unstated | faults
+        elif config.labels != "teacher":
             # A file with a million rows has as many copies of its few labels.
-            labels = part.columns.get(label, [None] * part.size)
-            self.labels += [self._known.setdefault(cell, cell) if isinstance(cell, str) else cell for cell in labels]
+            known = self._known.setdefault
+            self.labels += [known(cell, cell) if isinstance(cell, str) else cell for cell in cells(config.label_column)]
+        self.faults |= {place + self._size: fault for place, fault in faults.items()}
         self._size += part.size
 
 
@@ -256,12 +268,13 @@ def _text_parts(
         yield table
 
 
-def _require_columns(table: Table, keys: Mapping[str, str], path: Path) -> None:
-    for key, column in keys.items():
+def _require_columns(table: Table, named: Sequence[tuple[str, str]], path: Path) -> None:
+    used = {column for _, column in named}
+    for key, column in named:
         if column not in table.columns:
             raise DataError(
                 f"data {path} has no column {column!r}; it has {columns(table.names)}: "
-                f"{_remedy(key, column, [name for name in table.names if name not in keys.values()])}"
+                f"{_remedy(key, column, [name for name in table.names if name not in used])}"
             )
 
 
@@ -270,7 +283,9 @@ def _remedy(key: str, column: str, free: Sequence[str]) -> str:
     names = {name.casefold(): name for name in free}
     others = [names[other] for other in OTHER_NAMES.get(column, ()) if other in names]
     if close := nearest(column, free) or next(iter(others), None):
-        return f'set {key} = "{close}"'
+        return f'put "{close}" in label_columns' if key == "label_columns" else f'set {key} = "{close}"'
+    if key == "label_columns":
+        return "name the columns of labels in label_columns"
     if key == "text_column" and "image" in names:
         return f'set image_column = "{names["image"]}"'
     return f"set {'text_pair_column' if key == 'text_pair_column' else 'text_column'} and label_column"

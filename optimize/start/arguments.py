@@ -34,7 +34,12 @@ def add_new(command: argparse.ArgumentParser) -> None:
 def _add_columns(command: argparse.ArgumentParser) -> None:
     command.add_argument("--holdout", type=Path, help="the rows for the reported figures, where they lie apart")
     command.add_argument("--text-column", help="(default: guessed, and said)")
-    command.add_argument("--label-column", help="(default: guessed, and said)")
+    command.add_argument(
+        "--label-column",
+        action="append",
+        default=[],
+        help="(default: guessed, and said); repeated: a column of 0 and 1 for each label",
+    )
 
 
 def _source(options: argparse.Namespace) -> Any:
@@ -44,7 +49,7 @@ def _source(options: argparse.Namespace) -> Any:
         options.data,
         holdout=options.holdout,
         text_column=options.text_column,
-        label_column=options.label_column,
+        label_columns=options.label_column,
     )
 
 

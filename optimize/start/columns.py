@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 
 from optimize.data.folders import IMAGE_SUFFIXES
+from optimize.data.label_columns import flag_of, is_empty
 
 TEXT = (
     *("text", "sentence", "review", "body", "message", "content", "comment", "tweet", "utterance", "sms", "query"),
@@ -34,22 +35,26 @@ class Columns:
     text_pair: str | None = None
     image: str | None = None
     label: str | None = None
+    labels: tuple[str, ...] = ()
+    """A column for each label, in the place of `label`."""
     guessed: tuple[str, ...] = ()
 
 
-def guess(columns: Mapping[str, Sequence[object]], *, text: str | None = None, label: str | None = None) -> Columns:
-    """The columns of a table, whose cells are given by name; `text` and `label` are what the user says.
+def guess(columns: Mapping[str, Sequence[object]], *, text: str | None = None, labels: Sequence[str] = ()) -> Columns:
+    """The columns of a table, whose cells are given by name; `text` and `labels` are what the user says.
 
     There is no label where none of the columns can be one.
     """
+    label = labels[0] if len(labels) == 1 else None
+    several = () if label else tuple(labels)
     guessed: list[str] = []
-    left = [name for name in columns if name not in (text, label)]
+    left = [name for name in columns if name not in (text, *labels)]
     pair = None
     if text is None:
         first, pair = _pair(left)
         text = first or _named(left, TEXT)
         left = [name for name in left if name not in (text, pair)]
-    if label is None:
+    if not labels:
         label = _named([name for name in left if _could_label(columns[name], several=True)], LABEL)
     image = None
     if text is None:
@@ -58,10 +63,11 @@ def guess(columns: Mapping[str, Sequence[object]], *, text: str | None = None, l
             text = _longest(columns, [name for name in left if name != label])
             guessed += [text] if text else []
         left = [name for name in left if name not in (text, image)]
-    if label is None:
-        label = _fewest(columns, left)
-        guessed += [label] if label else []
-    return Columns(text=text, text_pair=pair, image=image, label=label, guessed=tuple(guessed))
+    if label is None and not several:
+        several = _flagged(columns, left)
+        label = None if several else _fewest(columns, left)
+        guessed += [*several, *([label] if label else [])]
+    return Columns(text=text, text_pair=pair, image=image, label=label, labels=several, guessed=tuple(guessed))
 
 
 def _folded(name: str) -> str:
@@ -111,6 +117,14 @@ def _fewest(columns: Mapping[str, Sequence[object]], names: Sequence[str]) -> st
     """The column with the fewest different values, of those that could be labels."""
     fitting = [name for name in names if _could_label(columns[name])]
     return min(fitting, key=lambda name: len(_values(columns[name])), default=None)
+
+
+def _flagged(columns: Mapping[str, Sequence[object]], names: Sequence[str]) -> tuple[str, ...]:
+    """The columns of 0 and 1 where there are several, as a table has them with one for each label."""
+    flags = {name: {flag_of(cell) for cell in columns[name] if not is_empty(cell)} for name in names}
+    # A column of 0 alone may be the one of a rare label.
+    found = {name: there for name, there in flags.items() if there and None not in there}
+    return tuple(found) if sum(len(there) > 1 for there in found.values()) > 1 else ()
 
 
 def _could_label(cells: Sequence[object], *, several: bool = False) -> bool:

@@ -115,6 +115,7 @@ def _data(subject: Subject) -> Table:
         beside["labels"] = "the rows have none: the teacher's own answers are learned, and quality is agreement with it"
     settings = {
         "bad_rows": "some rows cannot be used; `inspect` says which",
+        "label_columns": "a column of 0 and 1 for each label",
         "label_variants": "some labels differ in case or spaces alone",
         "rare_labels": "some labels have too few rows to train on",
         "max_contradictory_share": "so many rows have the input of another row and not its label: look at them",

@@ -10,7 +10,6 @@ from optimize.data.checks import OTHER
 from optimize.data.content import keys_of
 from optimize.data.readers import read_rows
 from optimize.data.rows import Rows
-from optimize.data.sources import AnyData
 from optimize.data.unlabelled import read_unlabelled
 from optimize.errors import DataError
 from optimize.start.choosing import rounded_up
@@ -40,10 +39,10 @@ def settings_for(source: Source, train: Rows, holdout: Rows | None) -> dict[str,
     if source.unlabelled:
         return {}
     counts = Counter(label for row in train.labels for label in each_label(row))
-    settings: dict[str, Any] = {}
-    if not source.several:
-        settings |= _spellings(counts)
-        settings |= _rare(_merged(counts) if settings else counts, source.config)
+    settings: dict[str, Any] = dict(_spellings(counts))
+    # A label that the source names and no row has is rare as well.
+    counts.update(dict.fromkeys(train.classes or (), 0))
+    settings |= _rare(_merged(counts) if settings else counts, source)
     share = part_of(train, keys_of(train), labelled=True).contradictory / len(train.ids)
     if share > source.config.max_contradictory_share:
         settings["max_contradictory_share"] = rounded_up(share)
@@ -62,9 +61,11 @@ def _merged(counts: Counter[str]) -> Counter[str]:
     return Counter(groups)
 
 
-def _rare(counts: Counter[str], config: AnyData) -> dict[str, str]:
-    rare = [label for label, count in counts.items() if count < config.min_rows_per_label]
+def _rare(counts: Counter[str], source: Source) -> dict[str, str]:
+    least = source.config.min_rows_per_label
+    rare = [label for label, count in counts.items() if count < least]
     if not rare:
         return {}
     together = sum(counts[label] for label in rare) + counts[OTHER]
-    return {"rare_labels": "other" if together >= config.min_rows_per_label else "leave-out"}
+    # Of label sets a row may have several rare labels, so nobody knows how many rows they have together.
+    return {"rare_labels": "other" if together >= least and not source.several else "leave-out"}

@@ -12,7 +12,9 @@ import numpy as np
 from pydantic import TypeAdapter
 
 from optimize.data.folders import IMAGE_SUFFIXES
+from optimize.data.label_columns import flag_of
 from optimize.data.said import columns as listed_columns
+from optimize.data.said import some
 from optimize.data.sources import DataConfig, FilesData
 from optimize.data.tables import PARTS, suffix_of, table_start
 from optimize.errors import DataError
@@ -64,11 +66,11 @@ class Source:
 
 
 def source_of(
-    path: Path, *, holdout: Path | None = None, text_column: str | None = None, label_column: str | None = None
+    path: Path, *, holdout: Path | None = None, text_column: str | None = None, label_columns: Sequence[str] = ()
 ) -> Source:
     """The data source at `path`, a file or folder as a user has it. Raises DataError when it is none.
 
-    `text_column` and `label_column` take the place of a guess.
+    `text_column` and `label_columns` take the place of a guess; several label columns are one for each label.
     """
     full = path.expanduser()
     if not full.exists():
@@ -87,10 +89,10 @@ def source_of(
         return Source(keys, (f"one text a line; {NO_LABELS}",))
     table = _first_table(full)
     cells = columns_of(table)
-    for name in (text_column, label_column):
+    for name in (text_column, *label_columns):
         if name is not None and name not in cells:
             raise DataError(f"data {table} has no column {name!r}; it has {listed_columns(cells)}")
-    found = guess(cells, text=text_column, label=label_column)
+    found = guess(cells, text=text_column, labels=label_columns)
     if found.text is None and found.image is None:
         raise DataError(
             f"data {table} has no column of texts (it has {listed_columns(cells)}); name it with --text-column"
@@ -105,8 +107,11 @@ def _keys(found: Columns) -> dict[str, str]:
     return {key: name for key, name in keys.items() if name is not None}
 
 
-def _of_labels(found: Columns, cells: Mapping[str, Sequence[object]]) -> dict[str, str]:
-    """What the recipe must know of the labels: that there are none, or several in a row."""
+def _of_labels(found: Columns, cells: Mapping[str, Sequence[object]]) -> dict[str, Any]:
+    """What the recipe must know of the labels: that there are none, several in a row, or a column for each."""
+    if found.labels:
+        several = {"problem": "multi-label"} if _has_sets(found, cells) else {}
+        return {"label_columns": list(found.labels), **several}
     if found.label is None:
         return {"labels": "teacher"}
     separator = separator_of(cells[found.label])
@@ -115,16 +120,26 @@ def _of_labels(found: Columns, cells: Mapping[str, Sequence[object]]) -> dict[st
     return {"problem": "multi-label"} | ({"label_separator": separator} if separator not in ("", "|") else {})
 
 
+def _has_sets(found: Columns, cells: Mapping[str, Sequence[object]]) -> bool:
+    """Whether rows have several labels or none, by a column for each."""
+    rows = zip(*([flag_of(cell) for cell in cells[name]] for name in found.labels), strict=True)
+    return any(None not in row and row.count(True) != 1 for row in rows)
+
+
 def _guesses(found: Columns, cells: Mapping[str, Sequence[object]]) -> list[str]:
     said = []
     for key, name in _keys(found).items():
         how = "guessed by what it holds" if name in found.guessed else "by its name"
         said.append(f"{key} = {name!r} ({how})")
-    if found.label is None:
+    if found.labels:
+        how = "guessed by the 0 and 1 in them" if set(found.labels) <= set(found.guessed) else "as named"
+        problem = "several labels a row" if _has_sets(found, cells) else "one label a row"
+        said.append(f"label_columns = {some(found.labels)} ({how}): a column for each label, {problem}")
+    elif found.label is None:
         said.append(NO_LABELS)
     elif (separator := separator_of(cells[found.label])) is not None:
         said.append(f"several labels in a row ({f'separated by {separator}' if separator else 'lists'})")
-    if len(cells) > len(said):
+    if len(cells) > len(_keys(found)) + len(found.labels):
         said.append(f"columns: {listed_columns(cells)}")
     return said
 

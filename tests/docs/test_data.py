@@ -57,3 +57,12 @@ def test_its_example_is_a_source() -> None:
 def test_both_pages_name_the_sources(page: str) -> None:
     for source in ("files", "folder", "npz", "hub"):
         assert source in read(page)
+
+
+def test_the_examples_of_label_sets_are_sources() -> None:
+    cells, columns = (
+        TypeAdapter(DataConfig).validate_python(tomllib.loads(block)["data"])
+        for block in blocks(read("docs/labels.md"), "toml")
+    )
+    assert cells.multi_label
+    assert columns.label_columns == ("toxic", "obscene", "threat")

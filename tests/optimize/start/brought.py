@@ -61,12 +61,22 @@ def texts(kind: str, folder: Path) -> Path:
         lines = [json.dumps({"text": text, "labels": labels}) for (text, _), labels in zip(there, sets, strict=True)]
         (folder / "matters.jsonl").write_text("\n".join(lines))
         return folder / "matters.jsonl"
+    if kind == "columns":
+        ones = [[int(i % 4 == place or i % 7 == place) for place in range(3)] for i in range(len(there))]
+        several = [(text, *of) for (text, _), of in zip(there, ones, strict=True)]
+        return write_csv(folder / "matters.csv", ("comment_text", *LABELS), several)
+    if kind == "one of columns":
+        single = [(text, *(name == label for name in LABELS)) for text, label in there]
+        return write_csv(folder / "matters.csv", ("comment_text", *LABELS), single)
     assert kind == "pairs"
     pairs = [(text, other, label) for (text, label), (other, _) in zip(there, reversed(there), strict=True)]
     return write_csv(folder / "pairs.csv", ("premise", "hypothesis", "label"), pairs)
 
 
-FORMATS = ("csv", "semicolon", "jsonl", "parquet", "parts", "lines", "untidy", "several", "pairs")
+FORMATS = (
+    *("csv", "semicolon", "jsonl", "parquet", "parts", "lines", "untidy", "several", "columns", "one of columns"),
+    "pairs",
+)
 
 
 def images(kind: str, folder: Path, count: int = 90) -> Path:

@@ -31,7 +31,7 @@ def test_columns_are_guessed_by_name_and_then_by_what_they_hold(
 
 
 def test_a_users_word_stands_above_a_guess() -> None:
-    found = guess({"text": LONG, "label": FEW, "summary": LONG, "queue": FEW}, text="summary", label="queue")
+    found = guess({"text": LONG, "label": FEW, "summary": LONG, "queue": FEW}, text="summary", labels=("queue",))
     assert (found.text, found.label, found.guessed) == ("summary", "queue", ())
 
 
@@ -66,3 +66,15 @@ def test_images(cells: list[object]) -> None:
 )
 def test_several_labels_in_a_cell(cells: list[object], separator: str | None) -> None:
     assert separator_of(cells) == separator
+
+
+FLAGS = {"fee": ["1", "0"] * 20, "fraud": ["0", "1"] * 20, "rare": ["0", ""] * 20}
+
+
+def test_a_column_for_each_label() -> None:
+    found = guess({"id": list(range(40)), "body": LONG, **FLAGS})
+    assert (found.label, found.labels, found.guessed) == (None, ("fee", "fraud", "rare"), ("fee", "fraud", "rare"))
+    assert guess({"body": LONG, **FLAGS, "label": FEW}).labels == (), "a name says more than what columns hold"
+    assert guess({"body": LONG, "fee": FLAGS["fee"], "rare": FLAGS["rare"]}).label == "fee", "only one has both"
+    named = guess({"body": LONG, **FLAGS, "label": FEW}, labels=("fraud", "fee"))
+    assert (named.label, named.labels, named.guessed) == (None, ("fraud", "fee"), ())

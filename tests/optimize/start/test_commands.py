@@ -50,7 +50,7 @@ def test_every_family(kind: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", [kind for kind in FORMATS if kind != "csv"])
 def test_every_format_of_texts(kind: str, tmp_path: Path) -> None:
-    several = {"problem_type": "multi_label_classification"} if kind == "several" else {}
+    several = {"problem_type": "multi_label_classification"} if kind in ("several", "columns") else {}
     recipe, build = written(texts(kind, tmp_path), saved_encoder("bert", tmp_path / "model", **several), tmp_path)
     assert set(build.splits.labels) == {"a", "b", "c"}
     assert (recipe.data.labels == "teacher") == (kind == "lines")

@@ -22,12 +22,22 @@ from tests.optimize.start.brought import ROWS, images, texts, write_csv
         ("lines", {"source": "files", "labels": "teacher"}),
         ("several", {"source": "files", "text_column": "text", "label_column": "labels", "problem": "multi-label"}),
         (
+            "columns",
+            {
+                "source": "files",
+                "text_column": "comment_text",
+                "label_columns": ["a", "b", "c"],
+                "problem": "multi-label",
+            },
+        ),
+        ("one of columns", {"source": "files", "text_column": "comment_text", "label_columns": ["a", "b", "c"]}),
+        (
             "pairs",
             {"source": "files", "text_column": "premise", "text_pair_column": "hypothesis", "label_column": "label"},
         ),
     ],
 )
-def test_the_kind_and_the_columns_of_texts_are_found(kind: str, table: dict[str, str], tmp_path: Path) -> None:
+def test_the_kind_and_the_columns_of_texts_are_found(kind: str, table: dict[str, Any], tmp_path: Path) -> None:
     path = texts(kind, tmp_path)
     assert dict(source_of(path).table) == {**table, "train": str(path)}
 
@@ -61,6 +71,22 @@ def test_what_was_guessed_is_said_without_a_text(tmp_path: Path) -> None:
         "text_column = 'bewertung' (guessed by what it holds)",
         "label_column = 'sorte' (guessed by what it holds)",
     )
+
+
+def test_columns_of_labels_are_said(tmp_path: Path) -> None:
+    path = texts("columns", tmp_path)
+    assert source_of(path).notes == (
+        "text_column = 'comment_text' (guessed by what it holds)",
+        "label_columns = a, b, c (guessed by the 0 and 1 in them): a column for each label, several labels a row",
+    )
+    named = source_of(path, label_columns=("c", "a"))
+    assert named.table["label_columns"] == ["c", "a"]
+    assert "label_columns = c, a (as named): a column for each label, several labels a row" in named.notes
+    assert source_of(path, label_columns=("b",)).table["label_column"] == "b"
+    one = source_of(texts("one of columns", tmp_path))
+    assert one.notes[-1].endswith("a column for each label, one label a row")
+    with pytest.raises(DataError, match=r"has no column 'd'; it has comment_text, a, b, c$"):
+        source_of(path, label_columns=("a", "d"))
 
 
 def test_the_table_reads_all_rows(tmp_path: Path) -> None:
