@@ -182,7 +182,7 @@ class Build:
         """
         return take_in(self.recipe, self._labels, self.image, root=self.root, folder=self.folder)
 
-    def _student_of(self, step: Step) -> Path | None:
+    def student_of(self, step: Step) -> Path | None:
         """The checkpoint of its own that a step starts from, taken in."""
         source = step.starts_from
         if source is None:
@@ -234,7 +234,7 @@ class Build:
         files = [digest_below(file) for file in step.files(self.root)]
         key = digest_of([source.key, stage, step.name, step.key_fields(), step.revision, files, self._data_key()])
         path = self._path(stage, step.name, key, suffix=".onnx" if step.graph_precision else "")
-        student = self._student_of(step)
+        student = self.student_of(step)
         inputs = student if step.is_unrelated else source.inputs
         # A checkpoint is in fp32, and so is its export; a ready graph is exported in its own precision.
         precision = source.precision if step.step == "export" else step.graph_precision

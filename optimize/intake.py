@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from transformers import AutoConfig, PreTrainedModel
+from transformers import AutoConfig, PretrainedConfig, PreTrainedModel
 
 from optimize.input_settings import say_of_images
-from optimize.models.checkpoint import OnnxCheckpoint, fetch_model
+from optimize.models.checkpoint import CheckpointConfig, OnnxCheckpoint, fetch_model
 from optimize.models.graph_model import GraphModel
 from optimize.models.heads import HeadRules
 from optimize.models.image_checkpoint import require_channels
@@ -42,17 +43,33 @@ def take_in(
     if image is not None:
         say_of_images(recipe, root, image)
         require_channels(model.config, image)
+
+    def student(source: CheckpointConfig) -> PretrainedConfig:
+        taken: PretrainedConfig = AutoConfig.from_pretrained(
+            own_student(source, recipe, labels, image, root=root, folder=folder)
+        )
+        return taken
+
+    require_steps(recipe, model if isinstance(model, GraphModel) else model.config, student)
+    return model, tokenizer
+
+
+def require_steps(
+    recipe: Recipe, brought: GraphModel | PretrainedConfig, student: Callable[[CheckpointConfig], PretrainedConfig]
+) -> None:
+    """Raise StepError when a step cannot work on what was brought, or on the checkpoint of its own that it starts from.
+
+    `student` gives the architecture of such a checkpoint.
+    """
     for steps in (recipe.teacher, *recipe.possible_stages):
-        config = model.config
+        worked_on = brought
         for step in steps:
             if step.starts_from is not None:
-                student = own_student(step.starts_from, recipe, labels, image, root=root, folder=folder)
-                config = AutoConfig.from_pretrained(student)
-            if isinstance(model, GraphModel) and config is model.config:
-                step.require_graph(model)
+                worked_on = student(step.starts_from)
+            if isinstance(worked_on, GraphModel):
+                step.require_graph(worked_on)
             else:
-                step.require_fitting(config)
-    return model, tokenizer
+                step.require_fitting(worked_on)
 
 
 def _graph(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 DATA = "a table, a folder of images or of tables, or an npz file"
-CHECKPOINT = "a folder, a state dict, an installed package or an id of the hub (OWNER/NAME@REVISION)"
+CHECKPOINT = "a folder, a state dict, a ready ONNX file, an installed package or an id of the hub (OWNER/NAME@REVISION)"
 
 
 def add_inspect(command: argparse.ArgumentParser) -> None:
@@ -25,6 +25,7 @@ def add_new(command: argparse.ArgumentParser) -> None:
     """The arguments of `new`."""
     command.add_argument("--checkpoint", required=True, help=CHECKPOINT)
     command.add_argument("--data", type=Path, required=True, help=DATA)
+    command.add_argument("--student", help="a checkpoint of its own for the screen to start from, of any family")
     command.add_argument("--name", help="of the cascade (default: from the name of the data)")
     command.add_argument("--out", type=Path, help="the recipe to write, which must not exist (default: NAME.toml)")
     _add_columns(command)
@@ -62,5 +63,5 @@ def _inspect(options: argparse.Namespace) -> None:
 def _new(options: argparse.Namespace) -> None:
     from optimize.start.commands import new
 
-    path = new(_source(options), options.checkpoint, name=options.name, out=options.out)
+    path = new(_source(options), options.checkpoint, name=options.name, out=options.out, student=options.student)
     print(f"{path} is written; look at it, then: {shlex.join(['python', '-m', 'optimize', 'run', str(path)])}")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,10 @@ from transformers import PretrainedConfig, PreTrainedModel
 
 from optimize.errors import CheckpointError
 from optimize.models.checkpoint import CheckpointConfig, source_path
-from optimize.models.families import FAMILIES, positions
+from optimize.models.families import FAMILIES, family_of, positions
+from optimize.models.graph_model import GraphModel
 from optimize.models.saved import Task
+from optimize.start.choosing import MOST_TOKENS
 
 HUB_ID = re.compile(r"(?P<id>[\w.-]+(/[\w.-]+)?)(@(?P<revision>[\w./-]+))?")
 FILES = {".pt", ".pth", ".bin", ".safetensors", ".th", ".onnx"}
@@ -31,11 +34,25 @@ class Found:
     config: PretrainedConfig
     parameters: int
     positions: int
+    graph: GraphModel | None = None
+    """A ready graph, in which nothing can be trained."""
+
+    @property
+    def brought(self) -> PretrainedConfig | GraphModel:
+        """What says whether a step can work on it."""
+        return self.graph or self.config
+
+    @property
+    def width(self) -> int | None:
+        """The width of a text encoder; None for a ResNet."""
+        return int(self.config.hidden_size) if self.task == "text" else None
 
     @property
     def title(self) -> str:
         """Its family and shape in words."""
         config = self.config
+        if self.graph is not None:
+            return f"a ready ONNX graph in {self.graph.precision}"
         if self.task == "image":
             return f"a ResNet with {'-'.join(map(str, config.depths))} blocks"
         family = FAMILIES[config.model_type].title.partition(",")[0]
@@ -48,13 +65,8 @@ def checkpoint_table(name: str) -> dict[str, Any]:
     A model of the hub is downloaded, so that its revision is known. Raises CheckpointError when it is none of these.
     """
     path = Path(name).expanduser()
-    if path.exists() and path.suffix == ".onnx":
-        raise CheckpointError(
-            f"checkpoint {name} is an ONNX file, and a recipe is written for checkpoints in PyTorch; write one by hand "
-            'with source = "onnx" in [checkpoint], as docs/models.md shows'
-        )
     if path.exists():
-        return {"source": "folder" if path.is_dir() else "state-dict", "path": name}
+        return {"source": _source(path), "path": name}
     package = name.replace("-", "_")
     if package.isidentifier() and importlib.util.find_spec(package) is not None:
         return {"source": "package", "package": package}
@@ -70,15 +82,35 @@ def checkpoint_table(name: str) -> dict[str, Any]:
     return table | {"revision": folder.name if hub["revision"] is None else hub["revision"]}
 
 
+def _source(path: Path) -> str:
+    """The kind of checkpoint at a path. A folder with weights is taken for these, though a graph may lie beside."""
+    if path.is_file():
+        return "onnx" if path.suffix == ".onnx" else "state-dict"
+    suffixes = {file.suffix for file in path.iterdir()}
+    return "onnx" if ".onnx" in suffixes and suffixes.isdisjoint(FILES - {".onnx"}) else "folder"
+
+
 def found_in(table: Mapping[str, Any], task: Task, model: PreTrainedModel) -> Found:
     """What is known of a checkpoint once its model is loaded."""
+    graph = model if isinstance(model, GraphModel) else None
+    sizes = (math.prod(tensor.dims) for tensor in graph.graph.graph.initializer) if graph else _sizes(model)
     return Found(
         table=table,
         task=task,
         config=model.config,
-        parameters=sum(parameter.numel() for parameter in model.parameters()),
-        positions=positions(model.config) if task == "text" else 0,
+        parameters=sum(sizes),
+        positions=positions_of(model.config) if task == "text" else 0,
+        graph=graph,
     )
+
+
+def positions_of(config: PretrainedConfig) -> int:
+    """The positions that a text encoder knows; of one that is none of ours, as a ready graph may be, those of most."""
+    return MOST_TOKENS if family_of(config) is None else positions(config)
+
+
+def _sizes(model: PreTrainedModel) -> Iterator[int]:
+    return (parameter.numel() for parameter in model.parameters())
 
 
 def config_of(table: Mapping[str, Any]) -> CheckpointConfig:

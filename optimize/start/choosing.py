@@ -10,6 +10,7 @@ from typing import Any
 from transformers import PretrainedConfig
 
 from optimize.errors import StepError
+from optimize.models.graph_model import GraphModel
 from optimize.start.facts import OUT_OF_BALANCE, Lengths
 from optimize.steps.union import step_classes
 
@@ -24,6 +25,8 @@ EPOCHS = {"fine-tune": (1, 20), "distill": (2, 20), "prune": (1, 12)}
 # AdamW at MiniLM's width; wider models take smaller steps.
 RATE, RATE_WIDTH = 5e-5, 384
 RATE_OF_IMAGES = 0.01
+SHORT = {"epochs": 1, "learning_rate": RATE}
+"""Any training, to ask whether a step could be carried out."""
 NARROWEST_TO_PRUNE = 64
 """A ResNet whose groups have fewer channels wins next to nothing: a layer then costs mostly its call."""
 
@@ -67,14 +70,17 @@ def student_layers(teacher: PretrainedConfig) -> tuple[int, ...] | None:
 
 
 def _fits(teacher: PretrainedConfig, layers: tuple[int, ...]) -> bool:
-    return len(layers) < teacher.num_hidden_layers and _can(teacher, "distill", layers=layers)
+    return len(layers) < teacher.num_hidden_layers and can(teacher, "distill", layers=layers, **SHORT)
 
 
-def _can(teacher: PretrainedConfig, step: str, **fields: Any) -> bool:
-    """Whether a step with these fields can be carried out on a teacher of this architecture."""
-    described = {"step": step, "epochs": 1, "learning_rate": RATE, **fields}
+def can(model: PretrainedConfig | GraphModel, step: str, **fields: Any) -> bool:
+    """Whether a step with these fields can be carried out on a model of this architecture, or on a ready graph."""
+    wanted = step_classes(of_teacher=False)[step].model_validate({"step": step, **fields})
     try:
-        step_classes(of_teacher=False)[step].model_validate(described).require_fitting(teacher)
+        if isinstance(model, GraphModel):
+            wanted.require_graph(model)
+        else:
+            wanted.require_fitting(model)
     except StepError:
         return False
     return True
@@ -93,7 +99,7 @@ def pruning(teacher: PretrainedConfig) -> dict[str, float]:
         return {"channels_share": 0.5} if min(widths) >= NARROWEST_TO_PRUNE else {}
     shares = {"heads_share": 0.5, "feed_forward_share": 0.5}
     tried: tuple[dict[str, float], ...] = (shares, {"feed_forward_share": 0.5}, {"heads_share": 0.5})
-    return next((asked for asked in tried if _can(teacher, "prune", **asked)), {})
+    return next((asked for asked in tried if can(teacher, "prune", **asked, **SHORT)), {})
 
 
 def balances(counts: Sequence[int]) -> bool:

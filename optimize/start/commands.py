@@ -10,14 +10,16 @@ from dataclasses import replace
 from pathlib import Path
 
 from optimize.errors import RecipeError
+from optimize.intake import require_steps
 from optimize.progress import console
 from optimize.recipe import Recipe, read_recipe
 from optimize.start.facts import facts_of
 from optimize.start.head import head_for, nothing_said
 from optimize.start.look import look, look_at_data
-from optimize.start.plan import Subject, expected_minutes, recipe_text
+from optimize.start.plan import expected_minutes, recipe_text
 from optimize.start.shown import show
 from optimize.start.source import Source
+from optimize.start.subject import Subject
 
 LEAST_HOLDOUT = 1_000
 """Holdout rows from which some can be spared to choose and to certify on."""
@@ -33,11 +35,14 @@ def inspect(source: Source, checkpoint: str | None) -> None:
         subject = look(source, checkpoint, name="inspect", folder=Path(folder)).subject
     show(subject.source, subject.facts)
     took = expected_minutes(subject)
-    say(f"{subject.checkpoint.title}: a run with its own fine-tuning takes {took} here (an estimate)")
+    tuning = "" if subject.checkpoint.graph else " with its own fine-tuning"
+    say(f"{subject.checkpoint.title}: a run{tuning} takes {took} here (an estimate)")
 
 
-def new(source: Source, checkpoint: str, *, name: str | None, out: Path | None) -> Path:
+def new(source: Source, checkpoint: str, *, name: str | None, out: Path | None, student: str | None = None) -> Path:
     """Write a recipe that fits data and checkpoint, and return its path.
+
+    `student`: a checkpoint of its own that the screen starts from.
 
     Raises RecipeError when the file is there already, and what a run would raise at its start.
     """
@@ -46,15 +51,15 @@ def new(source: Source, checkpoint: str, *, name: str | None, out: Path | None) 
     if path.exists():
         raise RecipeError(f"{path} is there already and is not overwritten; choose another --name, or another --out")
     with tempfile.TemporaryDirectory() as folder:
-        looked = look(source, checkpoint, name=name, folder=Path(folder))
+        looked = look(source, checkpoint, name=name, folder=Path(folder), student=student)
         say(f"{looked.subject.checkpoint.title}; its head is tried on some of the rows")
         with nothing_said():
             head = head_for(looked.draft, Path(folder))
     subject = _choosing_on_unseen(replace(looked.subject, head=head))
     text = recipe_text(subject)
     recipe = Recipe.model_validate(tomllib.loads(text))
-    for step in recipe.possible_steps:
-        step.require_fitting(subject.checkpoint.config)
+    own = subject.student
+    require_steps(recipe, subject.checkpoint.brought, lambda _: own.config if own else subject.checkpoint.config)
     _write(path, text)
     read_recipe(str(path))
     return path

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
+from optimize.models.graph_model import GraphModel
 from optimize.models.training import move, training_device
 
 BATCH = 16
@@ -21,7 +22,10 @@ MEASURING_S = 90.0
 
 @dataclass(frozen=True, slots=True)
 class StepTime:
-    """Seconds that the checkpoint takes for one row: to answer, and to learn (with the pass backward)."""
+    """Seconds that a checkpoint takes for one row: to answer, and to learn (with the pass backward).
+
+    A ready graph cannot learn, which takes no time.
+    """
 
     answer_s: float
     learn_s: float
@@ -48,7 +52,8 @@ def timed(model: PreTrainedModel, inputs: Mapping[str, Any]) -> StepTime:
 
     was_training = model.training
     model.train()
-    answer_s, learn_s = (_seconds(call) / size for call in (answer, learn))
+    answer_s = _seconds(answer) / size
+    learn_s = 0.0 if isinstance(model, GraphModel) else _seconds(learn) / size
     nn.Module.train(model, was_training)
     move(model, torch.device("cpu"))
     return StepTime(answer_s, learn_s)
@@ -71,15 +76,15 @@ def _wait(device: torch.device) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """One training of a recipe: its epochs, and the share of the checkpoint's cost for a row."""
+    """One training of a recipe: its epochs, and the seconds that it takes for one row."""
 
     epochs: int
-    share: float
+    learn_s: float
 
 
 def minutes(step: StepTime, sizes: Mapping[str, int], trainings: Sequence[Trained]) -> float:
     """About how long a run takes: trainings, the teacher's answers, and measurements of some graphs on each set."""
-    learning = sum(each.epochs * each.share for each in trainings) * sizes["train"] * step.learn_s
+    learning = sum(each.epochs * each.learn_s for each in trainings) * sizes["train"]
     answering = sizes["train"] + 8 * sizes["selection"] + 4 * sizes["certification"] + 8 * sizes["holdout"]
     return (learning + answering * step.answer_s + MEASURING_S) / 60
 

@@ -7,15 +7,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from optimize.build import Build
-from optimize.errors import CheckpointError, GateError
+from optimize.errors import CheckpointError, GateError, RecipeError
 from optimize.judge.measure import logits_of
 from optimize.judge.teacher import against_chance, better_order, require_teacher
 from optimize.models.checkpoint import named_labels
 from optimize.models.heads import only_numbered
 from optimize.progress import console
 from optimize.recipe import Recipe
-from optimize.start.plan import Head
+from optimize.start.subject import Head
 from serving.model.head import Decisions
 
 TRIED_ROWS = 800
@@ -29,7 +31,8 @@ NEAR_CHANCE = "The checkpoint's own head answers near chance on these labels, so
 def head_for(draft: Mapping[str, Any], folder: Path) -> Head:
     """Try the head of the draft's checkpoint on some rows. `folder` is for the files of the trial.
 
-    Raises CheckpointError when rows without labels meet a checkpoint without a trained head.
+    Raises CheckpointError when rows without labels meet a checkpoint without a trained head, and for a ready graph that
+    knows the labels in no order.
     """
     trial = {**draft, "teacher": []}
     if draft["data"].get("labels") == "teacher":
@@ -37,7 +40,7 @@ def head_for(draft: Mapping[str, Any], folder: Path) -> Head:
         return Head(trained=True, reason="")
     trial["data"] = {**draft["data"], "limit": TRIED_ROWS}
     reason = NO_HEAD
-    for tried in (trial, _as_listed(trial, folder)):
+    for tried in (trial, as_listed(trial, folder)):
         build = build_of(tried, folder)
         try:
             build.teacher  # noqa: B018 - it is taken in when it is asked for
@@ -48,6 +51,13 @@ def head_for(draft: Mapping[str, Any], folder: Path) -> Head:
         reason = NEAR_CHANCE
         if tried is not trial and (found := _in_order(tried, build, folder)) is not None:
             return found
+    if draft["checkpoint"]["source"] == "onnx":
+        path = draft["checkpoint"]["path"]
+        raise CheckpointError(
+            f"checkpoint {path} answers near chance on these labels, and nothing in an ONNX file can be trained; name "
+            "the labels in the order of its output in the id2label of a config.json beside it, or bring its checkpoint "
+            "in PyTorch"
+        )
     return Head(trained=False, reason=reason)
 
 
@@ -62,11 +72,16 @@ def nothing_said() -> Iterator[None]:
 
 
 def build_of(described: Mapping[str, Any], folder: Path) -> Build:
-    """The build of a recipe given by its values."""
-    return Build(Recipe.model_validate(described), root=Path(), folder=folder)
+    """The build of a recipe given by its values. Raises RecipeError when they do not fit together."""
+    try:
+        recipe = Recipe.model_validate(described)
+    except ValidationError as error:
+        said = "; ".join(item["msg"].removeprefix("Value error, ") for item in error.errors())
+        raise RecipeError(f"no recipe fits what was brought: {said}") from None
+    return Build(recipe, root=Path(), folder=folder)
 
 
-def _as_listed(trial: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+def as_listed(trial: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """The trial with the data's labels stated, as if the head had them in this order under other names."""
     labels = build_of(trial, folder).splits.labels
     return _stating(trial, labels)

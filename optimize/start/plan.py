@@ -2,56 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
-
 from optimize.models.training import training_device
 from optimize.start import choosing
-from optimize.start.checkpoint import Found
-from optimize.start.cost import StepTime, Trained, about, minutes
-from optimize.start.facts import DataFacts
-from optimize.start.promises import DELTA, alpha_for, bounds, least_items, split_sizes
-from optimize.start.source import Source
-from optimize.start.toml import Table, commented, toml_value, written
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Head:
-    """What was found out about the checkpoint's head: whether it fits the labels, and how.
-
-    `reason`: a sentence. `labels`: the order that the recipe must state; None where names tell it.
-    """
-
-    trained: bool
-    reason: str
-    labels: tuple[str, ...] | None = None
-    trust_order: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Subject:
-    """All that a recipe is written from."""
-
-    name: str
-    source: Source
-    facts: DataFacts
-    checkpoint: Found
-    head: Head
-    image: Mapping[str, Any] | None = None
-    """The table [image] where the checkpoint brings none."""
-    step_time: StepTime | None = None
-
-    @property
-    def sizes(self) -> dict[str, int]:
-        """About how many rows each split will have."""
-        holdout = self.facts.holdout.rows if self.facts.holdout else None
-        return split_sizes(self.facts.train.rows - self.facts.leaked, holdout, self.source.config)
-
-    @property
-    def width(self) -> int | None:
-        """The width of a text encoder; None for a ResNet."""
-        return int(self.checkpoint.config.hidden_size) if self.checkpoint.task == "text" else None
+from optimize.start.cost import Trained, about, minutes
+from optimize.start.promises import DELTA, bounds, least_items
+from optimize.start.screen import screen, search, trainings_of
+from optimize.start.subject import Subject
+from optimize.start.toml import Table, written
 
 
 def recipe_text(subject: Subject) -> str:
@@ -60,24 +17,20 @@ def recipe_text(subject: Subject) -> str:
     tables += _inputs(subject)
     tables += _teacher(subject)
     tables += _expert(subject)
-    tables += _screen(subject)
+    tables += screen(subject)
     tables += _gates(subject)
     tables += [_point(subject)]
-    return written(tables) + "\n" + "\n".join(_search(subject)) + "\n"
+    return written(tables) + "\n" + "\n".join(search(subject)) + "\n"
 
 
 def expected_minutes(subject: Subject) -> str | None:
     """About what the recipe takes, in words; None where no step was timed."""
-    if subject.step_time is None:
+    step = subject.step_time
+    if step is None:
         return None
-    trainings = [] if subject.head.trained else [Trained(_training(subject, "fine-tune").epochs, 1.0)]
-    share = 1.0
-    if _student(subject):
-        share = _student_share(subject)
-        trainings.append(Trained(_training(subject, "distill").epochs, share))
-    if _shares(subject):
-        trainings.append(Trained(_training(subject, "prune").epochs, share * 0.7))
-    return about(minutes(subject.step_time, subject.sizes, trainings))
+    epochs = 0 if subject.head.trained else subject.training("fine-tune", subject.checkpoint).epochs
+    trainings = [Trained(epochs, step.learn_s), *trainings_of(subject)]
+    return about(minutes(step, subject.sizes, trainings))
 
 
 def _top(subject: Subject) -> Table:
@@ -131,7 +84,7 @@ def _inputs(subject: Subject) -> list[Table]:
     facts = subject.facts
     if facts.kind == "text":
         assert facts.lengths is not None, "texts have lengths"
-        most = text_tokens(subject)
+        most = subject.max_tokens
         cut = facts.lengths.longer_than(most)
         middle, long = (facts.lengths.quantile(share) for share in (0.5, 0.99))
         above = (
@@ -147,26 +100,10 @@ def _inputs(subject: Subject) -> list[Table]:
     return [Table("[image]", subject.image, above=above)]
 
 
-def text_tokens(subject: Subject) -> int:
-    """`max_tokens` of the recipe."""
-    assert subject.facts.lengths is not None, "texts have lengths"
-    return choosing.max_tokens(subject.facts.lengths, subject.checkpoint.positions)
-
-
-def _training(subject: Subject, step: str) -> choosing.Training:
-    return choosing.training(step, subject.sizes["train"], width=subject.width)
-
-
-def _trained(subject: Subject, step: str) -> dict[str, Any]:
-    chosen = _training(subject, step)
-    values: dict[str, Any] = {"epochs": chosen.epochs, "learning_rate": chosen.learning_rate}
-    return values if subject.width else values | {"optimizer": "sgd"}
-
-
 def _teacher(subject: Subject) -> list[Table]:
     if subject.head.trained:
         return []
-    values = {"step": "fine-tune", **_trained(subject, "fine-tune")}
+    values = {"step": "fine-tune", **subject.trained("fine-tune", subject.checkpoint)}
     beside = {}
     if subject.facts.labels and not subject.source.several and choosing.balances([*subject.facts.labels.values()]):
         values["class_weights"] = "balanced"
@@ -175,63 +112,18 @@ def _teacher(subject: Subject) -> list[Table]:
 
 
 def _expert(subject: Subject) -> list[Table]:
-    tables = [Table("[[expert]]", {"step": "export"}, above="The expert is the teacher as a graph, then in INT8.")]
-    if training_device().type == "cuda":
+    brought = subject.checkpoint.brought
+    quantized = [Table("[[expert]]", subject.quantize())] if choosing.can(brought, "quantize") else []
+    above = f"The expert is the {'graph as it was brought' if subject.checkpoint.graph else 'teacher as a graph'}"
+    tables = [Table("[[expert]]", {"step": "export"}, above=f"{above}{', then in INT8' if quantized else ''}.")]
+    if training_device().type == "cuda" and choosing.can(brought, "fuse", precision="fp16"):
         above = "Half precision for the GPU of this machine."
         tables.append(Table("[[expert]]", {"step": "fuse", "precision": "fp16"}, above=above))
-    return [*tables, Table("[[expert]]", _quantize(subject))]
-
-
-def _quantize(subject: Subject) -> dict[str, Any]:
-    tolerable = _chosen_gates(subject).tolerable_loss
-    return {"step": "quantize"} | ({"tolerable_loss": tolerable} if tolerable is not None else {})
-
-
-def _student(subject: Subject) -> dict[str, Any]:
-    config = subject.checkpoint.config
-    if subject.width is None:
-        depths = choosing.student_depths(config.depths)
-        return {"depths": list(depths)} if depths else {}
-    layers = choosing.student_layers(config)
-    return {"layers": list(layers)} if layers else {}
-
-
-def _student_share(subject: Subject) -> float:
-    student, config = _student(subject), subject.checkpoint.config
-    if "depths" in student:
-        return float(sum(student["depths"]) / sum(config.depths))
-    return len(student["layers"]) / int(config.num_hidden_layers)
-
-
-def _shares(subject: Subject) -> dict[str, float]:
-    return choosing.pruning(subject.checkpoint.config)
-
-
-def _screen(subject: Subject) -> list[Table]:
-    frozen = {"train_embeddings": False} if subject.width else {}
-    tables = []
-    if student := _student(subject):
-        values = {"step": "distill", **student, **_trained(subject, "distill"), **frozen, "control": False}
-        beside = {"control": "true also trains the student on labels alone, to show what distilling gains"}
-        beside |= {"layers": "the teacher's layers that the student starts from"} if subject.width else {}
-        above = "The screen answers most requests: a student of fewer layers, narrowed, in INT8."
-        tables.append(Table("[[screen]]", values, above=above, beside=beside))
-    if shares := _shares(subject):
-        tables.append(Table("[[screen]]", {"step": "prune", **shares, **_trained(subject, "prune"), **frozen}))
-    if not tables:
-        above = "This checkpoint is so small that a student would win nothing: the screen is its graph in INT8."
-        return [Table("[[screen]]", {"step": "export"}, above=above), Table("[[screen]]", _quantize(subject))]
-    return [*tables, Table("[[screen]]", {"step": "export"}), Table("[[screen]]", _quantize(subject))]
-
-
-def _chosen_gates(subject: Subject) -> choosing.Gates:
-    sizes, counts = subject.sizes, subject.facts.labels
-    rarest = round(min(counts.values()) / subject.facts.train.rows * sizes["holdout"]) if counts else 1
-    return choosing.gates(sizes, rarest, max(len(counts), 2), alpha(subject), agreement=not subject.facts.labelled)
+    return [*tables, *quantized]
 
 
 def _gates(subject: Subject) -> list[Table]:
-    chosen = _chosen_gates(subject)
+    chosen = subject.gates
     tables = []
     if chosen.of_variants is not None:
         above = f"One item of the selection set is {1 / subject.sizes['selection']:.2%}."
@@ -244,13 +136,8 @@ def _gates(subject: Subject) -> list[Table]:
     return tables
 
 
-def alpha(subject: Subject) -> float:
-    """The share that the operating point promises, which the rows can certify."""
-    return alpha_for(subject.sizes["certification"])
-
-
 def _point(subject: Subject) -> Table:
-    items, chosen = subject.sizes["certification"], alpha(subject)
+    items, chosen = subject.sizes["certification"], subject.alpha
     least = bounds(items)[0][1] if items else 1.0
     above = (
         f"With confidence {1 - DELTA:.0%} at most {chosen:.0%} of all requests get another answer than the expert's "
@@ -258,19 +145,3 @@ def _point(subject: Subject) -> Table:
         f"takes {least_items(0.01)} without a miss."
     )
     return Table("[operating_point]", {"alpha": chosen, "delta": DELTA}, above=above)
-
-
-def _search(subject: Subject) -> Sequence[str]:
-    """A search as comments: it multiplies the time of a run."""
-    student = _student(subject)
-    if layers := student.get("layers"):
-        name, values = "distill.layers", [layers, [layers[0], layers[-1]], [0]]
-    elif depths := student.get("depths"):
-        name, values = "distill.depths", [depths, [1] * len(depths)]
-    else:
-        return ["# There is nothing to search: the screen has no student of fewer layers."]
-    values = [value for place, value in enumerate(values) if value not in values[:place]]
-    text = ["Without the leading # this tries several screens, and takes the fastest one that holds:"]
-    text += ["[search]", f"trials = {len(values)}", "max_accuracy_drop = 0.01", "", "[search.space]"]
-    text += [f"{toml_value(name)} = {toml_value(values)}"]
-    return [line.rstrip() for part in text for line in (commented(part) if part else ["#"])]

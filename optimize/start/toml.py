@@ -56,12 +56,14 @@ def commented(text: str) -> list[str]:
 
 
 def toml_value(value: Any) -> str:
-    """A string, number, boolean or list of them as TOML."""
+    """A string, number or boolean as TOML, or a list or table of them."""
     if isinstance(value, str):
         # A JSON string is a basic string of TOML, except for one character that TOML wants escaped.
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     if isinstance(value, bool | int | float):
         return json.dumps(value)
+    if isinstance(value, Mapping):
+        return f"{{ {', '.join(f'{_key(name)} = {toml_value(each)}' for name, each in value.items())} }}"
     if isinstance(value, Sequence):
         return f"[{', '.join(map(toml_value, value))}]"
     raise TypeError(f"a recipe has no {type(value).__name__}")

@@ -7,6 +7,7 @@ import pytest
 from optimize.errors import CheckpointError
 from optimize.start.checkpoint import checkpoint_table, found_in
 from tests.encoders import tiny_encoder
+from tests.optimize.models.onnx_files import take, text_folder
 
 
 def test_a_path_a_file_and_a_package(tmp_path: Path) -> None:
@@ -36,7 +37,23 @@ def test_a_title_in_words() -> None:
     assert found.parameters > 1000
 
 
-def test_a_graph_needs_a_recipe_by_hand(tmp_path: Path) -> None:
-    (tmp_path / "model.onnx").write_bytes(b"graph")
-    with pytest.raises(CheckpointError, match="and a recipe is written for checkpoints in PyTorch; write one by hand"):
-        checkpoint_table(str(tmp_path / "model.onnx"))
+def test_a_graph_is_a_file_or_a_folder_without_weights(tmp_path: Path) -> None:
+    (tmp_path / "model.onnx").touch()
+    file = str(tmp_path / "model.onnx")
+    assert checkpoint_table(file) == {"source": "onnx", "path": file}
+    assert checkpoint_table(str(tmp_path)) == {"source": "onnx", "path": str(tmp_path)}
+    (tmp_path / "model.safetensors").touch()
+    assert checkpoint_table(str(tmp_path))["source"] == "folder", "weights can be trained"
+
+
+def test_what_is_known_of_a_graph(tmp_path: Path) -> None:
+    graph = take(text_folder(tmp_path / "model"))
+    found = found_in({}, "text", graph)
+    assert found.title == "a ready ONNX graph in fp32"
+    assert found.positions == 40
+    assert found.brought is graph
+    encoder = found_in({}, "text", tiny_encoder("bert"))
+    assert encoder.brought is encoder.config
+    assert abs(found.parameters - encoder.parameters) < 0.1 * encoder.parameters
+    (tmp_path / "model" / "config.json").unlink()
+    assert found_in({}, "text", take(tmp_path / "model")).positions == 512, "no file tells"

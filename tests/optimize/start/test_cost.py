@@ -22,9 +22,9 @@ def test_a_step_is_timed_and_leaves_the_model_as_it_was() -> None:
 
 def test_minutes_grow_with_epochs_and_rows() -> None:
     step = StepTime(answer_s=0.01, learn_s=0.05)
-    one, two = (minutes(step, SIZES, [Trained(epochs, 0.5)]) for epochs in (1, 2))
+    one, two = (minutes(step, SIZES, [Trained(epochs, 0.025)]) for epochs in (1, 2))
     assert two - one == pytest.approx(0.5 * 1000 * 0.05 / 60)
-    assert minutes(step, SIZES | {"train": 2000}, [Trained(1, 0.5)]) > one
+    assert minutes(step, SIZES | {"train": 2000}, [Trained(1, 0.025)]) > one
 
 
 @pytest.mark.parametrize(

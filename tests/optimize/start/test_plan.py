@@ -12,8 +12,9 @@ from optimize.recipe import Recipe
 from optimize.start.checkpoint import found_in
 from optimize.start.cost import StepTime
 from optimize.start.facts import DataFacts, Lengths, Part
-from optimize.start.plan import Head, Subject, expected_minutes, recipe_text
+from optimize.start.plan import expected_minutes, recipe_text
 from optimize.start.source import Source
+from optimize.start.subject import Head, Subject
 from tests.encoders import tiny_encoder
 
 UNTRAINED = Head(trained=False, reason="The checkpoint has no head for these labels, so it is trained on them first.")

@@ -23,6 +23,7 @@ from optimize.start.toml import WIDTH, Table, toml_value, written
         [1, 2],
         [],
         [[0, 5], [0]],
+        {"source": "folder", "path": "a b", "odd key": 1},
     ],
 )
 def test_values_are_read_as_they_were(value: object) -> None:
