@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import zipfile
 import zlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from optimize.errors import DataError
@@ -24,10 +24,12 @@ class ImageFile:
     name: str
     """Its name in error messages."""
     content: Path | zipfile.Path | bytes
-    sha256: bytes = field(init=False)
-    """Digest of the file's bytes."""
+    sha256: bytes = b""
+    """Digest of the file's bytes. One that is given is that of a file which was read before and is the same."""
 
     def __post_init__(self) -> None:
+        if self.sha256:
+            return
         try:
             data = self.read()
             read_header(data, self.name)

@@ -24,6 +24,9 @@ from serving.model.pairs import text_encoder
 from serving.model.text import TextEncoder, TextPair
 from serving.model.windows import groups_of, length_of, rows_of
 
+DECODED_BYTES = 1_000_000_000
+"""What the decoded images of a split that come as pixels may take in memory."""
+
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
@@ -69,16 +72,16 @@ def decoded(image: ImageFile | NDArray[np.uint8], decoder: ImageDecoder) -> Arra
 
 
 class _LazyImages(Sequence[Array]):
-    """Decodes on access, so that a large image folder need not fit into memory."""
+    """Decodes on access, so that images which do not fit into memory need not."""
 
-    def __init__(self, files: Sequence[ImageFile], decoder: ImageDecoder) -> None:
-        self._files, self._decoder = files, decoder
+    def __init__(self, images: Sequence[ImageFile | NDArray[np.uint8]], decoder: ImageDecoder) -> None:
+        self._images, self._decoder = images, decoder
 
     def __len__(self) -> int:
-        return len(self._files)
+        return len(self._images)
 
     def __getitem__(self, index: Any) -> Any:
-        return decoded(self._files[index], self._decoder)
+        return decoded(self._images[index], self._decoder)
 
 
 class Preparer:
@@ -100,11 +103,17 @@ class Preparer:
         items: Sequence[Array]
         if self._text is not None:
             items = self._token_ids(self._text, split, folder)
-        elif isinstance(split.inputs[0], ImageFile):
+        elif isinstance(split.inputs[0], ImageFile) or self._decoded_bytes(split) > DECODED_BYTES:
             items = _LazyImages(split.inputs, self._image)
         else:
             items = [decoded(pixels, self._image) for pixels in split.inputs]
         return Prepared(split.name, items, split.targets, split.ids)
+
+    def _decoded_bytes(self, split: Split) -> int:
+        """What the images of a split take when they are decoded."""
+        settings = self.settings
+        assert isinstance(settings, ImageSettings), "texts are not decoded"
+        return len(split) * len(settings.mean) * settings.height * settings.width * np.dtype(np.float32).itemsize
 
     def _token_ids(self, encoder: TextEncoder, split: Split, folder: Path | None) -> TokenIds:
         # A loss needs one row an item, and a label is no label of each window.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,16 @@ from numpy.typing import NDArray
 from optimize.data.label_sets import sets_of_matrix
 from optimize.data.rows import Found, existing
 from optimize.data.said import some
+from optimize.data.sequences import Lazy, row_ids
 from optimize.data.sources import NpzData
+from optimize.data.stored_arrays import stored_array
 from optimize.errors import DataError
 
 CHANNELS = (1, 3, 4)
 
 
-def read_npz(config: NpzData, root: Path) -> tuple[Found, Found | None]:
-    """The images to train on, and those of the holdout."""
+def read_npz(config: NpzData, root: Path, folder: Path | None = None) -> tuple[Found, Found | None]:
+    """The images to train on, and those of the holdout. Those that do not fit into memory go to a file in `folder`."""
     full = existing(config.path, root)
     with _loaded(full) as stored:
         holdout, classes_key = config.holdout_keys, config.classes_key
@@ -34,11 +37,15 @@ def read_npz(config: NpzData, root: Path) -> tuple[Found, Found | None]:
                     f"data {full} has no array {key!r}; it has {some(stored.files)}: set train_keys, holdout_keys and "
                     "classes_key"
                 )
-        classes = tuple(str(name) for name in _array(stored, classes_key, full).tolist()) if classes_key else None
+
+        def array(key: str) -> NDArray[Any]:
+            return _array(stored, key, full, folder)
+
+        classes = tuple(str(name) for name in array(classes_key).tolist()) if classes_key else None
 
         def found(keys: tuple[str, str]) -> Found:
-            images = _images(_array(stored, keys[0], full), keys[0], full)
-            targets = _array(stored, keys[1], full)
+            images = _images(array(keys[0]), keys[0], full)
+            targets = array(keys[1])
             labels = (
                 sets_of_matrix(targets, classes, f"data {full}: {keys[1]}")
                 if config.multi_label
@@ -49,8 +56,8 @@ def read_npz(config: NpzData, root: Path) -> tuple[Found, Found | None]:
                     f"data {full}: {keys[1]} must have a label for each of the {len(images)} images in {keys[0]}, got "
                     f"{len(labels)} labels"
                 )
-            ids = [f"{keys[0]}:{place}" for place in range(len(images))]
-            return Found("image", list(images), labels, ids, full.name, *keys, classes=classes)
+            inputs = Lazy(len(images), lambda place: images[place])
+            return Found("image", inputs, labels, row_ids([(keys[0], len(images))]), full.name, *keys, classes=classes)
 
         return found(config.train_keys), found(holdout) if holdout else None
 
@@ -67,14 +74,13 @@ def _loaded(path: Path) -> Any:
     return stored
 
 
-def _array(stored: Any, key: str, path: Path) -> NDArray[Any]:
+def _array(stored: Any, key: str, path: Path, folder: Path | None) -> NDArray[Any]:
     try:
-        array: NDArray[Any] = stored[key]
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        return stored_array(stored, key, folder)
+    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(
             f"data {path}: {key} cannot be read ({str(error).splitlines()[0]}); save words as numpy.array(…, dtype=str)"
         ) from None
-    return array
 
 
 def _images(images: NDArray[Any], key: str, path: Path) -> NDArray[np.uint8]:

@@ -42,7 +42,7 @@ def found_in(config: DataConfig, root: Path, seed: int, folder: Path | None = No
         case FolderData():
             return read_folder(config, root)
         case NpzData():
-            return read_npz(config, root)
+            return read_npz(config, root, folder)
         case HubData():
             return read_hub(config, root)
         case PaymentsData():

@@ -14,6 +14,7 @@ import PIL
 
 from optimize.data.cells import labels_of, texts_of
 from optimize.data.image_file import ImageFile
+from optimize.data.known_files import KnownFiles, file_key
 from optimize.data.label_sets import label_sets_of
 from optimize.data.rows import Fault, Found, Rows
 from optimize.data.said import MOST_NAMES, row_of, tell
@@ -115,32 +116,42 @@ def _say(found: Found, faults: dict[int, Fault]) -> str:
 
 def _images(found: Found, faults: dict[int, Fault], folder: Path | None) -> list[ImageFile | None]:
     """An ImageFile for each row without a fault; damaged ones are added to `faults`."""
-    whole = _Whole(folder)
+    whole, known = _Whole(folder), KnownFiles(folder)
 
     def opened(place: int) -> ImageFile | DataError | None:
         if place in faults:
             return None
         content, row_id = found.inputs[place], found.ids[place]
         name = row_of(row_id) if isinstance(content, bytes) else str(content)
+        key = file_key(content)  # before the file is read: it may be changed meanwhile
+        sha256 = known.digest(key)
+        if sha256 is not None and sha256 in whole:
+            return ImageFile(name, content, sha256)
         try:
             image = ImageFile(name, content)
             if image.sha256 not in whole:
                 image.require_whole()
         except DataError as error:
             return error
+        known.add(key, image.sha256)
         return image
 
     images: list[ImageFile | None] = []
     size = len(found.ids)
-    with progress("images decoded", size) as count, ThreadPoolExecutor(min(os.cpu_count() or 1, MOST_THREADS)) as pool:
-        for start in range(0, size, IMAGES_AT_ONCE):
-            places = range(start, min(start + IMAGES_AT_ONCE, size))
-            for place, image in zip(places, pool.map(opened, places), strict=True):
-                if isinstance(image, DataError):
-                    faults[place] = Fault("a file that is no whole image", str(image).removeprefix("data "))
-                images.append(image if isinstance(image, ImageFile) else None)
-            count(len(places))
-    whole.add(image.sha256 for image in images if image)
+    threads = min(os.cpu_count() or 1, MOST_THREADS)
+    try:
+        with progress("images decoded", size) as count, ThreadPoolExecutor(threads) as pool:
+            for start in range(0, size, IMAGES_AT_ONCE):
+                places = range(start, min(start + IMAGES_AT_ONCE, size))
+                for place, image in zip(places, pool.map(opened, places), strict=True):
+                    if isinstance(image, DataError):
+                        faults[place] = Fault("a file that is no whole image", str(image).removeprefix("data "))
+                    images.append(image if isinstance(image, ImageFile) else None)
+                count(len(places))
+    finally:
+        # A run that is stopped here knows the next time what it has read.
+        whole.add(image.sha256 for image in images if image)
+        known.save()
     return images
 
 

@@ -7,7 +7,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from optimize.build import Build
-from optimize.data.inputs import Augmentation, Prepared, batch_sizes, collect, ordered_batches, shuffled_batches
+from optimize.data import inputs
+from optimize.data.inputs import (
+    Augmentation,
+    Prepared,
+    Preparer,
+    batch_sizes,
+    collect,
+    ordered_batches,
+    shuffled_batches,
+)
+from optimize.data.splits import Split
+from serving.model.artifact import ImageSettings
 from serving.model.windows import length_of
 
 
@@ -56,3 +67,17 @@ def test_a_view_is_the_same_whenever_it_is_looked_at() -> None:
     assert torch.equal(one[1:], views.apply(pixels[1:], indices[1:], view=3, count=10)), "whatever stands beside it"
     assert torch.equal(views.apply(pixels, indices, view=0, count=10), pixels), "view 0 is the image itself"
     assert not torch.equal(one, pixels)
+
+
+def test_images_that_do_not_fit_into_memory_are_decoded_when_they_are_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 6, 6, 3), dtype=np.uint8)
+    split = Split("train", list(pixels), np.zeros(5, dtype=np.int64), list("abcde"), np.arange(5, dtype=np.uint64))
+    preparer = Preparer(ImageSettings(width=4, height=4, mean=(0.5,) * 3, std=(0.25,) * 3))
+    held = preparer.prepare(split).items
+    monkeypatch.setattr(inputs, "DECODED_BYTES", 5 * 3 * 4 * 4 * 4 - 1)
+    lazy = preparer.prepare(split).items
+    assert isinstance(held, list)
+    assert not isinstance(lazy, list)
+    np.testing.assert_array_equal(np.stack(lazy), np.stack(held))

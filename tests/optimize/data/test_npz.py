@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from optimize.data import stored_arrays
 from optimize.data.inputs import decoded
 from optimize.data.readers import NpzData, Rows, read_rows
 from optimize.errors import DataError
@@ -94,4 +95,26 @@ def test_another_file_is_no_npz(tmp_path: Path) -> None:
         read_rows(NpzData(source="npz", path=tmp_path / "d.npy"), root=Path(), seed=0)
     (tmp_path / "d.npz").write_bytes(b"no archive")
     with pytest.raises(DataError, match="is not an npz file"):
+        read_rows(NpzData(source="npz", path=tmp_path / "d.npz"), root=Path(), seed=0)
+
+
+def test_a_large_npz_gives_the_same_rows_as_a_small_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    arrays = {"train_x": IMAGES, "train_y": LABELS, "test_x": IMAGES[:2], "test_y": LABELS[:2]}
+    before = read(tmp_path, arrays)
+    monkeypatch.setattr(stored_arrays, "HELD_BYTES", 0)
+    for one, other in zip(before, read(tmp_path, arrays), strict=True):
+        assert one is not None
+        assert other is not None
+        np.testing.assert_array_equal(one.inputs, other.inputs)
+        assert (one.labels, one.ids, one.classes) == (other.labels, other.ids, other.classes)
+        assert not other.inputs[0].flags.writeable, "read where it lies"
+
+
+def test_half_an_npz_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stored_arrays, "HELD_BYTES", 0)
+    np.savez_compressed(tmp_path / "d.npz", train_x=IMAGES, train_y=LABELS)
+    content = bytearray((tmp_path / "d.npz").read_bytes())
+    content[200:220] = bytes(20)
+    (tmp_path / "d.npz").write_bytes(content)
+    with pytest.raises(DataError, match="train_x cannot be read"):
         read_rows(NpzData(source="npz", path=tmp_path / "d.npz"), root=Path(), seed=0)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import os
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,48 @@ def test_a_second_run_decodes_only_what_is_new(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(module.PIL, "__version__", "another")
     usable(images(files), REFUSE, folder=tmp_path)
     assert len(looked_at) == 10
+
+
+def photos(folder: Path) -> Found:
+    for number in range(3):
+        (folder / f"{number}.jpg").write_bytes(jpeg())
+    return images([folder / f"{number}.jpg" for number in range(3)])
+
+
+def test_a_second_run_reads_only_the_files_that_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    read_file = ImageFile.read
+    monkeypatch.setattr(ImageFile, "read", lambda image: (read.append(Path(image.name).name), read_file(image))[1])
+    found = photos(tmp_path)
+    before = [image.sha256 for image in usable(found, REFUSE, folder=tmp_path).inputs]
+    assert set(read) == {"0.jpg", "1.jpg", "2.jpg"}
+    read.clear()
+    assert [image.sha256 for image in usable(found, REFUSE, folder=tmp_path).inputs] == before
+    assert read == []
+    (tmp_path / "1.jpg").write_bytes(jpeg(65))
+    os.utime(tmp_path / "2.jpg", ns=(1, 1))
+    after = [image.sha256 for image in usable(found, REFUSE, folder=tmp_path).inputs]
+    assert set(read) == {"1.jpg", "2.jpg"}
+    assert [one == other for one, other in zip(before, after, strict=True)] == [True, False, True]
+
+
+def test_a_run_that_was_stopped_knows_what_it_has_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = photos(tmp_path)
+    decode = ImageFile.require_whole
+
+    def stopped(image: ImageFile) -> None:
+        if image.name.endswith("2.jpg"):
+            raise KeyboardInterrupt
+        decode(image)
+
+    monkeypatch.setattr(module, "IMAGES_AT_ONCE", 1)
+    monkeypatch.setattr(ImageFile, "require_whole", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        usable(found, REFUSE, folder=tmp_path)
+    looked_at: list[str] = []
+    monkeypatch.setattr(ImageFile, "require_whole", lambda image: looked_at.append(Path(image.name).name))
+    usable(found, REFUSE, folder=tmp_path)
+    assert looked_at == ["2.jpg"]
 
 
 PAIRS = "text,text_pair,label\na,b,0\nc, ,1\n,d,1\n"
