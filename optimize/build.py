@@ -25,6 +25,7 @@ from optimize.data.unlabelled import Labeller
 from optimize.errors import StepError
 from optimize.input_settings import image_settings
 from optimize.intake import take_in
+from optimize.kept import Kept
 from optimize.models.checkpoint import source_digest
 from optimize.models.graph_model import recorded_precision
 from optimize.models.in_openvino import in_openvino
@@ -50,12 +51,13 @@ class Build:
         self.recipe, self.root, self.folder = recipe, root, folder
         self.recipe_digest = recipe.digest  # of the recipe as it was read, before a search changes its screen
         folder.mkdir(parents=True, exist_ok=True)
+        self.kept = Kept(folder, recipe.name)
         self.lock: BaseFileLock | None = None
         self.results: list[Result] = []
-        # The copies that `with_screen` makes share these two.
+        # The copies that `with_screen` makes share what follows.
         self._inputs = StageInputs(
             recipe,
-            folder=folder,
+            keep=self.kept.place,
             image=lambda: self.image,
             labels=lambda: self._labels,
             splits=lambda: self.splits,
@@ -127,7 +129,7 @@ class Build:
 
     def _answers(self, rows: Rows) -> list[str] | list[LabelSet]:
         labels, head = self._labels, Sigmoid((0.0,) * len(self._labels)) if self.recipe.data.multi_label else SOFTMAX
-        return teacher_labels(self.teacher, self.recipe.task, rows, self.preparer, labels, head, self.folder)
+        return teacher_labels(self.teacher, self.recipe.task, rows, self.preparer, labels, head, self.kept.place)
 
     @property
     def preparer(self) -> Preparer:
@@ -180,14 +182,14 @@ class Build:
 
         Raises CheckpointError, and StepError when a step of the recipe cannot work on it.
         """
-        return take_in(self.recipe, self._labels, self.image, root=self.root, folder=self.folder)
+        return take_in(self.recipe, self._labels, self.image, root=self.root, keep=self.kept.place)
 
     def student_of(self, step: Step) -> Path | None:
         """The checkpoint of its own that a step starts from, taken in."""
         source = step.starts_from
         if source is None:
             return None
-        return own_student(source, self.recipe, self._labels, self.image, root=self.root, folder=self.folder)
+        return own_student(source, self.recipe, self._labels, self.image, root=self.root, keep=self.kept.place)
 
     def _make_teacher(self, result: Result) -> None:
         recipe, (model, tokenizer) = self.recipe, self.taken_in()
@@ -256,7 +258,7 @@ class Build:
             task=self.recipe.task,
             seed=self.recipe.seed,
             root=self.root,
-            folder=self.folder,
+            keep=self.kept.place,
             resume=self.folder / f"training-{result.key[:12]}.pt",
             splits=self.splits,
             preparer=preparer,

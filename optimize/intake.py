@@ -9,6 +9,7 @@ import torch
 from transformers import AutoConfig, PretrainedConfig, PreTrainedModel
 
 from optimize.input_settings import say_of_images
+from optimize.kept import Keep
 from optimize.models.checkpoint import CheckpointConfig, OnnxCheckpoint, fetch_model
 from optimize.models.graph_model import GraphModel
 from optimize.models.heads import HeadRules
@@ -20,11 +21,12 @@ from serving.model.artifact import ImageSettings
 
 
 def take_in(
-    recipe: Recipe, labels: tuple[str, ...], image: ImageSettings | None, *, root: Path, folder: Path
+    recipe: Recipe, labels: tuple[str, ...], image: ImageSettings | None, *, root: Path, keep: Keep
 ) -> tuple[PreTrainedModel, Path | None]:
     """The recipe's checkpoint with a head for `labels`, and the folder of its tokeniser (None for images).
 
-    `folder` is that of the build. Raises CheckpointError, and StepError when a step of the recipe cannot work on it.
+    `keep` gives the place of a student that was taken in. Raises CheckpointError, and StepError when a step of the
+    recipe cannot work on it.
     """
     model: PreTrainedModel
     torch.manual_seed(recipe.seed)
@@ -46,7 +48,7 @@ def take_in(
 
     def student(source: CheckpointConfig) -> PretrainedConfig:
         taken: PretrainedConfig = AutoConfig.from_pretrained(
-            own_student(source, recipe, labels, image, root=root, folder=folder)
+            own_student(source, recipe, labels, image, root=root, keep=keep)
         )
         return taken
 

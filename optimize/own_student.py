@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from optimize.kept import Keep
 from optimize.models.checkpoint import CheckpointConfig, fetch_model, local_source, source_path
 from optimize.models.image_checkpoint import difference, require_channels
 from optimize.models.saved import save_model
@@ -23,9 +24,9 @@ def own_student(
     image: ImageSettings | None,
     *,
     root: Path,
-    folder: Path,
+    keep: Keep,
 ) -> Path:
-    """The checkpoint `source` as a folder with its tokeniser and a head for `labels`, made once and kept in `folder`.
+    """The checkpoint `source` as a folder with its tokeniser and a head for `labels`, made once and kept by `keep`.
 
     Raises CheckpointError when the source is missing or cannot be taken in, or takes other images than `image` says.
     """
@@ -33,7 +34,7 @@ def own_student(
     content = digest_below(local) if local else None
     multi_label = recipe.data.multi_label
     key = digest_of([source.model_dump(mode="json"), content, labels, multi_label, recipe.seed, versions()])
-    kept = folder / f"student-{key[:12]}"
+    kept = keep(f"student-{key[:12]}")
     if not kept.exists():
         torch.manual_seed(recipe.seed)  # a new head is random
         model, tokenizer = fetch_model(source, recipe.task, labels, root, fresh_head=True, multi_label=multi_label)

@@ -25,6 +25,7 @@ from optimize.judge.search import search
 from optimize.judge.teacher import require_teacher
 from optimize.judge.verify import References, verify, write_evidence
 from optimize.models.decisions import head_for
+from optimize.models.distillation import DistillationConfig
 from optimize.progress import console, running
 from optimize.publish.assemble import assemble, state_quality, write_operating_point
 from optimize.recipe import OperatingPointRecipe, read_steps
@@ -32,6 +33,7 @@ from optimize.report.facts import Facts
 from optimize.report.page import write_report
 from optimize.report.summary import tell
 from optimize.results import STAGES, Stage, digest_of
+from optimize.steps.step import outputs_name
 from serving.arrays import Logits
 from serving.cascade.deferral import OperatingPoint
 from serving.model.artifact import Artifact, VariantName
@@ -85,6 +87,7 @@ def evaluate(build: Build, command: str) -> dict[str, Any]:
     )
     report = write_report(build, facts)
     tell(report)
+    tidy_kept(build)
     require(failed)
     return report
 
@@ -103,6 +106,18 @@ def _tidy(build: Build) -> None:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
     for path in build.folder.glob("training-*.pt"):
         path.unlink()
+
+
+def tidy_kept(build: Build) -> None:
+    """Remove what earlier forms of the recipe kept and this one has no use for: token ids, teacher outputs, students.
+
+    What its steps would read, had their results not been reused, stays.
+    """
+    preparers = {build.preparer, *(build.preparer_of(result) for result in build.results)}
+    wanted = {preparer.tokens_name(split) for preparer in preparers for split in build.splits.all}
+    steps = [step for step in build.recipe.possible_steps if isinstance(step, DistillationConfig)]
+    wanted |= {outputs_name(step, build.teacher, build.splits, build.recipe.seed) for step in steps}
+    build.kept.remove_others(wanted)
 
 
 def verify_again(build: Build, command: str) -> None:

@@ -12,6 +12,7 @@ from optimize.data.inputs import Prepared, Preparer
 from optimize.data.splits import Split, SplitName, Splits
 from optimize.errors import StepError
 from optimize.input_settings import text_settings
+from optimize.kept import Keep
 from optimize.recipe import Recipe
 from serving.model.artifact import ImageSettings
 
@@ -19,8 +20,8 @@ from serving.model.artifact import ImageSettings
 class StageInputs:
     """The preparers of a build's checkpoints, by their folders, and the splits that they prepared.
 
-    `folder` keeps what is too much for memory. The others are callables because a teacher that labels the rows is there
-    before the rows are known.
+    `keep` gives the place of what is too much for memory. The others are callables because a teacher that labels the
+    rows is there before the rows are known.
     """
 
     def __init__(
@@ -30,10 +31,10 @@ class StageInputs:
         image: Callable[[], ImageSettings | None],
         labels: Callable[[], tuple[str, ...]],
         splits: Callable[[], Splits],
-        folder: Path,
+        keep: Keep,
     ) -> None:
         self._recipe, self._image, self._labels, self._splits = recipe, image, labels, splits
-        self._folder = folder
+        self._keep = keep
         self._preparers: dict[Path, Preparer] = {}
         self._prepared: dict[tuple[str, str], Prepared] = {}
 
@@ -62,5 +63,5 @@ class StageInputs:
         """A split as arrays, made once for equal preparers."""
         key = split.name, preparer.key
         if key not in self._prepared:
-            self._prepared[key] = preparer.prepare(split, self._folder)
+            self._prepared[key] = preparer.prepare(split, self._keep)
         return self._prepared[key]

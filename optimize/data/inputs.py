@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from optimize.data.image_file import ImageFile
 from optimize.data.splits import Split
 from optimize.data.token_ids import TokenIds, in_memory, kept
+from optimize.kept import Keep
 from optimize.results import digest_of
 from optimize.versions import versions
 from serving.arrays import Array, Logits
@@ -98,11 +99,11 @@ class Preparer:
             self._text = None
             self._image = ImageDecoder(settings)
 
-    def prepare(self, split: Split, folder: Path | None = None) -> Prepared:
-        """A split as arrays; `folder` keeps token ids on disk for this run and the next, instead of in memory."""
+    def prepare(self, split: Split, keep: Keep | None = None) -> Prepared:
+        """A split as arrays; `keep` puts token ids on disk for this run and the next, instead of into memory."""
         items: Sequence[Array]
         if self._text is not None:
-            items = self._token_ids(self._text, split, folder)
+            items = self._token_ids(self._text, split, keep)
         elif isinstance(split.inputs[0], ImageFile) or self._decoded_bytes(split) > DECODED_BYTES:
             items = _LazyImages(split.inputs, self._image)
         else:
@@ -115,16 +116,18 @@ class Preparer:
         assert isinstance(settings, ImageSettings), "texts are not decoded"
         return len(split) * len(settings.mean) * settings.height * settings.width * np.dtype(np.float32).itemsize
 
-    def _token_ids(self, encoder: TextEncoder, split: Split, folder: Path | None) -> TokenIds:
-        # A loss needs one row an item, and a label is no label of each window.
-        whole = split.name == "train"
-        encode = encoder.encode_batch if whole else lambda texts: [encoder.item(text)[0] for text in texts]
+    def tokens_name(self, split: Split) -> str:
+        """What the token ids of a split are kept under."""
+        key = digest_of([split.digest, self.key, _is_whole(split), versions()])
+        return f"tokens-{split.name}-{key[:12]}"
+
+    def _token_ids(self, encoder: TextEncoder, split: Split, keep: Keep | None) -> TokenIds:
+        encode = encoder.encode_batch if _is_whole(split) else lambda texts: [encoder.item(text)[0] for text in texts]
         # An item of a pair has the token types above its ids.
         dtype = np.int64 if isinstance(split.inputs[0], TextPair) else np.int32
-        if folder is None:
+        if keep is None:
             return in_memory(split.inputs, encode, dtype)
-        key = digest_of([split.digest, self.key, whole, versions()])
-        return kept(split.inputs, encode, dtype, folder / f"tokens-{split.name}-{key[:12]}")
+        return kept(split.inputs, encode, dtype, keep(self.tokens_name(split)))
 
     def collate(self, items: Sequence[Array]) -> dict[str, Array]:
         """One batch by the names of the graph's inputs; texts are padded to the longest of the batch."""
@@ -136,6 +139,11 @@ class Preparer:
 
     def tensors(self, items: Sequence[Array]) -> dict[str, torch.Tensor]:
         return {name: torch.from_numpy(array) for name, array in self.collate(items).items()}
+
+
+def _is_whole(split: Split) -> bool:
+    """Whether a text is one row, whatever its length: a loss needs that, and a label is no label of each window."""
+    return split.name == "train"
 
 
 def batch_sizes(data: Prepared, size: int) -> list[int]:

@@ -13,6 +13,7 @@ from optimize.data.rows import Rows
 from optimize.data.splits import Split
 from optimize.data.targets import LabelSet
 from optimize.errors import StepError
+from optimize.kept import Keep
 from optimize.models.checkpoint import CheckpointConfig, named_labels
 from optimize.models.saved import Task, load_model
 from optimize.models.training import predict
@@ -37,9 +38,9 @@ def own_labels(config: CheckpointConfig, root: Path) -> tuple[str, ...]:
 
 
 def teacher_labels(
-    teacher: Result, task: Task, rows: Rows, preparer: Preparer, labels: tuple[str, ...], head: Head, folder: Path
+    teacher: Result, task: Task, rows: Rows, preparer: Preparer, labels: tuple[str, ...], head: Head, keep: Keep
 ) -> list[str] | list[LabelSet]:
-    """The label, or the label set, that the teacher gives to each row; computed once and kept in `folder`.
+    """The label, or the label set, that the teacher gives to each row; computed once and kept by `keep`.
 
     Raises StepError for rows of another modality.
     """
@@ -48,7 +49,7 @@ def teacher_labels(
     targets = np.full(len(rows.ids), -1, dtype=np.int64)
     unlabelled = Split("selection", rows.inputs, targets, rows.ids, NO_KEYS)
     key = digest_of([teacher.key, preparer.key, unlabelled.digest, type(head).__name__])
-    kept = folder / f"teacher-labels-{key[:12]}.npy"
+    kept = keep(f"teacher-labels-{key[:12]}").with_suffix(".npy")
     if not kept.exists():
         beside = kept.with_name(f"{kept.stem}.partial.npy")
         np.save(beside, _answers(teacher.path, task, unlabelled, preparer, head))

@@ -13,6 +13,7 @@ from transformers import PretrainedConfig, PreTrainedModel
 
 from optimize.data.inputs import Prepared, Preparer
 from optimize.data.splits import SplitName, Splits
+from optimize.kept import Keep
 from optimize.models.checkpoint import CheckpointConfig
 from optimize.models.distillation import DistillationConfig
 from optimize.models.graph_model import GraphModel
@@ -29,8 +30,8 @@ class StepContext:
     seed: int
     root: Path
     """Where the recipe's relative paths start."""
-    folder: Path
-    """The build folder, for what several steps share."""
+    keep: Keep
+    """Gives the place of what several steps share, in the build folder."""
     resume: Path
     """Where a training keeps its state."""
     splits: Splits
@@ -62,13 +63,18 @@ class StepContext:
 
         They hold no hidden states for a student to which these say nothing.
         """
-        views = {"views": config.views, "crop": config.crop, "flip": config.flip, "mixup": config.mixup}
-        key = digest_of([self.teacher.key, self.splits.train.digest, views, self.seed])
-        kept = self.folder / f"teacher-outputs-{key[:12]}"
+        kept = self.keep(outputs_name(config, self.teacher, self.splits, self.seed))
         teacher, data, preparer = self.load(self.teacher.path), self.teacher_prepare("train"), self.teacher_preparer
         one = preparer.tensors(data.take([0]))
         followed = followed_layers(teacher, student, one) if self.related and config.hidden_weight else {}
         return TeacherOutputs.compute(teacher, data, preparer, config, self.seed, kept, followed)
+
+
+def outputs_name(config: DistillationConfig, teacher: Result, splits: Splits, seed: int) -> str:
+    """What the outputs that a step follows are kept under."""
+    views = {"views": config.views, "crop": config.crop, "flip": config.flip, "mixup": config.mixup}
+    key = digest_of([teacher.key, splits.train.digest, views, seed])
+    return f"teacher-outputs-{key[:12]}"
 
 
 class Step(BaseModel, ABC):

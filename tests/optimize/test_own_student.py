@@ -213,7 +213,7 @@ def test_a_student_is_taken_in_once_and_its_files_are_part_of_the_key(root: Path
     assert source is not None
 
     def taken() -> Path:
-        return own_student(source, build.recipe, LABELS, None, root=build.root, folder=build.folder)
+        return own_student(source, build.recipe, LABELS, None, root=build.root, keep=build.folder.joinpath)
 
     def keys() -> list[str]:
         short = opened(tmp_path / "root", tmp_path / "build", old="epochs = 12", new="epochs = 1")

@@ -27,7 +27,9 @@ def inputs_of(kind: str, folder: Path, *, max_tokens: int = POSITIONS) -> StageI
     items = SENTENCES[:6] if kind == "text" else [np.zeros((8, 8, 3), np.uint8)] * 6
     parts = [split(name, list(items)) for name in ("train", "calibration", "selection", "certification", "holdout")]
     splits = Splits(kind, LABELS, *parts, source="x", synthetic=False)  # type: ignore[arg-type]
-    return StageInputs(recipe, folder=folder, image=lambda: recipe.image, labels=lambda: LABELS, splits=lambda: splits)
+    return StageInputs(
+        recipe, keep=folder.joinpath, image=lambda: recipe.image, labels=lambda: LABELS, splits=lambda: splits
+    )
 
 
 def test_texts_are_prepared_by_each_checkpoints_tokeniser(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ ORDER = {
         *("model", "load", "expert", "cascade", "watch", "http", "oip"),
     ),
     "optimize": (
-        "errors failures progress results versions recipes",
+        "errors failures progress results versions recipes kept",
         *(
             "data",
             "models",

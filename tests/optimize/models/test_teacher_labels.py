@@ -56,7 +56,15 @@ def test_rows_get_the_answers_of_the_checkpoint(tmp_path: Path, monkeypatch: pyt
 def test_rows_of_another_modality_are_refused(tmp_path: Path) -> None:
     rows = Rows("image", [], [], [], "photos")
     with pytest.raises(StepError, match="the recipe is for text, and photos holds image"):
-        teacher_labels(None, "text", rows, None, LABELS, SOFTMAX, tmp_path)  # type: ignore[arg-type]  # neither is looked at
+        teacher_labels(
+            None,  # type: ignore[arg-type]  # neither is looked at
+            "text",
+            rows,
+            None,  # type: ignore[arg-type]
+            LABELS,
+            SOFTMAX,
+            tmp_path.joinpath,
+        )
 
 
 def test_a_checkpoint_must_name_its_labels() -> None:

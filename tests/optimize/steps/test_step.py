@@ -18,7 +18,7 @@ def context(build: Build, folder: Path) -> StepContext:
         task=build.recipe.task,
         seed=build.recipe.seed,
         root=build.root,
-        folder=folder,
+        keep=folder.joinpath,
         resume=folder / "training.pt",
         splits=build.splits,
         preparer=build.preparer,
