@@ -25,7 +25,7 @@ from serving.cascade.versions import Versions
 from serving.cascade.warming import warm_up_experts
 from serving.ending import in_one_sentence
 from serving.errors import SieveError
-from serving.expert.client import RemoteExpert
+from serving.expert.open_client import open_client
 from serving.garbage import freeze_garbage
 from serving.http import api, expert_app
 from serving.http.admin import VARIABLE as ADMIN_VARIABLE
@@ -287,6 +287,6 @@ class Cascade:
                 screen, expert = found.screen.artifact, found.expert.artifact
                 require_kind(screen, chosen.kind)
                 if ARGUMENTS.strict:
-                    url = ARGUMENTS.expert_url(chosen)
-                    remote = RemoteExpert(url, chosen.name, expert.digest, ARGUMENTS.expert_ca) if url else None
-                    require_promise(screen, expert, found.point.point, remote)
+                    url, point = ARGUMENTS.expert_url(chosen), found.point.point
+                    of = (chosen.name, expert, point.expert_variant, ARGUMENTS.expert_ca)
+                    require_promise(screen, expert, point, open_client(url, *of) if url else None)

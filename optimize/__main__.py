@@ -12,6 +12,7 @@ from pathlib import Path
 from optimize.failures import sentence_of
 from optimize.runtimes.arguments import add_runtimes
 from optimize.score.arguments import add_score
+from optimize.servers.arguments import add_export
 from optimize.start.arguments import add_inspect, add_new
 from optimize.steps.registry import STEPS
 from serving.errors import SieveError
@@ -84,6 +85,7 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("--delta", type=float, help="how often that promise may turn out false")
     _profile_parser(verbs.add_parser("profile", help="where the time of published models goes, and what batches gain"))
     add_runtimes(verbs.add_parser("runtimes", help="the same models under ONNX Runtime, OpenVINO, TorchScript, TVM, …"))
+    add_export(verbs.add_parser("export-triton", help="an expert as a model of Triton's or MLServer's repository"))
     return parser
 
 

@@ -9,7 +9,8 @@ SieveError
 ├── GateError           a result that missed a gate and is not published
 ├── ProfileError        a profile that cannot be taken as asked
 ├── RuntimesError       runtimes that cannot be compared as asked
-└── ScoreError          a table that cannot be scored as asked
+├── ScoreError          a table that cannot be scored as asked
+└── ExportError         a model repository that cannot be written as asked
 """
 
 from __future__ import annotations
@@ -51,3 +52,7 @@ class RuntimesError(SieveError):
 
 class ScoreError(SieveError):
     """A table cannot be scored as asked."""
+
+
+class ExportError(SieveError):
+    """A model repository cannot be written as asked."""

@@ -9,18 +9,12 @@ from __future__ import annotations
 import re
 import ssl
 from collections.abc import Iterator, Mapping
-from ipaddress import IPv6Address
 from typing import Annotated, NamedTuple
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ValidationError
 
 from serving.errors import SettingsError
-
-EXPERT_URL = re.compile(r"https?://([^/:@\[\]\s?#]+|\[[^\]]+\])(:\d+)?")
-EXPERT_RULE = (
-    "must be http://HOST:PORT or https://HOST:PORT, with an IPv6 address in brackets; the port may be left out"
-)
+from serving.expert_url import check
 
 NAME = re.compile(r"[^,=\s]+")
 NAMES_RULE = "must be the names of cascades, each once, with commas and no spaces between them: a,b"
@@ -28,15 +22,6 @@ NAMED_URL = re.compile(r"([^,=\s:]+)=(.*)", re.DOTALL)
 
 PORT = re.compile(r"[1-9][0-9]{0,4}")
 PORT_RULE = "must be a port from 1 to 65535"
-
-
-def _check_url(url: str) -> None:
-    """Raise ValueError unless it is the URL of an expert."""
-    if not EXPERT_URL.fullmatch(url):
-        raise ValueError(EXPERT_RULE)
-    place = urlsplit(url)  # raises for a port that there cannot be, once it is read
-    if not place.hostname or place.port == 0 or (":" in place.hostname and not IPv6Address(place.hostname)):
-        raise ValueError(EXPERT_RULE)
 
 
 def _port(port: str) -> str:
@@ -49,7 +34,7 @@ def _port(port: str) -> str:
 def _urls(stated: str) -> str:
     """The URL of an expert, NAME=URL of several with commas between them, or none. Raises ValueError otherwise."""
     for _, url in _named_urls(stated):
-        _check_url(url)
+        check(url)
     return stated
 
 
@@ -91,11 +76,12 @@ class Arguments(BaseModel, extra="forbid"):
     Commas stand between several names, of which the first answers requests that name none. An empty name leaves that
     kind of input out. `settings` is a TOML file of `serving.settings`, relative to service.py; without it settings.toml
     is read, if it exists. `text_expert_url` and `image_expert_url` are http://HOST:PORT or https://HOST:PORT of an
-    expert on another machine, and NAME=URL with commas between them where there are several cascades; an expert with a
-    URL is not started here. `expert_ca` is a file of the certificates (PEM) that an expert over https is checked
-    against, in the place of the system's. `log_requests` writes one line of JSON for each request. `strict` refuses to
-    serve where a promise does not apply. `grpc_port` is the port of the Open Inference Protocol over gRPC; without it
-    there is none.
+    expert on another machine, or oip+http://HOST:PORT/MODEL and the like of a model on another server
+    (`serving.expert_url`), and NAME=URL with commas between them where there are several cascades; an expert with a URL
+    is not started here. `expert_ca` is a file of the certificates (PEM) that an expert over https is checked against,
+    in the place of the system's. `log_requests` writes one line of JSON for each request. `strict` refuses to serve
+    where a promise does not apply. `grpc_port` is the port of the Open Inference Protocol over gRPC; without it there
+    is none.
     """
 
     text: Names = "demo-text"

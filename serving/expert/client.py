@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import math
 from collections.abc import Sequence
 
@@ -14,14 +13,13 @@ from serving.arrays import Array
 from serving.errors import MalformedError, StageDownError, StageError, StageRefusedError
 from serving.expert.call import Ran
 from serving.expert.connection import Connections, Reply
+from serving.expert.outages import Outages
 from serving.expert.wire import LEFT_HEADER, TOOK_HEADER, WAITED_HEADER, pack, unpack
 
 DESCRIBE_LIMIT_S = 0.5
 TRIES = 3
 TOOK, WAITED = TOOK_HEADER.encode(), WAITED_HEADER.encode()
 OK, WRONG_ARTIFACT, UNAVAILABLE = 200, 412, 503
-
-logger = logging.getLogger("sieve")
 
 
 class _WrongArtifactError(StageDownError):
@@ -38,10 +36,9 @@ class RemoteExpert:
     """
 
     def __init__(self, url: str, tag: str, digest: str, ca: str = "") -> None:
-        self._connections, self._tag = Connections(url, ca), tag
+        self._connections, self._outages = Connections(url, ca), Outages(tag)
         self._etag = f'"{digest}"'.encode()
         self._common = b" HTTP/1.1\r\nHost: %b\r\nIf-Match: %b\r\n" % (self._connections.host.encode(), self._etag)
-        self._up = True
 
     async def __call__(self, items: Sequence[Array], traceparent: str | None = None, left_ms: float = math.inf) -> Ran:
         """Prepared items -> the expert's reply.
@@ -50,24 +47,12 @@ class RemoteExpert:
         StageRefusedError when the expert is overloaded, and StageDownError for every other failure.
         """
         message = pack(items)
-        try:
+        with self._outages:
             traced = b"traceparent: %b\r\n" % traceparent.encode() if traceparent else b""
             limited = b"%b: %.1f\r\n" % (LEFT_HEADER.encode(), left_ms) if left_ms < math.inf else b""
             head = b"POST /infer%b%b%bContent-Length: %d\r\n\r\n" % (self._common, traced, limited, len(message))
             reply = await self._ask(head + message)
-            ran = _ran(reply, len(items))
-        except StageRefusedError:
-            raise
-        except (StageError, OSError, MalformedError) as error:
-            self._is_down(repr(error))
-            raise StageDownError(f"{type(error).__name__}: {error}") from None
-        except asyncio.CancelledError:  # by the caller's limit of time for a call
-            self._is_down("no answer in time")
-            raise
-        if not self._up:
-            logger.warning("%s answers again", self._tag)
-        self._up = True
-        return ran
+            return _ran(reply, len(items))
 
     async def describe(self) -> dict[str, str]:
         """The variant that the expert runs and its execution provider, `asked` and `got`; else `error` says why not."""
@@ -86,12 +71,6 @@ class RemoteExpert:
     async def close(self) -> None:
         """Close the connections that are idle."""
         self._connections.close_idle()
-
-    def _is_down(self, reason: str) -> None:
-        # Once for each outage: under load it would fill the log.
-        if self._up:
-            logger.warning("%s does not answer, its screen answers alone: %s", self._tag, reason)
-        self._up = False
 
     async def _ask(self, request: bytes) -> Reply:
         for _ in range(TRIES - 1):

@@ -14,8 +14,9 @@ from serving.cascade.served import Served
 from serving.cascade.switching import Switching
 from serving.cascade.versions import Versions
 from serving.ending import in_one_sentence
-from serving.expert.client import RemoteExpert
 from serving.expert.loading import load_expert
+from serving.expert.open_client import open_client
+from serving.expert_url import other_place
 from serving.http.admin import AdminKey, admin_document, admin_endpoints
 from serving.http.fast_path import Endpoint
 from serving.http.openapi import NOTHING_BESIDE, Document
@@ -82,7 +83,14 @@ class Cascades:
 
     def _open(self, found: StoredCascade) -> Modality:
         expert, origin = found.expert, self._origins[found.name]
-        client = RemoteExpert(origin.expert_url, expert.tag, expert.artifact.digest, self._ca)
+        client = open_client(
+            origin.expert_url,
+            expert.tag,
+            expert.artifact,
+            found.point.point.expert_variant,
+            self._ca,
+            self._metrics.expert_reporter(origin.chosen),
+        )
         tell: Callable[[Drift], None] = self._metrics.drift_reporter(origin.chosen)
 
         def tell_drift(drift: Drift) -> None:
@@ -93,4 +101,6 @@ class Cascades:
         return Modality(found, client, self._settings, tell_drift=tell_drift, tell_call=self._tell_call)
 
     async def _load_expert(self, opened: Modality) -> None:
-        await load_expert(self._origins[opened.name].expert_url, self._ca, self._key.stated, opened.expert_tag)
+        url = self._origins[opened.name].expert_url
+        if other_place(url) is None:  # another server gets its models from its own operator
+            await load_expert(url, self._ca, self._key.stated, opened.expert_tag)

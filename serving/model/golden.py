@@ -18,7 +18,7 @@ import onnxruntime
 from serving.arrays import Array, Logits
 from serving.cpu import features, processor
 from serving.errors import ArtifactError
-from serving.model.artifact import Artifact, Machine
+from serving.model.artifact import Artifact, Machine, VariantName
 from serving.model.head import differ, head_of
 from serving.model.runner import Runner
 from serving.model.runtimes import openvino_version
@@ -89,12 +89,33 @@ def check_golden(artifact: Artifact, runner: Runner) -> GoldenCheck:
 
     Raises ArtifactError if the artifact's file of golden items cannot be read.
     """
-    variant, manifest = runner.session.variant, artifact.manifest
-    golden = Golden.read(artifact.folder) if GOLDEN in manifest.files else Golden(items=(), logits={})
-    expected = golden.logits.get(variant)
-    if expected is None:
-        return GoldenCheck(against=f"{manifest.name} has no golden items for {variant}: publish it again")
-    got = runner.run(golden.items)
+    variant, made = runner.session.variant, artifact.manifest.machine
+    golden = golden_of(artifact, variant)
+    if golden is None:
+        return no_golden(artifact, variant)
+    here = this_machine(openvino=made is not None and made.openvino is not None)
+    return compared(artifact, variant, golden, runner.run(golden.items), "" if made == here else f", this is {here}")
+
+
+def golden_of(artifact: Artifact, variant: VariantName) -> Golden | None:
+    """The golden items of an artifact, if it has those of this variant. Raises ArtifactError as `Golden.read`."""
+    if GOLDEN not in artifact.manifest.files:
+        return None
+    golden = Golden.read(artifact.folder)
+    return golden if variant in golden.logits else None
+
+
+def no_golden(artifact: Artifact, variant: VariantName) -> GoldenCheck:
+    """What becomes of a variant without golden items."""
+    return GoldenCheck(against=f"{artifact.manifest.name} has no golden items for {variant}: publish it again")
+
+
+def compared(artifact: Artifact, variant: VariantName, golden: Golden, got: Logits, elsewhere: str) -> GoldenCheck:
+    """Hold the logits that a variant gives for its golden items against those of where it was certified.
+
+    `elsewhere`: where that was not, to stand behind the name of the machine; empty if it was the same.
+    """
+    manifest, expected = artifact.manifest, golden.logits[variant]
     if got.shape != expected.shape:
         raise ArtifactError(
             f"{artifact.folder}: golden logits must have the shape {got.shape}, got {expected.shape}; publish the "
@@ -106,20 +127,19 @@ def check_golden(artifact: Artifact, runner: Runner) -> GoldenCheck:
     tolerance = TOLERANCE[manifest.variants[variant].precision]
     # Written so that NaN fails.
     holds = gap <= tolerance and not others
+    made = manifest.machine
+    where = f"; certified on {made}{elsewhere}" if made is not None and elsewhere else ""
     return GoldenCheck(
-        against="" if holds else _against(artifact, variant, f"{gap:.3g}", tolerance, others, len(got)),
+        against="" if holds else _against(artifact, variant, f"{gap:.3g}", tolerance, f"{others} of {len(got)}", where),
         items=len(got),
         gap_share=gap if np.isfinite(gap) else None,
         other_labels=others,
     )
 
 
-def _against(artifact: Artifact, variant: str, gap: str, tolerance: float, others: int, items: int) -> str:
-    made = artifact.manifest.machine
-    here = this_machine(openvino=made is not None and made.openvino is not None)
-    where = f"; certified on {made}, this is {here}" if made is not None and made != here else ""
+def _against(artifact: Artifact, variant: str, gap: str, tolerance: float, others: str, where: str) -> str:
     return (
         f"{artifact.manifest.name} {variant} does not compute here what was certified: golden logits differ by {gap} "
-        f"of their spread, at most {tolerance} is allowed, and {others} of {items} have another label{where}; serve "
+        f"of their spread, at most {tolerance} is allowed, and {others} have another label{where}; serve "
         "it on such a machine, or publish it again on this one"
     )

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from serving.errors import InvalidInputError, MalformedError, kind_of
+from serving.expert.over_http import HEADER_LENGTH as HEADER_LENGTH
 from serving.http.body import as_number, json_value
 from serving.http.intake import bytes_stated
 from serving.load.budget import check_budget_ms
 from serving.oip.tensors import count_of, flat, unpacked
 
-HEADER_LENGTH = "Inference-Header-Content-Length"
 # An input's data, or a list of one element in it.
 JSON_DEPTH = 4
 REQUEST_KEYS = {"id", "parameters", "inputs", "outputs"}

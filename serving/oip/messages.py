@@ -1,20 +1,11 @@
-"""The messages of the protocol over gRPC, and what they say in the words of `serving.oip.asking`.
-
-The classes come from inference.proto through a pool of their own. In protobuf's default pool they could not stand
-beside those of a client library for the same protocol.
-"""
+"""The messages of the protocol over gRPC, and what they say in the words of `serving.oip.asking`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cache, lru_cache
-from pathlib import Path
+from functools import lru_cache
 from typing import Any
 
-from google.protobuf.descriptor_pb2 import FileDescriptorSet
-from google.protobuf.descriptor_pool import DescriptorPool
-from google.protobuf.message import DecodeError, Message
-from google.protobuf.message_factory import GetMessageClass
 from numpy import ndarray
 
 from serving.cascade.modality import Modality
@@ -31,35 +22,9 @@ from serving.oip.asking import (
 from serving.oip.inference import InferResponse
 from serving.oip.models import metadata_of
 from serving.oip.tensors import Tensor, count_of, flat, unpacked
+from serving.protobuf import new, values_of
 
-PACKAGE = "inference"
-SERVICE = f"{PACKAGE}.GRPCInferenceService"
-POOL = DescriptorPool()
-for _file in FileDescriptorSet.FromString(Path(__file__).with_name("inference.binpb").read_bytes()).file:
-    POOL.AddSerializedFile(_file.SerializeToString())
 CONTENTS = {"BYTES": "bytes_contents", "BOOL": "bool_contents", "FP32": "fp32_contents"}
-
-
-def new(kind: str, /, **fields: Any) -> Any:
-    """A message of the protocol."""
-    return _class(kind)(**fields)
-
-
-@cache
-def _class(kind: str) -> Any:
-    return GetMessageClass(POOL.FindMessageTypeByName(f"{PACKAGE}.{kind}"))
-
-
-def parsed(name: str, data: bytes) -> Any:
-    """The message that was sent as `data`. Raises MalformedError if it is none."""
-    message = new(name)
-    try:
-        message.ParseFromString(data)
-    except DecodeError:
-        raise MalformedError(
-            "message", f"must be a {name} of protobuf, got other bytes; let a gRPC client make it"
-        ) from None
-    return message
 
 
 def asked_by(message: Any, deadline_ms: float | None) -> InferRequest:
@@ -78,7 +43,7 @@ def asked_by(message: Any, deadline_ms: float | None) -> InferRequest:
         field = f"inputs[{place}]"
         name = only_once(tensor.name, inputs, field)
         require_bytes(tensor.datatype, field)
-        no_other_keys(_values(tensor.parameters), INPUT_PARAMETERS, f"{field}.parameters")
+        no_other_keys(values_of(tensor.parameters), INPUT_PARAMETERS, f"{field}.parameters")
         count = count_of(list(tensor.shape), f"{field}.shape")
         if raw:
             if tensor.HasField("contents"):
@@ -90,11 +55,11 @@ def asked_by(message: Any, deadline_ms: float | None) -> InferRequest:
             inputs[name] = flat(list(tensor.contents.bytes_contents), count, f"{field}.contents.bytes_contents")
     outputs: dict[str, bool] = {}
     for place, output in enumerate(message.outputs):
-        no_other_keys(_values(output.parameters), OUTPUT_PARAMETERS, f"outputs[{place}].parameters")
+        no_other_keys(values_of(output.parameters), OUTPUT_PARAMETERS, f"outputs[{place}].parameters")
         outputs[only_once(output.name, outputs, f"outputs[{place}]")] = bool(raw)
     return InferRequest(
         id=message.id,
-        parameters=no_other_keys(_values(message.parameters), PARAMETERS, "parameters"),
+        parameters=no_other_keys(values_of(message.parameters), PARAMETERS, "parameters"),
         inputs=inputs,
         outputs=outputs or None,
         binary=bool(raw),
@@ -143,14 +108,3 @@ def _head(tensor: Tensor) -> Mapping[str, object]:
 def _contents(tensor: Tensor) -> Mapping[str, object]:
     values = tensor.values.ravel().tolist() if isinstance(tensor.values, ndarray) else tensor.values
     return {CONTENTS[tensor.datatype]: values}
-
-
-def _values(parameters: Mapping[str, Any]) -> dict[str, object]:
-    """The values of a map of InferParameter; None where one has none."""
-    # A message's map takes three times as long to give its items.
-    return {name: _value(parameters[name]) for name in parameters}
-
-
-def _value(parameter: Message) -> object:
-    chosen = parameter.WhichOneof("parameter_choice")
-    return None if chosen is None else getattr(parameter, chosen)

@@ -30,8 +30,9 @@ from serving.http.readiness import Readiness
 from serving.http.started import Started
 from serving.load.budget import MAX_MS
 from serving.oip.inference import InferResponse, inference_of
-from serving.oip.messages import POOL, SERVICE, answer, asked_by, metadata, new, parsed
+from serving.oip.messages import answer, asked_by, metadata
 from serving.oip.models import EXTENSIONS, SERVER, VERSION, Models
+from serving.protobuf import POOL, SERVICE, new, parsed
 from serving.watch.record import RequestRecord
 
 INFER = f"/{SERVICE}/ModelInfer"

@@ -134,6 +134,7 @@ class Metrics:
         )
         self._promise = gauge("promise_applies", "1 when the operating point's promise applies to what runs", "livemin")
         self._models = ModelInfo(own)
+        self._declared: dict[tuple[str, ...], dict[str, str]] = {}
         self._admission: Admission | None = None
         self._memory: MemoryLimit | None = None
         self._experts: dict[tuple[str, ...], Escalations] = {}
@@ -247,6 +248,18 @@ class Metrics:
             self._share.labels(*own).set(drift.escalation_share)
             self._flag.labels(*own).set(1 if drift.drifted else 0)
             self._items.labels(*own).set(drift.n)
+
+        return tell
+
+    def expert_reporter(self, cascade: Named) -> Callable[..., None]:
+        """A function that reports which expert another server runs, and whether its golden items hold there."""
+        own = self._of(cascade)
+
+        def tell(holds: bool, **info: str) -> None:
+            if own in self._declared and self._declared[own] != info:
+                self._models.gone(own, "expert", **self._declared[own])
+            self._declared[own] = info
+            self._models.serves(own, "expert", holds=holds, **info)
 
         return tell
 

@@ -12,10 +12,10 @@ import pytest
 from benchmarks.pages import EXAMPLE, OIP, run
 from serving.model.head import Sigmoid
 from serving.oip.asking import PARAMETERS
-from serving.oip.messages import POOL, SERVICE
 from serving.oip.models import inputs_of, outputs_of
 from serving.oip.openapi import oip_document
 from serving.oip.rpc import CODES
+from serving.protobuf import POOL, SERVICE
 from tests.commands import needs_curl
 from tests.docs.reading import blocks, read, table
 from tests.docs.test_api import folder as folder  # a fixture

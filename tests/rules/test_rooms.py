@@ -12,7 +12,7 @@ from tests.rules.test_imports import ROOT, imported
 # Each entry names the folders and root files of one room.
 ORDER = {
     "serving": (
-        "errors ending settings service_config arguments timings trace arrays garbage memory cpu",
+        "errors ending settings service_config arguments timings trace arrays garbage memory cpu expert_url protobuf",
         *("model", "load", "expert", "cascade", "watch", "http", "oip"),
     ),
     "optimize": (
@@ -26,7 +26,7 @@ ORDER = {
             "judge",
             "publish",
             "report",
-            "pipeline profiling start score runtimes",
+            "pipeline profiling start score runtimes servers",
             "__main__",
         ),
     ),

@@ -14,7 +14,7 @@ import httpx
 import psutil
 
 from loadtest.traffic.process import free_port
-from serving.oip.messages import new
+from serving.protobuf import new
 from tests.conftest import ROOT, TinyCascades
 from tests.server import Server, serve
 from tests.service.test_degraded import TEXT_ONLY

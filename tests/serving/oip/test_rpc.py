@@ -15,8 +15,8 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoRe
 
 from serving.errors import SettingsError
 from serving.http.body import MAX_UPLOAD_BYTES
-from serving.oip.messages import SERVICE, new
 from serving.oip.rpc import DEADLINE_SHARE, INFER, READY_INTERVAL_S, RpcServer, host_of
+from serving.protobuf import SERVICE, new
 from serving.watch.metrics import Metrics
 from tests.serving.conftest import sample
 from tests.serving.http.test_api import SURE, UNSURE, Spy, both

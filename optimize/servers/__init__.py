@@ -1,0 +1,1 @@
+"""Model repositories for other servers, so that they run an expert."""

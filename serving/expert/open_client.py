@@ -1,0 +1,46 @@
+"""The client for an expert, whichever kind of server its URL names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from serving.expert.call import ExpertClient
+from serving.expert.client import RemoteExpert
+from serving.expert.other_server import Agreed, OtherServer
+from serving.expert.over_http import OverHttp
+from serving.expert.server import Server
+from serving.expert_url import OtherPlace, other_place
+from serving.model.artifact import Artifact, VariantName
+
+
+def open_client(
+    url: str,
+    tag: str,
+    artifact: Artifact,
+    variant: VariantName,
+    ca: str,
+    declare: Callable[..., None] | None = None,
+) -> ExpertClient:
+    """A client for the expert of `artifact` at a URL that `serving.expert_url` takes, or of a socket (file:///PATH).
+
+    `variant` is the one that the promise was made for. `declare` is told of an expert on another server what ours
+    tells by itself: whether its golden items hold, and as keyword arguments its tag, digest, variant and provider.
+    """
+    place = other_place(url)
+    if place is None:
+        return RemoteExpert(url, tag, artifact.digest, ca)
+
+    def tell(agreed: Agreed) -> None:
+        if declare is not None:
+            info = {"digest": artifact.digest, "variant": agreed.variant, "provider": agreed.platform}
+            declare(not agreed.golden.against, model=tag, **info)
+
+    return OtherServer(_server(place, ca), tag, artifact, variant, vouched=place.version, tell=tell)
+
+
+def _server(place: OtherPlace, ca: str) -> Server:
+    if place.scheme == "grpc":
+        from serving.expert.over_grpc import OverGrpc  # gRPC takes memory and time to start
+
+        return OverGrpc(place.address, place.model)
+    return OverHttp(f"{place.scheme}://{place.address}", place.model, ca)

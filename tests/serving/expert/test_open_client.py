@@ -1,0 +1,26 @@
+"""The client that a URL asks for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from serving.expert.client import RemoteExpert
+from serving.expert.open_client import open_client
+from serving.expert.other_server import OtherServer
+from tests.made import make_artifact
+
+
+@pytest.mark.parametrize(
+    ("url", "kind"),
+    [
+        ("file:///tmp/an-expert.sock", RemoteExpert),
+        ("http://localhost:3000", RemoteExpert),
+        ("oip+http://localhost:8000/an-expert", OtherServer),
+        ("oip+grpc://localhost:8001/an-expert", OtherServer),
+    ],
+)
+def test_a_url_says_which_client(url: str, kind: type, tmp_path: Path) -> None:
+    artifact = make_artifact(tmp_path / "an-expert", ["cpu-fp32"], role="expert")
+    assert type(open_client(url, "an-expert", artifact, "cpu-fp32", "")) is kind
