@@ -8,7 +8,7 @@ from filelock import FileLock
 from tests.conftest import optimize
 
 VERBS = ("list", "show", "run", "fine-tune", "distill", "prune", "export", "fuse", "quantize", "evaluate")
-VERBS += ("verify", "operating-point", "publish", "profile", "runtimes", "inspect", "new", "score")
+VERBS += ("verify", "operating-point", "publish", "profile", "runtimes", "inspect", "new", "score", "export-triton")
 
 
 def test_help_names_every_verb() -> None:

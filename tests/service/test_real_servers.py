@@ -1,0 +1,148 @@
+"""Experts on servers that nobody here wrote: MLServer, and Triton out of pytriton's package (make servers)."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import pytest
+
+from loadtest.traffic.process import free_port, stop
+from optimize.servers.export import Exported, ServerName, export
+from serving.cascade.modality import StoredCascade
+from tests.conftest import ROOT
+from tests.optimize.score.tiny_models import tiny_cascade
+from tests.server import LIMIT_S, serve
+from tests.service.other_servers import cut_off_and_back, put_into_store, require_same_answers
+
+pytestmark = pytest.mark.slow
+SERVERS = ROOT / "build" / "servers"
+# The package has no backend for ONNX Runtime. So Triton's own one for Python runs the file, under the configuration,
+# the version and the names that were exported.
+PYTHON_MODEL = """
+from pathlib import Path
+
+import onnxruntime
+import triton_python_backend_utils as utils
+
+
+class TritonPythonModel:
+    def initialize(self, args):
+        path = Path(args["model_repository"]) / args["model_version"] / "model.onnx"
+        self.session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+        self.names = [each.name for each in self.session.get_inputs()]
+
+    def execute(self, requests):
+        return [self.answered(request) for request in requests]
+
+    def answered(self, request):
+        inputs = {name: utils.get_input_tensor_by_name(request, name).as_numpy() for name in self.names}
+        (logits,) = self.session.run(["logits"], inputs)
+        return utils.InferenceResponse([utils.Tensor("logits", logits)])
+"""
+
+
+class Running:
+    """A server in a process group of its own, started and killed as often as a test wants."""
+
+    def __init__(self, line: list[str], variables: dict[str, str], ready: str, log: Path) -> None:
+        self._line, self._variables, self._ready, self._log = line, variables, ready, log
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it and wait until it has the model."""
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                self._line, env={**os.environ, **self._variables}, stdout=log, stderr=log, start_new_session=True
+            )
+        end_s = time.monotonic() + LIMIT_S
+        while not self._is_ready():
+            assert self._process.poll() is None, self._log.read_text()[-4000:]
+            assert time.monotonic() < end_s, self._log.read_text()[-4000:]
+            time.sleep(0.2)
+
+    def kill(self) -> None:
+        """Kill it and all its processes."""
+        assert self._process is not None
+        os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+    def stop(self) -> None:
+        """End it, if it runs."""
+        if self._process is not None and self._process.poll() is None:
+            stop(self._process)
+
+    def _is_ready(self) -> bool:
+        try:
+            return httpx.get(self._ready).status_code == 200
+        except httpx.TransportError:
+            return False
+
+
+def mlserver(exported: Exported, http: int, grpc: int, log: Path) -> Running:
+    binary = SERVERS / "mlserver" / "bin" / "mlserver"
+    if not binary.exists():
+        pytest.skip("no MLServer in build/servers (make servers)")
+    variables = {
+        "MLSERVER_HOST": "127.0.0.1",
+        "MLSERVER_HTTP_PORT": str(http),
+        "MLSERVER_GRPC_PORT": str(grpc),
+        "MLSERVER_METRICS_PORT": str(free_port()),
+        "MLSERVER_PARALLEL_WORKERS": "0",
+    }
+    ready = f"http://127.0.0.1:{http}/v2/models/{exported.folder.name}/ready"
+    return Running([str(binary), "start", str(exported.folder.parent)], variables, ready, log)
+
+
+def triton(exported: Exported, http: int, grpc: int, log: Path) -> Running:
+    found = list((SERVERS / "triton").glob("lib/python3*/site-packages/pytriton/tritonserver"))
+    if not found:
+        pytest.skip("no Triton in build/servers (make servers)")
+    (home,) = found
+    if not (home / "backends" / "onnxruntime").exists():
+        config = exported.folder / "config.pbtxt"
+        config.write_text(config.read_text().replace('platform: "onnxruntime_onnx"', 'backend: "python"'))
+        (exported.folder / exported.version / "model.py").write_text(PYTHON_MODEL)
+    ports = [f"--http-port={http}", f"--grpc-port={grpc}", "--allow-metrics=false"]
+    hosts = ["--http-address=127.0.0.1", "--grpc-address=127.0.0.1"]
+    folders = [f"--model-repository={exported.folder.parent}", f"--backend-directory={home / 'backends'}"]
+    variables = {"PATH": f"{SERVERS / 'triton' / 'bin'}:{os.environ['PATH']}", "PYTHONPATH": str(home.parents[1])}
+    variables["LD_LIBRARY_PATH"] = f"{home / 'external_libs'}:{home / 'lib'}"
+    ready = f"http://127.0.0.1:{http}/v2/models/{exported.folder.name}/ready"
+    return Running([str(home / "bin" / "tritonserver"), *ports, *hosts, *folders], variables, ready, log)
+
+
+KINDS: dict[ServerName, Callable[[Exported, int, int, Path], Running]] = {"mlserver": mlserver, "triton": triton}
+
+
+@pytest.mark.parametrize("scheme", ["http", "grpc"])
+@pytest.mark.parametrize("alone", [False, True], ids=["together", "alone"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_it_answers_as_our_own_expert_and_comes_back_when_it_was_killed(
+    kind: ServerName, alone: bool, scheme: str, tmp_path: Path
+) -> None:
+    cascade: StoredCascade = tiny_cascade(tmp_path / "cascade", alone=alone)
+    put_into_store(tmp_path / "home", "tiny", tmp_path / "cascade")
+    exported = export(cascade, "tiny", tmp_path / "models", kind)
+    ports = {"http": free_port(), "grpc": free_port()}
+    server = KINDS[kind](exported, ports["http"], ports["grpc"], tmp_path / "server.log")
+    url = f"oip+{scheme}://127.0.0.1:{ports[scheme]}/{exported.folder.name}"
+    try:
+        server.start()
+        given = ("text=tiny", "image=", f"text_expert_url={url}")
+        arguments = [word for name in given for word in ("--arg", name)]
+        with serve(*arguments, home=tmp_path / "home", folder=ROOT, log=tmp_path / "log") as api:
+            with api.client() as client:
+                require_same_answers(client, cascade)
+                runs = client.get("/models").json()["text"]["expert"]["execution_provider"]
+                assert (runs["variant"], runs["version"]) == ("cpu-fp32", exported.version)
+            load = cut_off_and_back(api.url, server.kill, server.start)
+            print(kind, scheme, dict(load.all))
+            assert "answers again" in (tmp_path / "log").read_text()
+    finally:
+        server.stop()
