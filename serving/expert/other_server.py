@@ -66,7 +66,6 @@ class OtherServer:
         self._preprocess = preprocessor(artifact)
         self._agreed: Agreed | None = None
         self._agreeing: asyncio.Task[Agreed] | None = None
-        self._turns = asyncio.Semaphore(AT_ONCE)
 
     async def __call__(self, items: Sequence[Array], traceparent: str | None = None, left_ms: float = math.inf) -> Ran:
         """Prepared items -> the expert's reply, whose time in the session is that of the whole call.
@@ -80,7 +79,7 @@ class OtherServer:
                 try:
                     return await self._ask(items, traceparent, until_s)
                 except (ConnectionError, NotThereError):  # it has stopped, and may be another one when it is back
-                    await self._server.close()
+                    self._server.close_idle()
             return await self._ask(items, traceparent, until_s)
 
     async def describe(self) -> dict[str, str]:
@@ -112,7 +111,8 @@ class OtherServer:
         try:
             logits = await self._run(agreed, items, traceparent, until_s)
         except (StageDownError, OSError, MalformedError):
-            self._agreed = None
+            if self._agreed is agreed:
+                self._agreed = None
             raise
         return Ran(logits, (time.monotonic() - begin_s) * 1e3, None)
 
@@ -121,20 +121,25 @@ class OtherServer:
         parts = list(groups(items, most))
         if len(parts) == 1:
             return await self._part(agreed, items, traceparent, until_s)
-        asked = [asyncio.ensure_future(self._part(agreed, items[part], traceparent, until_s)) for part in parts]
+        turns = asyncio.Semaphore(AT_ONCE)
+
+        async def in_turn(part: slice) -> Logits:
+            async with turns:
+                return await self._part(agreed, items[part], traceparent, until_s)
+
+        asked = [asyncio.ensure_future(in_turn(part)) for part in parts]
         try:
             return np.concatenate(await asyncio.gather(*asked))
         finally:
-            for part in asked:
-                part.cancel()
+            for each in asked:
+                each.cancel()
 
     async def _part(self, agreed: Agreed, items: Sequence[Array], traceparent: str | None, until_s: float) -> Logits:
         """The logits of items that go in one request."""
         inputs = self._preprocess.collate(items)
         rows = len(next(iter(inputs.values())))
-        async with self._turns:
-            left_ms = max(0.0, until_s - time.monotonic()) * 1e3
-            logits = await self._server.infer(agreed.version, inputs, traceparent, left_ms)
+        left_ms = max(0.0, until_s - time.monotonic()) * 1e3
+        logits = await self._server.infer(agreed.version, inputs, traceparent, left_ms)
         wanted = (rows, *output_of(self._artifact.manifest).shape[1:])
         if logits.shape != wanted:
             raise MalformedError("reply", f"must hold logits of the shape {list(wanted)}, got {list(logits.shape)}")

@@ -68,8 +68,11 @@ class OverGrpc:
         metadata = (("traceparent", traceparent),) if traceparent else ()
         return read_logits(parsed("ModelInferResponse", await self._call("ModelInfer", request, limit_s, metadata)))
 
+    def close_idle(self) -> None:
+        """Leave the channel as it is: it has calls in flight, and looks for its server again by itself."""
+
     async def close(self) -> None:
-        """Close the channel; the next call opens another one."""
+        """End the calls in flight and close the channel; the next call opens another one."""
         if self._channel is not None:
             channel, self._channel = self._channel, None
             await channel.close()

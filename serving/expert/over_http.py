@@ -47,6 +47,10 @@ class OverHttp:
             lines.append(f"traceparent: {traceparent}")
         return read_logits(await self._ask("POST", f"{self._at(version)}/infer", lines, head + data))
 
+    def close_idle(self) -> None:
+        """Close the connections that are idle."""
+        self._connections.close_idle()
+
     async def close(self) -> None:
         """Close the connections that are idle."""
         self._connections.close_idle()

@@ -37,5 +37,8 @@ class Server(Protocol):
         cancelled, the server is told that nobody waits.
         """
 
+    def close_idle(self) -> None:
+        """Use no connection again that was there before, as far as connections are closed by hand."""
+
     async def close(self) -> None:
-        """Close the connections that are idle."""
+        """Close what is open. Calls may follow."""
