@@ -9,7 +9,9 @@ from pathlib import Path
 def add_export(command: argparse.ArgumentParser) -> None:
     """The arguments of `export-triton`."""
     command.add_argument("name", metavar="NAME", help="a cascade of the model store")
-    command.add_argument("folder", type=Path, metavar="FOLDER", help="the model repository, in which NAME-expert is made")
+    command.add_argument(
+        "folder", type=Path, metavar="FOLDER", help="the model repository, in which NAME-expert is made"
+    )
     command.add_argument("--server", choices=("triton", "mlserver"), default="triton", help="(default: triton)")
     command.add_argument("--variant", help="of the expert (default: the one that the promise was made for)")
     command.set_defaults(call=_export)

@@ -55,11 +55,12 @@ def export(
     ((chosen_name, chosen),) = found
     if chosen.runtime != "onnxruntime":
         raise ExportError(
-            f"{wanted} of {model} runs in OpenVINO, and export-triton writes for ONNX Runtime; choose another --variant "
-            "and the operating point for it"
+            f"{wanted} of {model} runs in OpenVINO, and export-triton writes for ONNX Runtime; choose another --variant"
         )
     version = version_of(artifact.digest, chosen_name)
-    graph = Graph(model, chosen_name, chosen, artifact.manifest, artifact.digest, version, artifact.folder / chosen.file)
+    graph = Graph(
+        model, chosen_name, chosen, artifact.manifest, artifact.digest, version, artifact.folder / chosen.file
+    )
     folder = repository / model
     write_whole(folder, FILES[server](graph))
     urls = tuple(f"oip+{way}://localhost:{port}/{model}" for way, port in PORTS[server].items())
@@ -72,8 +73,8 @@ def write_whole(folder: Path, files: Files) -> None:
     if folder.exists():
         if not _holds(folder, files):
             raise ExportError(
-                f"{folder} must not exist, or hold what is exported; it holds something else: remove it, or export into "
-                "another folder"
+                f"{folder} must not exist, or hold what is exported, got something else in it; remove it, or export "
+                "into another folder"
             )
         return
     beside = folder.with_name(f".{folder.name}.partial")

@@ -42,7 +42,8 @@ def config(graph: Graph) -> str:
         f"{ALONE if graph.variant.alone else BATCHING}"
         f"{''.join(_warm_up(graph, size, shape) for size, shape in graph.warm_up_shapes())}"
         + "".join(
-            f'parameters {{ key: "{name}" value {{ string_value: "{value}" }} }}\n' for name, value in parameters.items()
+            f'parameters {{ key: "{name}" value {{ string_value: "{value}" }} }}\n'
+            for name, value in parameters.items()
         )
     )
 
@@ -55,8 +56,9 @@ def _tensor(form: TensorForm) -> str:
 
 def _warm_up(graph: Graph, size: int, shape: tuple[int, ...]) -> str:
     dims = ", ".join(map(str, shape))
+    given = f"dims: [ {dims} ] zero_data: true"
     inputs = "".join(
-        f'  inputs {{ key: "{form.name}" value {{ data_type: TYPE_{form.datatype} dims: [ {dims} ] zero_data: true }} }}\n'
+        f'  inputs {{ key: "{form.name}" value {{ data_type: TYPE_{form.datatype} {given} }} }}\n'
         for form in graph.inputs
     )
     return f'model_warmup {{\n  name: "{size} of {dims}"\n  batch_size: {size}\n{inputs}}}\n'

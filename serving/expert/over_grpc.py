@@ -44,14 +44,10 @@ class OverGrpc:
             platform=said.platform,
             inputs=[_form(each) for each in said.inputs],
             outputs=[_form(each) for each in said.outputs],
-            parameters={
-                name: value for name, value in values_of(said.parameters).items() if isinstance(value, str)
-            },
+            parameters={name: value for name, value in values_of(said.parameters).items() if isinstance(value, str)},
         )
 
-    async def infer(
-        self, version: str, inputs: Mapping[str, Array], traceparent: str | None, left_ms: float
-    ) -> Logits:
+    async def infer(self, version: str, inputs: Mapping[str, Array], traceparent: str | None, left_ms: float) -> Logits:
         """The output logits for these inputs. The time that is left is the call's deadline."""
         tensors = [
             {"name": name, "datatype": DATATYPES[array.dtype], "shape": array.shape} for name, array in inputs.items()

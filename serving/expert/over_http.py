@@ -35,9 +35,7 @@ class OverHttp:
         self._binary = BINARY in _list(said, "extensions")
         return read_metadata(await self._get(self._at(version)))
 
-    async def infer(
-        self, version: str, inputs: Mapping[str, Array], traceparent: str | None, left_ms: float
-    ) -> Logits:
+    async def infer(self, version: str, inputs: Mapping[str, Array], traceparent: str | None, left_ms: float) -> Logits:
         """The output logits for these inputs."""
         head, data = self._message(inputs, left_ms)
         lines = [f"Content-Type: application/{'octet-stream' if data else 'json'}"]
@@ -124,7 +122,7 @@ def read_logits(reply: Reply) -> Logits:
                     values = np.array(output["data"], dtype=np.float32)
                 else:
                     values = np.frombuffer(reply.body, "<f4", size // 4, at)
-                return values.reshape(output["shape"])
+                return values.reshape([int(size) for size in output["shape"]])
             at += size or 0
     except (ValueError, TypeError, KeyError, AttributeError):
         raise MalformedError("reply", "must be an inference response, got something else") from None

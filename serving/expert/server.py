@@ -28,9 +28,7 @@ class Server(Protocol):
     async def metadata(self, version: str) -> Metadata:
         """What the server says of a version of the model, of its own choice if it is empty."""
 
-    async def infer(
-        self, version: str, inputs: Mapping[str, Array], traceparent: str | None, left_ms: float
-    ) -> Logits:
+    async def infer(self, version: str, inputs: Mapping[str, Array], traceparent: str | None, left_ms: float) -> Logits:
         """The output logits for these inputs.
 
         `traceparent` (W3C) goes along, and where it is not infinite `left_ms`, how long anybody waits. When the call is

@@ -88,5 +88,8 @@ def cut_off_and_back(url: str, stop: Callable[[], Any], start: Callable[[], Any]
 
     asyncio.run(scenario())
     assert not load.failures(), dict(load.all)
-    assert set(load.all) <= {("text", 200, "expert", None), *(("text", 200, "screen", why) for why in ("down", "deadline", "shed"))}
+    assert set(load.all) <= {
+        ("text", 200, "expert", None),
+        *(("text", 200, "screen", why) for why in ("down", "deadline", "shed")),
+    }
     return load

@@ -6,8 +6,6 @@ import re
 from contextlib import ExitStack
 from pathlib import Path
 
-import httpx
-
 from loadtest.traffic.process import free_port
 from serving.expert.graph_form import version_of
 from tests.conftest import ROOT
@@ -53,4 +51,3 @@ def test_an_api_asks_other_servers_and_does_without_them(tmp_path: Path) -> None
         )
         texts.close()
         assert "answers again" in log.read_text()
-

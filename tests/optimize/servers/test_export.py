@@ -42,14 +42,14 @@ def test_a_folder_with_something_else_is_left_as_it_is(cascade: StoredCascade, t
     folder = tmp_path / "models" / "tiny-expert"
     folder.mkdir(parents=True)
     (folder / "mine.txt").write_text("keep me")
-    with pytest.raises(ExportError, match="it holds something else: remove it, or export into another folder"):
+    with pytest.raises(ExportError, match="got something else in it; remove it, or export into another folder"):
         export(cascade, "tiny", tmp_path / "models", server)
     assert [path.name for path in folder.iterdir()] == ["mine.txt"]
 
 
 def test_another_artifact_is_something_else(cascade: StoredCascade, tmp_path: Path) -> None:
     export(cascade, "tiny", tmp_path / "models", "triton")
-    other = tiny_cascade(tmp_path / "other", labels=("x", "y", "z"))
+    other = tiny_cascade(tmp_path / "other", settings={"max_tokens": 9})
     with pytest.raises(ExportError, match="something else"):
         export(other, "tiny", tmp_path / "models", "triton")
 

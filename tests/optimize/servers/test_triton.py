@@ -26,7 +26,7 @@ def test_it_takes_what_the_graph_takes(tmp_path: Path) -> None:
     said = parsed(config(graph_of(tmp_path / "text")))
     assert (said.name, said.platform, said.max_batch_size) == ("tiny-expert", "onnxruntime_onnx", 32)
     inputs = [(each.name, each.data_type, list(each.dims)) for each in said.input]
-    int64, fp32 = 5, 11  # in DataType
+    int64, fp32 = 9, 11  # in DataType
     assert inputs == [("input_ids", int64, [-1]), ("attention_mask", int64, [-1])]
     assert [(each.name, each.data_type, list(each.dims)) for each in said.output] == [("logits", fp32, [3])]
     (image,) = parsed(config(graph_of(tmp_path / "image", "image"))).input

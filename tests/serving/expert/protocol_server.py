@@ -91,10 +91,7 @@ class OverRest:
             routes=[
                 Route("/v2", self._server),
                 *(Route(path, self._metadata) for path in (at, f"{at}/versions/{{version}}")),
-                *(
-                    Route(f"{path}/infer", self._infer, methods=["POST"])
-                    for path in (at, f"{at}/versions/{{version}}")
-                ),
+                *(Route(f"{path}/infer", self._infer, methods=["POST"]) for path in (at, f"{at}/versions/{{version}}")),
             ]
         )
 

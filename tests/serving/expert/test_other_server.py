@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
+import subprocess
+import sys
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -16,18 +17,13 @@ import pytest
 from loadtest.traffic.process import free_port
 from serving.errors import StageDownError, StageLateError, StageRefusedError
 from serving.expert.graph_form import version_of
-from serving.expert.open_client import open_client
 from serving.expert.other_server import OtherServer
 from serving.expert.queue import Escalations
 from serving.model.artifact import Artifact
-from serving.model.preprocess import preprocessor
-from serving.model.runner import Runner
-from serving.model.session import Session
 from tests.made import make_artifact, pixels
-from tests.optimize.score.tiny_models import WORDS, tiny_cascade
+from tests.serving.expert.other_experts import VARIANT, answers, client, expert_for_texts, items_of, ours, until
 from tests.serving.expert.protocol_server import SERVERS, OtherModel, served
 
-VARIANT = "cpu-fp32"
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 both_ways = pytest.mark.parametrize("scheme", SERVERS)
 
@@ -42,17 +38,6 @@ def texts(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
     return expert_for_texts(tmp_path_factory.mktemp("texts"))
 
 
-def expert_for_texts(folder: Path, **changed: Any) -> Artifact:
-    """An expert that reads long texts in windows."""
-    return tiny_cascade(folder, settings={"long_texts": "windows"}, **changed).expert.artifact
-
-
-def client(url: str, artifact: Artifact, **keys: Any) -> OtherServer:
-    found = open_client(url, "an-expert", artifact, VARIANT, "", **keys)
-    assert isinstance(found, OtherServer)
-    return found
-
-
 def play(model: OtherModel, scheme: str, scenario: Callable[[OtherServer], Awaitable[Any]], at: str = "") -> Any:
     """What `scenario` returns with a client of the model, whose URL ends with `at`."""
 
@@ -65,18 +50,6 @@ def play(model: OtherModel, scheme: str, scenario: Callable[[OtherServer], Await
                 await expert.close()
 
     return asyncio.run(main())
-
-
-def items_of(artifact: Artifact) -> list[Any]:
-    if artifact.manifest.settings.kind == "image":
-        return list(pixels(5))
-    prepare = preprocessor(artifact)
-    texts = ["superb", "plain fine poor", "usual " * 8, " ".join(WORDS * 6), "awful"]
-    return [prepare.item(text)[0] for text in texts * 6]  # more rows than one batch has
-
-
-def ours(artifact: Artifact, items: list[Any]) -> Any:
-    return Runner(Session(artifact), preprocessor(artifact)).run(items)
 
 
 @both_ways
@@ -124,7 +97,10 @@ def test_it_describes_what_runs_there(scheme: str, images: Artifact) -> None:
             {"inputs": [{"name": "image", "datatype": "FP32", "shape": [-1, 1, 16, 16]}]},
             r"got one that takes image FP32 \[-1, 1, 16, 16\]",
         ),
-        ({"inputs": [{"name": "pixel_values", "datatype": "FP64", "shape": [-1, 1, 16, 16]}]}, "takes pixel_values FP64"),
+        (
+            {"inputs": [{"name": "pixel_values", "datatype": "FP64", "shape": [-1, 1, 16, 16]}]},
+            "takes pixel_values FP64",
+        ),
         ({"inputs": [{"name": "pixel_values", "datatype": "FP32", "shape": [-1, 256]}]}, r"FP32 \[-1, 256\]"),
         ({"inputs": [{"name": "pixel_values", "datatype": "FP32", "shape": [1, 1, 16, 16]}]}, r"FP32 \[1, 1, 16, 16\]"),
         (
@@ -211,19 +187,17 @@ def test_golden_items_that_do_not_hold_are_told(scheme: str, images: Artifact) -
 
 
 @both_ways
-def test_it_is_checked_again_when_it_was_away(
-    scheme: str, images: Artifact, logged: list[logging.LogRecord]
-) -> None:
+def test_it_is_checked_again_when_it_was_away(scheme: str, images: Artifact, logged: list[logging.LogRecord]) -> None:
     items, port = list(pixels(2)), free_port()
 
     async def main() -> None:
         expert = client(f"oip+{scheme}://127.0.0.1:{port}/an-expert", images)
 
-        async def down(said: str) -> None:
+        async def down(said: str = "Error") -> None:
             with pytest.raises(StageDownError, match=said):
                 await expert(items)
 
-        await down("")
+        await down()
         first = OtherModel(images)
         async with served(first, scheme, port):
             await answers(expert, items)
@@ -231,7 +205,7 @@ def test_it_is_checked_again_when_it_was_away(
             await expert(items)
             assert first.looked_at == looked_at, "once"
         for _ in range(3):
-            await down("")
+            await down()
         other = OtherModel(images, versions=[version_of("2" * 64, VARIANT)])
         async with served(other, scheme, port):
             await until(expert, lambda said: "does not say that it serves this artifact" in said.get("error", ""))
@@ -321,9 +295,6 @@ def test_what_is_agreed_outlives_the_call_that_asked_first(scheme: str, images: 
 
 
 def test_only_grpc_imports_grpc(images: Artifact) -> None:
-    import subprocess
-    import sys
-
     code = (
         "import sys; from pathlib import Path; from serving.expert.open_client import open_client; "
         "from serving.model.artifact import Artifact; "
@@ -332,20 +303,3 @@ def test_only_grpc_imports_grpc(images: Artifact) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
-
-
-async def answers(expert: OtherServer, items: list[Any]) -> None:
-    """Until the expert answers: a gRPC channel looks for its server again by itself, twice a second."""
-    async with asyncio.timeout(20):
-        while True:
-            try:
-                await expert(items, None, math.inf)
-                return
-            except StageDownError:
-                await asyncio.sleep(0.05)
-
-
-async def until(expert: OtherServer, is_so: Callable[[dict[str, str]], bool]) -> None:
-    async with asyncio.timeout(20):
-        while not is_so(await expert.describe()):
-            await asyncio.sleep(0.05)

@@ -23,7 +23,9 @@ def output(**more: Any) -> dict[str, Any]:
 
 def test_logits_are_found_among_other_outputs() -> None:
     other = output(name="hidden", shape=[1])
-    assert read_logits(response(outputs=[other, output()], raw_output_contents=[bytes(4), ONE_TWO])).tolist() == [[1, 2]]
+    assert read_logits(response(outputs=[other, output()], raw_output_contents=[bytes(4), ONE_TWO])).tolist() == [
+        [1, 2]
+    ]
     typed = response(outputs=[output(contents={"fp32_contents": [1.0, 2.0]})])
     assert read_logits(typed).tolist() == [[1, 2]]
 
@@ -42,5 +44,5 @@ def test_logits_are_found_among_other_outputs() -> None:
     ids=["nothing", "no-data", "name", "datatype", "bytes", "shape", "too-few"],
 )
 def test_what_has_no_logits_is_no_answer(sent: dict[str, Any]) -> None:
-    with pytest.raises(MalformedError, match="^reply: must "):
+    with pytest.raises(MalformedError, match=r"^reply: must "):
         read_logits(response(**sent))

@@ -54,7 +54,7 @@ def test_logits_are_found_among_other_outputs() -> None:
     ids=lambda sent: sent.body[:60].decode(errors="replace"),
 )
 def test_what_has_no_logits_is_no_answer(sent: Reply) -> None:
-    with pytest.raises(MalformedError, match="^reply: must "):
+    with pytest.raises(MalformedError, match=r"^reply: must "):
         read_logits(sent)
 
 
@@ -69,7 +69,9 @@ def test_metadata_may_have_parameters_or_properties() -> None:
     assert said.versions == ["1"]
     assert said.inputs == [TensorForm("x", "FP32", (-1, 3))]
     assert said.parameters == {"digest": "1a"}
-    assert read_metadata({"parameters": {"digest": "2b"}, "properties": {"digest": "1a"}}).parameters == {"digest": "2b"}
+    assert read_metadata({"parameters": {"digest": "2b"}, "properties": {"digest": "1a"}}).parameters == {
+        "digest": "2b"
+    }
 
 
 @pytest.mark.parametrize(
@@ -84,5 +86,5 @@ def test_metadata_may_have_parameters_or_properties() -> None:
     ids=str,
 )
 def test_what_is_no_metadata_is_malformed(said: dict[str, Any]) -> None:
-    with pytest.raises(MalformedError, match="^metadata"):
+    with pytest.raises(MalformedError, match=r"^metadata"):
         read_metadata(said)
