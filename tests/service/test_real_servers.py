@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -104,15 +105,19 @@ def triton(exported: Exported, http: int, grpc: int, log: Path) -> Running:
     if not found:
         pytest.skip("no Triton in build/servers (make servers)")
     (home,) = found
-    if not (home / "backends" / "onnxruntime").exists():
+    backends = home / "backends"
+    if not (backends / "onnxruntime").exists():
+        backends = log.with_name("backends")
+        shutil.copytree(home / "backends", backends)
+        stub = home / "python_backend_stubs" / "3.11" / "triton_python_backend_stub"
+        shutil.copy(stub, backends / "python")
         config = exported.folder / "config.pbtxt"
         config.write_text(config.read_text().replace('platform: "onnxruntime_onnx"', 'backend: "python"'))
         (exported.folder / exported.version / "model.py").write_text(PYTHON_MODEL)
     ports = [f"--http-port={http}", f"--grpc-port={grpc}", "--allow-metrics=false"]
     hosts = ["--http-address=127.0.0.1", "--grpc-address=127.0.0.1"]
-    folders = [f"--model-repository={exported.folder.parent}", f"--backend-directory={home / 'backends'}"]
+    folders = [f"--model-repository={exported.folder.parent}", f"--backend-directory={backends}"]
     variables = {"PATH": f"{SERVERS / 'triton' / 'bin'}:{os.environ['PATH']}", "PYTHONPATH": str(home.parents[1])}
-    variables["LD_LIBRARY_PATH"] = f"{home / 'external_libs'}:{home / 'lib'}"
     ready = f"http://127.0.0.1:{http}/v2/models/{exported.folder.name}/ready"
     return Running([str(home / "bin" / "tritonserver"), *ports, *hosts, *folders], variables, ready, log)
 

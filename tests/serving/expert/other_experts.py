@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from serving.model.runner import Runner
 from serving.model.session import Session
 from tests.made import pixels
 from tests.optimize.score.tiny_models import WORDS, tiny_cascade
+from tests.serving.expert.protocol_server import OtherModel, served
 
 VARIANT: VariantName = "cpu-fp32"
 
@@ -42,6 +43,20 @@ def items_of(artifact: Artifact) -> list[Any]:
 
 def ours(artifact: Artifact, items: list[Any]) -> Any:
     return Runner(Session(artifact), preprocessor(artifact)).run(items)
+
+
+def play(model: OtherModel, scheme: str, scenario: Callable[[OtherServer], Awaitable[Any]], at: str = "") -> Any:
+    """What `scenario` returns with a client of the model, whose URL ends with `at`."""
+
+    async def main() -> Any:
+        async with served(model, scheme) as url:
+            expert = client(url + at, model.artifact)
+            try:
+                return await scenario(expert)
+            finally:
+                await expert.close()
+
+    return asyncio.run(main())
 
 
 async def answers(expert: OtherServer, items: list[Any]) -> None:

@@ -7,7 +7,6 @@ import logging
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from serving.expert.other_server import OtherServer
 from serving.expert.queue import Escalations
 from serving.model.artifact import Artifact
 from tests.made import make_artifact, pixels
-from tests.serving.expert.other_experts import VARIANT, answers, client, expert_for_texts, items_of, ours, until
+from tests.serving.expert.other_experts import VARIANT, answers, client, expert_for_texts, items_of, ours, play, until
 from tests.serving.expert.protocol_server import SERVERS, OtherModel, served
 
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -36,20 +35,6 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
 @pytest.fixture(scope="module")
 def texts(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
     return expert_for_texts(tmp_path_factory.mktemp("texts"))
-
-
-def play(model: OtherModel, scheme: str, scenario: Callable[[OtherServer], Awaitable[Any]], at: str = "") -> Any:
-    """What `scenario` returns with a client of the model, whose URL ends with `at`."""
-
-    async def main() -> Any:
-        async with served(model, scheme) as url:
-            expert = client(url + at, model.artifact)
-            try:
-                return await scenario(expert)
-            finally:
-                await expert.close()
-
-    return asyncio.run(main())
 
 
 @both_ways
