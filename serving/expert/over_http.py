@@ -58,7 +58,7 @@ class OverHttp:
         tensors: list[dict[str, Any]] = []
         tails: list[bytes] = []
         for name, array in inputs.items():
-            tensor = {"name": name, "datatype": DATATYPES[array.dtype], "shape": array.shape}
+            tensor: dict[str, Any] = {"name": name, "datatype": DATATYPES[array.dtype], "shape": array.shape}
             if self._binary:
                 tails.append(array.tobytes())
                 tensor["parameters"] = {"binary_data_size": len(tails[-1])}

@@ -118,6 +118,7 @@ def triton(exported: Exported, http: int, grpc: int, log: Path) -> Running:
     hosts = ["--http-address=127.0.0.1", "--grpc-address=127.0.0.1"]
     folders = [f"--model-repository={exported.folder.parent}", f"--backend-directory={backends}"]
     variables = {"PATH": f"{SERVERS / 'triton' / 'bin'}:{os.environ['PATH']}", "PYTHONPATH": str(home.parents[1])}
+    variables["LD_LIBRARY_PATH"] = str(home.parents[1] / "nvidia_pytriton.libs")
     ready = f"http://127.0.0.1:{http}/v2/models/{exported.folder.name}/ready"
     return Running([str(home / "bin" / "tritonserver"), *ports, *hosts, *folders], variables, ready, log)
 
