@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import signal
@@ -11,12 +12,22 @@ from collections.abc import Callable
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pytest
+from bentoml._internal.configuration.containers import BentoMLContainer
+from bentoml._internal.models.model import ModelStore
 
 from loadtest.traffic.process import free_port, stop
+from optimize.publish.cascades import open_cascade
 from optimize.servers.export import Exported, ServerName, export
+from serving.arrays import Logits
 from serving.cascade.modality import StoredCascade
-from tests.conftest import ROOT
+from serving.expert.open_client import open_client
+from serving.model.golden import golden_of
+from serving.model.preprocess import example_items, preprocessor
+from serving.model.runner import Runner
+from serving.model.session import Session
+from tests.conftest import ROOT, TinyCascades
 from tests.optimize.score.tiny_models import tiny_cascade
 from tests.server import LIMIT_S, serve
 from tests.service.other_servers import cut_off_and_back, put_into_store, require_same_answers
@@ -152,3 +163,41 @@ def test_it_answers_as_our_own_expert_and_comes_back_when_it_was_killed(
             assert "answers again" in (tmp_path / "log").read_text()
     finally:
         server.stop()
+
+
+@pytest.mark.parametrize("scheme", ["http", "grpc"])
+@pytest.mark.parametrize("modality", ["text", "image"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_trained_expert_computes_there_what_was_certified(
+    kind: ServerName, modality: str, scheme: str, tiny_cascades: TinyCascades, tmp_path: Path
+) -> None:
+    name = f"tiny-{modality}"
+    with BentoMLContainer.model_store.patch(ModelStore(tiny_cascades.home / "models")):
+        cascade = open_cascade(name)
+    artifact, variant = cascade.expert.artifact, cascade.point.point.expert_variant
+    exported = export(cascade, name, tmp_path / "models", kind)
+    ports = {"http": free_port(), "grpc": free_port()}
+    server = KINDS[kind](exported, ports["http"], ports["grpc"], tmp_path / "server.log")
+    url = f"oip+{scheme}://127.0.0.1:{ports[scheme]}/{exported.folder.name}"
+    items = [item for example in example_items(artifact.manifest.settings) for item in [example] * 3]
+    golden = golden_of(artifact, variant)
+    assert golden is not None
+    items += golden.items
+
+    async def asked() -> tuple[Logits, dict[str, str]]:
+        expert = open_client(url, name, artifact, variant, "")
+        try:
+            return (await expert(items, None, 30_000.0)).logits, dict(await expert.describe())
+        finally:
+            await expert.close()
+
+    try:
+        server.start()
+        logits, said = asyncio.run(asked())
+    finally:
+        server.stop()
+    ours = Runner(Session(artifact, variant), preprocessor(artifact)).run(items)
+    gap = float(np.abs(logits - ours).max())
+    print(kind, modality, scheme, variant, "largest difference of a logit:", gap)
+    assert gap < 1e-3
+    assert (said["variant"], said["version"], said["against"]) == (variant, exported.version, "")
