@@ -78,10 +78,10 @@ kubectl: .venv/.installed ## kubectl in .venv, where the machine has none: 37 MB
 	rm -r build/kubectl
 
 # Servers that can run an expert, each in an environment of its own. The package of pytriton holds Triton, whose backend
-# for Python is made for one version of it.
+# for Python is made for one version of it. The parallel workers of MLServer do not start with later uvloops.
 servers: ## MLServer and Triton in build/servers, for test-slow: 750 MB
 	$(PYTHON) -m venv build/servers/mlserver
-	build/servers/mlserver/bin/python -m pip install --quiet mlserver==1.7.1 onnxruntime==1.32.0
+	build/servers/mlserver/bin/python -m pip install --quiet mlserver==1.7.1 onnxruntime==1.32.0 uvloop==0.21.0
 	$(PYTHON) -m venv build/servers/triton
 	build/servers/triton/bin/python -m pip install --quiet nvidia-pytriton==0.7.0 onnxruntime==1.32.0
 

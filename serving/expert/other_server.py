@@ -44,7 +44,8 @@ class OtherServer:
     """An expert, of `artifact`, on another server, which the log calls `tag`.
 
     Before the first call, and again when the server was away, its metadata is held against the artifact and its golden
-    items are asked. `vouched` is a version that is asked whatever digest it has: then the golden items must hold.
+    items are asked. `vouched` is a version that is asked whatever digest it has: then the golden items must hold, each
+    time that it is described, too.
     `variant` is the one that runs there if the server does not say. `tell` is given what was agreed each time.
 
     Calls change nothing, so a call whose connection breaks is made again. The items of a variant that is `alone` go in
@@ -86,9 +87,10 @@ class OtherServer:
         """The variant that runs there and the server's platform; else `error` says why not. Looks at the metadata."""
         try:
             async with asyncio.timeout(DESCRIBE_LIMIT_S):
-                if self._agreed is not None:
-                    self._agreed = self._same(await self._server.metadata(self._vouched), self._agreed)
-                agreed = self._agreed or await self._agree()
+                agreed = self._agreed
+                if agreed is not None:
+                    agreed = self._same(await self._server.metadata(self._vouched), agreed)
+                agreed = agreed or await self._agree()
         except StageError as error:
             return {"error": str(error)}
         except (OSError, MalformedError) as error:
@@ -154,10 +156,15 @@ class OtherServer:
 
     def _have_agreed(self, agreeing: asyncio.Task[Agreed]) -> None:
         self._agreeing = None
-        if not agreeing.cancelled() and agreeing.exception() is None:  # whoever waits gets the error
+        if agreeing.cancelled():
+            return
+        error = agreeing.exception()  # whoever waits gets it, too
+        if error is None:
             self._agreed = agreeing.result()
             if self._tell is not None:
                 self._tell(self._agreed)
+        elif isinstance(error, StageDownError):
+            self._agreed = None
 
     async def _looked_at(self) -> Agreed:
         async with asyncio.timeout(AGREE_LIMIT_S):
@@ -203,9 +210,13 @@ class OtherServer:
         )
 
     def _same(self, said: Metadata, agreed: Agreed) -> Agreed | None:
-        """What was agreed, if the server still says the same; else None, and it is looked at again."""
+        """What was agreed, if the server still says the same; else None: it is to be looked at again.
+
+        A version that is vouched for says nothing: only its golden items do.
+        """
         try:
-            return agreed if self._identified(said) == (agreed.version, agreed.variant) else None
+            same = self._identified(said) == (agreed.version, agreed.variant)
+            return agreed if same and not self._vouched else None
         except StageDownError:
             self._agreed = None
             raise

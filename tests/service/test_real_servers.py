@@ -105,7 +105,6 @@ def mlserver(exported: Exported, http: int, grpc: int, log: Path) -> Running:
         "MLSERVER_HTTP_PORT": str(http),
         "MLSERVER_GRPC_PORT": str(grpc),
         "MLSERVER_METRICS_PORT": str(free_port()),
-        "MLSERVER_PARALLEL_WORKERS": "0",
     }
     ready = f"http://127.0.0.1:{http}/v2/models/{exported.folder.name}/ready"
     return Running([str(binary), "start", str(exported.folder.parent)], variables, ready, log)

@@ -151,6 +151,15 @@ def test_a_version_that_the_url_vouches_for_must_compute_the_golden_items(scheme
             await expert(items)
 
     play(OtherModel(images, versions=["7"], factor=-1.0), scheme, refused, "/versions/7")
+    changing = OtherModel(images, versions=["7"])
+
+    async def changed(expert: OtherServer) -> None:
+        await expert(items)
+        changing.factor = -1.0
+        assert "is no such model" in (await expert.describe())["error"]
+        await refused(expert)
+
+    play(changing, scheme, changed, "/versions/7")
 
 
 @both_ways
