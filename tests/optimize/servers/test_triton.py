@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -57,5 +58,12 @@ def test_it_is_warmed_up_and_says_which_artifact_it_is(tmp_path: Path) -> None:
         "intra_op_thread_count": "1",
     }
     assert said.version_policy.HasField("all")
-    (group,) = said.instance_group
-    assert group.kind == ModelInstanceGroup.Kind.KIND_CPU
+
+
+@pytest.mark.parametrize("device", ["CPU", "CUDA"])
+def test_its_instance_is_where_the_variant_runs(tmp_path: Path, device: str) -> None:
+    graph = graph_of(tmp_path)
+    variant = graph.variant.model_copy(update={"provider": f"{device}ExecutionProvider"})
+    (group,) = parsed(config(replace(graph, variant=variant))).instance_group
+    kinds = ModelInstanceGroup.Kind
+    assert group.kind == (kinds.KIND_GPU if device == "CUDA" else kinds.KIND_CPU)
