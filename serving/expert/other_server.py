@@ -49,7 +49,8 @@ class OtherServer:
     `variant` is the one that runs there if the server does not say. `tell` is given what was agreed each time.
 
     Calls change nothing, so a call whose connection breaks is made again. The items of a variant that is `alone` go in
-    one request each, because the server would run them together.
+    one request each, because the server would run them together. Raises ArtifactError for golden items or a tokeniser
+    that cannot be read.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class OtherServer:
         self._server, self._outages = server, Outages(tag)
         self._artifact, self._variant, self._vouched, self._tell = artifact, variant, vouched, tell
         self._preprocess = preprocessor(artifact)
+        self._golden = {name: golden_of(artifact, name) for name in artifact.manifest.variants}
         self._agreed: Agreed | None = None
         self._agreeing: asyncio.Task[Agreed] | None = None
 
@@ -171,15 +173,15 @@ class OtherServer:
             version, variant = self._identified(await self._server.metadata(self._vouched))
             said = await self._server.metadata(version)
             require_form(self._artifact.manifest, said)
-            golden = await self._golden(Agreed(version, variant, said.platform, GoldenCheck(against="")))
+            golden = await self._golden_check(Agreed(version, variant, said.platform, GoldenCheck(against="")))
             if self._vouched and golden.against:
                 raise StageDownError(
                     f"version {self._vouched} is asked because the URL names it, and is no such model: {golden.against}"
                 )
             return Agreed(version, variant, said.platform, golden)
 
-    async def _golden(self, agreed: Agreed) -> GoldenCheck:
-        golden = golden_of(self._artifact, agreed.variant)
+    async def _golden_check(self, agreed: Agreed) -> GoldenCheck:
+        golden = self._golden[agreed.variant]
         if golden is None:
             return no_golden(self._artifact, agreed.variant)
         got = await self._run(agreed, golden.items, None, math.inf)

@@ -20,6 +20,7 @@ from tests.made import make_artifact
         ("file:///tmp/an-expert.sock", RemoteExpert),
         ("http://localhost:3000", RemoteExpert),
         ("oip+http://localhost:8000/an-expert", OtherServer),
+        ("oip+https://localhost:8443/an-expert", OtherServer),
         ("oip+grpc://localhost:8001/an-expert", OtherServer),
     ],
 )
