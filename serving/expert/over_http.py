@@ -31,8 +31,10 @@ class OverHttp:
 
     async def metadata(self, version: str) -> Metadata:
         """What the server says of a version of the model, of its own choice if it is empty."""
-        said = await self._get("/v2")
-        self._binary = BINARY in _list(said, "extensions")
+        try:
+            self._binary = BINARY in _list(await self._get("/v2"), "extensions")
+        except NotThereError:  # a proxy may lead to the models alone
+            self._binary = False
         return read_metadata(await self._get(self._at(version)))
 
     async def infer(self, version: str, inputs: Mapping[str, Array], traceparent: str | None, left_ms: float) -> Logits:

@@ -164,6 +164,33 @@ def test_it_answers_as_our_own_expert_and_comes_back_when_it_was_killed(
         server.stop()
 
 
+def test_two_artifacts_stand_beside_each_other_in_triton(tmp_path: Path) -> None:
+    old, new = (tiny_cascade(tmp_path / name, settings={"max_tokens": most}) for name, most in (("old", 8), ("new", 9)))
+    exported = export(old, "tiny", tmp_path / "models", "triton")
+    beside = export(new, "tiny", tmp_path / "other", "triton")
+    http, grpc = free_port(), free_port()
+    server = triton(exported, http, grpc, tmp_path / "server.log")
+    shutil.copytree(beside.folder / beside.version, exported.folder / beside.version)
+    for model in (exported.folder / exported.version).glob("model.py"):
+        shutil.copy(model, exported.folder / beside.version)
+
+    async def asked(cascade: StoredCascade, url: str) -> dict[str, str]:
+        artifact = cascade.expert.artifact
+        expert = open_client(url, "tiny", artifact, "cpu-fp32", "")
+        await expert(example_items(artifact.manifest.settings), None, 30_000.0)
+        said = dict(await expert.describe())
+        await expert.close()
+        return said
+
+    try:
+        server.start()
+        for url in (f"oip+http://127.0.0.1:{http}/tiny-expert", f"oip+grpc://127.0.0.1:{grpc}/tiny-expert"):
+            assert asyncio.run(asked(old, url))["version"] == exported.version
+            assert asyncio.run(asked(new, url))["version"] == beside.version
+    finally:
+        server.stop()
+
+
 @pytest.mark.parametrize("scheme", ["http", "grpc"])
 @pytest.mark.parametrize("modality", ["text", "image"])
 @pytest.mark.parametrize("kind", KINDS)

@@ -33,13 +33,16 @@ FOUND = {200: grpc.StatusCode.OK, 404: grpc.StatusCode.NOT_FOUND, 503: grpc.Stat
 
 @dataclass
 class OtherModel:
-    """The model on the server, and how it behaves. `ran`: the rows of each request; `told`: what came beside them."""
+    """The model on the server, and how it behaves. `ran`: the rows of each request; `told`: what came beside them.
+
+    With `binary` None the server says nothing of itself.
+    """
 
     artifact: Artifact
     versions: list[str] = field(default_factory=list)
     parameters: dict[str, str] = field(default_factory=dict)
     changed: dict[str, Any] = field(default_factory=dict)
-    binary: bool = True
+    binary: bool | None = True
     status: int = 200
     factor: float = 1.0
     wait_s: float = 0.0
@@ -96,6 +99,8 @@ class OverRest:
         )
 
     async def _server(self, _request: Request) -> Response:
+        if self._model.binary is None:
+            return _json({"error": "not found"}, 404)
         return _json({"name": "other", "version": "1", "extensions": [BINARY] if self._model.binary else []})
 
     async def _metadata(self, request: Request) -> Response:

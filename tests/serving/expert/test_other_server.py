@@ -43,10 +43,10 @@ def texts(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
 
 
 @both_ways
-@pytest.mark.parametrize("binary", [True, False], ids=["bytes", "numbers"])
+@pytest.mark.parametrize("binary", [True, False, None], ids=["bytes", "numbers", "nothing-said"])
 @pytest.mark.parametrize("kind", ["images", "texts"])
 def test_its_answers_are_those_of_our_own_expert(
-    kind: str, binary: bool, scheme: str, request: pytest.FixtureRequest
+    kind: str, binary: bool | None, scheme: str, request: pytest.FixtureRequest
 ) -> None:
     artifact = request.getfixturevalue(kind)
     items = items_of(artifact)
