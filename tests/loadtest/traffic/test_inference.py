@@ -14,9 +14,10 @@ import pytest
 from loadtest.traffic import inference
 from serving.oip.asking import InferRequest, read_request
 from serving.oip.inference import InferResponse
-from serving.oip.messages import answer, asked_by, parsed
+from serving.oip.messages import answer, asked_by
 from serving.oip.rest import HEADER_LENGTH, Written
 from serving.oip.tensors import Tensor
+from serving.protobuf import parsed
 from serving.watch.record import RequestRecord
 from tests.conftest import ROOT
 
