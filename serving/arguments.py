@@ -14,7 +14,7 @@ from typing import Annotated, NamedTuple
 from pydantic import AfterValidator, BaseModel, ValidationError
 
 from serving.errors import SettingsError
-from serving.expert_url import check
+from serving.expert_url import RULE, checked
 
 NAME = re.compile(r"[^,=\s]+")
 NAMES_RULE = "must be the names of cascades, each once, with commas and no spaces between them: a,b"
@@ -34,7 +34,8 @@ def _port(port: str) -> str:
 def _urls(stated: str) -> str:
     """The URL of an expert, NAME=URL of several with commas between them, or none. Raises ValueError otherwise."""
     for _, url in _named_urls(stated):
-        check(url)
+        if not checked(url):
+            raise ValueError(RULE)
     return stated
 
 

@@ -36,10 +36,11 @@ class OtherPlace:
     version: str
 
 
-def check(url: str) -> None:
-    """Raise ValueError unless it is the URL of an expert."""
-    if not (_is_whole(url) and (OURS.fullmatch(url) or OTHERS.fullmatch(url))):
+def checked(url: str) -> str:
+    """The URL of an expert, or none. Raises ValueError for anything else."""
+    if url and not (_is_whole(url) and (OURS.fullmatch(url) or OTHERS.fullmatch(url))):
         raise ValueError(RULE)
+    return url
 
 
 def _is_whole(url: str) -> bool:

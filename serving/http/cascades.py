@@ -83,14 +83,8 @@ class Cascades:
 
     def _open(self, found: StoredCascade) -> Modality:
         expert, origin = found.expert, self._origins[found.name]
-        client = open_client(
-            origin.expert_url,
-            expert.tag,
-            expert.artifact,
-            found.point.point.expert_variant,
-            self._ca,
-            self._metrics.expert_reporter(origin.chosen),
-        )
+        variant, declare = found.point.point.expert_variant, self._metrics.expert_reporter(origin.chosen)
+        client = open_client(origin.expert_url, expert.tag, expert.artifact, variant, self._ca, declare)
         tell: Callable[[Drift], None] = self._metrics.drift_reporter(origin.chosen)
 
         def tell_drift(drift: Drift) -> None:
@@ -102,5 +96,5 @@ class Cascades:
 
     async def _load_expert(self, opened: Modality) -> None:
         url = self._origins[opened.name].expert_url
-        if other_place(url) is None:  # another server gets its models from its own operator
+        if other_place(url) is None:  # other servers have several versions, and are asked next whether this is one
             await load_expert(url, self._ca, self._key.stated, opened.expert_tag)

@@ -70,7 +70,12 @@ class Running:
         """Start it and wait until it has the model."""
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                self._line, env={**os.environ, **self._variables}, stdout=log, stderr=log, start_new_session=True
+                self._line,
+                env={**os.environ, **self._variables},
+                cwd=self._log.parent,  # MLServer writes its metrics where it is started
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
             )
         end_s = time.monotonic() + LIMIT_S
         while not self._is_ready():

@@ -45,6 +45,8 @@ def test_each_of_several_experts_may_have_a_url() -> None:
     arguments = Arguments(text="a,b,c", text_expert_url="c=https://h:1,a=http://[::1]", image="")
     with_variables(arguments, {})
     assert [arguments.expert_url(chosen) for chosen in arguments.served] == ["http://[::1]", "", "https://h:1"]
+    other = Arguments(text="a,b", text_expert_url="b=oip+grpc://h:8001/b-expert/versions/3", image="")
+    assert [other.expert_url(chosen) for chosen in other.served] == ["", "oip+grpc://h:8001/b-expert/versions/3"]
     alone = Arguments(text="a", text_expert_url="a=http://h")
     assert alone.expert_url(alone.served[0]) == "http://h"
 

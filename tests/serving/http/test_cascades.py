@@ -66,6 +66,16 @@ def test_a_version_whose_expert_does_not_answer_is_refused(opened: Callable[...,
     assert cascades.served.versions == before
 
 
+def test_another_server_is_not_told_to_load_a_version(
+    opened: Callable[..., Cascades], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It gets its models from its own operator, and is asked for the new version as for the old one."""
+    monkeypatch.setattr("tests.serving.http.test_cascades.URL", "oip+http://127.0.0.1:9/an-expert")
+    cascades = opened()
+    with pytest.raises(SwitchRefusedError, match="it is not known what the expert runs: the expert does not answer"):
+        asyncio.run(cascades._switching.switch("tiny-text", "v2"))
+
+
 def test_only_the_version_that_is_served_tells_of_drift(opened: Callable[..., Cascades], metrics: Metrics) -> None:
     cascades = opened()
     first = cascades.served.find("text", None)

@@ -153,6 +153,19 @@ def test_drift_is_a_gauge_of_its_modality(metrics: Metrics) -> None:
     assert got == [0.3, 0.1, 1, 10]
 
 
+def test_an_expert_on_another_server_is_told_of_by_the_api(metrics: Metrics) -> None:
+    tell = metrics.expert_reporter(Chosen("text", "a", 0))
+    info = {"model": "expert:1", "digest": "2" * 64, "provider": "a-runtime"}
+    tell(True, variant="cpu-fp32", **info)
+    tell(False, variant="cpu-int8", **info)
+    got = [
+        sample("sieve_model_info", modality="text", role="expert", variant=variant, **info)
+        for variant in ("cpu-fp32", "cpu-int8")
+    ]
+    assert got == [0, 1]
+    assert sample("sieve_golden_holds", modality="text", role="expert") == 0
+
+
 def test_a_flush_that_fails_is_not_the_last_one(metrics: Metrics, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "FLUSH_S", 0.001)
     flushed: list[str] = []
