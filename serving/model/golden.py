@@ -41,7 +41,8 @@ class Golden:
     def save(self, folder: Path) -> None:
         """Write the file GOLDEN of an artifact folder. The same items and logits give the same bytes."""
         arrays = {f"item/{place}": item for place, item in enumerate(self.items)}
-        arrays |= {f"logits/{name}": logits for name, logits in self.logits.items()}
+        # Sorted, since which variant comes first depends on which was faster.
+        arrays |= {f"logits/{name}": logits for name, logits in sorted(self.logits.items())}
         np.savez_compressed(folder / GOLDEN, allow_pickle=False, **arrays)
 
     @classmethod
