@@ -192,6 +192,8 @@ def carry_out(work: Path, memory_bytes: int) -> None:
     def distilled(name: str, folder: Path) -> None:
         Build(read_recipe(str(work / f"{name}.toml")), root=work, folder=folder).carry_out("distill")
 
+    # A shell starts what runs in its background with SIGINT ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     distilled("warm", work / f"warm-{os.getpid()}")
     before = _memory(os.getpid())["allocated_bytes"]
     resource.setrlimit(resource.RLIMIT_DATA, (before + memory_bytes,) * 2)
