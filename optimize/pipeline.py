@@ -28,7 +28,7 @@ from optimize.models.decisions import head_for
 from optimize.models.distillation import DistillationConfig
 from optimize.progress import console, running
 from optimize.publish.assemble import assemble, state_quality, write_operating_point
-from optimize.recipe import OperatingPointRecipe, read_steps
+from optimize.recipe import OperatingPointRecipe, Recipe, read_steps
 from optimize.report.facts import Facts
 from optimize.report.page import write_report
 from optimize.report.summary import tell
@@ -53,6 +53,7 @@ def evaluate(build: Build, command: str) -> dict[str, Any]:
     """
     require_equal_everywhere(build)
     require_teacher(build)
+    written = build.recipe
     build, trials, chosen = search(build)
     results = build.carry_out()
     _tidy(build)
@@ -87,7 +88,7 @@ def evaluate(build: Build, command: str) -> dict[str, Any]:
     )
     report = write_report(build, facts)
     tell(report)
-    tidy_kept(build)
+    tidy_kept(build, written)
     require(failed)
     return report
 
@@ -108,15 +109,17 @@ def _tidy(build: Build) -> None:
         path.unlink()
 
 
-def tidy_kept(build: Build) -> None:
-    """Remove what earlier forms of the recipe kept and this one has no use for: token ids, teacher outputs, students.
+def tidy_kept(build: Build, recipe: Recipe) -> None:
+    """Remove what earlier forms of `recipe` kept and this one has no use for: token ids, teacher outputs, students.
 
-    What its steps would read, had their results not been reused, stays.
+    What its steps would read, had their results not been reused, stays. The recipe of `build` has the screen that a
+    search chose, to which the space of the search need not apply.
     """
     preparers = {build.preparer, *(build.preparer_of(result) for result in build.results)}
     wanted = {preparer.tokens_name(split) for preparer in preparers for split in build.splits.all}
-    steps = [step for step in build.recipe.possible_steps if isinstance(step, DistillationConfig)]
-    wanted |= {outputs_name(step, build.teacher, build.splits, build.recipe.seed) for step in steps}
+    possible = [*recipe.possible_steps, *build.recipe.screen]
+    steps = [step for step in possible if isinstance(step, DistillationConfig)]
+    wanted |= {outputs_name(step, build.teacher, build.splits, recipe.seed) for step in steps}
     build.kept.remove_others(wanted)
 
 

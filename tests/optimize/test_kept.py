@@ -83,7 +83,7 @@ def test_a_changed_recipe_leaves_nothing_of_the_old_one(tmp_path: Path) -> None:
         (tmp_path / "recipe.toml").write_text(recipe)
         build = Build(read_recipe(str(tmp_path / "recipe.toml")), root=tmp_path, folder=tmp_path / "build")
         build.carry_out()
-        tidy_kept(build)
+        tidy_kept(build, build.recipe)
         return {path.name for path in build.folder.iterdir() if path.name.startswith(("tokens-", "teacher-outputs-"))}
 
     first = run(RECIPE)
