@@ -6,11 +6,13 @@ All against the served process.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 import re
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -144,8 +146,10 @@ def test_ten_thousand_requests_of_many_kinds_get_their_own_answers(server: Serve
             statuses[reply.status_code] += 1
 
     async def all_clients() -> None:
-        async with server.async_client(CLIENTS) as client:
-            await asyncio.gather(*(one_client(number, client) for number in range(CLIENTS)))
+        async with AsyncExitStack() as stack:
+            # A client for each: for every request, httpx looks at all the connections of its client.
+            clients = [await stack.enter_async_context(server.async_client(1)) for _ in range(CLIENTS)]
+            await asyncio.gather(*itertools.starmap(one_client, enumerate(clients)))
 
     asyncio.run(all_clients())
     assert statuses.total() >= 10_000
