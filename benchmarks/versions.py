@@ -74,12 +74,11 @@ def main() -> int:
     body = {"text": text_of(TOKENS, published.expert), "budget_ms": 1000}
     stores: dict[Side, Path] = {"this": published.store, "other": options.other_models or published.store}
     measured: dict[tuple[str, int], list[dict[Side, float]]] = {}
-    for first in SIDES:
-        order: list[Side] = sorted(SIDES, key=lambda side: side != first)
+    for order in (SIDES, SIDES[::-1]):
         with tempfile.TemporaryDirectory(prefix="sieve-versions-") as name, contextlib.ExitStack() as stack:
             servers = start({side: checkouts[side] for side in order}, stores, published, Path(name), stack)
             for number in range(options.rounds):
-                console.print(f"round {number + 1} of {options.rounds}, {first} checkout started first")
+                console.print(f"round {number + 1} of {options.rounds}, {order[0]} checkout started first")
                 for key, per_s in one_round(servers, body, seconds=options.seconds, swapped=number % 2 == 1).items():
                     measured.setdefault(key, []).append(per_s)
     rows = [row(stage, connections, rounds) for (stage, connections), rounds in measured.items()]

@@ -84,7 +84,7 @@ class Switching:
     async def _switched(self, name: str, version: str | None) -> Modality:
         async with self._turn:
             before = self._of(name)
-            with _refused(before):
+            with refusing(f"{before.name} goes on with version {before.version}"):
                 found = await asyncio.to_thread(self._find, name, version)
                 if found.version == before.version:
                     return before
@@ -124,16 +124,16 @@ async def _retire(cascade: Modality) -> None:
 
 
 @contextmanager
-def _refused(before: Modality) -> Iterator[None]:
-    """Turn what speaks against a version into a SwitchRefusedError that says what goes on."""
-    goes_on = f"{before.name} goes on with version {before.version}"
+def refusing(goes_on: str = "") -> Iterator[None]:
+    """Turn what speaks against a version into a SwitchRefusedError, which begins with what `goes_on`."""
+    begin = f"{goes_on}: " if goes_on else ""
     try:
         yield
     except SieveError as error:
-        raise SwitchRefusedError(f"{goes_on}: {error}") from None
+        raise SwitchRefusedError(f"{begin}{error}") from None
     except Exception as error:  # whatever a runtime raises for a graph that it cannot read
         logger.exception("a version cannot be opened")
-        raise SwitchRefusedError(f"{goes_on}: {type(error).__name__}, see the log") from None
+        raise SwitchRefusedError(f"{begin}{type(error).__name__}, see the log") from None
 
 
 def _require_none(against: Sequence[str]) -> None:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from pathlib import Path
 
 from serving.cascade.opening import Store, find_expert
-from serving.errors import ArtifactError, SieveError, SwitchRefusedError
+from serving.cascade.switching import refusing
+from serving.errors import ArtifactError
 from serving.http.expert_models import ExpertModels, OpenedExpert, open_expert
 from serving.http.guard import JsonObject
 from serving.model.artifact import Artifact
-
-logger = logging.getLogger("sieve")
 
 
 class ExpertSwitching:
@@ -28,16 +26,11 @@ class ExpertSwitching:
         Raises SwitchRefusedError where it cannot be served. Then nothing changes.
         """
         async with self._turn:
-            try:
+            with refusing():
                 entry = await asyncio.to_thread(find_expert, self._store, name, version)
                 artifact = await asyncio.to_thread(Artifact.open, Path(entry.path))
                 if not self._models.again(artifact.digest):
                     self._models.serve(await asyncio.to_thread(self._opened, artifact, str(entry.tag)))
-            except SieveError as error:
-                raise SwitchRefusedError(str(error)) from None
-            except Exception as error:  # whatever a runtime raises for a graph that it cannot read
-                logger.exception("a version cannot be opened")
-                raise SwitchRefusedError(f"{type(error).__name__}, see the log") from None
         return {"name": name, "model": str(entry.tag), "digest": artifact.digest}
 
     def _opened(self, artifact: Artifact, tag: str) -> OpenedExpert:
