@@ -7,7 +7,8 @@ import json
 import re
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -184,12 +185,13 @@ def test_it_shows_all_kinds_of_answers(opened: Visit) -> None:
         assert page.inner_text(place).startswith(text)
 
 
-def test_a_cascade_for_pairs_gets_a_second_text(browser: Browser, server: Server) -> None:
+@contextmanager
+def told_of(browser: Browser, server: Server, changed: Callable[[Any], Any]) -> Iterator[tuple[Visit, list[Any]]]:
+    """The page where `changed` gives what it is told of the models, and what it sends; it is always refused."""
     sent: list[Any] = []
 
     def described(route: Route) -> None:
-        models = httpx.get(f"{server.url}/models").json()
-        route.fulfill(json={**models, "text": {**models["text"], "pairs": True}})
+        route.fulfill(json=changed(httpx.get(f"{server.url}/models").json()))
 
     def took(route: Route) -> None:
         sent.append(route.request.post_data_json)
@@ -199,6 +201,14 @@ def test_a_cascade_for_pairs_gets_a_second_text(browser: Browser, server: Server
         page.page.route("**/models", described)
         page.page.route("**/classify_text", took)
         page.page.goto(server.url)
+        yield page, sent
+
+
+def test_a_cascade_for_pairs_gets_a_second_text(browser: Browser, server: Server) -> None:
+    def pairs(models: Any) -> Any:
+        return {**models, "text": {**models["text"], "pairs": True}}
+
+    with told_of(browser, server, pairs) as (page, sent):
         page.page.fill("#text-pair", "two")
         page.page.fill("#text", "one")
         page.page.press("#text", "Control+Enter")
@@ -207,20 +217,10 @@ def test_a_cascade_for_pairs_gets_a_second_text(browser: Browser, server: Server
 
 
 def test_one_of_several_cascades_can_be_chosen(browser: Browser, server: Server) -> None:
-    sent: list[Any] = []
+    def several(models: Any) -> Any:
+        return {**models, "others": [{**models["text"], "name": "second"}]}
 
-    def described(route: Route) -> None:
-        models = httpx.get(f"{server.url}/models").json()
-        route.fulfill(json={**models, "others": [{**models["text"], "name": "second"}]})
-
-    def took(route: Route) -> None:
-        sent.append(route.request.post_data_json)
-        route.fulfill(status=503, json={"error": {"message": "busy"}})
-
-    with visit(browser, "about:blank") as page:
-        page.page.route("**/models", described)
-        page.page.route("**/classify_text", took)
-        page.page.goto(server.url)
+    with told_of(browser, server, several) as (page, sent):
         page.page.wait_for_selector("#which:not([hidden])")
         assert page.page.locator("#models h2").all_inner_texts() == ["Texts: tiny-text", "Images", "Texts: second"]
         page.page.select_option("#model", "second")
