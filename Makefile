@@ -7,7 +7,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export BENTOML_DO_NOT_TRACK ?= True
 export ORT_DISABLE_TELEMETRY ?= 1
 
-.PHONY: help ablation autoscaling bench bulk capacity compare decoding demo figures int8 kubectl loadtest overload protocols serve test test-slow test-machines test-gpu lint tune
+.PHONY: help ablation autoscaling bench bulk capacity compare decoding demo figures int8 kubectl loadtest overload protocols serve test test-slow test-full-size test-machines test-gpu lint tune
 .PHONY: tune-bert types versions check clean sms-risk cifar10 tables profile examples docs picture format node-tools
 .PHONY: image image-gpu image-sizes test-container test-large servers
 .DEFAULT_GOAL := help
@@ -36,6 +36,9 @@ test: .venv/.installed ## the tests
 
 test-slow: .venv/.installed ## the tests of full-size models
 	$(PYTEST) -m slow
+
+test-full-size: .venv/.installed ## full-size checkpoints from `new` to the store: about half an hour, 12 GB
+	$(BIN)/python -m pytest -m full_size
 
 test-machines: .venv/.installed ## API and experts as on three machines, cut off and rolled under load
 	$(PYTEST) -m machines

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -20,13 +21,23 @@ from loadtest.errors import NotStartedError
 
 START_LIMIT_S = 120.0
 END_LIMIT_S = 30.0
+STARTS = 3
+PORTS = range(20_000, 32_768)
+TAKEN = "Address already in use"
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 on which no process listens now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port of 127.0.0.1 that no process has now.
+
+    It lies below those that Linux gives to outgoing connections, so none of them takes it before the server does.
+    """
+    for port in random.SystemRandom().sample(PORTS, len(PORTS)):  # other processes may draw at the same time
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise NotStartedError(
+        f"no port of 127.0.0.1 from {PORTS.start} to {PORTS.stop - 1} is free; end what listens there"
+    )
 
 
 def wait_until_ready(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
@@ -71,26 +82,31 @@ def running(
     log: Path,
     folder: Path,
     variables: Mapping[str, str] | None = None,
+    host: str = "127.0.0.1",
     port: int | None = None,
 ) -> Iterator[Running]:
     """Start the command `line` in `folder`, and give the server once GET `ready` answers 200.
 
-    {port} in `line` becomes `port`, or a free one. `variables` are added to this process's environment. The server ends
-    with the block, also when this process receives SIGTERM. Raises NotStartedError.
+    {port} in `line` becomes `port`, or a free one; it listens on `host`. `variables` are added to this process's
+    environment. The server ends with the block, also when this process receives SIGTERM. Raises NotStartedError.
     """
-    port = port or free_port()
     # env(1) adds the variables to the inherited environment; this file reads no environment itself.
-    settings = [f"{name}={value}" for name, value in (variables or {}).items()]
-    whole = ["env", *settings, *(part.replace("{port}", str(port)) for part in line)]
-    url = f"http://127.0.0.1:{port}"
-    with _exit_when_terminated():
-        with log.open("wb") as output:
-            server = subprocess.Popen(whole, cwd=folder, stdout=output, stderr=output, start_new_session=True)
-        try:
-            wait_until_ready(f"{url}{ready}", server, log)
-            yield Running(url, server)
-        finally:
-            stop(server)
+    whole = ["env", *(f"{name}={value}" for name, value in (variables or {}).items()), *line]
+    with _exit_when_terminated(), contextlib.ExitStack() as stack:
+        for start in range(1, STARTS + 1):
+            number = port or free_port()
+            words, url = [part.replace("{port}", str(number)) for part in whole], f"http://{host}:{number}"
+            with log.open("wb") as output:
+                server = subprocess.Popen(words, cwd=folder, stdout=output, stderr=output, start_new_session=True)
+            stack.callback(stop, server)
+            try:
+                wait_until_ready(f"{url}{ready}", server, log)
+                break
+            except NotStartedError:
+                # BentoML looks for ports of its own, and lets them go again before it listens there.
+                if start == STARTS or TAKEN not in _end_of(log):
+                    raise
+        yield Running(url, server)
 
 
 @contextlib.contextmanager

@@ -15,7 +15,7 @@ from typing import Any
 import psutil
 
 from benchmarks.image_size import buildah
-from loadtest.traffic.process import free_port, stop, wait_until_ready
+from loadtest.traffic.process import Running, running
 from tests.conftest import ROOT, TinyCascades
 from tests.server import Server, variables
 
@@ -104,31 +104,25 @@ class Container:
         (numbers,) = [(line[2], line[3]) for line in users if line[0] == self.settings["User"]]
         return numbers
 
-    def variables(self, port: int) -> list[str]:
+    def variables(self, port: int | str) -> list[str]:
         return [*self.settings["Env"], f"PORT={port}"]
 
     @contextmanager
     def started(self, log: Path) -> Iterator[Started]:
         """The image's entry point and command, as the image's user, ready."""
-        port = free_port()
         entry = [*self.settings["Entrypoint"], *self.settings["Cmd"]]
         line = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "bash", "-euc", START, "start", str(self.root)]
-        line += [":".join(self.user), self.settings["WorkingDir"], *self.variables(port), *entry]
-        with log.open("wb") as output:
-            process = subprocess.Popen(line, stdout=output, stderr=output, start_new_session=True)
-        try:
-            wait_until_ready(f"http://127.0.0.1:{port}/readyz", process, log)
-            yield Started(process, port, log, self)
-        finally:
-            stop(process)
+        line += [":".join(self.user), self.settings["WorkingDir"], *self.variables("{port}"), *entry]
+        with running(line, ready="/readyz", log=log, folder=Path()) as server:
+            yield Started(server, log, self)
 
 
 class Started(Server):
     """A container that runs."""
 
-    def __init__(self, process: subprocess.Popen[bytes], port: int, log: Path, container: Container) -> None:
-        super().__init__(process, f"http://127.0.0.1:{port}", log)
-        self.port, self.container = port, container
+    def __init__(self, server: Running, log: Path, container: Container) -> None:
+        super().__init__(server.process, server.url, log)
+        self.port, self.container = int(server.url.rpartition(":")[2]), container
 
     @property
     def first(self) -> psutil.Process:

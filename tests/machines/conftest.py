@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -12,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from loadtest.traffic.process import stop, wait_until_ready
+from loadtest.traffic.process import running
 from serving.model.artifact import OPERATING_POINT, write_json
 from tests.conftest import ROOT, TinyCascades
 from tests.server import TINY, Server, command
@@ -55,24 +54,14 @@ def started(
     entry = ["-m", "bentoml_cli._internal.start", "start-http-server", "--service-name", service]
     line = [*on, sys.executable, *(entry if service else ["-m", "bentoml", "serve"])]
     environment = {
-        **os.environ,
         "BENTOML_HOME": str(scratch / "bentoml"),
         "BENTOML_DO_NOT_TRACK": "True",
         "SIEVE_DRAIN_FILE": str(scratch / "draining"),
         **variables,
     }
+    line += ["--host", address, "--port", "{port}", str(bento)]
     log = scratch / "log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [*line, "--host", address, "--port", str(port), str(bento)],
-            cwd=scratch,
-            env=environment,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-        )
-    try:
-        wait_until_ready(f"http://{address}:{port}/readyz", process, log)
-        yield Server(process, f"http://{address}:{port}", log)
-    finally:
-        stop(process)
+    with running(
+        line, ready="/readyz", log=log, folder=scratch, variables=environment, host=address, port=port
+    ) as server:
+        yield Server(server.process, server.url, log)

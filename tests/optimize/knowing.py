@@ -1,4 +1,4 @@
-"""A teacher without a training: a tiny BERT, and texts that are labelled by its own answers."""
+"""A teacher without a training: an encoder, and texts that are labelled by its own answers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification
+from transformers import (
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    BertForSequenceClassification,
+    PretrainedConfig,
+)
 
 from optimize.models.heads import label_maps
 from tests.tiny import make_bert
@@ -38,16 +43,19 @@ def knowing_bert(folder: Path, names: tuple[str, ...] = LABELS, *, rows: int = 3
 
 
 def give_opinions(model: Any, folder: Path, texts: list[str]) -> list[int]:
-    """Give a BERT with random weights a head that tells `texts` apart, save it in `folder`, and return its answers."""
+    """Give an encoder with random weights a head that tells `texts` apart, save it in `folder`, return its answers."""
     torch.manual_seed(0)
     model.eval()
     batch = AutoTokenizer.from_pretrained(folder)(texts, padding=True, return_tensors="pt")
-    with torch.inference_mode():
-        states = model.bert(**batch).pooler_output
+    last = [module for module in model.modules() if isinstance(module, torch.nn.Linear)][-1]
+    given: list[torch.Tensor] = []
+    with torch.inference_mode(), last.register_forward_pre_hook(lambda _, taken: given.append(taken[0])):
+        model(**batch)
+        (states,) = given
         head = 10 * torch.randn(model.config.num_labels, states.shape[1])
-        model.classifier.weight.copy_(head)
-        model.classifier.bias.copy_(-head @ states.mean(0))
-        answers: list[int] = model.classifier(states).argmax(1).tolist()
+        last.weight.copy_(head)
+        last.bias.copy_(-head @ states.mean(0))
+        answers: list[int] = last(states).argmax(1).tolist()
     model.save_pretrained(folder)
     return answers
 
@@ -59,20 +67,20 @@ EASY_GATES = "[gates]\nmax_logit_gap_share = 1.0\nmin_agreement = 0.0\n" + "".jo
 """Gates for a recipe's last lines: what a tiny student learns in a few steps is not what such a test is about."""
 
 
-def followed_bert(
-    folder: Path, config: BertConfig, layers: Sequence[int], texts: Sequence[str]
+def followed(
+    folder: Path, config: PretrainedConfig, layers: Sequence[int], texts: Sequence[str], *, spread: float = 0.2
 ) -> list[tuple[str, int]]:
-    """Write a BERT with random weights whose student starts where it is.
+    """Write an encoder of BERT's shape with random weights whose student starts where it is.
 
     Returns the third of `texts` that it is surest of, with its answers.
     Nothing comes from what a student of these `layers` and half of their heads and feed-forward units lacks. Texts near
-    a border would get another label in INT8. `folder` holds the tokeniser.
+    a border would get another label in INT8. `folder` holds the tokeniser. `spread`: of the weights; at the default of
+    transformers, layers narrower than BERT's pass next to nothing on.
     """
-    # At the default range, layers as narrow as these pass next to nothing on.
-    config.update({"initializer_range": 0.2})
+    config.update({"initializer_range": spread})
     torch.manual_seed(0)
-    model = BertForSequenceClassification(config)
-    for index, layer in enumerate(model.bert.encoder.layer):
+    model: Any = AutoModelForSequenceClassification.from_config(config)
+    for index, layer in enumerate(model.base_model.encoder.layer):
         for dense in (layer.attention.output.dense, layer.output.dense):
             kept = dense.in_features // 2 if index in layers else 0
             torch.nn.init.zeros_(dense.weight[:, kept:])

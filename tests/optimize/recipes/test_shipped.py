@@ -27,7 +27,7 @@ from serving.model.image import ImageDecoder
 from serving.model.session import open_session
 from tests.conftest import messages, optimize
 from tests.optimize.conftest import tiny_resnet50, torch_logits
-from tests.optimize.knowing import EASY_GATES, followed_bert
+from tests.optimize.knowing import EASY_GATES, followed
 
 
 def in_hub_cache(cache: Path, recipe: str) -> Path:
@@ -60,7 +60,7 @@ def test_sst2_bert_base(tiny_bert: Path, tmp_path: Path) -> None:
     config.update({"num_hidden_layers": 12, "max_position_embeddings": 128})
     (distill,) = (step for step in read_recipe("sst2-bert-base").screen if isinstance(step, Distill))
     texts = [text for text, label in messages(1080, seed=2) if label in ("card-declined", "fee-question")]
-    rows = followed_bert(folder, config, distill.layers or (), texts)
+    rows = followed(folder, config, distill.layers or (), texts)
     import pandas
 
     table = pandas.DataFrame(rows, columns=["sentence", "label"])
