@@ -7,7 +7,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export BENTOML_DO_NOT_TRACK ?= True
 export ORT_DISABLE_TELEMETRY ?= 1
 
-.PHONY: help ablation autoscaling bench bulk capacity compare decoding demo figures int8 kubectl loadtest overload protocols serve test test-slow test-full-size test-machines test-gpu lint tune
+.PHONY: help ablation autoscaling bench bulk capacity compare decoding demo figures int8 kubectl loadtest overload protocols runtimes serve test test-slow test-full-size test-machines test-gpu lint tune
 .PHONY: tune-bert types versions check clean sms-risk cifar10 tables profile examples docs picture format node-tools
 .PHONY: image image-gpu image-sizes test-container test-large servers
 .DEFAULT_GOAL := help
@@ -104,6 +104,12 @@ cifar10: .venv/.installed ## the measured image recipe (needs DATA)
 # Copy the measured summaries into docs/measured and write the pages' tables from them.
 tables: .venv/.installed ## docs/measured.md and README's figures from the measured recipes' reports
 	$(BIN)/python -m benchmarks.pages tables sms-risk cifar10
+
+# Needs the demo's models and its build folders (make demo).
+runtimes: .venv/.installed ## the demo's models under each runtime that is installed, and docs/runtimes.md's tables
+	$(BIN)/python -m optimize runtimes demo-text --variant all
+	$(BIN)/python -m optimize runtimes demo-image
+	$(BIN)/python -m benchmarks.pages runtimes demo-text-screen demo-text-expert demo-image-screen demo-image-expert
 
 # Needs both models in the model store (make sms-risk).
 profile: .venv/.installed ## where the time of the sms-risk models goes, and docs/profiling.md's tables

@@ -2,10 +2,11 @@
 
 make tables      build/RECIPE/summary.json -> docs/measured/RECIPE.json
 make profile     build/profile/MODEL -> docs/measured/profile
+make runtimes    build/runtimes/MODEL/VARIANT -> docs/measured/runtimes
 make figures     what the commands of FIGURES left in build -> docs/measured/figures
 make examples    curl lines of README.md, docs/api.md and docs/oip.md, sent to a served demo -> their JSON
 
-The first three then rewrite every block between `<!-- NAME: begin -->` and `<!-- NAME: end -->` from docs/measured.
+The first four then rewrite every block between `<!-- NAME: begin -->` and `<!-- NAME: end -->` from docs/measured.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from typing import Any
 from benchmarks.command import end_with
 from benchmarks.figure_blocks import described, figure_block
 from benchmarks.recipe_tables import tables
+from benchmarks.runtime_tables import runtime_tables
 from optimize.profiling.report import markdown
 
 ROOT = Path(__file__).parent.parent
@@ -64,7 +66,8 @@ def main(verb: str, *names: str) -> int:
             for page in (README, API, OIP):
                 page.write_text(with_answers(page.read_text(encoding="utf-8"), run), encoding="utf-8")
         return 0
-    {"tables": keep_recipes, "profile": keep_profiles, "figures": keep_figures}[verb](names)
+    keep = {"tables": keep_recipes, "profile": keep_profiles, "runtimes": keep_runtimes, "figures": keep_figures}
+    keep[verb](names)
     for page in PAGES:
         page.write_text(with_blocks(page.read_text(encoding="utf-8")), encoding="utf-8")
     return 0
@@ -82,6 +85,15 @@ def keep_profiles(models: Sequence[str]) -> None:
         for file in ("profile.json", "batch-curve.svg"):
             kept = MEASURED / "profile" / f"{model}{Path(file).suffix}"
             _keep(ROOT / "build" / "profile" / model / file, kept, f"python -m optimize profile {model}")
+
+
+def keep_runtimes(models: Sequence[str]) -> None:
+    """Copy what `python -m optimize runtimes` measured of `models` to docs/measured/runtimes."""
+    for model in models:
+        made = sorted((ROOT / "build" / "runtimes" / model).glob("*/runtimes.json"))
+        for path in made or [ROOT / "build" / "runtimes" / model / "cpu-fp32" / "runtimes.json"]:
+            kept = MEASURED / "runtimes" / f"{model}-{path.parent.name}.json"
+            _keep(path, kept, f"python -m optimize runtimes {model}")
 
 
 def keep_figures(_: Sequence[str]) -> None:
@@ -113,6 +125,7 @@ def blocks() -> dict[str, Callable[[], str]]:
         "headline": headline,
         "recipes": lambda: "\n".join(tables(_read(path)) for path in sorted(MEASURED.glob("*.json"))),
         "profile": profiles,
+        "runtimes": lambda: runtime_tables([_read(path) for path in sorted((MEASURED / "runtimes").glob("*.json"))]),
         "sizing": sizing,
         **{name: partial(figure_block, MEASURED / "figures" / f"{name}.json") for name in FIGURES},
     }

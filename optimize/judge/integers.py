@@ -99,24 +99,49 @@ class ConvInteger(OpRun):
         pads: list[int] | None = None,
         strides: list[int] | None = None,
     ) -> tuple[NDArray[np.int32]]:
-        if group not in (None, 1) or dilations not in (None, [1, 1]) or auto_pad not in (None, "NOTSET"):
-            raise NotImplementedError("a convolution with groups, dilations or automatic padding")
         pixels, zero_point = _unsigned(x, x_zero_point)
-        top, left, bottom, right = pads or (0, 0, 0, 0)
-        padding = ((0, 0), (0, 0), (top, bottom), (left, right))
-        pixels = np.pad(pixels, padding, constant_values=zero_point)
         down, across = strides or (1, 1)
-        windows = np.lib.stride_tricks.sliding_window_view(pixels, w.shape[2:], axis=(2, 3))[:, :, ::down, ::across]
-        windows = windows.transpose(0, 2, 3, 4, 5, 1)  # items, height, width, kernel height, kernel width, channels
-        rows = windows.reshape(-1, int(np.prod(w.shape[1:])))
-        columns = w.transpose(2, 3, 1, 0).reshape(rows.shape[1], w.shape[0])
-        product = _product(
-            rows, zero_point, columns, np.int64(0) if w_zero_point is None else w_zero_point.astype(np.int64)
-        )
-        items, height, width = windows.shape[:3]
-        result = product.reshape(items, height, width, w.shape[0]).transpose(0, 3, 1, 2)
+        apart = dilations or (1, 1)
+        reach = [(size - 1) * step + 1 for size, step in zip(w.shape[2:], apart, strict=True)]
+        top, left, bottom, right = pads or (0, 0, 0, 0)
+        if auto_pad in ("SAME_UPPER", "SAME_LOWER"):
+            (top, bottom), (left, right) = (
+                _same(size, stride, taken, upper=auto_pad == "SAME_UPPER")
+                for size, stride, taken in zip(x.shape[2:], (down, across), reach, strict=True)
+            )
+        pixels = np.pad(pixels, ((0, 0), (0, 0), (top, bottom), (left, right)), constant_values=zero_point)
+        windows = np.lib.stride_tricks.sliding_window_view(pixels, reach, axis=(2, 3))
+        windows = windows[:, :, ::down, ::across, :: apart[0], :: apart[1]]
+        zero_points = np.zeros(len(w), np.int64) if w_zero_point is None else w_zero_point.astype(np.int64)
+        zero_points = np.broadcast_to(zero_points, len(w))
+        parts = [
+            _convolved(taken, zero_point, weights, zeros)
+            for taken, weights, zeros in zip(
+                np.split(windows, group or 1, axis=1),
+                np.split(w, group or 1),
+                np.split(zero_points, group or 1),
+                strict=True,
+            )
+        ]
         # A later sum adds in the order of the layout, which should be that of onnx's operator.
-        return (np.ascontiguousarray(result, dtype=np.int32),)
+        return (np.ascontiguousarray(np.concatenate(parts, axis=1), dtype=np.int32),)
+
+
+def _same(size: int, stride: int, reach: int, *, upper: bool) -> tuple[int, int]:
+    """The padding with which a convolution gives one value for each `stride`; an odd one has one more at one end."""
+    whole = max((-(-size // stride) - 1) * stride + reach - size, 0)
+    small, large = whole // 2, whole - whole // 2
+    return (small, large) if upper else (large, small)
+
+
+def _convolved(windows: Array, zero_point: int, weights: Array, zero_points: NDArray[np.int64]) -> NDArray[np.int64]:
+    """One group: [items, channels, height, width, kernel height, kernel width] -> [items, outputs, height, width]."""
+    windows = windows.transpose(0, 2, 3, 4, 5, 1)
+    rows = windows.reshape(-1, int(np.prod(weights.shape[1:])))
+    columns = weights.transpose(2, 3, 1, 0).reshape(rows.shape[1], len(weights))
+    product = _product(rows, zero_point, columns, zero_points)
+    items, height, width = windows.shape[:3]
+    return product.reshape(items, height, width, len(weights)).transpose(0, 3, 1, 2)
 
 
 def multiply_in_integers(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -129,12 +154,21 @@ def multiply_in_integers(model: onnx.ModelProto) -> onnx.ModelProto:
         sources = [producers.get(name) for name in node.input[:2]]
         quantized = [source for source in sources if source is not None and source.op_type == "DequantizeLinear"]
         if node.op_type in ("Conv", "Gemm", "MatMul") and len(quantized) == 2:
-            nodes.extend(_explicit(graph, node, quantized[0], quantized[1], values))
+            bias = _constant(node.input[2], values, producers) if len(node.input) > 2 else None
+            nodes.extend(_explicit(graph, node, quantized[0], quantized[1], values, bias))
         else:
             nodes.append(node)
     del graph.node[:]
     graph.node.extend(nodes)
     return model
+
+
+def _constant(name: str, values: Mapping[str, Array], producers: Mapping[str, onnx.NodeProto]) -> Array:
+    """A constant; in the graphs of ONNX Runtime's quantizer a bias is one in int32 with a scale."""
+    if name in values:
+        return values[name]
+    quantized, scale, *_ = (values[of] for of in producers[name].input)
+    return (quantized * scale).astype(np.float32)
 
 
 def _explicit(
@@ -143,16 +177,19 @@ def _explicit(
     activations: onnx.NodeProto,
     weights: onnx.NodeProto,
     values: Mapping[str, Array],
+    bias: Array | None,
 ) -> list[onnx.NodeProto]:
     """Multiply integers, scale the product, add the bias where there is one."""
     name, shape = node.output[0], (1, -1, 1, 1) if node.op_type == "Conv" else (1, -1)
     scale = (values[activations.input[1]] * values[weights.input[1]]).reshape(shape)
-    bias = values[node.input[2]].reshape(shape) if len(node.input) > 2 else np.zeros_like(scale)
-    added = {f"{name}_product_scale": scale, f"{name}_bias": bias}
+    added = {
+        f"{name}_product_scale": scale,
+        f"{name}_bias": np.zeros_like(scale) if bias is None else bias.reshape(shape),
+    }
     factor = weights.input[0]
-    if node.op_type == "Gemm":
+    if node.op_type == "Gemm" and any(field.name == "transB" and field.i for field in node.attribute):
         factor = f"{name}_weights"
-        added[factor] = values[weights.input[0]].T  # transB: the exporter writes weights as [outputs, inputs]
+        added[factor] = values[weights.input[0]].T  # the exporter writes weights as [outputs, inputs]
     graph.initializer.extend(numpy_helper.from_array(value, key) for key, value in added.items())
     product = helper.make_node(
         "ConvInteger" if node.op_type == "Conv" else "MatMulInteger",

@@ -1,14 +1,13 @@
-"""Static INT8 of a BERT: ranges of activations from calibration texts, by several methods.
+"""Static INT8 of a graph by ONNX Runtime's quantizer: ranges of activations from calibration items, by several methods.
 
-Only products with constant weights become integers. Their outputs stay in float, and each product quantizes its input
-for itself, so that the additions beside it see float values. Against quantizing both, that halved the gap to the float
-graph (MiniLM-L6: 0.0031 against 0.0066 of the logits' spread) and was no slower.
+For a BERT, and for a ready graph of images, whose checkpoint in PyTorch neural-compressor would need.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -38,6 +37,32 @@ CALIBRATIONS: Mapping[Calibration, tuple[CalibrationMethod, Mapping[str, Any]]] 
 """Each method with the options of ONNX Runtime's quantizer that it needs."""
 
 
+@dataclass(frozen=True, slots=True)
+class Form:
+    """What of a graph becomes integers, and what is left to a user where that loses too much."""
+
+    operators: tuple[str, ...]
+    options: Mapping[str, Any]
+    remedy: str
+
+
+TEXTS = Form(
+    ("MatMul",),
+    {"DedicatedQDQPair": True, "OpTypesToExcludeOutputQuantization": ["MatMul"]},
+    "take the way `dynamic`",
+)
+"""Products with constant weights. Their outputs stay in float, and each product quantizes its input for itself, so that
+the additions beside it see float values. Against quantizing both, that halved the gap to the float graph (MiniLM-L6:
+0.0031 against 0.0066 of the logits' spread) and was no slower."""
+IMAGES = Form(
+    ("Conv", "Add", "Relu", "MaxPool", "GlobalAveragePool", "Gemm", "MatMul"),
+    {"OpTypesToExcludeOutputQuantization": ["Gemm", "MatMul"]},
+    "leave the step out",
+)
+"""All of a ResNet but its logits, since ONNX Runtime computes a convolution or an addition in integers only where its
+inputs and its output are quantized."""
+
+
 def quantize_calibrated(
     source: Path,
     output: Path,
@@ -47,21 +72,22 @@ def quantize_calibrated(
     selection: Sequence[Array],
     targets: Decisions,
     tolerable_loss: float,
+    form: Form = TEXTS,
 ) -> Path:
-    """INT8 weights and activations for a BERT, from its unfused export `source`, by the calibration that fits best.
+    """INT8 weights and activations for an unfused graph `source`, by the calibration that fits best.
 
-    `calibration` and `selection` are prepared texts, `targets` the labels of the selection. Of the calibrations that
+    `calibration` and `selection` are prepared items, `targets` the labels of the selection. Of the calibrations that
     lose no more accuracy (of label sets: micro F1) than is tolerable, the one with the smallest mean gap of logits to
     the float graph is kept. Raises StepError when none is left.
     """
-    texts = [preparer.collate([item]) for item in calibration]
+    items = [preparer.collate([item]) for item in calibration]
     tried: list[tuple[float, float, str]] = []
     with work_beside(output) as work, quiet(), progress("calibration", total=len(CALIBRATIONS)) as advance:
         plain = pre_processed(source, work / "plain.onnx")
         wanted = _logits(plain, preparer, selection)
         head = head_for(wanted, targets)
         for method in CALIBRATIONS:
-            logits = _logits(calibrated(plain, work / f"{method}.onnx", method, texts), preparer, selection)
+            logits = _logits(calibrated(plain, work / f"{method}.onnx", method, items, form), preparer, selection)
             tried.append((float(np.abs(logits - wanted).mean()), score(head.decide(logits), targets), method))
             advance(1)
         in_float = score(head.decide(wanted), targets)
@@ -71,7 +97,7 @@ def quantize_calibrated(
         if not held:
             raise StepError(
                 f"quantize: no static calibration stays within {tolerable_loss:.2%} of the accuracy in float "
-                f"({in_float:.2%}); allow more with `tolerable_loss`, or take the way `dynamic`"
+                f"({in_float:.2%}); allow more with `tolerable_loss`, or {form.remedy}"
             )
         gap, _, best = min(held)
         save_graph(onnx.load(work / f"{best}.onnx"), output)
@@ -91,20 +117,22 @@ def pre_processed(source: Path, output: Path) -> Path:
     return output
 
 
-def calibrated(source: Path, output: Path, method: Calibration, texts: Sequence[Mapping[str, Array]]) -> Path:
+def calibrated(
+    source: Path, output: Path, method: Calibration, items: Sequence[Mapping[str, Array]], form: Form = TEXTS
+) -> Path:
     """Write the graph `source` in INT8 to `output`: a QDQ graph with uint8 activations and int8 weights.
 
-    `texts`: the inputs of one text each, without padding, whose values would count. Weights are per channel and use
-    half their range (see `optimize.judge.saturation`).
+    `items`: the inputs of one item each; a text without padding, whose values would count. Weights are per channel and
+    use half their range (see `optimize.judge.saturation`).
     """
     calibrator, options = CALIBRATIONS[method]
     with _without_prints():
         quantize_in_onnxruntime(
             source,
             output,
-            _OneByOne(texts),
+            _OneByOne(items),
             quant_format=QuantFormat.QDQ,
-            op_types_to_quantize=["MatMul"],
+            op_types_to_quantize=list(form.operators),
             nodes_to_exclude=products_of_activations(onnx.load(source)),
             per_channel=True,
             reduce_range=True,
@@ -112,10 +140,9 @@ def calibrated(source: Path, output: Path, method: Calibration, texts: Sequence[
             weight_type=QuantType.QInt8,
             calibrate_method=calibrator,
             extra_options={
-                # Takes in one text at a time: the histograms of several need equal lengths.
+                # Takes in one item at a time: the histograms of several texts need equal lengths.
                 "CalibStridedMinMax": 1,
-                "DedicatedQDQPair": True,
-                "OpTypesToExcludeOutputQuantization": ["MatMul"],
+                **form.options,
                 **options,
             },
         )
@@ -123,17 +150,17 @@ def calibrated(source: Path, output: Path, method: Calibration, texts: Sequence[
 
 
 class _OneByOne(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime has no types
-    """The texts of a range, in the form in which ONNX Runtime's quantizer reads them."""
+    """The items of a range, in the form in which ONNX Runtime's quantizer reads them."""
 
-    def __init__(self, texts: Sequence[Mapping[str, Array]]) -> None:
-        self._texts = texts
-        self.set_range(0, len(texts))
+    def __init__(self, items: Sequence[Mapping[str, Array]]) -> None:
+        self._items = items
+        self.set_range(0, len(items))
 
     def __len__(self) -> int:
-        return len(self._texts)
+        return len(self._items)
 
     def set_range(self, start_index: int, end_index: int) -> None:
-        self._left = iter(self._texts[start_index:end_index])
+        self._left = iter(self._items[start_index:end_index])
 
     def get_next(self) -> Mapping[str, Array] | None:
         return next(self._left, None)
@@ -141,7 +168,7 @@ class _OneByOne(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime has
 
 @contextmanager
 def _without_prints() -> Iterator[None]:
-    """Keep ONNX Runtime's calibrators from printing for each text.
+    """Keep ONNX Runtime's calibrators from printing for each item.
 
     Redirecting stdout would also swallow the progress that another thread prints meanwhile.
     """

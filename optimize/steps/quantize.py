@@ -1,5 +1,7 @@
 """Quantize to INT8. BERT: dynamic through optimum, and static through ONNX Runtime. ResNet: through neural-compressor.
 
+A ResNet that was brought as a ready ONNX graph has no checkpoint in PyTorch, and goes through ONNX Runtime too.
+
 A dynamic graph takes the ranges of its activations from the batch, so its items run one at a time
 (`optimize.judge.company`). A static graph has them from the calibration set and runs its items together. Which one is
 faster depends on the CPU and on the batches, so for an expert both are made, and the measured one is published.
@@ -9,9 +11,9 @@ in 16 bits, which saturate with the whole range: the same graph then gives other
 (`optimize.judge.saturation` checks every graph). Unsigned weights never saturate, but a CPU with VNNI takes about twice
 as long for them (`make int8` measures both).
 
-Static quantization is tuned for accuracy, within `tolerable_loss`. For a BERT, the calibration with the smallest gap to
-the float graph is kept. For a ResNet, neural-compressor tries its configurations in order until one holds. What it
-exports leaves residual additions in float (`optimize.models.qdq` closes the gap).
+Static quantization is tuned for accuracy, within `tolerable_loss`. Of ONNX Runtime's calibrations, the one with the
+smallest gap to the float graph is kept. For a ResNet, neural-compressor tries its configurations in order until one
+holds. What it exports leaves residual additions in float (`optimize.models.qdq` closes the gap).
 """
 
 from __future__ import annotations
@@ -31,10 +33,10 @@ from transformers import PretrainedConfig, PreTrainedModel
 
 from optimize.data.inputs import collect, ordered_batches
 from optimize.errors import StepError
-from optimize.models.calibration import quantize_calibrated
+from optimize.models.calibration import IMAGES, TEXTS, quantize_calibrated
 from optimize.models.cifar_resnet import convolve_shortcuts
 from optimize.models.decisions import head_for, score
-from optimize.models.graph_model import GraphModel
+from optimize.models.graph_model import GraphModel, graph_in
 from optimize.models.graphs import products_of_activations, quiet, save_graph, work_beside
 from optimize.models.qdq import complete_residuals, fold_weights
 from optimize.models.saved import Task
@@ -45,7 +47,8 @@ from serving.model.head import SOFTMAX
 
 Way = Literal["dynamic", "static"]
 SELECTED_ITEMS = 200
-"""At most so many items of the selection set choose the calibration of a BERT."""
+"""At most so many items of the selection set choose a calibration of ONNX Runtime's quantizer."""
+ONE_WAY = "quantize: `ways` are those of a text encoder, and a ResNet has one way; leave `ways` out"
 STATIC_WEIGHTS = (-63, 63)
 """The static quantizer's range of weights: symmetric, or the largest would be clipped.
 
@@ -93,24 +96,21 @@ class Quantize(Step):
 
     def require_fitting(self, model: PretrainedConfig) -> None:
         if self.ways is not None and hasattr(model, "depths"):
-            raise StepError("quantize: `ways` are those of a text encoder, and a ResNet has one way; leave `ways` out")
+            raise StepError(ONE_WAY)
 
     def require_graph(self, graph: GraphModel) -> None:
         if graph.precision != "fp32":
             raise StepError(f"quantize: the ready ONNX graph is in {graph.precision} already; leave the step out")
-        if "pixel_values" in graph.inputs:
-            raise StepError(
-                "quantize: a ResNet is quantized from its checkpoint in PyTorch, and this one is a ready ONNX graph; "
-                "leave the step out, distill into a student first, or bring the graph in INT8"
-            )
+        if self.ways is not None and "pixel_values" in graph.inputs:
+            raise StepError(ONE_WAY)
 
     def key_fields(self) -> dict[str, Any]:
         return self.model_dump(mode="json", exclude={"ways"})  # the name tells the way
 
     def carry_out(self, source: Path, output: Path, context: StepContext) -> None:
-        if context.task == "image":
-            self._carry_out_for_images(output, context)
-        elif self.way == "dynamic":
+        if context.task == "image" and graph_in(context.checkpoint) is None:
+            self._carry_out_in_pytorch(output, context)
+        elif context.task == "text" and self.way == "dynamic":
             quantize_dynamic(source, output)
         else:
             calibration, selection = context.prepare("calibration"), context.prepare("selection")
@@ -119,12 +119,13 @@ class Quantize(Step):
                 output,
                 preparer=context.preparer,
                 calibration=calibration.items,
-                selection=selection.items[:SELECTED_ITEMS],
+                selection=selection.take(range(min(len(selection), SELECTED_ITEMS))),
                 targets=selection.targets[:SELECTED_ITEMS],
                 tolerable_loss=self.tolerable_loss,
+                form=IMAGES if context.task == "image" else TEXTS,
             )
 
-    def _carry_out_for_images(self, output: Path, context: StepContext) -> None:
+    def _carry_out_in_pytorch(self, output: Path, context: StepContext) -> None:
         calibration, selection = context.prepare("calibration"), context.prepare("selection")
         batches = [np.stack(calibration.take(indices)) for indices in ordered_batches(calibration, 32)]
 

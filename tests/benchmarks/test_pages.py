@@ -54,6 +54,8 @@ def test_what_was_not_measured_names_the_command_that_does(tmp_path: Path, monke
         pages.keep_recipes(["sms-risk"])
     with pytest.raises(SystemExit, match=r"make it with `python -m optimize profile sms-risk-screen`"):
         pages.keep_profiles(["sms-risk-screen"])
+    with pytest.raises(SystemExit, match=r"make it with `python -m optimize runtimes demo-text-screen`"):
+        pages.keep_runtimes(["demo-text-screen"])
 
 
 def test_a_summary_is_kept_under_its_recipes_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -79,15 +80,40 @@ def test_products_of_small_or_unsigned_weights_are_exact(left: Any, right: Any, 
         np.testing.assert_array_equal(got, exact)
 
 
-@pytest.mark.parametrize("attributes", [{}, {"strides": [2, 2]}, {"pads": [1, 1, 1, 1]}, {"pads": [0, 1, 2, 0]}])
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        {},
+        {"strides": [2, 2]},
+        {"pads": [1, 1, 1, 1]},
+        {"pads": [0, 1, 2, 0]},
+        {"group": 2},
+        {"group": 4, "strides": [1, 2]},
+        {"dilations": [2, 2], "pads": [2, 2, 2, 2]},
+        {"auto_pad": "VALID", "strides": [2, 2]},
+        {"auto_pad": "SAME_UPPER"},
+    ],
+)
 @pytest.mark.parametrize("size", [1, 3])
-def test_convolutions_with_small_weights_are_exact(attributes: dict[str, list[int]], size: int) -> None:
+def test_convolutions_with_small_weights_are_exact(attributes: dict[str, Any], size: int) -> None:
     rng = np.random.default_rng(0)
-    pixels = rng.integers(0, 256, (2, 3, 7, 8)).astype(np.uint8)
-    weights = rng.integers(-64, 65, (4, 3, size, size)).astype(np.int8)
+    pixels = rng.integers(0, 256, (2, 4, 7, 8)).astype(np.uint8)
+    weights = rng.integers(-64, 65, (8, 4 // attributes.get("group", 1), size, size)).astype(np.int8)
     zero = np.array(7, dtype=np.uint8)
     # onnx's operator pads with 0 after the zero point was taken off, and so with the zero point.
     got, exact = (o.eval(pixels, weights, zero, **attributes) for o in (ConvInteger, ExactConvInteger))
+    np.testing.assert_array_equal(got, exact)
+
+
+@pytest.mark.parametrize("group", [1, 2])
+def test_each_output_of_a_convolution_has_its_own_zero_point(group: int) -> None:
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (1, 2, 4, 4)).astype(np.uint8)
+    weights = rng.integers(-64, 65, (4, 2 // group, 3, 3)).astype(np.int8)
+    zeros = np.array([0, 1, -2, 3], dtype=np.int8)
+    got = ConvInteger.eval(pixels, weights, np.array(0, np.uint8), zeros, group=group)
+    moved = weights.astype(np.int16) - zeros[:, None, None, None]
+    exact = ExactConvInteger.eval(pixels, moved.astype(np.int8), np.array(0, np.uint8), group=group)
     np.testing.assert_array_equal(got, exact)
 
 
@@ -96,11 +122,26 @@ def test_a_convolution_clamps_neighbouring_channels() -> None:
     assert ConvInteger.eval(pixels, weights).item() == 32767
 
 
-@pytest.mark.parametrize("attributes", [{"group": 2}, {"dilations": [2, 2]}, {"auto_pad": "SAME_UPPER"}])
-def test_what_no_graph_here_has_is_refused(attributes: Any) -> None:
-    pixels, weights = np.zeros((1, 2, 3, 3), np.uint8), np.zeros((2, 2, 1, 1), np.int8)
-    with pytest.raises(NotImplementedError):
-        ConvInteger.eval(pixels, weights, **attributes)
+@pytest.mark.parametrize("auto_pad", ["SAME_UPPER", "SAME_LOWER"])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_automatic_padding_is_that_of_onnx_runtime(auto_pad: str, stride: int) -> None:
+    """onnx's own operator pads otherwise where a stride is not 1."""
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (1, 2, 5, 6)).astype(np.uint8)
+    weights = rng.integers(-64, 65, (3, 2, 2, 3)).astype(np.int8)
+    fields: dict[str, Any] = {"auto_pad": auto_pad, "strides": [stride, stride]}
+    node = onnx.helper.make_node("ConvInteger", ["pixels", "weights"], ["product"], **fields)
+    graph = onnx.helper.make_graph(
+        [node],
+        "graph",
+        [onnx.helper.make_tensor_value_info("pixels", onnx.TensorProto.UINT8, pixels.shape)],
+        [onnx.helper.make_tensor_value_info("product", onnx.TensorProto.INT32, None)],
+        [onnx.numpy_helper.from_array(weights, "weights")],
+    )
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=8)
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    (wanted,) = session.run(None, {"pixels": pixels})
+    np.testing.assert_array_equal(ConvInteger.eval(pixels, weights, **fields), wanted)
 
 
 def of_each(compute: Any, model: onnx.ModelProto, build: Build, items: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Static INT8 of a BERT: what it computes, and which calibration is kept."""
+"""Static INT8 by ONNX Runtime's quantizer: what it computes, and which calibration is kept."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import onnx
 import pytest
 
 from optimize.build import Build
+from optimize.data.inputs import Preparer
 from optimize.errors import StepError
 from optimize.judge.company import in_company
 from optimize.judge.integers import exact_logits, saturated_logits
@@ -22,6 +23,7 @@ from optimize.models.graphs import range_of_batch
 from optimize.models.saved import load_model
 from optimize.results import Result
 from tests.optimize.conftest import result
+from tests.optimize.models.onnx_files import IMAGES, image_folder
 from tests.optimize.steps.test_export import axes, run
 from tests.optimize.steps.test_fuse import operators
 from tests.optimize.steps.test_quantize import after_fusion, widest
@@ -91,10 +93,39 @@ def test_it_stays_close_to_float(text_build: Build, source: Path, static: Path) 
     assert (ours.argmax(axis=1) == theirs.argmax(axis=1)).mean() > 0.9
 
 
+def test_a_ready_graph_of_images_is_in_integers_up_to_its_logits(tmp_path: Path) -> None:
+    graph = image_folder(tmp_path / "graph") / "model.onnx"
+    rng = np.random.default_rng(0)
+    items = [rng.normal(size=(3, 16, 16)).astype(np.float32) for _ in range(ITEMS)]
+    together = {"pixel_values": np.stack(items)}
+    wanted = run(graph, together)
+    path = quantize_calibrated(
+        graph,
+        tmp_path / "int8.onnx",
+        preparer=Preparer(IMAGES),
+        calibration=items[:16],
+        selection=items,
+        targets=wanted.argmax(axis=1),
+        tolerable_loss=0.2,
+        form=calibration.IMAGES,
+    )
+    fused = operators(after_fusion(path, tmp_path))
+    assert fused["QLinearConv"] == operators(graph)["Conv"]
+    assert fused["Conv"] == fused["Add"] == 0
+    model = onnx.load(path)
+    assert saturation(model) is None
+    assert not range_of_batch(model)
+    assert axes(path) == axes(graph)
+    np.testing.assert_array_equal(saturated_logits(model, together), exact_logits(model, together))
+    got = run(path, together)
+    np.testing.assert_allclose(got, exact_logits(model, together), atol=0.05)
+    assert 0 < np.abs(got - wanted).mean() < 0.1 * wanted.std()
+
+
 def moving(**moves: float) -> Any:
     """In the place of `calibrated`: the float graph with its logits moved by so much, for each method."""
 
-    def write(source: Path, output: Path, method: str, _texts: object) -> Path:
+    def write(source: Path, output: Path, method: str, *_: object) -> Path:
         model = onnx.load(source)
         (bias,) = [t for t in model.graph.initializer if t.name.endswith("classifier.bias")]
         bias.CopyFrom(
@@ -137,6 +168,7 @@ def test_calibrating_prints_no_more_than_a_line(
     text_build: Build, source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     quantize_calibrated(source, tmp_path / "q.onnx", **given(text_build))
-    said = capsys.readouterr().out.splitlines()
+    # On a slow machine it also says how far it is, as all long work does.
+    said = [line for line in capsys.readouterr().out.splitlines() if not line.startswith("calibration ")]
     assert len(said) == 1
     assert said[0].startswith("calibrated by ")

@@ -101,7 +101,7 @@ def test_a_ready_graph_for_images(tmp_path: Path) -> None:
     data, graph = image_graph(tmp_path)
     recipe, build = written(data, graph, tmp_path)
     assert recipe.image is None
-    assert [step.step for step in (*recipe.expert, *recipe.screen)] == ["export", "export"]
+    assert [step.step for step in (*recipe.expert, *recipe.screen)] == 2 * ["export", "quantize"]
     assert build.splits.labels == LABELS
 
 

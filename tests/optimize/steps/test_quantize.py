@@ -195,5 +195,6 @@ def test_what_it_cannot_quantize_of_a_ready_graph() -> None:
     Quantize().require_graph(ready())
     with pytest.raises(StepError, match="quantize: the ready ONNX graph is in int8 already; leave the step out"):
         Quantize().require_graph(ready(precision="int8"))
-    with pytest.raises(StepError, match="quantized from its checkpoint in PyTorch, and this one is a ready ONNX graph"):
-        Quantize().require_graph(ready(inputs=("pixel_values",)))
+    Quantize().require_graph(ready(inputs=("pixel_values",)))
+    with pytest.raises(StepError, match="`ways` are those of a text encoder"):
+        Quantize(ways=("static",)).require_graph(ready(inputs=("pixel_values",)))
