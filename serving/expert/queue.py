@@ -121,7 +121,7 @@ class Escalations:
         length = longest(items)
         if self.forecast.earliest_end_s(now_s, size, length, self._surely_s()) > deadline_s:
             if not self._under_way and not self._waiting:
-                self.forecast.refused(length)
+                self.forecast.refused(length, now_s)
             raise _late()
         loop = asyncio.get_running_loop()
         escalation = _Escalation(size, length, deadline_s, items, now_s, loop.create_future(), trace, asked)

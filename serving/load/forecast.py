@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 from serving.load.curve import Curve
 
-# Each refusal of a lone escalation by an idle expert makes the forecast a little smaller, until a call is tried. So an
-# expert that was slow is found to be fast again.
-FORGIVENESS = 0.98
+# Each refusal of a lone escalation by an idle expert makes the forecast a little smaller, and so does the time between
+# two of them, until a call is tried. So an expert that was slow is found to be fast again, however few ask for it.
+FORGIVENESS, FORGIVENESS_OF_A_SECOND = 0.98, 0.5
 # The next call is sent this much sooner than its way to the expert asks for, since timers count whole milliseconds.
 TIMER_S = 1e-3
 
@@ -55,7 +55,8 @@ class Forecast:
         self._side_by_side, self._window_s = calls_in_flight, window_s
         self._runs: dict[int, Curve] = {}
         self._hops: dict[int, Curve] = {}
-        self._forgiven: dict[int, float] = {}
+        self._forgiven: dict[int, tuple[float, float]] = {}
+        """The share of the forecast that is left, and when the last lone escalation was refused."""
 
     def observe(self, size: int, length: int, took_ms: float, expert_ms: float, *, hop_known: bool = True) -> None:
         """Learn from a call that took `took_ms`, of which `expert_ms` in the expert's session.
@@ -74,9 +75,11 @@ class Forecast:
         if at_least_ms > self.run_ms(size, length):
             self._learn(self._runs, size, length, at_least_ms, given_up=True)
 
-    def refused(self, length: int) -> None:
+    def refused(self, length: int, now_s: float) -> None:
         """A lone escalation was refused, though the expert was idle: expect a little less of calls of this length."""
-        self._forgiven[step(length)] = self._forgiven.get(step(length), 1.0) * FORGIVENESS
+        share, before_s = self._forgiven.get(step(length), (1.0, now_s))
+        share *= FORGIVENESS * FORGIVENESS_OF_A_SECOND ** (now_s - before_s)
+        self._forgiven[step(length)] = share, now_s
 
     def run_ms(self, size: int, length: int) -> float:
         """Expected milliseconds in the expert's session; 0 while nothing of this length or a shorter one is known."""
@@ -88,7 +91,7 @@ class Forecast:
 
     def times(self, length: int) -> Times:
         """In which time most calls with items of this length end."""
-        share = self._forgiven.get(step(length), 1.0)
+        share, _ = self._forgiven.get(step(length), (1.0, 0.0))
         return Times(self._curve(self._hops, length), self._curve(self._runs, length), share)
 
     def least_s(self, length: int) -> float:

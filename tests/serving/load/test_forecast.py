@@ -96,12 +96,24 @@ def test_a_refused_length_is_forgiven_until_it_is_tried_and_others_are_not() -> 
     for _ in range(2):
         refusals = 0
         while forecast.earliest_end_s(0.0, 4, 8, []) > 0.015:
-            forecast.refused(8)
+            forecast.refused(8, 0.0)
             refusals += 1
         assert 5 < refusals < 50
         assert forecast.earliest_end_s(0.0, 1, 1, []) == pytest.approx(0.010)
         forecast.observe(4, 8, 20.0, 20.0)
         assert forecast.earliest_end_s(0.0, 4, 8, []) == pytest.approx(0.020), "slow as ever: all is as it was"
+
+
+@pytest.mark.parametrize("every_s", [0.5, 60.0])
+def test_a_refused_length_is_forgiven_by_time_where_few_ask(every_s: float) -> None:
+    """Else one escalation in a while would be refused for a long time, though the expert is well again."""
+    forecast = taught()
+    forecast.observe(1, 8, 500.0, 500.0)
+    refused_s = [0.0]
+    while forecast.earliest_end_s(0.0, 1, 8, []) > 0.050:
+        forecast.refused(8, refused_s[-1])
+        refused_s.append(refused_s[-1] + every_s)
+    assert refused_s[-1] <= max(5.0, 2 * every_s)
 
 
 def test_a_call_that_was_given_up_takes_at_least_so_long() -> None:
