@@ -231,7 +231,7 @@ class Cascade:
         origins = [self._origin(chosen) for chosen in ARGUMENTS.served]
         store = partial(stored, [model for origin in origins for model in origin.models])
         self._cascades = Cascades(
-            origins, store, SETTINGS, metrics, tracer, ca=ARGUMENTS.expert_ca, versions=VERSIONS, key=ADMIN
+            origins, store, SETTINGS, metrics, tracer, tls=ARGUMENTS.expert_tls, versions=VERSIONS, key=ADMIN
         )
         admission = Admission(SETTINGS.max_in_flight)
         metrics.watch_admission(admission)
@@ -288,5 +288,5 @@ class Cascade:
                 require_kind(screen, chosen.kind)
                 if ARGUMENTS.strict:
                     url, point = ARGUMENTS.expert_url(chosen), found.point.point
-                    of = (chosen.name, expert, point.expert_variant, ARGUMENTS.expert_ca)
+                    of = (chosen.name, expert, point.expert_variant, ARGUMENTS.expert_tls)
                     require_promise(screen, expert, point, open_client(url, *of) if url else None)
