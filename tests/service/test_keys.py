@@ -85,6 +85,18 @@ def test_each_key_may_do_what_it_has_a_right_to(locked: Locked) -> None:
     assert not any(key in text for key in locked.key.values())
 
 
+def test_the_document_says_which_addresses_need_one(locked: Locked) -> None:
+    with locked.client("shop") as client:
+        paths = client.get("/docs.json").json()["paths"]
+    with locked.client() as client:
+        for path, operations in paths.items():
+            address = path.replace("{name}", "tiny-text").replace("{version}", "1")
+            for method, operation in operations.items():
+                reply = client.request(method, address)
+                assert (reply.status_code == 401) == (operation["security"] != []), path
+                assert str(reply.status_code) in operation["responses"], path
+
+
 def test_a_call_over_grpc_needs_one_too(locked: Locked) -> None:
     with triton.InferenceServerClient(locked.server.grpc) as client:
         assert client.is_server_ready()
