@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +25,15 @@ class ExpertTls:
             # Without a password that is stated, OpenSSL asks for it on the terminal.
             context.load_cert_chain(self.cert, self.key or None, password="")
         return context
+
+    def read(self) -> tuple[bytes | None, bytes | None, bytes | None]:
+        """The authorities, the certificate and its key, for gRPC, which brings authorities for where none are named."""
+        key = self.key or self.cert
+        return _read(self.ca), _read(self.cert), _read(key)
+
+
+def _read(file: str) -> bytes | None:
+    return Path(file).read_bytes() if file else None
 
 
 SYSTEM = ExpertTls()

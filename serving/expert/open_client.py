@@ -40,8 +40,8 @@ def open_client(
 
 
 def _server(place: OtherPlace, tls: ExpertTls) -> Server:
-    if place.scheme == "grpc":
+    if place.scheme in ("grpc", "grpcs"):
         from serving.expert.over_grpc import OverGrpc  # gRPC takes memory and time to start
 
-        return OverGrpc(place.address, place.model)
+        return OverGrpc(place.address, place.model, tls if place.scheme == "grpcs" else None)
     return OverHttp(f"{place.scheme}://{place.address}", place.model, tls)

@@ -23,6 +23,7 @@ from tests.made import make_artifact
         ("oip+http://localhost:8000/an-expert", OtherServer),
         ("oip+https://localhost:8443/an-expert", OtherServer),
         ("oip+grpc://localhost:8001/an-expert", OtherServer),
+        ("oip+grpcs://localhost:8001/an-expert", OtherServer),
     ],
 )
 def test_a_url_says_which_client(url: str, kind: type, tmp_path: Path) -> None:
