@@ -31,6 +31,9 @@ RIGHTS: dict[str, list[Right]] = {
 }
 
 
+COUNTED = [("own", "taken"), ("shop", "no-right"), ("prometheus", "no-right"), ("none", "missing")]
+
+
 class Locked(NamedTuple):
     """A server with a key for each name of RIGHTS, whose file may be changed."""
 
@@ -78,10 +81,11 @@ def test_each_key_may_do_what_it_has_a_right_to(locked: Locked) -> None:
         assert in_full(client, "/classify_text", json=TEXT, headers={"X-Priority": "high"}).status_code == 200
     with locked.client("prometheus") as client:
         assert client.post("/classify_text", json=TEXT).status_code == 403
-        time.sleep(0.6)  # counts reach /metrics within half a second
-        text = client.get("/metrics").text
-    assert 'sieve_key_requests_total{key="own",outcome="taken"}' in text
-    assert 'sieve_key_requests_total{key="none",outcome="missing"}' in text
+        counted = [f'sieve_key_requests_total{{key="{key}",outcome="{outcome}"}}' for key, outcome in COUNTED]
+        end_s = time.monotonic() + LIMIT_S
+        while not all(each in (text := client.get("/metrics").text) for each in counted):
+            assert time.monotonic() < end_s, text
+            time.sleep(0.1)
     assert not any(key in text for key in locked.key.values())
 
 
