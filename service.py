@@ -28,22 +28,21 @@ from serving.errors import SieveError
 from serving.expert.open_client import open_client
 from serving.garbage import freeze_garbage
 from serving.http import api, expert_app
-from serving.http.admin import VARIABLE as ADMIN_VARIABLE
-from serving.http.admin import AdminKey, admin_endpoints
+from serving.http.access import Access
+from serving.http.admin import admin_endpoints
 from serving.http.cascades import Cascades, Origin
 from serving.http.classifying import Classifying
 from serving.http.door import Door
 from serving.http.draining import Draining
 from serving.http.expert_admin import ExpertSwitching
 from serving.http.expert_models import ExpertModels, open_expert
+from serving.http.gate import OPEN
 from serving.http.guard import Guard
 from serving.http.mount import mounted_app
 from serving.http.no_pickle import NoPickle
 from serving.http.openapi import Document, together
 from serving.http.page import page_routes
 from serving.http.port import end_unless_free
-from serving.http.priority import VARIABLE as PRIORITY_VARIABLE
-from serving.http.priority import PriorityRule
 from serving.http.protocol import SieveProtocol, install_protocol
 from serving.http.readiness import Readiness
 from serving.load.admission import Admission
@@ -72,8 +71,7 @@ try:
     SETTINGS = for_machines(settings_of(ARGUMENTS.settings, Path(__file__).parent), os.environ)
     FORMATS = ImageFormats(SETTINGS.image_formats)
     TRACING = None if TRACING_OFF else tracing_settings(os.environ)
-    PRIORITY = PriorityRule(os.environ.get(PRIORITY_VARIABLE, ""))
-    ADMIN = AdminKey(os.environ.get(ADMIN_VARIABLE, ""))
+    ACCESS = Access(os.environ, SETTINGS)
 except SieveError as error:
     raise SystemExit(str(error)) from None
 CLIENT_HEADER = os.environ.get("SIEVE_CLIENT_HEADER", "")
@@ -125,6 +123,7 @@ class ExpertService:
     model: bentoml.Model
     name: str
     """The name of its cascade."""
+    gate = OPEN  # who may ask an expert, certificates say
 
     def __init__(self) -> None:
         self.readiness = Readiness(DRAINING)  # what follows has ended before the server takes requests
@@ -136,7 +135,7 @@ class ExpertService:
         metrics = ExpertMetrics(opened.kind, METRICS_FOLDER, holds, cascade=label, **opened.info)
         self.lag, self.models = metrics.lag, ExpertModels(opened, metrics, open_tracer("sieve-expert", TRACING))
         switching = ExpertSwitching(self.models, store, SETTINGS.expert_threads)
-        self.endpoints = {**self.models.endpoints, **admin_endpoints([self.name], switching.switch, ADMIN)}
+        self.endpoints = {**self.models.endpoints, **admin_endpoints([self.name], switching.switch, ACCESS.admin)}
         logging.getLogger("bentoml._internal.server.http_app").addFilter(_not_shed)
         freeze_garbage()
 
@@ -159,7 +158,7 @@ def check_expert(kind: str, place: int) -> None:
             require_golden(Artifact.open(Path(model.path)))
 
 
-EXPERT_APP = mounted_app({**expert_app.METHODS, **ADMIN.methods}, bentoml.get_current_service, DRAINING)
+EXPERT_APP = mounted_app({**expert_app.METHODS, **ACCESS.admin.methods}, bentoml.get_current_service, DRAINING)
 
 
 def expert_service(kind: str, place: int = 0) -> t.Any:
@@ -191,7 +190,7 @@ def _not_shed(record: logging.LogRecord) -> bool:
 # BentoML brings Swagger UI's files for a page of its own.
 SWAGGER_UI = Path(bentoml.__file__).parent / "_internal" / "server" / "static_content"
 PAGES = page_routes(SWAGGER_UI) if SETTINGS.page else []
-API_APP = mounted_app({**api.METHODS, **METHODS, **ADMIN.methods}, bentoml.get_current_service, DRAINING, PAGES)
+API_APP = mounted_app({**api.METHODS, **METHODS, **ACCESS.admin.methods}, bentoml.get_current_service, DRAINING, PAGES)
 # An empty distro adds no compilers. BentoML keeps the order of `run` and `python_packages`.
 IMAGE = (
     bentoml.images.Image(dockerfile.BASE, distro="", python_version=dockerfile.PYTHON, lock_python_packages=False)
@@ -231,17 +230,18 @@ class Cascade:
         origins = [self._origin(chosen) for chosen in ARGUMENTS.served]
         store = partial(stored, [model for origin in origins for model in origin.models])
         self._cascades = Cascades(
-            origins, store, SETTINGS, metrics, tracer, ca=ARGUMENTS.expert_ca, versions=VERSIONS, key=ADMIN
+            origins, store, SETTINGS, metrics, tracer, tls=ARGUMENTS.expert_tls, versions=VERSIONS, key=ACCESS.admin
         )
         admission = Admission(SETTINGS.max_in_flight)
         metrics.watch_admission(admission)
+        self.gate = gate = ACCESS.gate(metrics.came)
         observer = Observer(metrics, tracer, LogWriter() if ARGUMENTS.log_requests else None)
         self._memory = MemoryLimit(upload_bytes(SETTINGS.workers))
         metrics.watch_memory(self._memory)
-        guard = Guard(observer, admission, PRIORITY)
+        guard = Guard(observer, admission, ACCESS.priority)
         classifying = Classifying(guard.turns, self._memory, CLIENT_HEADER, FORMATS)
-        self._oip = Oip(self._cascades.served, guard, classifying, self.readiness, ARGUMENTS.grpc_port)
-        ours = api.api_endpoints(self._cascades.served, guard, metrics, classifying, self._beside)
+        self._oip = Oip(self._cascades.served, guard, classifying, self.readiness, ARGUMENTS.grpc_port, gate)
+        ours = api.api_endpoints(self._cascades.served, guard, metrics, classifying, self._beside, gate)
         self.endpoints = {**ours, **self._oip.endpoints, **self._cascades.endpoints}
         SieveProtocol.door = Door(api.METHODS, observer, admission, DRAINING, guard.turns.connection_made)
         freeze_garbage()
@@ -278,7 +278,8 @@ class Cascade:
     @staticmethod
     def check() -> None:
         """End `bentoml serve` with one sentence, before any worker starts, if the arguments cannot be served."""
-        os.environ[HOST_VARIABLE] = end_unless_free(BentoMLContainer.http, grpc_port=ARGUMENTS.grpc_port)
+        os.environ[HOST_VARIABLE] = host = end_unless_free(BentoMLContainer.http, grpc_port=ARGUMENTS.grpc_port)
+        ACCESS.warn_if_open(host)
         if not ARGUMENTS.served:
             raise SystemExit("nothing to serve: give a name with --arg text=NAME, --arg image=NAME, or both")
         for chosen in ARGUMENTS.served:
@@ -288,5 +289,5 @@ class Cascade:
                 require_kind(screen, chosen.kind)
                 if ARGUMENTS.strict:
                     url, point = ARGUMENTS.expert_url(chosen), found.point.point
-                    of = (chosen.name, expert, point.expert_variant, ARGUMENTS.expert_ca)
+                    of = (chosen.name, expert, point.expert_variant, ARGUMENTS.expert_tls)
                     require_promise(screen, expert, point, open_client(url, *of) if url else None)

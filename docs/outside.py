@@ -29,6 +29,7 @@ def outside() -> dict[str, str]:
         "CHANGELOG.md": "changelog.md",
         "CONTRIBUTING.md": "contributing.md",
         "LICENSE": "license.md",
+        "SECURITY.md": "security.md",
         **examples,
     }
 

@@ -7,13 +7,13 @@ with (`_load_bento` in its loader). So what differs between containers of one im
 from __future__ import annotations
 
 import re
-import ssl
 from collections.abc import Iterator, Mapping
 from typing import Annotated, NamedTuple
 
 from pydantic import AfterValidator, BaseModel, ValidationError
 
 from serving.errors import SettingsError
+from serving.expert_tls import ExpertTls
 from serving.expert_url import RULE, checked
 
 NAME = re.compile(r"[^,=\s]+")
@@ -59,7 +59,8 @@ Names = Annotated[str, AfterValidator(_names)]
 
 
 KINDS = ("text", "image")
-FROM_VARIABLES = ("text_expert_url", "image_expert_url", "expert_ca", "grpc_port")
+TLS_FILES = ("expert_ca", "expert_cert", "expert_key")
+FROM_VARIABLES = ("text_expert_url", "image_expert_url", *TLS_FILES, "grpc_port")
 
 
 class Chosen(NamedTuple):
@@ -80,7 +81,8 @@ class Arguments(BaseModel, extra="forbid"):
     expert on another machine, or oip+http://HOST:PORT/MODEL and the like of a model on another server
     (`serving.expert_url`), and NAME=URL with commas between them where there are several cascades; an expert with a URL
     is not started here. `expert_ca` is a file of the certificates (PEM) that an expert over https is checked against,
-    in the place of the system's. `log_requests` writes one line of JSON for each request. `strict` refuses to serve
+    in the place of the system's; `expert_cert` and `expert_key` are the certificate, and its key, that the API shows to
+    it. `log_requests` writes one line of JSON for each request. `strict` refuses to serve
     where a promise does not apply. `grpc_port` is the port of the Open Inference Protocol over gRPC; without it there
     is none.
     """
@@ -93,6 +95,8 @@ class Arguments(BaseModel, extra="forbid"):
     text_expert_url: ExpertUrl = ""
     image_expert_url: ExpertUrl = ""
     expert_ca: str = ""
+    expert_cert: str = ""
+    expert_key: str = ""
     grpc_port: Annotated[str, AfterValidator(_port)] = ""
 
     @property
@@ -110,6 +114,11 @@ class Arguments(BaseModel, extra="forbid"):
         """Whether there are several cascades for one kind of input."""
         return any(chosen.place for chosen in self.served)
 
+    @property
+    def expert_tls(self) -> ExpertTls:
+        """The files for experts over https."""
+        return ExpertTls(ca=self.expert_ca, cert=self.expert_cert, key=self.expert_key)
+
     def expert_url(self, chosen: Chosen) -> str:
         """The URL of the expert of a cascade; empty if it is started here."""
         urls = dict(_named_urls(getattr(self, f"{chosen.kind}_expert_url")))
@@ -126,7 +135,7 @@ class Arguments(BaseModel, extra="forbid"):
 def with_variables(arguments: Arguments, variables: Mapping[str, str]) -> Arguments:
     """The arguments; variables such as SIEVE_TEXT_EXPERT_URL for those that are not given (FROM_VARIABLES).
 
-    Raises SettingsError if a variable breaks its argument's rule, the file holds no certificates, or a URL is of no
+    Raises SettingsError if a variable breaks its argument's rule, a file of TLS cannot be read, or a URL is of no
     cascade that is served.
     """
     stated = {field: url for field in FROM_VARIABLES if (url := variables.get(f"SIEVE_{field.upper()}"))}
@@ -137,15 +146,24 @@ def with_variables(arguments: Arguments, variables: Mapping[str, str]) -> Argume
         name = f"SIEVE_{str(first['loc'][0]).upper()}"
         raise SettingsError(f"{name}: {first['ctx']['error']}, got something else; mend it") from None
     _require_their_cascades(whole)
-    if whole.expert_ca:
-        try:
-            ssl.create_default_context(cafile=whole.expert_ca)
-        except OSError as error:
-            raise SettingsError(
-                f"expert_ca: must be a file of certificates in PEM, got {type(error).__name__} when it was read; mend "
-                "the argument or SIEVE_EXPERT_CA"
-            ) from None
+    _require_their_files(whole)
     return whole
+
+
+def _require_their_files(whole: Arguments) -> None:
+    """Raise SettingsError unless the files for experts over https can be read and go together."""
+    stated = " and ".join(name for name in TLS_FILES if getattr(whole, name))
+    if not stated:
+        return
+    if whole.expert_key and not whole.expert_cert:
+        raise SettingsError("expert_key must go with expert_cert, got no expert_cert; give both, or none")
+    try:
+        whole.expert_tls.context()
+    except OSError as error:
+        raise SettingsError(
+            f"{stated}: must be files in PEM without a password, a key that of its certificate, got "
+            f"{type(error).__name__} when they were read; mend the arguments, or the variables such as SIEVE_EXPERT_CA"
+        ) from None
 
 
 def _require_their_cascades(whole: Arguments) -> None:

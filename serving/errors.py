@@ -9,7 +9,9 @@ SieveError                  the user can correct it; the text names the rule, th
 ├── FailedItemError         both models failed on an item (HTTP 500)
 ├── OverloadedError         too many requests are in flight (HTTP 503)
 ├── NotServedError          the service was started without the cascade that a request needs (HTTP 404)
-├── KeyMissingError         a request to an address for operators lacks their key (HTTP 401)
+├── KeyMissingError         a request lacks the key that its address needs, or has another one (HTTP 401)
+├── RightMissingError       the key of a request lacks the right that it needs (HTTP 403)
+├── TooOftenError           a key or an address sends more requests a second than it may (HTTP 429)
 ├── SwitchRefusedError      a version of a cascade cannot be served; the one before goes on (HTTP 409)
 ├── ArtifactError           an artifact folder is missing, damaged or does not match its manifest
 ├── SettingsError           a settings file or variable cannot be read or breaks a rule
@@ -90,7 +92,25 @@ class NotServedError(SieveError):
 
 
 class KeyMissingError(SieveError):
-    """A request to an address for operators lacks their key, or has another one."""
+    """A request lacks the key that its address needs, or has another one."""
+
+
+class RightMissingError(SieveError):
+    """The key of a request lacks the `right` that it needs."""
+
+    def __init__(self, right: str) -> None:
+        super().__init__(
+            f"this needs a key with the right {right}, got a key without it; ask whoever keeps the keys for the right"
+        )
+        self.right = right
+
+
+class TooOftenError(SieveError):
+    """A key or an address sends more requests a second than it may. It may come back in `retry_after_s` seconds."""
+
+    def __init__(self, message: str, retry_after_s: int) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
 
 
 class SwitchRefusedError(SieveError):

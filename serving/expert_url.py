@@ -12,15 +12,15 @@ _HOST = r"([^/:@\[\]\s?#]+|\[[^\]]+\])"
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"
 OURS = re.compile(rf"https?://{_HOST}(:\d+)?")
 OTHERS = re.compile(
-    rf"oip\+(?P<scheme>https?|grpc)://(?P<address>{_HOST}:\d+)/(?P<model>{_NAME})(/versions/(?P<version>{_NAME}))?"
+    rf"oip\+(?P<scheme>https?|grpcs?)://(?P<address>{_HOST}:\d+)/(?P<model>{_NAME})(/versions/(?P<version>{_NAME}))?"
 )
 RULE = (
     "must be http://HOST:PORT or https://HOST:PORT of an expert of Sieve, whose port may be left out, or "
-    "oip+http://HOST:PORT/MODEL, oip+https://HOST:PORT/MODEL or oip+grpc://HOST:PORT/MODEL on another server; an IPv6 "
-    "address stands in brackets"
+    "oip+http://HOST:PORT/MODEL, or the same with oip+https, oip+grpc or oip+grpcs, on another server; an IPv6 address "
+    "stands in brackets"
 )
 
-Scheme = Literal["http", "https", "grpc"]
+Scheme = Literal["http", "https", "grpc", "grpcs"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import ipaddress
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from serving.cpu import cores
 from serving.errors import SettingsError
@@ -32,6 +33,18 @@ IMAGE_FORMATS: tuple[ImageFormat, ...] = ("jpeg", "png", "webp", "gif", "bmp", "
 Origin = Annotated[str, Field(pattern=r"^(\*|https?://[^/?#@\s]+)$")]
 
 
+def _network(stated: str) -> str:
+    """An address or a network. Raises ValueError for anything else."""
+    try:
+        ipaddress.ip_network(stated)
+    except ValueError:
+        raise ValueError("must be an address, or a network such as 10.0.0.0/8") from None
+    return stated
+
+
+Network = Annotated[str, AfterValidator(_network)]
+
+
 class Settings(BaseModel):
     """The values of a settings file.
 
@@ -42,6 +55,8 @@ class Settings(BaseModel):
     `max_in_flight` is the most requests that one API process has in flight. `image_formats` are the formats of image
     files that are read; no other decoder is reached. `page` shows the page at `/` and the API reference.
     `cors_origins` are the origins whose pages may ask the API from a browser, as in `https://example.org`.
+    `requests_per_address` is how many requests a second one address may send; 0 is no limit. `trusted_proxies` are the
+    addresses and networks of proxies, whose X-Forwarded-For says from which address a request comes.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
@@ -57,6 +72,8 @@ class Settings(BaseModel):
     image_formats: tuple[ImageFormat, ...] = Field(default=IMAGE_FORMATS, min_length=1, strict=False)
     page: bool = True
     cors_origins: tuple[Origin, ...] = Field(default=(), strict=False)
+    requests_per_address: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    trusted_proxies: tuple[Network, ...] = Field(default=(), strict=False)
 
 
 def settings_of(stated: str, folder: Path) -> Settings:

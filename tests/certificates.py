@@ -1,4 +1,4 @@
-"""Certificates for servers of the tests."""
+"""Certificates for servers and clients of the tests."""
 
 from __future__ import annotations
 
@@ -9,21 +9,38 @@ from typing import NamedTuple
 
 import pytest
 
+CURVE = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2")
+
 
 class Certificate(NamedTuple):
-    """A certificate that is its own authority, and its key."""
+    """A certificate that is its own authority, or of one, and its key."""
 
     file: Path
     key: Path
 
+    def sign(self, name: str, *names: str) -> Certificate:
+        """A new certificate for these names, each `DNS:…` or `IP:…`, of this authority."""
+        return _made(self.file.parent, name, *names, authority=("-CA", str(self.file), "-CAkey", str(self.key)))
+
 
 def certificate(folder: Path, *names: str) -> Certificate:
-    """A new certificate for these names, each `DNS:…` or `IP:…`."""
+    """A new certificate for these names that is its own authority."""
+    return _made(folder, "cert", *names)
+
+
+def authority(folder: Path) -> Certificate:
+    """A new authority, which signs certificates."""
+    return _made(folder, "authority")
+
+
+def _made(folder: Path, name: str, *names: str, authority: tuple[str, ...] = ()) -> Certificate:
     if shutil.which("openssl") is None:
         pytest.skip("no openssl, which makes the certificate")
-    made = Certificate(folder / "cert.pem", folder / "key.pem")
-    curve = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2")
+    made = Certificate(folder / f"{name}.pem", folder / f"{name}-key.pem")
     files = ("-out", str(made.file), "-keyout", str(made.key))
-    name = ("-subj", "/CN=expert", "-addext", f"subjectAltName={','.join(names)}")
-    subprocess.run(["openssl", "req", "-x509", *curve, *files, *name], check=True, capture_output=True)
+    about = ("-subj", f"/CN={name}", *(("-addext", f"subjectAltName={','.join(names)}") if names else ()))
+    if authority:  # else OpenSSL makes an authority of it, which no client may be
+        about = (*about, "-addext", "basicConstraints=critical,CA:FALSE")
+    line = ["openssl", "req", "-x509", *authority, *CURVE, *files, *about]
+    subprocess.run(line, check=True, capture_output=True)
     return made

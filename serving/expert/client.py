@@ -15,6 +15,7 @@ from serving.expert.call import Ran
 from serving.expert.connection import Connections, Reply
 from serving.expert.outages import Outages
 from serving.expert.wire import LEFT_HEADER, TOOK_HEADER, WAITED_HEADER, pack, unpack
+from serving.expert_tls import SYSTEM, ExpertTls
 
 DESCRIBE_LIMIT_S = 0.5
 TRIES = 3
@@ -27,7 +28,7 @@ class _WrongArtifactError(StageDownError):
 
 
 class RemoteExpert:
-    """An expert behind `serving.http.expert_app`, at a URL and with a file `ca` that `Connections` takes.
+    """An expert behind `serving.http.expert_app`, at a URL and with the files `tls` that `Connections` takes.
 
     `tag` names it in the log.
 
@@ -35,8 +36,8 @@ class RemoteExpert:
     or that meets another artifact, is made again over a new connection. Calls change nothing, so twice does no harm.
     """
 
-    def __init__(self, url: str, tag: str, digest: str, ca: str = "") -> None:
-        self._connections, self._outages = Connections(url, ca), Outages(tag)
+    def __init__(self, url: str, tag: str, digest: str, tls: ExpertTls = SYSTEM) -> None:
+        self._connections, self._outages = Connections(url, tls), Outages(tag)
         self._etag = f'"{digest}"'.encode()
         self._common = b" HTTP/1.1\r\nHost: %b\r\nIf-Match: %b\r\n" % (self._connections.host.encode(), self._etag)
 

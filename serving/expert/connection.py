@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import random
 import socket
-import ssl
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from urllib.parse import unquote, urlparse
 import httptools
 
 from serving.errors import MalformedError
+from serving.expert_tls import SYSTEM, ExpertTls
 
 # Shorter than the server's 5 seconds, so that no request is sent while the server closes its connection.
 KEEP_ALIVE_S = 4.0
@@ -103,12 +103,12 @@ class Connections:
     """The connections to one URL: file:///path/to/socket, tcp://HOST:PORT, http://HOST:PORT or https://HOST:PORT.
 
     A name is looked up for each new connection. It may have many addresses, which are tried in random order. The
-    certificate of https must be for the URL's host, and signed by one of the file `ca`, or of the system's without it.
+    certificate of https must be for the URL's host, and signed by an authority of `tls`.
     """
 
-    def __init__(self, url: str, ca: str = "") -> None:
+    def __init__(self, url: str, tls: ExpertTls = SYSTEM) -> None:
         self._place = urlparse(url)
-        self._tls = ssl.create_default_context(cafile=ca or None) if self._place.scheme == "https" else None
+        self._tls = tls.context() if self._place.scheme == "https" else None
         self._idle: list[Connection] = []
 
     @property

@@ -8,18 +8,19 @@ import orjson
 
 from serving.errors import MalformedError, SwitchRefusedError
 from serving.expert.connection import Connections, Reply
+from serving.expert_tls import ExpertTls
 
 LOAD_LIMIT_S = 60.0
 OK, NOT_FOUND = 200, 404
 
 
-async def load_expert(url: str, ca: str, key: str, tag: str) -> None:
-    """Have the expert at `url` serve the model `tag`, NAME-expert:VERSION, too. `ca` is as `Connections` takes it.
+async def load_expert(url: str, tls: ExpertTls, key: str, tag: str) -> None:
+    """Have the expert at `url` serve the model `tag`, NAME-expert:VERSION, too. `tls` is as `Connections` takes it.
 
     Returns once it is loaded, warm and checked. Raises SwitchRefusedError with the reason if it is not.
     """
     model, _, version = tag.partition(":")
-    connections = Connections(url, ca)
+    connections = Connections(url, tls)
     body = orjson.dumps({"version": version})
     head = (
         f"POST /admin/models/{model.removesuffix('-expert')} HTTP/1.1\r\nHost: {connections.host}\r\n"

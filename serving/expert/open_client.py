@@ -9,6 +9,7 @@ from serving.expert.client import RemoteExpert
 from serving.expert.other_server import Agreed, OtherServer
 from serving.expert.over_http import OverHttp
 from serving.expert.server import Server
+from serving.expert_tls import ExpertTls
 from serving.expert_url import OtherPlace, other_place
 from serving.model.artifact import Artifact, VariantName
 
@@ -18,7 +19,7 @@ def open_client(
     tag: str,
     artifact: Artifact,
     variant: VariantName,
-    ca: str,
+    tls: ExpertTls,
     declare: Callable[..., None] | None = None,
 ) -> ExpertClient:
     """A client for the expert of `artifact` at a URL that `serving.expert_url` takes, or of a socket (file:///PATH).
@@ -28,19 +29,19 @@ def open_client(
     """
     place = other_place(url)
     if place is None:
-        return RemoteExpert(url, tag, artifact.digest, ca)
+        return RemoteExpert(url, tag, artifact.digest, tls)
 
     def tell(agreed: Agreed) -> None:
         if declare is not None:
             info = {"digest": artifact.digest, "variant": agreed.variant, "provider": agreed.platform}
             declare(not agreed.golden.against, model=tag, **info)
 
-    return OtherServer(_server(place, ca), tag, artifact, variant, vouched=place.version, tell=tell)
+    return OtherServer(_server(place, tls), tag, artifact, variant, vouched=place.version, tell=tell)
 
 
-def _server(place: OtherPlace, ca: str) -> Server:
-    if place.scheme == "grpc":
+def _server(place: OtherPlace, tls: ExpertTls) -> Server:
+    if place.scheme in ("grpc", "grpcs"):
         from serving.expert.over_grpc import OverGrpc  # gRPC takes memory and time to start
 
-        return OverGrpc(place.address, place.model)
-    return OverHttp(f"{place.scheme}://{place.address}", place.model, ca)
+        return OverGrpc(place.address, place.model, tls if place.scheme == "grpcs" else None)
+    return OverHttp(f"{place.scheme}://{place.address}", place.model, tls)

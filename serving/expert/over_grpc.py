@@ -14,6 +14,7 @@ from serving.errors import MalformedError, StageDownError, StageLateError, Stage
 from serving.expert.call import GRACE_S
 from serving.expert.graph_form import LOGITS, Metadata, TensorForm
 from serving.expert.server import DATATYPES, NotThereError
+from serving.expert_tls import ExpertTls
 from serving.protobuf import SERVICE, new, parsed, values_of
 
 # By default a channel whose server has gone waits for up to two minutes before it looks again.
@@ -29,10 +30,13 @@ CODE = grpc.StatusCode
 
 
 class OverGrpc:
-    """A `Server`: `model` at `address`, HOST:PORT. Its channel belongs to the event loop of the first call."""
+    """A `Server`: `model` at `address`, HOST:PORT, over TLS with the files `tls`.
 
-    def __init__(self, address: str, model: str) -> None:
-        self._address, self._model = address, model
+    Its channel belongs to the event loop of the first call.
+    """
+
+    def __init__(self, address: str, model: str, tls: ExpertTls | None = None) -> None:
+        self._address, self._model, self._tls = address, model, tls
         self._channel: Any = None
 
     async def metadata(self, version: str) -> Metadata:
@@ -77,12 +81,19 @@ class OverGrpc:
         self, method: str, request: Any, limit_s: float | None = None, metadata: tuple[tuple[str, str], ...] = ()
     ) -> bytes:
         if self._channel is None:
-            self._channel = grpc.aio.insecure_channel(self._address, OPTIONS)
+            self._channel = self._opened()
         call = self._channel.unary_unary(f"/{SERVICE}/{method}")
         try:
             return bytes(await call(request.SerializeToString(), timeout=limit_s, metadata=metadata))
         except grpc.aio.AioRpcError as error:
             raise _failure(error.code(), method) from None
+
+    def _opened(self) -> Any:
+        if self._tls is None:
+            return grpc.aio.insecure_channel(self._address, OPTIONS)
+        authorities, certificates, key = self._tls.read()
+        credentials = grpc.ssl_channel_credentials(authorities, key, certificates)
+        return grpc.aio.secure_channel(self._address, credentials, OPTIONS)
 
 
 def _failure(code: grpc.StatusCode, method: str) -> Exception:

@@ -14,6 +14,7 @@ from serving.errors import MalformedError, StageDownError, StageRefusedError
 from serving.expert.connection import Connections, Reply
 from serving.expert.graph_form import LOGITS, Metadata, TensorForm
 from serving.expert.server import DATATYPES, NotThereError
+from serving.expert_tls import SYSTEM, ExpertTls
 
 HEADER_LENGTH = "Inference-Header-Content-Length"
 BINARY = "binary_tensor_data"
@@ -23,10 +24,10 @@ LENGTH = HEADER_LENGTH.lower().encode()
 
 
 class OverHttp:
-    """A `Server`: `model` at http://HOST:PORT or https://HOST:PORT, with a file `ca` that `Connections` takes."""
+    """A `Server`: `model` at http://HOST:PORT or https://HOST:PORT, with the files `tls` that `Connections` takes."""
 
-    def __init__(self, url: str, model: str, ca: str = "") -> None:
-        self._connections = Connections(url, ca)
+    def __init__(self, url: str, model: str, tls: ExpertTls = SYSTEM) -> None:
+        self._connections = Connections(url, tls)
         self._model, self._binary = f"/v2/models/{model}", False
 
     async def metadata(self, version: str) -> Metadata:

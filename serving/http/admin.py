@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hmac
 import re
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -14,6 +14,7 @@ from serving.http.body import json_value, no_others
 from serving.http.fast_path import Endpoint
 from serving.http.guard import Guard, JsonObject
 from serving.http.intake import Intake
+from serving.http.keys import SCOPE_KEY
 from serving.http.mount import Methods
 from serving.http.openapi import Document
 from serving.load.memory import MemoryLimit
@@ -44,9 +45,11 @@ class AdminKey:
         """The address that there is with a key."""
         return {ADDRESS: "POST"} if self.stated else {}
 
-    def require(self, headers: Mapping[str, str]) -> None:
-        """Raise KeyMissingError unless a request brings the key."""
-        sent = headers.get("authorization", "").encode("latin-1")
+    def require(self, request: Request) -> None:
+        """Raise KeyMissingError unless a request brings the key, or an API key, at whose right the gate has looked."""
+        if SCOPE_KEY in request.scope:
+            return
+        sent = request.headers.get("authorization", "").encode("latin-1")
         # How long it takes tells nothing of the key.
         if not hmac.compare_digest(sent, f"Bearer {self.stated}".encode()):
             raise KeyMissingError(
@@ -67,7 +70,7 @@ def admin_endpoints(names: Iterable[str], switch: Switch, key: AdminKey) -> dict
 
     def switching(name: str) -> Endpoint:
         async def handler(request: Request, _record: RequestRecord) -> JsonObject:
-            key.require(request.headers)
+            key.require(request)
             if name not in there:
                 raise NotServedError(f"no cascade of this name is served here; use one of these: {', '.join(there)}")
             with intake.open(request) as body:

@@ -17,8 +17,10 @@ from serving.errors import FailedItemError
 from serving.http.body import any_object, image_and_budget, no_others
 from serving.http.classifying import Classifying, Given, failed_item
 from serving.http.fast_path import Endpoint
+from serving.http.gate import OPEN, Gate
 from serving.http.guard import Enter, Guard, JsonObject, described, to_bytes
 from serving.http.intake import Body
+from serving.http.locked import locked
 from serving.http.mount import Methods
 from serving.http.openapi import NOTHING_BESIDE, Document, openapi
 from serving.http.scrape import Exposed, metrics_endpoint
@@ -47,16 +49,17 @@ def api_endpoints(
     metrics: Exposed,
     classifying: Classifying,
     beside: Callable[[], Document] = lambda: NOTHING_BESIDE,
+    gate: Gate = OPEN,
 ) -> dict[str, Endpoint]:
     """The endpoint for each address of METHODS, over the cascades in `served`.
 
-    `beside` gives what the OpenAPI document says of other addresses.
+    `beside` gives what the OpenAPI document says of other addresses, and `gate` what it says of keys.
     """
     api = Api(served, classifying)
     kept: dict[str, bytes] = {}
 
     def document() -> bytes:
-        return to_bytes(openapi(served, classifying.formats, beside()))
+        return to_bytes(locked(openapi(served, classifying.formats, beside()), gate))
 
     async def docs(_request: Request) -> Response:
         versions = str(served.versions)  # it names them

@@ -25,7 +25,15 @@ EXPOSED = ("Server-Timing", "X-Request-Id", "Retry-After")
 # What a page may send, unless the configuration says.
 SENT = {
     "allow_methods": ("GET", "POST"),
-    "allow_headers": ("X-Budget-Ms", "X-Priority", "X-Request-Id", "traceparent", "tracestate"),
+    "allow_headers": (
+        "Authorization",
+        "X-API-Key",
+        "X-Budget-Ms",
+        "X-Priority",
+        "X-Request-Id",
+        "traceparent",
+        "tracestate",
+    ),
 }
 LISTS = {*SENT, "allow_origins", "expose_headers"}
 

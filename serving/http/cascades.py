@@ -16,6 +16,7 @@ from serving.cascade.versions import Versions
 from serving.ending import in_one_sentence
 from serving.expert.loading import load_expert
 from serving.expert.open_client import open_client
+from serving.expert_tls import ExpertTls
 from serving.expert_url import other_place
 from serving.http.admin import AdminKey, admin_document, admin_endpoints
 from serving.http.fast_path import Endpoint
@@ -37,7 +38,7 @@ class Origin:
 class Cascades:
     """Opens the cascades of these `origins`; a version that operators have asked for comes before the one of the start.
 
-    An error in one of them ends the process with one sentence. `store` has all versions, `ca` is for https.
+    An error in one of them ends the process with one sentence. `store` has all versions, `tls` is for https.
     """
 
     def __init__(
@@ -48,12 +49,12 @@ class Cascades:
         metrics: Metrics,
         tracer: Tracer | None,
         *,
-        ca: str,
+        tls: ExpertTls,
         versions: Versions,
         key: AdminKey,
     ) -> None:
         self._origins: Mapping[str, Origin] = {origin.chosen.name: origin for origin in origins}
-        self._store, self._settings, self._ca, self._key = store, settings, ca, key
+        self._store, self._settings, self._tls, self._key = store, settings, tls, key
         self._metrics, self._tell_call = metrics, tracer.call_ended if tracer else None
         self.served = Served()
         wanted = versions.wanted()
@@ -84,7 +85,7 @@ class Cascades:
     def _open(self, found: StoredCascade) -> Modality:
         expert, origin = found.expert, self._origins[found.name]
         variant, declare = found.point.point.expert_variant, self._metrics.expert_reporter(origin.chosen)
-        client = open_client(origin.expert_url, expert.tag, expert.artifact, variant, self._ca, declare)
+        client = open_client(origin.expert_url, expert.tag, expert.artifact, variant, self._tls, declare)
         tell: Callable[[Drift], None] = self._metrics.drift_reporter(origin.chosen)
 
         def tell_drift(drift: Drift) -> None:
@@ -97,4 +98,4 @@ class Cascades:
     async def _load_expert(self, opened: Modality) -> None:
         url = self._origins[opened.name].expert_url
         if other_place(url) is None:  # other servers have several versions, and are asked next whether this is one
-            await load_expert(url, self._ca, self._key.stated, opened.expert_tag)
+            await load_expert(url, self._tls, self._key.stated, opened.expert_tag)

@@ -77,15 +77,16 @@ def install_fast_path(
     posts: Mapping[str, Endpoint],
     draining: Draining,
     probes: Mapping[str, Endpoint] | None = None,
+    behind: Callable[[ASGIApp], ASGIApp] = lambda app: app,
 ) -> None:
     """Put a `FastPath` in front of BentoML's middleware in `app`, which has started.
 
-    Connections are closed while `draining`.
+    Connections are closed while `draining`. `behind` puts all of it behind a gate.
     The middleware is made anew, so that it knows of exception handlers that were added since. What is not BentoML's
     own, and CORS, surrounds the fast path too (`serving.http.around`).
     """
     if app.middleware_stack is None:
         raise RuntimeError("the application has not started: it has no middleware stack yet")
     outside = taken_out(app)
-    whole = FastPath(app.build_middleware_stack(), posts, probes)
+    whole = behind(FastPath(app.build_middleware_stack(), posts, probes))
     app.middleware_stack = LastAnswers(surrounded(whole, outside), draining)

@@ -23,9 +23,11 @@ from serving.errors import (
     MalformedError,
     NotServedError,
     OverloadedError,
+    RightMissingError,
     SieveError,
     SwitchRefusedError,
     TooLargeError,
+    TooOftenError,
     TooSlowError,
     WrongTypeError,
 )
@@ -133,7 +135,7 @@ class Guard:
 
         reply: R
         try:
-            record.priority = self.priority(request.headers)
+            record.priority = self.priority(request)
             reason = admission.refuses(record.priority, record.own_start_s, time.monotonic())
             record.timings.end("admission")
             _require(reason)
@@ -207,7 +209,7 @@ def problem(message: str, request_id: str) -> JsonObject:
 def _refused(error: SieveError, record: RequestRecord, written: Written[Body, R]) -> R:
     if isinstance(error, OverloadedError):
         record.refusal = error.reason
-    return written.error(described(error), _status(error), record)
+    return written.error(described(error), status_of(error), record)
 
 
 class Untimed:
@@ -262,10 +264,13 @@ def sound_id(sent: str) -> str:
     return f"{random.getrandbits(128):032x}"
 
 
-def _status(error: SieveError) -> int:
+def status_of(error: SieveError) -> int:
+    """The HTTP status of an error."""
     match error:
         case KeyMissingError():
             return 401
+        case RightMissingError():
+            return 403
         case TooSlowError():
             return 408
         case SwitchRefusedError():
@@ -278,6 +283,8 @@ def _status(error: SieveError) -> int:
             return 400
         case InvalidInputError():
             return 422
+        case TooOftenError():
+            return 429
         case NotServedError():
             return 404
         case OverloadedError():

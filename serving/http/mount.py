@@ -15,6 +15,7 @@ from starlette.routing import BaseRoute, Route
 
 from serving.http.draining import Draining
 from serving.http.fast_path import Endpoint, install_fast_path
+from serving.http.gate import Gate
 from serving.http.nowhere import nowhere
 from serving.http.readiness import Readiness, probes
 from serving.watch.lag import LoopLag
@@ -35,11 +36,12 @@ class MountedService(Protocol):
     """A running service: its endpoints by address, whether it should get requests, and what BentoML added.
 
     An address in `endpoints` that is no route's is one that a route with parameters matches; POSTs to it are looked up
-    before any route is. `lag` watches its event loop.
+    before any route is. `lag` watches its event loop. All requests pass its `gate`.
     """
 
     endpoints: Mapping[str, Endpoint]
     readiness: Readiness
+    gate: Gate
     lag: LoopLag
     to_async: ClientOfItself
 
@@ -76,9 +78,9 @@ def mounted_app(
         whole = running.to_async.app
         whole.add_exception_handler(HTTPException, elsewhere)
         whole.router.redirect_slashes = False  # few clients follow a redirect with their body
-        install_fast_path(whole, posts, draining, probes(running.readiness))
+        install_fast_path(whole, posts, draining, probes(running.readiness), running.gate.around)
         sys.setswitchinterval(SWITCH_INTERVAL_S)
-        with running.lag.watching():
+        with running.lag.watching(), running.gate.watching():
             yield
 
     async def no_page(_request: Request) -> Response:

@@ -20,14 +20,14 @@ SHOWN_CHARACTERS = 80
 def nowhere(methods: Mapping[str, str]) -> Callable[[Request, Exception], Awaitable[Response]]:
     """A handler of HTTPException for a service with these addresses, each with its method."""
     named = {
-        below: ", ".join(f"{method} {path}" for path, method in methods.items() if _below(path) == below)
+        below: ", ".join(f"{method} {path}" for path, method in methods.items() if has_sentences(path) == below)
         for below in (False, True)
     }
 
     async def handler(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
         request_id, address = request_id_of(request), request.scope["path"][:SHOWN_CHARACTERS]
-        below = _below(address)
+        below = has_sentences(address)
         message = f"{request.method} {address}: {error.detail.lower()}; use one of {named[below]}"
         headers = {**(error.headers or {}), "X-Request-Id": request_id}
         body = {"error": message} if below else problem(message, request_id)
@@ -36,5 +36,6 @@ def nowhere(methods: Mapping[str, str]) -> Callable[[Request, Exception], Awaita
     return handler
 
 
-def _below(address: str) -> bool:
+def has_sentences(address: str) -> bool:
+    """Whether the errors of an address are sentences, as the Open Inference Protocol has them."""
     return f"{address}/".startswith(f"{SENTENCES_BELOW}/")

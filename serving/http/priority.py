@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hmac
 import re
-from collections.abc import Mapping
 
-from serving.errors import InvalidInputError, SettingsError
+from starlette.requests import Request
+
+from serving.errors import InvalidInputError, RightMissingError, SettingsError
+from serving.http.keys import SCOPE_KEY
 from serving.load.admission import PRIORITIES, Priority
 
 VARIABLE = "SIEVE_PRIORITY_HEADER"
@@ -18,7 +20,8 @@ class PriorityRule:
 
     `proof` is a header line, `NAME: VALUE`. With it, a request counts as high only if it also has that header with that
     value; without the header it counts as normal. An ingress adds the header for callers that it trusts, so that no
-    other client can give itself priority. Raises SettingsError if `proof` is no header line.
+    other client can give itself priority. Where requests bring an API key, high priority is a right of the key, too.
+    Raises SettingsError if `proof` is no header line.
     """
 
     def __init__(self, proof: str = "") -> None:
@@ -31,26 +34,29 @@ class PriorityRule:
                 )
             self._proof = line[1].lower(), line[2].encode()
 
-    def __call__(self, headers: Mapping[str, str]) -> Priority:
-        """The priority of a request with these `headers`, whose names are found in lower case.
+    def __call__(self, request: Request) -> Priority:
+        """The priority of a request.
 
-        Raises InvalidInputError if X-Priority has another value.
+        Raises InvalidInputError if X-Priority has another value, and RightMissingError if its key may not have it.
         """
-        return self.stated(headers.get("x-priority"), headers, "X-Priority")
+        return self.stated(request.headers.get("x-priority"), request, "X-Priority")
 
-    def stated(self, sent: object, headers: Mapping[str, str], field: str) -> Priority:
+    def stated(self, sent: object, request: Request, field: str) -> Priority:
         """The same for a priority that the request's `field` states, None if it does not."""
         if sent is None or sent == "normal":
             return "normal"
         if sent == "high":
-            return "high" if self._proved(headers) else "normal"
+            return "high" if self._proved(request) else "normal"
         raise InvalidInputError(
             field, f"must be {' or '.join(PRIORITIES)}, got something else; leave it out for normal"
         )
 
-    def _proved(self, headers: Mapping[str, str]) -> bool:
+    def _proved(self, request: Request) -> bool:
+        key = request.scope.get(SCOPE_KEY)
+        if key is not None and "high-priority" not in key.rights:
+            raise RightMissingError("high-priority")
         if self._proof is None:
             return True
         name, value = self._proof
         # A comparison that stops at the first wrong byte would tell the value to a client that times it.
-        return hmac.compare_digest(headers.get(name, "").encode(), value)
+        return hmac.compare_digest(request.headers.get(name, "").encode(), value)

@@ -64,7 +64,7 @@ class Inference(ABC):
                 )
             record.request_id = asked.id
         if asked.priority is not None:
-            record.priority = self._priority.stated(asked.priority, request.headers, "parameters.priority")
+            record.priority = self._priority.stated(asked.priority, request, "parameters.priority")
         wanted = wanted_of(self.modality, asked.outputs)
         _require_inputs(asked.inputs)
         given = await self._given(asked, record, request, enter, waited_s)

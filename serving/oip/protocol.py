@@ -8,9 +8,11 @@ from serving.cascade.served import Served
 from serving.ending import in_one_sentence
 from serving.http.classifying import Classifying
 from serving.http.fast_path import Endpoint
+from serving.http.gate import OPEN, Gate
 from serving.http.guard import Guard
 from serving.http.openapi import Document
 from serving.http.readiness import Readiness
+from serving.http.server_tls import server_tls
 from serving.oip.models import Models
 from serving.oip.openapi import oip_document
 from serving.oip.rest import METHODS as METHODS
@@ -26,8 +28,8 @@ GRACE_S = 2.0
 class Oip:
     """The Open Inference Protocol over the cascades that are `served`.
 
-    With a `grpc_port` the process also serves it over gRPC. Nothing of gRPC is imported otherwise: that takes memory
-    and start-up time.
+    With a `grpc_port` the process also serves it over gRPC, behind the same `gate`, and over TLS where HTTP is. Nothing
+    of gRPC is imported otherwise: that takes memory and start-up time.
     """
 
     def __init__(
@@ -37,11 +39,12 @@ class Oip:
         classifying: Classifying,
         readiness: Readiness,
         grpc_port: str = "",
+        gate: Gate = OPEN,
     ) -> None:
         models = Models(served)
         self.endpoints: dict[str, Endpoint] = oip_endpoints(models, guard, classifying, readiness)
         self._models = models
-        self._grpc_port, self._parts = grpc_port, (models, guard, classifying, readiness)
+        self._grpc_port, self._gate, self._parts = grpc_port, gate, (models, guard, classifying, readiness)
         self._rpc: Any = None
 
     def document(self) -> Document:
@@ -59,7 +62,8 @@ class Oip:
 
         host = host or LOCAL
         with in_one_sentence("gRPC"):
-            self._rpc = RpcServer(*self._parts, f"[{host}]" if ":" in host else host, int(self._grpc_port))
+            at = f"[{host}]" if ":" in host else host
+            self._rpc = RpcServer(*self._parts, at, int(self._grpc_port), gate=self._gate, tls=server_tls())
         await self._rpc.start()
 
     async def stop(self) -> None:

@@ -11,7 +11,6 @@ import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import unquote
 
 import grpc
 from grpc.aio import ServicerContext as Call
@@ -24,18 +23,21 @@ from serving.errors import NotServedError, SettingsError, SieveError
 from serving.http.body import MAX_UPLOAD_BYTES
 from serving.http.classifying import Classifying
 from serving.http.fast_path import QuickRequest
+from serving.http.gate import OPEN, Gate
 from serving.http.guard import RETRY_AFTER_S, Enter, Guard, JsonObject
 from serving.http.intake import ARRIVING_AT_ONCE
+from serving.http.keys import SCOPE_KEY
 from serving.http.readiness import Readiness
+from serving.http.server_tls import ServerTls
 from serving.http.started import Started
 from serving.load.budget import MAX_MS
 from serving.oip.inference import InferResponse, inference_of
 from serving.oip.messages import answer, asked_by, metadata
 from serving.oip.models import EXTENSIONS, SERVER, VERSION, Models
+from serving.oip.rpc_gate import ADMITTED, INFER, RpcGate, headers_of, host_of
 from serving.protobuf import POOL, SERVICE, new, parsed
 from serving.watch.record import RequestRecord
 
-INFER = f"/{SERVICE}/ModelInfer"
 # The rest of a call's time is for the way back: an answer at the deadline itself would come too late.
 DEADLINE_SHARE = 0.95
 READY_INTERVAL_S = 0.2
@@ -43,6 +45,7 @@ HEALTH_NAMES = ("", SERVICE)
 COPIES = 2
 CODES = {
     400: grpc.StatusCode.INVALID_ARGUMENT,
+    403: grpc.StatusCode.PERMISSION_DENIED,
     404: grpc.StatusCode.NOT_FOUND,
     408: grpc.StatusCode.DEADLINE_EXCEEDED,
     413: grpc.StatusCode.INVALID_ARGUMENT,
@@ -101,10 +104,19 @@ class Arriving:
 
 
 class RpcServer:
-    """Serves the protocol's calls on `port` of `host`; 0 is a free one."""
+    """Serves the protocol's calls behind `gate` on `port` of `host`, over TLS with `tls`; port 0 is a free one."""
 
     def __init__(
-        self, models: Models, guard: Guard, classifying: Classifying, readiness: Readiness, host: str, port: int
+        self,
+        models: Models,
+        guard: Guard,
+        classifying: Classifying,
+        readiness: Readiness,
+        host: str,
+        port: int,
+        *,
+        gate: Gate = OPEN,
+        tls: ServerTls | None = None,
     ) -> None:
         self._models, self._classifying, self._readiness = models, classifying, readiness
         self._priority = guard.priority
@@ -112,6 +124,7 @@ class RpcServer:
         self._working: set[asyncio.Task[RpcReply]] = set()
         self._health = health.aio.HealthServicer()
         self._server = grpc.aio.server(
+            interceptors=[RpcGate(gate)] if gate.stands else (),
             options=[("grpc.max_receive_message_length", MAX_UPLOAD_BYTES)],
             maximum_concurrent_rpcs=guard.max_in_flight + ARRIVING_AT_ONCE,
         )
@@ -119,7 +132,7 @@ class RpcServer:
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         _reflect(self._server)
         try:
-            self.address = f"{host}:{self._server.add_insecure_port(f'{host}:{port}')}"
+            self.address = f"{host}:{_listen(self._server, f'{host}:{port}', tls)}"
         except RuntimeError:
             raise SettingsError(
                 f"port {port} of {host} cannot be had for grpc_port; end the process that listens there, or choose "
@@ -232,28 +245,29 @@ class RpcServer:
 
 def _request(call: Call, arriving: Arriving) -> Request:
     """The call as a request of HTTP."""
-    headers = [
-        (name.encode(), value.encode("latin-1", "replace"))
-        for name, value in call.invocation_metadata() or ()
-        if isinstance(value, str)
-    ]
     left_s = call.time_remaining()
-    scope = {
+    scope: dict[str, Any] = {
         "type": "http",
         "method": "POST",
         "path": INFER,
         "query_string": b"",
-        "headers": headers,
+        "headers": headers_of(call),
         "client": (host_of(call.peer()), 0),
         # A call without a deadline has the budget that it states, as over HTTP.
         "deadline_ms": None if left_s is None else min(MAX_MS, max(1e-3, left_s * 1e3 * DEADLINE_SHARE)),
     }
+    key = ADMITTED.get()
+    if key is not None:
+        scope[SCOPE_KEY] = key
     return QuickRequest(scope, arriving)
 
 
-def host_of(peer: str) -> str:
-    """The host in what gRPC says of a client, as in `ipv4:127.0.0.1:5000` or `ipv6:%5B::1%5D:5000`."""
-    return unquote(peer.partition(":")[2].rpartition(":")[0]).strip("[]")
+def _listen(server: Any, address: str, tls: ServerTls | None) -> int:
+    """Have the server listen at an address, and return its port."""
+    if tls is None:
+        return int(server.add_insecure_port(address))
+    pairs = [(tls.key, tls.certificates)]
+    return int(server.add_secure_port(address, grpc.ssl_server_credentials(pairs, tls.authorities, tls.demanded)))
 
 
 def _bytes(message: Any) -> bytes:

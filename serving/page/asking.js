@@ -1,4 +1,5 @@
 // A request to the service, and the curl line of the same request.
+import { hasKey, keyHeaders } from "./key.js";
 
 const number = (text) => (text.trim() === "" ? undefined : Number(text));
 
@@ -12,7 +13,7 @@ const imageAddress = (asked) =>
   asked.model === null ? "classify_image" : `classify_image?model=${encodeURIComponent(asked.model)}`;
 
 function request(asked) {
-  const headers = asked.priority === "high" ? { "X-Priority": "high" } : {};
+  const headers = { ...keyHeaders(), ...(asked.priority === "high" ? { "X-Priority": "high" } : {}) };
   if (asked.kind === "text") {
     headers["Content-Type"] = "application/json";
     return ["classify_text", { method: "POST", headers, body: JSON.stringify(body(asked)) }];
@@ -46,11 +47,13 @@ const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
 export function curlLine(asked) {
   const address = (path) => quoted(new URL(path, document.baseURI).href);
   const priority = asked.priority === "high" ? " -H 'X-Priority: high'" : "";
+  // The line may be copied to where others read it, so it names a variable.
+  const more = (hasKey() ? ' -H "X-API-Key: $SIEVE_KEY"' : "") + priority;
   if (asked.kind === "text") {
     const sent = quoted(JSON.stringify(body(asked)));
-    return `curl -s ${address("classify_text")}${priority} -H 'Content-Type: application/json' -d ${sent}`;
+    return `curl -s ${address("classify_text")}${more} -H 'Content-Type: application/json' -d ${sent}`;
   }
   const budget = asked.budget.trim() === "" ? "" : ` -F budget_ms=${quoted(asked.budget.trim())}`;
   const file = quoted(`image=@${asked.image?.name ?? "FILE"}`);
-  return `curl -s ${address(imageAddress(asked))}${priority} -F ${file}${budget}`;
+  return `curl -s ${address(imageAddress(asked))}${more} -F ${file}${budget}`;
 }

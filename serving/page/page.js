@@ -1,5 +1,6 @@
 // Asks the service what its visitor types or drops. What the service takes stands in docs.json; nothing is repeated here.
 import { curlLine, timed } from "./asking.js";
+import { hasKey, keyHeaders, onKey } from "./key.js";
 import { showModels } from "./models.js";
 import { hide, showAnswer, showProblem } from "./showing.js";
 
@@ -88,16 +89,30 @@ async function preview(file) {
   }
 }
 
+// What an address says; undefined where the service wants a key, for which the page then asks.
+async function told(address) {
+  const reply = await fetch(address, { headers: keyHeaders() });
+  if (reply.status === 401) {
+    $("locked").hidden = false;
+    if (hasKey()) showProblem("401", (await reply.json()).error.message);
+  }
+  return reply.ok ? reply.json() : undefined;
+}
+
 async function loadModels() {
-  const reply = await fetch("models");
-  if (!reply.ok) return;
-  const { text, image, others = [] } = await reply.json();
+  const described = await told("models");
+  if (!described) return;
+  const { text, image, others = [] } = described;
   cascades = [text, image, ...others].filter(Boolean);
   showModels(cascades);
 }
 
 async function begin() {
-  const [, api] = await Promise.all([loadModels(), fetch("docs.json").then((reply) => reply.json())]);
+  const [, api] = await Promise.all([loadModels(), told("docs.json")]);
+  if (!api) {
+    if ($("locked").hidden) throw new Error("the service does not say what it takes");
+    return $("key").focus();
+  }
   const { schemas } = api.components;
   $("budget").placeholder = schemas.Budget.examples[0];
   $("budget").max = schemas.Budget.maximum;
@@ -141,4 +156,9 @@ $("copy").addEventListener("click", async () => {
     $("copied").textContent = "Selected: copy it with Ctrl + C.";
   }
 });
-begin().catch((error) => showProblem("The page could not start", error.message));
+const start = () => begin().catch((error) => showProblem("The page could not start", error.message));
+onKey($("key"), () => {
+  hide();
+  start();
+});
+start();

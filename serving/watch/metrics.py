@@ -98,6 +98,7 @@ class Metrics:
         )
         self._truncated = counter("truncated", "Texts that were too long to be read whole", *own)
         self._shed = counter("shed", "Requests refused because of load", "priority", "reason")
+        self._keys = counter("key_requests", "Requests by the name of their key: let in, or why not", "key", "outcome")
         self._latency = histogram(
             "latency_seconds", "From arrival to answer, in the server", ("endpoint",), LATENCY_BUCKETS_S
         )
@@ -110,6 +111,7 @@ class Metrics:
             self._answers,
             self._truncated,
             self._shed,
+            self._keys,
             self._latency,
             self._parts,
             self._budget_left,
@@ -200,6 +202,11 @@ class Metrics:
     def shed(self, priority: Priority, reason: ShedReason) -> None:
         """Count a request that was refused because of load."""
         self._shed.add(priority, reason)
+
+    def came(self, key: str, outcome: str) -> None:
+        """Count a request by the name of the key that it brought, and by whether it was let in."""
+        self._keys.add(key, outcome)
+        self.flush_soon()
 
     def flush_soon(self) -> None:
         """Schedule a flush, unless one is due; it takes along what is counted until then."""

@@ -18,6 +18,8 @@ import pytest
 import yaml
 from cloudcoil.models.keda.v1alpha1 import ScaledObject
 
+from serving.http.access import KEYS_VARIABLE
+from serving.http.gate import is_open
 from serving.http.priority import VARIABLE
 from serving.settings import Settings, for_machines
 from tests.conftest import ROOT
@@ -156,8 +158,29 @@ def test_nobody_is_root_and_nothing_is_written_but_tmp(objects: Objects) -> None
             "readOnlyRootFilesystem": True,
             "capabilities": {"drop": ["ALL"]},
         }
-        assert container["volumeMounts"] == [{"name": "tmp", "mountPath": "/tmp"}]
+        written = [each for each in container["volumeMounts"] if not each.get("readOnly")]
+        assert written == [{"name": "tmp", "mountPath": "/tmp"}]
         assert "emptyDir" in spec["volumes"][0]
+
+
+def test_the_api_starts_with_keys_from_a_secret_alone_and_its_probes_need_none(objects: Objects) -> None:
+    for (kind, _), one in objects.items():
+        if kind != "Deployment":
+            continue
+        spec = one["spec"]["template"]["spec"]
+        (container,) = spec["containers"]
+        files = [each["value"] for each in container["env"] if each["name"] == KEYS_VARIABLE]
+        if one["metadata"]["labels"]["app.kubernetes.io/component"] != "sieve":
+            assert files == [], "who may ask an expert, its network policy says"
+            continue
+        (volume,) = [each for each in spec["volumes"] if "secret" in each]
+        assert volume["secret"] == {"secretName": "sieve-api-keys"}, "without it no container is started"
+        (mount,) = [each for each in container["volumeMounts"] if each["name"] == volume["name"]]
+        assert mount["readOnly"] is True
+        assert files == [f"{mount['mountPath']}/keys.toml"]
+        assert "subPath" not in mount, "such a file does not change with the Secret"
+        for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
+            assert is_open(container[probe]["httpGet"]["path"])
 
 
 def test_only_the_api_of_the_same_track_reaches_an_expert(objects: Objects) -> None:

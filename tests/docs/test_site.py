@@ -58,7 +58,7 @@ def test_it_fetches_nothing_from_other_hosts(site: Path) -> None:
 def test_a_link_that_leads_nowhere_fails_the_build(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "docs", tmp_path / "docs")
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
-    for name in ("mkdocs.yml", "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE"):
+    for name in ("mkdocs.yml", "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "SECURITY.md"):
         shutil.copy(ROOT / name, tmp_path / name)
     with (tmp_path / "README.md").open("a", encoding="utf-8") as readme:
         readme.write("\n[a page](docs/absent.md) and [a heading](docs/api.md#absent)\n")

@@ -8,6 +8,8 @@ import pytest
 
 from serving.arguments import Arguments, Chosen, with_variables
 from serving.errors import SettingsError
+from serving.expert_tls import ExpertTls
+from tests.certificates import authority
 
 
 def test_an_empty_name_is_not_served() -> None:
@@ -121,7 +123,7 @@ def test_what_is_no_address_is_refused(url: str) -> None:
 def test_a_file_without_certificates_is_refused(tmp_path: Path) -> None:
     (tmp_path / "empty.pem").write_text("nothing")
     for file in ("missing.pem", "empty.pem"):
-        with pytest.raises(SettingsError, match="expert_ca: must be a file of certificates in PEM, got"):
+        with pytest.raises(SettingsError, match=r"expert_ca: must be files in PEM without a password, .*got"):
             with_variables(Arguments(), {"SIEVE_EXPERT_CA": str(tmp_path / file)})
 
 
@@ -137,3 +139,19 @@ def test_the_port_of_grpc_is_off_unless_it_is_given_or_a_variable_has_it() -> No
 def test_what_is_no_port_is_refused(port: str) -> None:
     with pytest.raises(ValueError, match="must be a port from 1 to 65535"):
         Arguments(grpc_port=port)
+
+
+def test_a_certificate_for_experts_needs_its_key(tmp_path: Path) -> None:
+    ours = authority(tmp_path)
+    client = ours.sign("client", "DNS:api")
+    variables = {
+        "SIEVE_EXPERT_CA": str(ours.file),
+        "SIEVE_EXPERT_CERT": str(client.file),
+        "SIEVE_EXPERT_KEY": str(client.key),
+    }
+    whole = with_variables(Arguments(), variables)
+    assert whole.expert_tls == ExpertTls(ca=str(ours.file), cert=str(client.file), key=str(client.key))
+    with pytest.raises(SettingsError, match="expert_ca and expert_cert and expert_key: must be files in PEM"):
+        with_variables(Arguments(), {**variables, "SIEVE_EXPERT_KEY": str(ours.key)})
+    with pytest.raises(SettingsError, match="expert_key must go with expert_cert"):
+        with_variables(Arguments(expert_key=str(client.key)), {})

@@ -14,6 +14,7 @@ from serving.expert_url import OtherPlace, checked, other_place
         ("oip+https://h.example:443/sms-risk-expert", OtherPlace("https", "h.example:443", "sms-risk-expert", "")),
         ("oip+grpc://10.0.0.1:8001/a_b.c", OtherPlace("grpc", "10.0.0.1:8001", "a_b.c", "")),
         ("oip+grpc://[::1]:8001/m/versions/3", OtherPlace("grpc", "[::1]:8001", "m", "3")),
+        ("oip+grpcs://h:8001/m", OtherPlace("grpcs", "h:8001", "m", "")),
     ],
 )
 def test_a_model_on_another_server_has_a_place(url: str, place: OtherPlace) -> None:

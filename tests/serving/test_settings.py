@@ -44,6 +44,9 @@ def test_what_a_file_leaves_out_keeps_its_default(tmp_path: Path) -> None:
         ("cors_origins = '*'", "cors_origins: .*str"),
         ("cors_origins = ['https://a.example/']", "cors_origins.0: .*pattern.*str"),
         ("cors_origins = ['a.example']", "cors_origins.0: .*pattern.*str"),
+        ("requests_per_address = -1", "requests_per_address: .*greater than or equal to 0.*int"),
+        ("trusted_proxies = ['10.0.0.0/8', 'proxy']", "trusted_proxies.1: .*must be an address, or a network.*str"),
+        ("trusted_proxies = ['*']", "trusted_proxies.0: .*must be an address"),
     ],
 )
 def test_what_is_wrong_with_a_file_is_said(tmp_path: Path, text: str, says: str) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from serving.errors import StageDownError
 from serving.expert.open_client import open_client
 from serving.expert.other_server import OtherServer
+from serving.expert_tls import SYSTEM
 from serving.model.artifact import Artifact, VariantName
 from serving.model.preprocess import preprocessor
 from serving.model.runner import Runner
@@ -28,7 +29,7 @@ def expert_for_texts(folder: Path, **changed: Any) -> Artifact:
 
 
 def client(url: str, artifact: Artifact, **keys: Any) -> OtherServer:
-    found = open_client(url, "an-expert", artifact, VARIANT, "", **keys)
+    found = open_client(url, "an-expert", artifact, VARIANT, SYSTEM, **keys)
     assert isinstance(found, OtherServer)
     return found
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,8 @@ from loadtest.traffic.process import free_port
 from serving.errors import MalformedError, StageDownError
 from serving.expert.client import RemoteExpert
 from serving.expert.connection import Connections
-from tests.certificates import certificate
+from serving.expert_tls import SYSTEM, ExpertTls
+from tests.certificates import authority, certificate
 from tests.serving.expert.test_client import DIGEST, doubled, served
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: expert\r\n\r\n"
@@ -87,7 +89,7 @@ def secured(folder: Path, url: str, host: str, *, names: str, trusted: bool = Tr
 
     async def main() -> list[float]:
         port = free_port()
-        expert = RemoteExpert(f"{url}:{port}", "an-expert", DIGEST, str(cert.file) if trusted else "")
+        expert = RemoteExpert(f"{url}:{port}", "an-expert", DIGEST, ExpertTls(ca=str(cert.file)) if trusted else SYSTEM)
         async with served(doubled, host=host, port=port, **files):
             answers = [(await expert([np.array([n])])).logits[0, 0] for n in (1, 2)]
         await expert.close()
@@ -109,6 +111,33 @@ def test_an_expert_may_be_asked_over_tls(tmp_path: Path, url: str, host: str, na
     for number, wrong in enumerate(({"names": "DNS:elsewhere"}, {"names": names, "trusted": False})):
         with pytest.raises(StageDownError, match="CERTIFICATE_VERIFY_FAILED"):
             secured(tmp_path / str(number), url, host, **wrong)
+
+
+@pytest.mark.parametrize("shown", ["ours", "none", "of another"])
+def test_an_expert_may_demand_a_certificate(tmp_path: Path, shown: str) -> None:
+    """uvicorn does, with `bentoml serve --ssl-ca-certs CA --ssl-cert-reqs 2`."""
+    (tmp_path / "other").mkdir()
+    ours = authority(tmp_path)
+    server = ours.sign("server", "IP:127.0.0.1")
+    signer = authority(tmp_path / "other") if shown == "of another" else ours
+    client = signer.sign("client", "DNS:api")
+    given = {} if shown == "none" else {"cert": str(client.file), "key": str(client.key)}
+    files = {"ssl_certfile": str(server.file), "ssl_keyfile": str(server.key), "ssl_ca_certs": str(ours.file)}
+
+    async def main() -> float:
+        port = free_port()
+        tls = ExpertTls(ca=str(ours.file), **given)
+        expert = RemoteExpert(f"https://127.0.0.1:{port}", "an-expert", DIGEST, tls)
+        async with served(doubled, port=port, ssl_cert_reqs=ssl.CERT_REQUIRED, **files):
+            answer = float((await expert([np.array([1])])).logits[0, 0])
+        await expert.close()
+        return answer
+
+    if shown == "ours":
+        assert uvloop.run(main()) == 2.0
+    else:
+        with pytest.raises(StageDownError):
+            uvloop.run(main())
 
 
 def test_an_expert_may_have_an_ipv6_address() -> None:

@@ -12,6 +12,7 @@ from loadtest.traffic.process import free_port
 from serving.errors import SwitchRefusedError
 from serving.expert import loading as module
 from serving.expert.loading import load_expert
+from serving.expert_tls import SYSTEM
 
 
 def loaded(reply: bytes, *, port: int = 0) -> bytes:
@@ -26,7 +27,7 @@ def loaded(reply: bytes, *, port: int = 0) -> bytes:
     async def main() -> None:
         async with await asyncio.start_server(answer, "127.0.0.1", port) as server:
             host, at = server.sockets[0].getsockname()
-            await load_expert(f"http://{host}:{at}", "", "a key of sixteen", "my-text-expert:v2")
+            await load_expert(f"http://{host}:{at}", SYSTEM, "a key of sixteen", "my-text-expert:v2")
 
     asyncio.run(main())
     return seen[0]
@@ -64,4 +65,4 @@ def test_what_it_does_not_load_is_a_reason(monkeypatch: pytest.MonkeyPatch, repl
 
 def test_nobody_there_is_a_reason() -> None:
     with pytest.raises(SwitchRefusedError, match=r"does not answer \(ConnectionRefusedError\)"):
-        asyncio.run(load_expert(f"http://127.0.0.1:{free_port()}", "", "key", "a-expert:v1"))
+        asyncio.run(load_expert(f"http://127.0.0.1:{free_port()}", SYSTEM, "key", "a-expert:v1"))

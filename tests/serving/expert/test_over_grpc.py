@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from serving.errors import MalformedError
-from serving.expert.over_grpc import read_logits
+from serving.expert.over_grpc import OverGrpc, read_logits
+from serving.expert_tls import ExpertTls
+from serving.http.gate import OPEN
+from serving.http.server_tls import ServerTls
 from serving.protobuf import new
+from serving.watch.metrics import Metrics
+from tests.certificates import authority
+from tests.serving.oip.test_rpc_gate import served
 
 ONE_TWO = b"\0\0\x80?\0\0\0@"
 
@@ -46,3 +53,29 @@ def test_logits_are_found_among_other_outputs() -> None:
 def test_what_has_no_logits_is_no_answer(sent: dict[str, Any]) -> None:
     with pytest.raises(MalformedError, match=r"^reply: must "):
         read_logits(response(**sent))
+
+
+def test_over_tls_it_shows_its_certificate(metrics: Metrics, tmp_path: Path) -> None:
+    ours = authority(tmp_path)
+    server, client = ours.sign("server", "IP:127.0.0.1"), ours.sign("client", "DNS:api")
+    demanding = ServerTls(
+        certificates=server.file.read_bytes(),
+        key=server.key.read_bytes(),
+        authorities=ours.file.read_bytes(),
+        demanded=True,
+    )
+    shown = ExpertTls(ca=str(ours.file), cert=str(client.file), key=str(client.key))
+
+    async def play(address: str) -> None:
+        for tls in (shown, ExpertTls(ca=str(ours.file)), None):
+            expert = OverGrpc(address, "text", tls)
+            try:
+                if tls is shown:
+                    assert (await expert.metadata("")).inputs[0].name == "text"
+                else:
+                    with pytest.raises(ConnectionError, match="cannot be reached"):
+                        await expert.metadata("")
+            finally:
+                await expert.close()
+
+    served(metrics, OPEN, play, demanding)

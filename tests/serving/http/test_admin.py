@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -12,6 +13,7 @@ from serving.errors import SettingsError, SwitchRefusedError
 from serving.http.admin import ADDRESS, AdminKey, admin_document, admin_endpoints
 from serving.http.openapi import openapi
 from tests.serving.asgi import post, routed
+from tests.serving.http.test_gate import Behind
 
 KEY = AdminKey("0123456789abcdef")
 HEADERS = {"Authorization": f"Bearer {KEY.stated}"}
@@ -112,3 +114,13 @@ def test_the_document_describes_it() -> None:
     answer = operation["responses"]["200"]["content"]["application/json"]["schema"]
     reply, _ = asked()
     Draft202012Validator(answer).validate(reply.json())
+
+
+def test_an_api_key_opens_it_too_where_the_gate_has_looked_at_its_right(tmp_path: Path) -> None:
+    async def switch(name: str, _version: str | None) -> dict[str, object]:
+        return {"name": name}
+
+    behind = Behind(tmp_path)
+    app = behind.gate.around(routed(KEY.methods, admin_endpoints(["a"], switch, KEY)))
+    statuses = [post(app, "/admin/models/a", headers={"X-API-Key": key}).status_code for key in behind.key.values()]
+    assert statuses == [403, 403, 403, 200]

@@ -14,6 +14,7 @@ import pytest
 from serving.arguments import Chosen
 from serving.cascade.versions import Versions
 from serving.errors import SwitchRefusedError
+from serving.expert_tls import SYSTEM
 from serving.http.admin import AdminKey
 from serving.http.cascades import Cascades, Origin
 from serving.http.openapi import NOTHING_BESIDE
@@ -46,7 +47,7 @@ def opened(tiny_cascades: TinyCascades, tmp_path: Path, metrics: Metrics) -> Cal
         if wanted:
             versions.want("tiny-text", wanted, wanted)
         store, settings = store_of(models), Settings(max_batch_size=2)
-        return Cascades(origins, store, settings, metrics, None, ca="", versions=versions, key=key)
+        return Cascades(origins, store, settings, metrics, None, tls=SYSTEM, versions=versions, key=key)
 
     return make
 
@@ -110,5 +111,5 @@ def test_an_error_in_a_cascade_ends_the_process_with_its_name(
     origin = Origin(chosen=Chosen("text", "tiny-text", 0), models=[broken] * 3, expert_url=URL)
     with pytest.raises(SystemExit, match=r"^tiny-text: .*is not an artifact"):
         Cascades(
-            [origin], cascades._store, Settings(), cascades._metrics, None, ca="", versions=Versions(None), key=KEY
+            [origin], cascades._store, Settings(), cascades._metrics, None, tls=SYSTEM, versions=Versions(None), key=KEY
         )

@@ -17,6 +17,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from serving.http.draining import Draining
+from serving.http.gate import OPEN
 from serving.http.mount import Methods, MountedService, mounted_app
 from serving.http.readiness import Readiness
 from tests.serving.asgi import asked
@@ -38,7 +39,7 @@ def running(app: Starlette) -> MountedService:
     endpoints = {"/work": work, "/state": state}
     lag: Any = SimpleNamespace(watching=contextlib.nullcontext)
     to_async: Any = SimpleNamespace(app=app)
-    return SimpleNamespace(endpoints=endpoints, readiness=Readiness(NEVER), lag=lag, to_async=to_async)
+    return SimpleNamespace(endpoints=endpoints, readiness=Readiness(NEVER), gate=OPEN, lag=lag, to_async=to_async)
 
 
 def test_the_service_is_looked_up_only_once_there_are_requests() -> None:
@@ -115,7 +116,7 @@ def test_bentoml_starts_a_mounted_application_after_the_service_and_before_the_f
     class Service:
         def __init__(self) -> None:
             self.endpoints = {"/work": work, "/state": state}
-            self.readiness = Readiness(NEVER)
+            self.readiness, self.gate = Readiness(NEVER), OPEN
             self.lag = SimpleNamespace(watching=contextlib.nullcontext)
 
     Service.add_asgi_middleware(Noting)

@@ -15,7 +15,8 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoRe
 
 from serving.errors import SettingsError
 from serving.http.body import MAX_UPLOAD_BYTES
-from serving.oip.rpc import DEADLINE_SHARE, INFER, READY_INTERVAL_S, RpcServer, host_of
+from serving.oip.rpc import DEADLINE_SHARE, READY_INTERVAL_S, RpcServer
+from serving.oip.rpc_gate import INFER
 from serving.protobuf import SERVICE, new
 from serving.watch.metrics import Metrics
 from tests.serving.conftest import sample
@@ -262,13 +263,6 @@ def test_reflection_describes_the_services(metrics: Metrics) -> None:
     services, files = served(metrics, scenario)
     assert services == {SERVICE, "grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection"}
     assert files == ["inference.proto", "grpc_health/v1/health.proto"]
-
-
-@pytest.mark.parametrize(
-    ("peer", "host"), [("ipv4:10.0.0.1:5000", "10.0.0.1"), ("ipv6:%5B::1%5D:5000", "::1"), ("unix:", "")]
-)
-def test_a_client_is_told_apart_by_its_host(peer: str, host: str) -> None:
-    assert host_of(peer) == host
 
 
 def test_a_port_in_use_is_told_in_one_sentence(metrics: Metrics) -> None:

@@ -239,3 +239,14 @@ def test_requests_are_counted_together_and_none_is_counted_twice(
         assert sample(name, **labels) == COUNTED_TOGETHER + 1
 
     asyncio.run(main())
+
+
+def test_requests_are_counted_by_the_name_of_their_key(metrics: Metrics) -> None:
+    async def come() -> None:
+        for key, outcome in (("shop", "taken"), ("shop", "taken"), ("none", "unknown")):
+            metrics.came(key, outcome)
+
+    asyncio.run(come())
+    metrics.flush()
+    assert sample("sieve_key_requests_total", key="shop", outcome="taken") == 2
+    assert sample("sieve_key_requests_total", key="none", outcome="unknown") == 1

@@ -1,0 +1,42 @@
+"""The command line: `python -m serving new-key NAME` makes an API key."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from serving.errors import SieveError
+from serving.http.keys import RIGHTS, new_key
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Exit status: 0 for success, 1 for an error that the user can mend."""
+    options = _parser().parse_args(arguments)
+    try:
+        key, entry = new_key(options.name, options.right or ["classify"], options.requests_per_second)
+    except SieveError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(entry)
+    print(f"The key of {options.name}, shown this once:\n{key}", file=sys.stderr)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m serving", description="What a service needs beside its models.")
+    verbs = parser.add_subparsers(required=True, metavar="VERB")
+    making = verbs.add_parser(
+        "new-key", help="make an API key: its entry on the standard output, the key on the standard error"
+    )
+    making.add_argument("name", help="whose key it is, as metrics name it")
+    making.add_argument(
+        "--right", action="append", choices=RIGHTS, help="what it may do (default: classify); may be repeated"
+    )
+    making.add_argument(
+        "--requests-per-second", type=float, metavar="N", help="how many requests it may send; without it no limit"
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
