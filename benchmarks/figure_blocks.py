@@ -10,7 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
-from benchmarks import autoscaling, bench_tables, bert_int8, bulk, decoding, int8, protocols
+from benchmarks import autoscaling, bench_tables, bert_int8, bulk, decoding, int8, protocols, unlabelled
 from benchmarks.autoscaling import Autoscaling
 from benchmarks.bert_int8 import BertInt8
 from benchmarks.bulk import Bulk
@@ -45,6 +45,7 @@ def figure_block(path: Path) -> str:
         "bert": bert_int8_block,
         "autoscaling": autoscaling_block,
         "protocols": protocols_block,
+        "unlabelled": unlabelled_block,
     }
     return kinds[path.stem.partition("-")[0]](json.loads(path.read_text(encoding="utf-8")))
 
@@ -117,6 +118,10 @@ def protocols_block(result: Protocols) -> str:
     interval = f"ratios with intervals of {comparison.coverage(rounds):.0%}"
     load = f"{result['images'] or 'generated images'}; load average before it {result['load_average_before']:g}"
     return f"{described(result['machine'])}; {taken}; {interval}; {load}.\n\n{protocols.tables(result)}\n"
+
+
+def unlabelled_block(result: Mapping[str, Any]) -> str:
+    return f"{result['machine']['processor']}; {unlabelled.table(result)}\n"
 
 
 def comparison_block(result: Comparison) -> str:

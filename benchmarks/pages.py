@@ -48,6 +48,7 @@ FIGURES = {
     "bert-int8": "bert-int8.json",
     "autoscaling": "autoscaling.json",
     "protocols": "protocols.json",
+    "unlabelled": "unlabelled/unlabelled.json",
 }
 """Files of docs/measured/figures, and where the make targets leave them below build."""
 JSON_WIDTH = 320

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.command import end_with
+from loadtest.machine import machine
 from optimize.build import Build
 from optimize.judge.measure import logits_of
 from optimize.judge.quality import compare
@@ -40,8 +41,9 @@ def main() -> int:
     unlabelled = Build(silent, root=options.root, folder=options.build / "unlabelled")
     unlabelled.carry_out(until="export")
     found = compared(labelled, unlabelled)
-    write_json(options.build / "unlabelled.json", {"recipe": recipe.name, **found})
-    print(table(found))
+    result = {"machine": machine(), "recipe": recipe.name, **found}
+    write_json(options.build / "unlabelled.json", result)
+    print(table(result))
     return int(found["points_lost"] > options.points)
 
 
@@ -89,8 +91,8 @@ def table(found: Mapping[str, Any]) -> str:
     """The comparison in Markdown."""
     low, high = found["interval_points"]
     rows = [
-        f"{found['items']} items of the holdout; without labels {found['points_lost']:+.2f} points of agreement are "
-        f"lost ({low:+.2f} to {high:+.2f} at 95 %)",
+        f"{found['recipe']}, {found['items']} items of the holdout; without labels {found['points_lost']:+.2f} points "
+        f"of agreement are lost ({low:+.2f} to {high:+.2f} at 95 %)",
         "",
         "| screen trained | agreement with the teacher | accuracy |",
         "| --- | ---: | ---: |",
