@@ -9,7 +9,7 @@ export ORT_DISABLE_TELEMETRY ?= 1
 
 .PHONY: help ablation autoscaling bench bulk capacity compare decoding demo figures int8 kubectl loadtest overload protocols runtimes serve test test-slow test-full-size test-machines test-gpu lint tune
 .PHONY: tune-bert types versions check clean sms-risk cifar10 tables profile examples docs picture format node-tools
-.PHONY: image image-gpu image-sizes test-container test-large servers
+.PHONY: image image-gpu image-sizes test-container test-hostile test-large servers
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -42,6 +42,9 @@ test-full-size: .venv/.installed ## full-size checkpoints from `new` to the stor
 
 test-machines: .venv/.installed ## API and experts as on three machines, cut off and rolled under load
 	$(PYTEST) -m machines
+
+test-hostile: .venv/.installed ## 20,000 odd requests, and idle connections through proxies: build/hostile.json
+	$(PYTEST) -m hostile
 
 test-gpu: .venv/.installed ## the tests that need a GPU
 	$(BIN)/python -m pytest -m gpu

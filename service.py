@@ -38,6 +38,7 @@ from serving.http.expert_admin import ExpertSwitching
 from serving.http.expert_models import ExpertModels, open_expert
 from serving.http.gate import OPEN
 from serving.http.guard import Guard
+from serving.http.keep_alive import keep_alive_s
 from serving.http.mount import mounted_app
 from serving.http.no_pickle import NoPickle
 from serving.http.openapi import Document, together
@@ -77,7 +78,7 @@ except SieveError as error:
 CLIENT_HEADER = os.environ.get("SIEVE_CLIENT_HEADER", "")
 DRAINING = Draining(os.environ.get("SIEVE_DRAIN_FILE"))
 VERSIONS = Versions(METRICS_FOLDER)
-install_protocol()
+install_protocol(keep_alive_s())
 
 
 class StoredArtifact(bentoml.models.BentoModel):  # type: ignore[misc]  # BentoML has no types for it

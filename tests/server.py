@@ -52,7 +52,7 @@ class Server:
 
 
 def limits(**keys: Any) -> httpx.Limits:
-    """The client closes no connection, since the server keeps them all (`--timeout-keep-alive`).
+    """The client closes no connection, since the server keeps them for longer than a test leaves one alone.
 
     On a busy machine httpcore may close one for its age that it has just given to a request.
     """
@@ -72,8 +72,6 @@ def command(*arguments: str, home: Path) -> tuple[list[str], dict[str, str]]:
 def serve(*arguments: str, home: Path, folder: Path, log: Path, before: Sequence[str] = ()) -> Iterator[Server]:
     """`bentoml serve ARGUMENTS` in `folder`, ready; on 127.0.0.1 and a free port. `before`: what runs the command."""
     line = [*before, sys.executable, "-m", "bentoml", "serve", *arguments, "--host", "127.0.0.1", "--port", "{port}"]
-    # A connection that a slow test leaves alone for five seconds is still there.
-    line += ["--timeout-keep-alive", "600"]
     # Most tests look at one process; those of several have settings of their own.
     one = {} if any(part.startswith("settings=") for part in arguments) else {"SIEVE_WORKERS": "1"}
     with running(line, variables={**variables(home), **one}, ready="/readyz", log=log, folder=folder) as server:

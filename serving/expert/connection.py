@@ -20,7 +20,8 @@ import httptools
 from serving.errors import MalformedError
 from serving.expert_tls import SYSTEM, ExpertTls
 
-# Shorter than the server's 5 seconds, so that no request is sent while the server closes its connection.
+# Shorter than the 5 seconds of uvicorn and other servers, so that no request is sent while a server closes its
+# connection. Our own keep them longer (serving.http.keep_alive).
 KEEP_ALIVE_S = 4.0
 # A connection lasts for a random time between half of this and all of it. So machines that are added behind a name get
 # their share of the calls soon.

@@ -24,6 +24,9 @@ SAYS_MORE = re.compile(
     rb"\r\n(?:x-priority|traceparent|origin|expect|upgrade|transfer-encoding"
     rb"|connection(?!:[ \t]*keep-alive[ \t]*\r\n)):"
 )
+# A head that all parsers read alike, in lower case. A proxy in front may find other lines or another length in others.
+PLAIN = re.compile(rb"(?:\r\n[!#$%&'*+\-.^_`|~0-9a-z]++:[^\x00-\x08\x0a-\x1f\x7f]*+)++\r\n")
+LENGTH_NAME = b"\r\ncontent-length:"
 LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,9})[ \t]*\r\n")
 ID = b"\r\nx-request-id:"
 FIRST_LINE = b"HTTP/1.1 503 Service Unavailable\r\n"
@@ -80,6 +83,8 @@ class Door:
         lower = head.lower()
         length = LENGTH.search(lower)
         if length is None or len(data) != end + 4 + int(length[1]) or SAYS_MORE.search(lower):
+            return None
+        if lower.count(LENGTH_NAME) > 1 or not PLAIN.fullmatch(lower):
             return None
         place = lower.find(ID)
         sent = head[place + len(ID) : head.find(b"\r\n", place + 2)].strip() if place >= 0 else b""

@@ -158,7 +158,7 @@ class Guard:
         """An endpoint for information: it is never refused and is not reported."""
 
         async def guarded(request: Request) -> Response:
-            record = RequestRecord(request.url.path, request_id_of(request))
+            record = RequestRecord(request.scope["path"], request_id_of(request))
             return await _guarded(handler(request, record), record, UNTIMED)
 
         return guarded

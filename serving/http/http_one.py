@@ -8,36 +8,29 @@ head and takes the body for bytes of the other protocol.
 from __future__ import annotations
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from serving.http.guard import problem, sound_id, to_bytes
-
-UNREADABLE = b"content-type: application/json\r\ncontent-length: %d\r\nx-request-id: %b\r\nconnection: close\r\n\r\n%b"
+from serving.http.heads import BoundedHeads
 
 
-class HttpOneProtocol(HttpToolsProtocol):
+class HttpOneProtocol(BoundedHeads):
     """A connection on which requests are answered over HTTP/1.1, whatever they offer."""
 
     def data_received(self, data: bytes) -> None:
-        self._unset_keepalive_if_required()
+        """Parse what came. A timer for idle connections goes on until there is a head, or a part of one."""
+        if self._last_words is not None:
+            return
+        self._unknown_bytes += len(data)
         try:
             try:
                 self.parser.feed_data(data)
             except HttpParserUpgrade as offer:
                 self._parse_without_offers(memoryview(data)[offer.args[0] :])
         except HttpParserError as error:
-            self.send_400_response(str(error))
-
-    def send_400_response(self, msg: str) -> None:
-        """Refuse what cannot be parsed, in the shape of all errors, and close the connection."""
-        request_id = sound_id("")
-        message = f"the request must be HTTP/1.1, got one that cannot be read ({msg}); let an HTTP client make it"
-        body = to_bytes(problem(message, request_id))
-        head = [STATUS_LINE[400]]
-        for name, value in self.server_state.default_headers:
-            head += (name, b": ", value, b"\r\n")
-        self.transport.write(b"".join(head) + UNREADABLE % (len(body), request_id.encode(), body))
-        self.transport.close()
+            self.refuse_unread(error)
+        else:
+            # A whole request needs nothing more, and most data is one.
+            if self._unknown_bytes or self.cycle is None or self.cycle.scope is not self.scope:
+                self.parsed()
 
     def _parse_without_offers(self, rest: memoryview) -> None:
         """Parse the last request anew, of which only the head was parsed, and then what follows its head."""

@@ -55,10 +55,11 @@ _ANSWERS: Bodies = (
 _PROBLEMS = {
     "400": "The request cannot be read",
     "404": "There is no such cascade here",
-    "408": f"The body did not arrive within {READ_LIMIT_S:g} seconds",
+    "408": f"The head or the body did not arrive within {READ_LIMIT_S:g} seconds",
     "413": "The body has too many bytes",
     "415": "The body is of a content type or an encoding that is not read",
     "422": "A value breaks a rule: which, why, and what to do",
+    "431": "The head has too many headers or bytes",
     "500": "The service failed; its log has the cause under the request id",
     "503": "Late, or too much is in flight; Retry-After says when to come back",
 }
@@ -201,7 +202,12 @@ _PARAMETERS = [
         {"type": "string", "enum": list(PRIORITIES)},
         "requests of high priority are refused last",
     ),
-    _parameter("X-Request-Id", "header", _REQUEST_ID, "comes back in the answer, the log and the trace"),
+    _parameter(
+        "X-Request-Id",
+        "header",
+        {"type": "string"},
+        "up to 128 visible ASCII characters; comes back in the answer, the log and the trace",
+    ),
     _parameter("traceparent", "header", {"type": "string"}, "continues the caller's trace (W3C Trace Context)"),
 ]
 

@@ -37,12 +37,16 @@ class SieveProtocol(HttpOneProtocol):
     """A connection of a client. `door` refuses requests for all connections of the process, once there is one."""
 
     door: Door | None = None
+    keep_alive_s: int | None = None
+    """For how long all connections of the process are kept when idle; None leaves that to uvicorn's configuration."""
     _connection: socket.socket | None = None
     _refused_s = 0.0
     _came_s: float | None = None
     """When the request came whose first bytes are parsed next, if that is known already."""
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]  # as in uvicorn's own
+        if self.keep_alive_s is not None:
+            self.timeout_keep_alive = self.keep_alive_s
         super().connection_made(transport)
         connection = transport.get_extra_info("socket")
         if connection is not None and connection.family in (socket.AF_INET, socket.AF_INET6):
@@ -109,6 +113,10 @@ class SieveProtocol(HttpOneProtocol):
             )
 
 
-def install_protocol() -> None:
-    """Make uvicorn take this protocol for connections in this process. Call it before a server is configured."""
+def install_protocol(keep_alive_s: int | None = None) -> None:
+    """Make uvicorn take this protocol for connections in this process, and keep idle ones for so many seconds.
+
+    Call it before a server is configured.
+    """
+    SieveProtocol.keep_alive_s = keep_alive_s
     HTTP_PROTOCOLS["auto"] = f"{__name__}:{SieveProtocol.__name__}"

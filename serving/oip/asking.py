@@ -174,7 +174,9 @@ def _parameters(of: Mapping[str, object], allowed: set[str], field: str) -> Mapp
 
 
 def _flag(parameters: Mapping[str, object], name: str, field: str, default: bool = False) -> bool:
-    value = parameters.get(name, default)
+    value = parameters.get(name)
+    if value is None:
+        return default
     if not isinstance(value, bool):
         raise InvalidInputError(f"{field}.{name}", f"must be true or false, got {kind_of(value)}; send one of them")
     return value

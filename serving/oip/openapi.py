@@ -17,22 +17,28 @@ from serving.oip.models import Models
 from serving.oip.tensors import DataType
 
 _REF = "#/components/schemas/{model}"
+# Clients of some languages can send no numbers as parameters.
+NumberText = Annotated[str, Field(pattern=r"^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$")]
 
 
 class OipRequestParameters(BaseModel, extra="forbid"):
     """What a request says beside its tensors."""
 
-    budget_ms: float | None = Field(default=None, gt=0, le=MAX_MS, description="deadline for the whole answer")
-    timeout: int | None = Field(default=None, gt=0, le=int(MAX_MS * 1e3), description="the same in microseconds")
+    budget_ms: Annotated[float, Field(gt=0, le=MAX_MS)] | NumberText | None = Field(
+        default=None, description="deadline for the whole answer"
+    )
+    timeout: Annotated[float, Field(gt=0, le=MAX_MS * 1e3)] | NumberText | None = Field(
+        default=None, description="the same in microseconds"
+    )
     priority: Priority | int | None = Field(default=None, description="high or normal; of numbers 1 is high")
-    binary_data_output: bool = Field(default=False, description="send all outputs as bytes behind the JSON")
+    binary_data_output: bool | None = Field(default=None, description="send all outputs as bytes behind the JSON")
 
 
 class OipInputParameters(BaseModel, extra="forbid"):
     """How an input is sent."""
 
     binary_data_size: int | None = Field(default=None, ge=0, description="its bytes behind the JSON, without `data`")
-    content_type: str | None = Field(default=None, description="read by other servers; it is passed over here")
+    content_type: Any = Field(default=None, description="read by other servers; it is passed over here")
 
 
 class OipOutputParameters(BaseModel, extra="forbid"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import encodings
 import json
 import tempfile
 from collections.abc import Coroutine
@@ -209,3 +210,30 @@ def test_a_number_may_come_as_text() -> None:
     assert as_number("12.5") == 12.5
     with pytest.raises(InvalidInputError, match="X-Budget-Ms: must be a positive number"):
         as_number("fast", "X-Budget-Ms")
+
+
+@pytest.mark.parametrize("text", ["1_0", "５", "٣", "nan", "inf", "1e", "0x10", "1 0", "", "+", "."])  # noqa: RUF001
+def test_what_only_python_calls_a_number_is_none(text: str) -> None:
+    with pytest.raises(InvalidInputError, match="must be a positive number"):
+        as_number(text)
+    assert as_number(" 1.5e+2\n") == 150
+
+
+@pytest.mark.parametrize("charset", ["undefined", "punycode", "idna", "utf-7", "no-such-codec", "base64", '"utf-16"'])
+def test_a_form_is_read_in_utf8_whatever_charset_it_states(charset: str) -> None:
+    """`undefined` raises what the form's parser does not expect; `punycode` takes a second for 160 KB."""
+    headers = {"content-type": f"multipart/form-data; charset={charset}; boundary=x"}
+    whole = FILE + part("budget_ms", b"20") + END
+    assert run(image_and_budget(body_of(piece(whole), headers=headers))) == (b"png", 20.0)
+    long = part("budget_ms", "ñ".encode() * 500_000) + FILE + END
+    with pytest.raises(InvalidInputError, match="budget_ms: must be a positive number"):
+        run(image_and_budget(body_of(piece(long), headers=headers)))
+    assert "no_such_codec" not in encodings._cache
+
+
+@pytest.mark.parametrize("boundary", ["x", '"x"', '"a b"', r'"a\"b"', r'"a\\b"', "='()+_,-./:?"])
+def test_a_form_may_have_any_boundary(boundary: str) -> None:
+    bare = boundary[1:-1].replace("\\\\", "\\").replace('\\"', '"') if boundary[0] == '"' else boundary
+    data = (FILE + END).replace(b"--x", b"--" + bare.encode())
+    headers = {"content-type": f"multipart/form-data; boundary={boundary}"}
+    assert run(image_and_budget(body_of(piece(data), headers=headers))) == (b"png", None)

@@ -45,7 +45,7 @@ def installed() -> Iterator[None]:
 
 
 @asynccontextmanager
-async def served(keep_alive_s: int = 5, app: ASGIApp = app) -> AsyncIterator[int]:
+async def served(keep_alive_s: float = 5, app: ASGIApp = app) -> AsyncIterator[int]:
     """The port of a server with this protocol."""
     listening = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(app, log_config=None, lifespan="off", timeout_keep_alive=keep_alive_s)

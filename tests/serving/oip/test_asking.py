@@ -174,3 +174,11 @@ def test_whatever_comes_is_read_or_refused(body: object, tail: bytes | None, len
 def test_whatever_bytes_come_are_read_or_refused(data: bytes, length: str | None) -> None:
     with pytest.raises(InvalidInputError):
         asyncio.run(read_request(data, length))
+
+
+def test_null_is_no_choice_of_bytes() -> None:
+    outputs = [{"name": "label", "parameters": {"binary_data": None}}]
+    assert read({"inputs": [text("a")], "outputs": outputs}).outputs == {"label": False}
+    asked = read({"inputs": [text("a")], "outputs": outputs, "parameters": {"binary_data_output": True}})
+    assert asked.outputs == {"label": True}
+    assert not read({"inputs": [text("a")], "parameters": {"binary_data_output": None}}).binary
