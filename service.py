@@ -23,7 +23,7 @@ from serving.cascade.opening import Entry, find_expert, open_cascade
 from serving.cascade.promise import require_golden, require_promise, watch_promises
 from serving.cascade.versions import Versions
 from serving.cascade.warming import warm_up_experts
-from serving.ending import in_one_sentence
+from serving.ending import SERVER_VARIABLE, end_after, in_one_sentence
 from serving.errors import SieveError
 from serving.expert.open_client import open_client
 from serving.garbage import freeze_garbage
@@ -127,6 +127,7 @@ class ExpertService:
     gate = OPEN  # who may ask an expert, certificates say
 
     def __init__(self) -> None:
+        end_after(os.environ.get(SERVER_VARIABLE))
         self.readiness = Readiness(DRAINING)  # what follows has ended before the server takes requests
         store, wanted = partial(stored, [self.model]), VERSIONS.wanted().get(self.name)
         with in_one_sentence(self.model.tag):
@@ -153,6 +154,7 @@ def check_expert(kind: str, place: int) -> None:
     """End the process with one sentence, before any worker starts, if the expert for `kind` cannot be served alone."""
     chosen = ARGUMENTS.require(kind, place)
     end_unless_free(BentoMLContainer.http)
+    os.environ[SERVER_VARIABLE] = str(os.getpid())
     if ARGUMENTS.strict:
         model = latest(chosen.name, "expert").resolve()
         with in_one_sentence(model.tag):
@@ -224,6 +226,7 @@ class Cascade:
     """Sieve: a screen answers what it is sure of, an expert is asked for the rest, inside a latency budget."""
 
     def __init__(self) -> None:
+        end_after(os.environ.get(SERVER_VARIABLE))
         self.readiness = Readiness(DRAINING)
         tracer = open_tracer("sieve", TRACING)
         self._metrics = metrics = Metrics(METRICS_FOLDER, several=ARGUMENTS.several)
@@ -281,6 +284,7 @@ class Cascade:
         """End `bentoml serve` with one sentence, before any worker starts, if the arguments cannot be served."""
         os.environ[HOST_VARIABLE] = host = end_unless_free(BentoMLContainer.http, grpc_port=ARGUMENTS.grpc_port)
         ACCESS.warn_if_open(host)
+        os.environ[SERVER_VARIABLE] = str(os.getpid())
         if not ARGUMENTS.served:
             raise SystemExit("nothing to serve: give a name with --arg text=NAME, --arg image=NAME, or both")
         for chosen in ARGUMENTS.served:

@@ -14,32 +14,34 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 CHECK_INTERVAL_S = 0.1
-# File systems take the time of a file from a clock with coarse steps, which may lag behind time.time().
-CLOCK_STEP_S = 0.02
 
 
 class Draining:
-    """Whether `file` was created after this object; always False without a file.
+    """Whether `file` was made or touched after this object; always False without a file.
 
-    It looks for the file ten times a second at most. An older file is ignored: a container that restarted in place
-    left it.
+    It looks for the file ten times a second at most. One that is as it was is ignored: a container that restarted in
+    place left it. The file's time is compared with no clock, which may have been set back.
     """
 
     def __init__(self, file: str | None) -> None:
         self._file = Path(file) if file else None
-        self._since_s = time.time() - CLOCK_STEP_S
+        self._before = _form_of(self._file) if self._file else None
         self._began, self._next_look_s = False, 0.0
 
     def __call__(self) -> bool:
         if self._file is not None and (now := time.monotonic()) >= self._next_look_s:
-            self._began, self._next_look_s = self._is_new(self._file), now + CHECK_INTERVAL_S
+            form = _form_of(self._file)
+            self._began, self._next_look_s = form not in (None, self._before), now + CHECK_INTERVAL_S
         return self._began
 
-    def _is_new(self, file: Path) -> bool:
-        try:
-            return file.stat().st_mtime >= self._since_s
-        except FileNotFoundError:
-            return False
+
+def _form_of(file: Path) -> tuple[int, int] | None:
+    """What differs once a file was made anew or touched; None where there is none."""
+    try:
+        found = file.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_ino, found.st_mtime_ns
 
 
 class LastAnswers:

@@ -11,6 +11,7 @@ from urllib.parse import urlparse
 import httpx
 import psutil
 
+from serving.http.port import require_free_port
 from tests.conftest import ROOT, TinyCascades
 from tests.server import Server, command, serve
 from tests.service.test_degraded import TEXT_ONLY, with_point
@@ -47,9 +48,11 @@ def test_a_second_server_leaves_the_metrics_of_the_first_alone(tiny_cascades: Ti
             assert counted(second) == 0
             ask(second)
             assert (counted(first), counted(second)) == (SENT, SENT)
-            # Its workers live on if it alone is killed, and keep their metrics.
-            for process in [psutil.Process(second.process.pid), *workers]:
-                process.kill()
+            # Its workers end after it and free its port.
+            second.process.kill()
+            gone, alive = psutil.wait_procs(workers, timeout=30)
+            assert (len(gone), alive) == (2, [])
+            require_free_port("127.0.0.1", urlparse(second.url).port or 0)
         line, variables = command("serve", *TEXT_ONLY, "--port", str(urlparse(first.url).port), home=home)
         refused = subprocess.run(
             line, cwd=ROOT, env=variables, capture_output=True, text=True, timeout=120, check=False
