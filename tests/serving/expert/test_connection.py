@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,13 +17,16 @@ import uvloop
 
 from loadtest.traffic.process import free_port
 from serving.errors import MalformedError, StageDownError
+from serving.expert import connection
 from serving.expert.client import RemoteExpert
 from serving.expert.connection import Connections
+from serving.expert.outliers import LEAST, Outliers
 from serving.expert_tls import SYSTEM, ExpertTls
 from tests.certificates import authority, certificate
-from tests.serving.expert.test_client import DIGEST, doubled, served
+from tests.serving.expert.test_client import DIGEST, Name, doubled, served
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: expert\r\n\r\n"
+REST_S = 1.5
 
 
 class Server(asyncio.Protocol):
@@ -79,6 +87,37 @@ def test_a_broken_connection_is_an_error(tmp_path: Path) -> None:
 def test_a_reply_that_is_not_http_is_refused(tmp_path: Path) -> None:
     with pytest.raises(MalformedError, match="must be HTTP"):
         play(tmp_path / "s", b"nonsense\r\n\r\n")
+
+
+def test_a_reply_without_end_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "MAX_REPLY_BYTES", 1_000_000)
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 10000000000\r\n\r\n"
+    for answer in (head + bytes(1_100_000), b"HTTP/1.1 200 OK\r\nX-Name: " + b"v" * 1_100_000):
+        with pytest.raises(MalformedError, match="must have at most 1,000,000 bytes, got more"):
+            play(tmp_path / "s", answer)
+
+
+def test_what_comes_unasked_ends_the_connection(tmp_path: Path) -> None:
+    class Talks(Server):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            super().connection_made(transport)
+            asyncio.get_running_loop().call_later(0.05, self.data_received, b"")
+
+    async def main() -> None:
+        failed: list[object] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: failed.append(context))
+        server = await asyncio.get_running_loop().create_unix_server(Talks, str(tmp_path / "s"))
+        connections = Connections(f"file://{tmp_path / 's'}")
+        untouched, asked = await connections.take(), await connections.take()
+        connections.give_back(asked)
+        await asked.ask(REQUEST)
+        await asyncio.sleep(0.2)
+        assert not untouched.reusable
+        assert not asked.reusable, "the next request would take it for its reply"
+        assert not failed
+        server.close()
+
+    uvloop.run(main())
 
 
 def secured(folder: Path, url: str, host: str, *, names: str, trusted: bool = True) -> list[float]:
@@ -150,3 +189,48 @@ def test_an_expert_may_have_an_ipv6_address() -> None:
         return answer.logits.tolist()
 
     assert uvloop.run(main()) == [[2.0]]
+
+
+def test_of_three_machines_behind_one_name_the_slow_one_rests_and_comes_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ran = dict.fromkeys(("127.0.0.1", "127.0.0.2", "127.0.0.3"), 0)
+    slow, said = {"127.0.0.3"}, list[str]()
+    monkeypatch.setattr(connection, "Outliers", partial(Outliers, first_rest_s=REST_S))
+    monkeypatch.setattr(connection.logger, "warning", lambda text, *values: said.append(text % values))
+
+    def at(address: str) -> Callable[[Sequence[Any]], Any]:
+        def run(items: Sequence[Any]) -> Any:
+            ran[address] += 1
+            if address in slow:
+                time.sleep(0.1)
+            return doubled(items)
+
+        return run
+
+    async def main() -> None:
+        port = free_port()
+        name = Name(port, *ran)
+        monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", name.getaddrinfo)
+        expert = RemoteExpert(f"http://experts:{port}", "an-expert", DIGEST)
+
+        async def calls(count: int) -> int:
+            """So many calls, each over a new connection; how many of them the slow machine ran."""
+            before = ran["127.0.0.3"]
+            for _ in range(count):
+                await expert([np.array([1])])
+                await expert.close()
+            return ran["127.0.0.3"] - before
+
+        async with AsyncExitStack() as stack:
+            for address in ran:
+                await stack.enter_async_context(served(at(address), host=address, port=port))
+            while not said:
+                await calls(1)
+            assert said[0].startswith("127.0.0.3 fails or is far slower than other machines of experts:")
+            assert await calls(20) == 0
+            slow.clear()
+            await asyncio.sleep(REST_S)
+            assert await calls(40) > LEAST
+
+    asyncio.run(main())
