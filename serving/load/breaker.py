@@ -21,7 +21,7 @@ class CircuitBreaker:
     end. The caller passes the time, in seconds of a monotonic clock.
     """
 
-    def __init__(self, *, failures: int = 3, cool_down_s: float = 0.5, max_cool_down_s: float = 8.0) -> None:
+    def __init__(self, *, failures: int = 3, cool_down_s: float = 0.5, max_cool_down_s: float = 2.0) -> None:
         self._limit, self._first_cool_down_s, self._longest_s = failures, cool_down_s, max_cool_down_s
         self._failures = 0
         self._cool_down_s = cool_down_s

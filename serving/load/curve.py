@@ -108,6 +108,13 @@ class Curve:
                 knot.mean_ms = most_ms if knot.mean_ms > most_ms else least_ms
                 self._changed()
 
+    def scale(self, share: float) -> None:
+        """Make every time this share of what it is."""
+        for knot in self._knots.values():
+            knot.mean_ms *= share
+            knot.deviation_ms *= share
+        self._changed()
+
     def _make_known(self, below: int, above: int, size: int, took_ms: float) -> None:
         """Give the knots beside a call a first mean: from the line, or in proportion where there is none."""
         new = [place for place in (below, above) if place not in self._knots]

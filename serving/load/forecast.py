@@ -13,6 +13,8 @@ from serving.load.curve import Curve
 # Each refusal of a lone escalation by an idle expert makes the forecast a little smaller, and so does the time between
 # two of them, until a call is tried. So an expert that was slow is found to be fast again, however few ask for it.
 FORGIVENESS, FORGIVENESS_OF_A_SECOND = 0.98, 0.5
+# Where a call that was tried took so many times less than expected, what was learned while the expert was slow is over.
+QUICKER = 2.0
 # The next call is sent this much sooner than its way to the expert asks for, since timers count whole milliseconds.
 TIMER_S = 1e-3
 
@@ -63,10 +65,10 @@ class Forecast:
 
         The rest is its hop, unless it may hold a wait for other calls (`hop_known`).
         """
-        self._forgiven.pop(step(length), None)
-        self._learn(self._runs, size, length, expert_ms)
+        tried = self._forgiven.pop(step(length), None) is not None
+        self._learn(self._runs, size, length, expert_ms, tried=tried)
         if hop_known:
-            self._learn(self._hops, size, length, max(0.0, took_ms - expert_ms))
+            self._learn(self._hops, size, length, max(0.0, took_ms - expert_ms), tried=tried)
 
     def gave_up(self, size: int, length: int, waited_ms: float) -> None:
         """Learn from a lone call that was given up after `waited_ms`: its run takes at least as long, less the hop."""
@@ -135,9 +137,21 @@ class Forecast:
         return Curve(self.max_batch_size) if shorter is None else curves[shorter]
 
     def _learn(
-        self, curves: dict[int, Curve], size: int, length: int, took_ms: float, *, given_up: bool = False
+        self,
+        curves: dict[int, Curve],
+        size: int,
+        length: int,
+        took_ms: float,
+        *,
+        given_up: bool = False,
+        tried: bool = False,
     ) -> None:
         own = curves.setdefault(step(length), Curve(self.max_batch_size))
+        expected_ms = own.mean_ms(size)
+        if tried and expected_ms > QUICKER * took_ms:
+            for known, curve in curves.items():
+                if known >= step(length):
+                    curve.scale(took_ms / expected_ms)
         own.observe(size, took_ms, given_up=given_up)
         mean_ms = own.mean_ms(size)
         # Shorter items cannot be slower and longer ones cannot be faster; the newest call is right.

@@ -17,7 +17,17 @@ from serving.expert.call import Escalated
 from serving.expert.queue import Escalations
 from serving.settings import MAX_BATCH_SIZE
 from tests.serving.expert.fake import CALLS_IN_FLIGHT, Expert, item, later, run
-from tests.serving.expert.virtual import ITEM, LARGEST, Ideal, arrivals_ms, play, reference, virtually
+from tests.serving.expert.virtual import (
+    ITEM,
+    LARGEST,
+    Breakable,
+    Ideal,
+    arrivals_ms,
+    full_shares,
+    play,
+    reference,
+    virtually,
+)
 
 
 def test_a_lone_escalation_goes_at_once() -> None:
@@ -260,3 +270,15 @@ def test_the_way_to_the_expert_is_learned_under_load_without_the_wait_for_other_
         return escalations.forecast.hop_ms(1, len(ITEM))
 
     assert virtually(main) == pytest.approx(4.0, abs=0.2)
+
+
+@pytest.mark.parametrize("slower", [math.inf, 10.0, 4.0], ids=["silent", "ten times slower", "four times slower"])
+@pytest.mark.parametrize(("run_ms", "budget_ms"), [(8.0, 95.0), (20.0, 95.0), (10.0, 45.0)])
+@pytest.mark.parametrize("rate", [10.0, 20.0])
+def test_full_answers_are_back_five_seconds_after_the_expert_is(
+    rate: float, run_ms: float, budget_ms: float, slower: float
+) -> None:
+    expert = Breakable(run_ms, 0.5, hop_ms=1.0, noise=0.1, slower=slower, from_s=5.0, until_s=15.0)
+    before, after, later_on = full_shares(expert, (2.0, 20.0, 40.0), rate=rate, budget_ms=budget_ms)
+    assert after >= 0.85 * before
+    assert later_on >= 0.95 * before

@@ -180,3 +180,52 @@ def reference(expert: Ideal, arrivals: Sequence[float], budget_ms: float, most: 
             np.minimum(best[size:], np.where(end <= deadline, end, np.inf), out=best[size:])
         free[last + 1] = best
     return int(np.flatnonzero(free[-1] < np.inf)[-1])
+
+
+@dataclass
+class Breakable(Ideal):
+    """One that, between two moments, answers nothing (`slower` is infinite) or takes so many times as long."""
+
+    slower: float = 1.0
+    from_s: float = 0.0
+    until_s: float = 0.0
+
+    def run_ms(self, size: int) -> float:
+        broken = self.from_s <= asyncio.get_running_loop().time() < self.until_s
+        return super().run_ms(size) * (self.slower if broken else 1.0)
+
+    async def __call__(self, items: Sequence[Any], _traceparent: str | None = None, left_ms: float = math.inf) -> Ran:
+        if self.run_ms(1) == math.inf:
+            await asyncio.Event().wait()
+        return await super().__call__(items, None, left_ms)
+
+
+def full_shares(expert: Breakable, moments_s: Sequence[float], *, rate: float, budget_ms: float) -> list[float]:
+    """The shares of escalations that are answered in time, in the two seconds from each moment on.
+
+    They come at random times and have 10 or 30 tokens; the expert was warmed up.
+    """
+
+    async def main() -> list[float]:
+        loop, rng = asyncio.get_running_loop(), random.Random(1)
+        queue, answered = Escalations(expert, clock=loop.time), list[tuple[float, bool]]()
+        for tokens in (10, 30):
+            for power in range(6):
+                await queue.measure([np.zeros(tokens)] * 2**power)
+
+        async def one(now_s: float) -> None:
+            try:
+                async with asyncio.timeout(budget_ms / 1e3):
+                    await queue.ask([np.zeros(rng.choice((10, 30)))], now_s + budget_ms / 1e3)
+            except (StageError, TimeoutError):
+                return answered.append((now_s, False))
+            answered.append((now_s, True))
+
+        async with asyncio.TaskGroup() as group:
+            while (now_s := loop.time()) < max(moments_s) + 2:
+                group.create_task(one(now_s))
+                await asyncio.sleep(rng.expovariate(rate))
+        groups = [[full for at_s, full in answered if begin_s <= at_s < begin_s + 2] for begin_s in moments_s]
+        return [sum(group) / len(group) for group in groups]
+
+    return virtually(main)

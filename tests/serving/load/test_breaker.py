@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from serving.load.breaker import CircuitBreaker, Token
 
 
@@ -61,3 +63,16 @@ def test_a_call_that_began_before_it_opened_does_not_close_it() -> None:
     breaker.failed(before, 1)
     breaker.failed(before, 1)
     assert breaker.state(1) == "closed"
+
+
+@pytest.mark.parametrize("outage_s", [0.3, 1.0, 3.7, 10.0, 17.0, 60.0, 3_600.0])
+def test_calls_go_through_within_five_seconds_after_an_outage_of_any_length(outage_s: float) -> None:
+    breaker, now_s = CircuitBreaker(), 0.0
+    while True:
+        token = breaker.begin(now_s)
+        if token is not None and now_s >= outage_s:
+            break
+        if token is not None:
+            breaker.failed(token, now_s)
+        now_s += 0.01
+    assert now_s - outage_s <= 5

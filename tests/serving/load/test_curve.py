@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -98,3 +99,11 @@ def test_times_never_fall_with_the_items_and_stay_in_the_range_of_what_was_seen(
     assert all(less <= more + 1e-9 for less, more in pairwise(means))
     assert all(mean <= most for mean, most in zip(means, cautious, strict=True))
     assert 0 <= means[0] <= max(took_ms for _, took_ms in calls) + 1e-9
+
+
+def test_all_times_can_be_made_a_share_of_what_they_are() -> None:
+    curve = taught((1, 10.0), (8, 40.0), (8, 60.0), (32, 100.0))
+    before = [(curve.mean_ms(size), curve.cautious_ms(size)) for size in (1, 4, 8, 32)]
+    curve.scale(0.1)
+    after = [(curve.mean_ms(size), curve.cautious_ms(size)) for size in (1, 4, 8, 32)]
+    assert np.array(after) == pytest.approx(0.1 * np.array(before))

@@ -116,6 +116,20 @@ def test_a_refused_length_is_forgiven_by_time_where_few_ask(every_s: float) -> N
     assert refused_s[-1] <= max(5.0, 2 * every_s)
 
 
+def test_a_call_that_was_tried_and_is_far_quicker_ends_what_was_learned_while_it_was_slow() -> None:
+    forecast = taught(hop_ms=1.0)
+    for _ in range(3):
+        forecast.gave_up(1, 1, 200.0)
+    slow_ms = forecast.run_ms(1, 1)
+    assert slow_ms > 100
+    assert forecast.run_ms(1, 8) >= slow_ms
+    forecast.refused(1, 0.0)
+    forecast.observe(1, 1, 11.0, 10.0)
+    assert forecast.run_ms(1, 1) == pytest.approx(10.0)
+    assert forecast.run_ms(1, 8) <= 30.0, "nor does it hold for longer ones"
+    assert forecast.earliest_end_s(0.0, 1, 1, []) < 0.05
+
+
 def test_a_call_that_was_given_up_takes_at_least_so_long() -> None:
     forecast = taught(hop_ms=1.0)
     forecast.gave_up(1, 1, 8.0)
