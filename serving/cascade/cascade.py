@@ -27,6 +27,8 @@ from serving.trace import Trace
 
 # Larger batches would delay every other request, so they go to a thread.
 DIRECT_BATCH_SIZE = 8
+# Timers count whole milliseconds, and when one ends the screen's answer is still to be written.
+ANSWERING_S, ANSWERING_SHARE = 2e-3, 0.05
 
 
 Gone = Callable[[], Awaitable[object]]
@@ -178,6 +180,11 @@ def _degraded(answer: Answer, reason: str, *, escalated: bool) -> StageAnswer:
     return StageAnswer(answer=answer, stage="screen", escalated=escalated, degraded=reason)
 
 
+def wait_s(left_s: float) -> float:
+    """For how long an answer is waited for where so much of the budget is left."""
+    return left_s - min(ANSWERING_S, ANSWERING_SHARE * left_s)
+
+
 async def _in_time(answer: Awaitable[Escalated], left_s: float, gone: Gone | None) -> Escalated:
     """Wait for the answer. When time is up or the client is `gone`, cancel it and raise a StageError.
 
@@ -186,7 +193,7 @@ async def _in_time(answer: Awaitable[Escalated], left_s: float, gone: Gone | Non
     asked = asyncio.ensure_future(answer)
     del answer
     given_up: list[type[StageError]] = []
-    timer = asyncio.get_running_loop().call_later(left_s, _give_up, StageLateError, asked, given_up)
+    timer = asyncio.get_running_loop().call_later(wait_s(left_s), _give_up, StageLateError, asked, given_up)
     hung_up = asyncio.ensure_future(gone()) if gone else None
     if hung_up is not None:
         hung_up.add_done_callback(partial(_give_up, CallerGoneError, asked, given_up))

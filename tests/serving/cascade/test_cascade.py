@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from serving.cascade.cascade import ModelCascade, StageAnswer
+from serving.cascade.cascade import ModelCascade, StageAnswer, wait_s
 from serving.errors import StageDownError, StageLateError, StageRefusedError
 from serving.expert.call import Asked, Escalated
 from serving.load.budget import Budget
@@ -290,3 +290,10 @@ def test_a_degraded_request_leaves_nothing_to_the_garbage_collector(end: Any) ->
             gc.enable()
 
     assert asyncio.run(main()) < 20
+
+
+@pytest.mark.parametrize("left_ms", [0.1, 5.0, 50.0, 1_000.0])
+def test_an_answer_is_waited_for_until_a_little_before_the_deadline(left_ms: float) -> None:
+    kept_ms = left_ms - 1e3 * wait_s(left_ms / 1e3)
+    assert 0 < kept_ms <= left_ms / 20 + 1e-9
+    assert left_ms < 50 or kept_ms == pytest.approx(2.0), "timers may be late by one millisecond"
