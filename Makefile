@@ -10,6 +10,7 @@ export ORT_DISABLE_TELEMETRY ?= 1
 .PHONY: help ablation autoscaling bench bulk capacity compare decoding demo figures int8 kubectl loadtest overload protocols runtimes serve test test-slow test-full-size test-machines test-gpu lint tune
 .PHONY: tune-bert types versions check clean sms-risk cifar10 tables profile examples docs picture format node-tools
 .PHONY: image image-gpu image-sizes test-container test-hostile test-large servers
+.PHONY: broken soak test-broken
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -45,6 +46,9 @@ test-machines: .venv/.installed ## API and experts as on three machines, cut off
 
 test-hostile: .venv/.installed ## 20,000 odd requests, and idle connections through proxies: build/hostile.json
 	$(PYTEST) -m hostile
+
+test-broken: .venv/.installed ## each part of a service breaks under load, and a long day in short
+	$(PYTEST) -m broken
 
 test-gpu: .venv/.installed ## the tests that need a GPU
 	$(BIN)/python -m pytest -m gpu
@@ -120,7 +124,7 @@ profile: .venv/.installed ## where the time of the sms-risk models goes, and doc
 	$(BIN)/python -m benchmarks.pages profile sms-risk-expert sms-risk-screen
 
 # What the commands of benchmarks/pages.py's FIGURES left in build.
-figures: .venv/.installed ## the tables of docs/tuning.md, loadtest.md, performance.md and README from the last measurements
+figures: .venv/.installed ## the tables of docs/tuning.md, loadtest.md, performance.md, reliability.md and README from the last measurements
 	$(BIN)/python -m benchmarks.pages figures
 
 # Serve the demo, send the curl lines of README.md and docs/api.md, and write the answers below them.
@@ -170,6 +174,15 @@ loadtest: .venv/.installed ## serve, drive, judge: build/loadtest/demo-text/run.
 overload: .venv/.installed ## serve, drive to 5 times saturation: build/loadtest/demo-text/overload.json and overload.html
 	$(BIN)/python -m benchmarks.served --verb overload --image "" $(if $(CASCADE),--text $(CASCADE)) \
 	  $(if $(TEXTS),--texts $(TEXTS)) $(if $(CORE),--client-core $(CORE))
+
+# Needs the demo's models, or CASCADE, a cascade of texts.
+broken: .venv/.installed ## break each part under load, mend it, count: build/broken.json
+	$(BIN)/python -m benchmarks.broken $(if $(CASCADE),--text $(CASCADE))
+
+# REQUESTS=2000000 lasts for so many requests, RATE (250) a second, and compares memory after a tenth of them and at the end.
+soak: .venv/.installed ## a long day of MINUTES (10), with restarts and new versions: build/soak.json
+	$(BIN)/python -m benchmarks.soak --minutes $(MINUTES) $(if $(CASCADE),--text $(CASCADE)) \
+	  $(if $(REQUESTS),--requests $(REQUESTS) --rate $(RATE))
 
 # The measured cascades; they must have been built here (make sms-risk), since PyTorch's part is their teacher.
 SMS := $(DATA)/text/sms_val.tsv.gz

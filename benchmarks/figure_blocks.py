@@ -10,13 +10,26 @@ from typing import Any
 
 from rich.console import Console
 
-from benchmarks import autoscaling, bench_tables, bert_int8, bulk, decoding, int8, protocols, unlabelled
+from benchmarks import (
+    autoscaling,
+    bench_tables,
+    bert_int8,
+    broken,
+    bulk,
+    decoding,
+    int8,
+    protocols,
+    soak_result,
+    unlabelled,
+)
 from benchmarks.autoscaling import Autoscaling
 from benchmarks.bert_int8 import BertInt8
+from benchmarks.broken import Broken
 from benchmarks.bulk import Bulk
 from benchmarks.decoding import Decoding
 from benchmarks.int8 import Int8
 from benchmarks.protocols import Protocols
+from benchmarks.soak_result import Soak
 from loadtest import capacity
 from loadtest.capacity import CapacityResult
 from loadtest.machine import Machine
@@ -46,6 +59,8 @@ def figure_block(path: Path) -> str:
         "autoscaling": autoscaling_block,
         "protocols": protocols_block,
         "unlabelled": unlabelled_block,
+        "broken": broken_block,
+        "soak": soak_block,
     }
     return kinds[path.stem.partition("-")[0]](json.loads(path.read_text(encoding="utf-8")))
 
@@ -122,6 +137,19 @@ def protocols_block(result: Protocols) -> str:
 
 def unlabelled_block(result: Mapping[str, Any]) -> str:
     return f"{result['machine']['processor']}; {unlabelled.table(result)}\n"
+
+
+def broken_block(result: Broken) -> str:
+    asked = f"{result['cascade']}, {result['rate']:g} requests/s with a budget of {result['budget_ms']:g} ms"
+    load = f"load average before it {result['load_average_before']:g}"
+    return f"{described(result['machine'])}; {asked}; {load}.\n\n{broken.tables(result)}\n"
+
+
+def soak_block(result: Soak) -> str:
+    asked = f"{result['cascade']}, {result['rate']:g} requests/s with a budget of {result['budget_ms']:g} ms"
+    load = f"load average before it {result['load_average_before']:g}"
+    picture = "![memory, files, threads, sockets and p99 over time](measured/figures/soak.svg)"
+    return f"{described(result['machine'])}; {asked}; {load}.\n\n{soak_result.table(result)}\n\n{picture}\n"
 
 
 def comparison_block(result: Comparison) -> str:

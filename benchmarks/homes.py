@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import onnx
+import yaml
 from onnx import TensorProto, helper
 
 from serving.model.artifact import MANIFEST, OPERATING_POINT, Artifact, sha256_of, write_json
@@ -15,6 +16,8 @@ from serving.model.artifact import MANIFEST, OPERATING_POINT, Artifact, sha256_o
 ROLES = ("screen", "expert", "operating-point")
 ALWAYS, NEVER = 1.1, 0.0
 """Thresholds at which everything, or nothing, escalates."""
+MARK = "version.txt"
+"""A file by which a version of an artifact differs."""
 
 
 def make_home(home: Path, models: Path, cascade: str, *, threshold: float, empty: tuple[str, ...] = ()) -> Path:
@@ -66,3 +69,23 @@ def _nothing(model: onnx.ModelProto, labels: int) -> onnx.ModelProto:
     output = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch_size", labels])
     graph = helper.make_graph(nodes, "nothing", list(model.graph.input), [output], [weights, axes])
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+
+
+def add_version(home: Path, cascade: str, version: str) -> None:
+    """Add a version of a cascade to a home: the same models under other digests. The latest one stays the latest."""
+    digests: dict[str, str] = {}
+    for role in ROLES:
+        stored = latest(home / "models", f"{cascade}-{role}")
+        target = stored.with_name(version)
+        shutil.copytree(stored, target)
+        said = yaml.safe_load((target / "model.yaml").read_text())
+        (target / "model.yaml").write_text(yaml.safe_dump({**said, "version": version}))
+        if role == "operating-point":
+            point = json.loads((target / OPERATING_POINT).read_text())
+            write_json(target / OPERATING_POINT, {**point, **digests})
+            continue
+        (target / MARK).write_text(version)
+        manifest: dict[str, Any] = json.loads((target / MANIFEST).read_text())
+        manifest["files"][MARK] = sha256_of(target / MARK)
+        write_json(target / MANIFEST, manifest)
+        digests[f"{role}_digest"] = Artifact.open(target).digest

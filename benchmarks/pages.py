@@ -49,6 +49,8 @@ FIGURES = {
     "autoscaling": "autoscaling.json",
     "protocols": "protocols.json",
     "unlabelled": "unlabelled/unlabelled.json",
+    "broken": "broken.json",
+    "soak": "soak.json",
 }
 """Files of docs/measured/figures, and where the make targets leave them below build."""
 JSON_WIDTH = 320

@@ -22,7 +22,7 @@ from tests.tiny_recipes import messages as messages
 # Two test processes with two threads each would fight over two cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-TOGETHER = ("container", "machines", "hostile")
+TOGETHER = ("broken", "container", "hostile", "machines")
 # A property holds on a busy machine too, only later.
 hypothesis.settings.register_profile("any machine", deadline=None)
 hypothesis.settings.load_profile("any machine")

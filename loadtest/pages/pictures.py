@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import matplotlib as mpl
 import numpy as np
@@ -164,6 +164,18 @@ def overload(steps: Sequence[Step], deadline_ms: float) -> str:
     below.set_xticks(places, names)
     _plain_numbers(below)
     _legend_beside(below)
+    return _svg(figure)
+
+
+def over_a_day(at_min: Sequence[float], panels: Mapping[str, Mapping[str, Sequence[float]]]) -> str:
+    """A panel for each quantity, by its name and unit, with a line for each series."""
+    figure, places = _figure(7.5, 1.2 + 1.4 * len(panels), rows=len(panels))
+    for axes, (quantity, lines) in zip(places, panels.items(), strict=True):
+        for style, (name, values) in zip(("k-", "k--", "k:", "k-."), lines.items(), strict=False):
+            axes.plot(at_min, values, style, label=name)
+        axes.set(ylabel=quantity, ylim=(0, None))
+        _legend_beside(axes)
+    places[-1].set(xlabel="minutes")
     return _svg(figure)
 
 

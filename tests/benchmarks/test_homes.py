@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.homes import ALWAYS, NEVER, make_home
+from benchmarks.homes import ALWAYS, NEVER, ROLES, add_version, latest, make_home
 from serving.cascade.deferral import OperatingPoint
 from serving.cascade.modality import require_pair
 from serving.model.artifact import Artifact
@@ -39,3 +39,14 @@ def test_a_home_is_served_with_its_threshold(
     with serve(*arguments, home=home, folder=ROOT, log=tmp_path / "log") as server, server.client() as client:
         answer = in_full(client, "/classify_text", json={"text": "hello", "budget_ms": PATIENT_MS}).json()
     assert answer["stage"] == stage
+
+
+def test_another_version_computes_the_same_under_other_digests(tiny_cascades: TinyCascades, tmp_path: Path) -> None:
+    home = make_home(tmp_path / "home", tiny_cascades.home / "models", "tiny-text", threshold=ALWAYS)
+    before = {role: latest(home / "models", f"tiny-text-{role}") for role in ROLES}
+    add_version(home, "tiny-text", "another")
+    assert {role: latest(home / "models", f"tiny-text-{role}") for role in ROLES} == before
+    screen, expert = (Artifact.open(before[role].with_name("another")) for role in ("screen", "expert"))
+    require_pair(screen, expert, OperatingPoint.read(before["operating-point"].with_name("another")))
+    assert screen.digest != Artifact.open(before["screen"]).digest
+    assert screen.manifest.variants == Artifact.open(before["screen"]).manifest.variants

@@ -50,3 +50,11 @@ def test_the_picture_of_payloads_shows_every_way_that_was_answered() -> None:
     assert drawn == pictures.payloads(rows)
     assert ">one image<" not in pictures.payloads([row for row in rows if row["item"] == "text"])
     assert pictures.payloads([]).startswith("<svg"), "a service may answer none"
+
+
+def test_the_picture_of_a_day_has_a_panel_for_each_quantity() -> None:
+    panels = {"MB": {"API": [1.0, 2.0, 2.0], "expert": [3.0, 1.0, 3.0]}, "p99, ms": {"answers": [5.0, 9.0, 5.0]}}
+    drawn = pictures.over_a_day([0.0, 0.5, 1.0], panels)
+    for word in ("MB", "API", "expert", "p99, ms", "answers", "minutes"):
+        assert f">{word}<" in drawn
+    assert drawn == pictures.over_a_day([0.0, 0.5, 1.0], panels)
