@@ -16,6 +16,7 @@ from serving.cascade.modality import Modality, StoredCascade, require_kind, take
 from serving.cascade.served import Served
 from serving.cascade.versions import Versions
 from serving.errors import ArtifactError, SieveError, SwitchRefusedError
+from serving.garbage import freeze_garbage
 from serving.model.head import head_of
 
 WARM_UP_CALL_MS = 100.0
@@ -55,14 +56,14 @@ class Switching:
 
         Raises SwitchRefusedError where it cannot be served. Then nothing changes.
         """
-        before = self._of(name)
+        before = self._of(name).version
         now = await self._switched(name, version)
         self._versions.want(name, now.version, now.expert_tag.partition(":")[2])
         processes = await self._followed(name, now.version)
         return {
             "name": name,
             "version": now.version,
-            "before": before.version,
+            "before": before,
             "models": {"screen": now.screen_tag, "expert": now.expert_tag},
             "processes": {"switched": processes.count(now.version), "of": len(processes)},
         }
@@ -121,6 +122,8 @@ class Switching:
 async def _retire(cascade: Modality) -> None:
     await asyncio.sleep(RETIRE_S)
     await cascade.close()
+    del cascade
+    freeze_garbage()  # its parts hold each other: without a collection its models would stay
 
 
 @contextmanager

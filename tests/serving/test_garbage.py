@@ -8,7 +8,7 @@ import sys
 from tests.conftest import ROOT
 
 SCRIPT = """
-import gc
+import gc, weakref
 from serving.garbage import freeze_garbage
 kept, circle = [[] for _ in range(1000)], []
 circle.append(circle)
@@ -21,6 +21,16 @@ circle = []
 circle.append(circle)
 del circle
 assert gc.collect() >= 1, "new garbage is still collected"
+class Node: pass
+node = Node()
+node.itself = node
+gone = weakref.ref(node)
+freeze_garbage()
+del node
+gc.collect()
+assert gone() is not None, "it was frozen"
+freeze_garbage()
+assert gone() is None, "what was frozen and became garbage is collected by the next call"
 """
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -83,6 +85,7 @@ class Process:
 @pytest.fixture(autouse=True)
 def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "RETIRE_S", 0.0)
+    monkeypatch.setattr(module, "freeze_garbage", lambda: None)  # the collector of the tests stays as it is
     monkeypatch.setattr(module, "LOOK_EVERY_S", 0.01)
 
 
@@ -211,3 +214,23 @@ def test_requests_that_have_found_the_old_version_keep_it() -> None:
         assert (found.version, process.served.find("text", "a").version) == ("1", "2")
 
     asyncio.run(main())
+
+
+def test_a_version_that_is_served_no_more_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "freeze_garbage", gc.collect)
+    process = Process()
+    (first,) = process.served
+    first.circle = first  # type: ignore[attr-defined]  # as the parts of a real one
+    gone = weakref.ref(first)
+    del first
+
+    async def main() -> None:
+        await process.switching.switch("a", "2")
+        await asyncio.sleep(0.05)
+        assert gone() is None
+
+    gc.disable()
+    try:
+        asyncio.run(main())
+    finally:
+        gc.enable()
