@@ -79,6 +79,10 @@ async def _described(remote: ExpertClient) -> Mapping[str, str]:
 async def watch_promises(cascades: Iterable[Promising], tell: Callable[[Promising, bool], None]) -> None:
     """Look every LOOK_EVERY_S seconds, for ever; `tell` takes a cascade and whether its promise applies."""
     while True:
-        for cascade in cascades:
-            tell(cascade, not await cascade.against_promise())
+        await _look(cascades, tell)  # a variable of this loop would keep a version that is served no more
         await asyncio.sleep(LOOK_EVERY_S)
+
+
+async def _look(cascades: Iterable[Promising], tell: Callable[[Promising, bool], None]) -> None:
+    for cascade in cascades:
+        tell(cascade, not await cascade.against_promise())
