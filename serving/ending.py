@@ -36,8 +36,19 @@ def end_after(server: str | None) -> None:
     A server that is killed ends none of its workers. They would hold its port, and nobody could stop them by it or
     start them again. SIGTERM lets this process answer what it has accepted; it has GRACE_S seconds for that.
     """
-    if server is not None:
+    if server is not None and not _is_another(int(server)):
         threading.Thread(target=_end_after, args=(int(server),), name="server", daemon=True).start()
+
+
+def _is_another(server: int) -> bool:
+    """Whether `server` runs and did not start this process: then there is none to watch."""
+    if os.getppid() == server:
+        return False
+    try:
+        os.kill(server, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def _end_after(server: int) -> None:

@@ -61,3 +61,10 @@ def test_a_worker_that_nobody_started_goes_on() -> None:
     before = threading.active_count()
     end_after(None)
     assert threading.active_count() == before
+
+
+def test_a_worker_that_another_process_started_than_the_one_named_goes_on() -> None:
+    before = threading.active_count()
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
+        end_after(str(other.pid))
+        assert threading.active_count() == before
