@@ -9,7 +9,7 @@ from transformers import BertConfig
 
 from tests.commands import ROOT, needs_curl, optimize
 from tests.examples.following import EXAMPLES, ask, lines
-from tests.optimize.knowing import EASY_GATES, LABELS, followed_bert, write_rows
+from tests.optimize.knowing import EASY_GATES, LABELS, followed, write_rows
 from tests.server import serve
 from tests.tiny import make_bert
 from tests.tiny_recipes import messages
@@ -22,7 +22,7 @@ def test_a_bert_and_a_csv_file_become_a_cascade_that_answers(tmp_path: Path) -> 
     make_bert(folder / "my-bert")
     config = BertConfig.from_pretrained(folder / "my-bert", num_labels=3)
     texts = [text for text, _ in messages(1350, seed=11)]
-    rows = followed_bert(folder / "my-bert", config, (0, 3), texts)
+    rows = followed(folder / "my-bert", config, (0, 3), texts)
     write_rows(folder / "messages.csv", [(text, LABELS[answer]) for text, answer in rows])
     with (folder / "my-cascade.toml").open("a") as recipe:
         recipe.write(f"\n{EASY_GATES}")
