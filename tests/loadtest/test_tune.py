@@ -131,7 +131,7 @@ def test_every_setting_that_is_tuned_is_one_of_the_service(monkeypatch: pytest.M
     # The service also heeds a quota of its cgroup.
     monkeypatch.setattr(settings, "cores", lambda: tuning.CORES)
 
-    no_matter_of_speed = {"image_formats", "page", "cors_origins"}
+    no_matter_of_speed = {"image_formats", "page", "cors_origins", "requests_per_address", "trusted_proxies"}
     assert set(tuning.SPACE) == set(Settings.model_fields) - no_matter_of_speed
     assert Settings(**tuning.DEFAULTS) == Settings()
     for name, values in tuning.SPACE.items():
