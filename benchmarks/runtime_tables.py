@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from optimize.profiling.report import spread
+from optimize.runtimes.tables import memory_and_start
 
 
 def runtime_tables(compared: Sequence[Mapping[str, Any]]) -> str:
@@ -55,5 +56,4 @@ def _row(row: Mapping[str, Any], sizes: Sequence[str], ran: Sequence[Mapping[str
         cell = f"{spread(found)}, {found['speedup']:.2f}"
         is_fastest = row in same and found["median_ms"] == min(other["batches"][size]["median_ms"] for other in same)
         times.append(f"**{cell}**" if is_fastest else cell)
-    memory = f"{row['memory_bytes'] / 1e6:.0f} ({row['peak_bytes'] / 1e6:.0f})"
-    return [row["name"], gap, *times, memory, f"{row['start_ms'] / 1e3:.2f}"]
+    return [row["name"], gap, *times, *memory_and_start(row)]

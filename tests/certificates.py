@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 import pytest
 
+from serving.http.server_tls import ServerTls
+
 CURVE = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2")
 
 
@@ -21,6 +23,12 @@ class Certificate(NamedTuple):
     def sign(self, name: str, *names: str) -> Certificate:
         """A new certificate for these names, each `DNS:…` or `IP:…`, of this authority."""
         return _made(self.file.parent, name, *names, authority=("-CA", str(self.file), "-CAkey", str(self.key)))
+
+
+def demanding(shown: Certificate, authority: Certificate) -> ServerTls:
+    """A server that shows the one, and demands of its clients a certificate of the other."""
+    files = {"certificates": shown.file, "key": shown.key, "authorities": authority.file}
+    return ServerTls(**{name: file.read_bytes() for name, file in files.items()}, demanded=True)
 
 
 def certificate(folder: Path, *names: str) -> Certificate:

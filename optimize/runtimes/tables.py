@@ -31,8 +31,7 @@ def table(facts: Mapping[str, Any]) -> Table:
         made.add_column(column, justify="left" if place == 0 else "right")
     for row in ran:
         batches = [_cell(row["batches"][size]) for size in sizes]
-        memory = f"{row['memory_bytes'] / 1e6:.0f} ({row['peak_bytes'] / 1e6:.0f})"
-        made.add_row(row["name"], _gap(row["parity"]), *batches, memory, f"{row['start_ms'] / 1e3:.2f}")
+        made.add_row(row["name"], _gap(row["parity"]), *batches, *memory_and_start(row))
     return made
 
 
@@ -47,6 +46,11 @@ def lines(facts: Mapping[str, Any]) -> Sequence[str]:
     if facts["load_average_before"] > BUSY:
         said.append(f"mind: load {facts['load_average_before']:g} before this began; the spread may be other work's")
     return said
+
+
+def memory_and_start(row: Mapping[str, Any]) -> tuple[str, str]:
+    """The megabytes of a runtime with the most that it held, and the seconds of its start."""
+    return f"{row['memory_bytes'] / 1e6:.0f} ({row['peak_bytes'] / 1e6:.0f})", f"{row['start_ms'] / 1e3:.2f}"
 
 
 def _cell(found: Mapping[str, float]) -> str:

@@ -11,10 +11,9 @@ from serving.errors import MalformedError
 from serving.expert.over_grpc import OverGrpc, read_logits
 from serving.expert_tls import ExpertTls
 from serving.http.gate import OPEN
-from serving.http.server_tls import ServerTls
 from serving.protobuf import new
 from serving.watch.metrics import Metrics
-from tests.certificates import authority
+from tests.certificates import authority, demanding
 from tests.serving.oip.test_rpc_gate import served
 
 ONE_TWO = b"\0\0\x80?\0\0\0@"
@@ -58,12 +57,6 @@ def test_what_has_no_logits_is_no_answer(sent: dict[str, Any]) -> None:
 def test_over_tls_it_shows_its_certificate(metrics: Metrics, tmp_path: Path) -> None:
     ours = authority(tmp_path)
     server, client = ours.sign("server", "IP:127.0.0.1"), ours.sign("client", "DNS:api")
-    demanding = ServerTls(
-        certificates=server.file.read_bytes(),
-        key=server.key.read_bytes(),
-        authorities=ours.file.read_bytes(),
-        demanded=True,
-    )
     shown = ExpertTls(ca=str(ours.file), cert=str(client.file), key=str(client.key))
 
     async def play(address: str) -> None:
@@ -78,4 +71,4 @@ def test_over_tls_it_shows_its_certificate(metrics: Metrics, tmp_path: Path) -> 
             finally:
                 await expert.close()
 
-    served(metrics, OPEN, play, demanding)
+    served(metrics, OPEN, play, demanding(server, ours))

@@ -18,7 +18,7 @@ from serving.oip.rpc import RpcServer
 from serving.oip.rpc_gate import host_of
 from serving.protobuf import new
 from serving.watch.metrics import Metrics
-from tests.certificates import authority
+from tests.certificates import authority, demanding
 from tests.serving.http.test_api import SURE
 from tests.serving.http.test_gate import Behind
 from tests.serving.oip.models import Service, model, models
@@ -136,13 +136,7 @@ def test_an_address_that_calls_too_often_is_refused_without_keys_too(metrics: Me
 def test_over_tls_a_client_may_have_to_show_a_certificate(metrics: Metrics, tmp_path: Path) -> None:
     made = authority(tmp_path)
     ours, theirs = made.sign("server", "IP:127.0.0.1"), made.sign("client", "DNS:client")
-    tls = ServerTls(
-        certificates=ours.file.read_bytes(),
-        key=ours.key.read_bytes(),
-        authorities=made.file.read_bytes(),
-        demanded=True,
-    )
-    root = made.file.read_bytes()
+    tls, root = demanding(ours, made), made.file.read_bytes()
 
     async def play(address: str) -> None:
         shown = grpc.ssl_channel_credentials(root, theirs.key.read_bytes(), theirs.file.read_bytes())
