@@ -23,8 +23,11 @@ from tests.tiny_recipes import messages as messages
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 TOGETHER = ("broken", "container", "hostile", "machines")
-# A property holds on a busy machine too, only later.
+# A property holds on a busy machine too, only later. CI tries the same examples each time, so that its verdict is one
+# on the change; by hand each run tries others, and `search` many of them.
 hypothesis.settings.register_profile("any machine", deadline=None)
+hypothesis.settings.register_profile("same", deadline=None, derandomize=True, database=None)
+hypothesis.settings.register_profile("search", deadline=None, max_examples=3000)
 hypothesis.settings.load_profile("any machine")
 
 

@@ -33,11 +33,14 @@ def softmax(logits: Logits) -> NDArray[np.float64]:
 
 
 def answers_from_logits(logits: Logits, labels: Sequence[str], temperature: float = 1.0) -> list[Answer]:
-    """One Answer for each row of `logits` [batch, labels], which are divided by `temperature` first."""
+    """One Answer for each row of `logits` [batch, labels], whose scores are softmax(logits / temperature).
+
+    The label is that of the largest logit, as the certificate has it.
+    """
     answers = []
-    for row in softmax(logits / np.float32(temperature)).tolist():
+    for i, row in enumerate(softmax(logits / np.float32(temperature)).tolist()):
         first, second = sorted(row, reverse=True)[:2]
-        answers.append(
-            Answer(label=labels[row.index(first)], confidence=first, margin=first - second, scores=tuple(row))
-        )
+        # Two logits can lie so close that rounding makes their shares equal.
+        chosen = row.index(first) if first > second else int(logits[i].argmax())
+        answers.append(Answer(label=labels[chosen], confidence=first, margin=first - second, scores=tuple(row)))
     return answers
