@@ -42,8 +42,12 @@ def knowing_bert(folder: Path, names: tuple[str, ...] = LABELS, *, rows: int = 3
     return [(text, LABELS[answer]) for text, answer in zip(texts, answers, strict=True)]
 
 
-def give_opinions(model: Any, folder: Path, texts: list[str]) -> list[int]:
-    """Give an encoder with random weights a head that tells `texts` apart, save it in `folder`, return its answers."""
+def give_opinions(model: Any, folder: Path, texts: list[str], *, along_states: bool = False) -> list[int]:
+    """Give an encoder with random weights a head that tells `texts` apart, save it in `folder`, return its answers.
+
+    `along_states`: the head looks along the directions in which the texts' states differ most. In a wide encoder they
+    are few, and INT8 moves all directions alike, so a head that looks anywhere sees little else.
+    """
     torch.manual_seed(0)
     model.eval()
     batch = AutoTokenizer.from_pretrained(folder)(texts, padding=True, return_tensors="pt")
@@ -52,7 +56,11 @@ def give_opinions(model: Any, folder: Path, texts: list[str]) -> list[int]:
     with torch.inference_mode(), last.register_forward_pre_hook(lambda _, taken: given.append(taken[0])):
         model(**batch)
         (states,) = given
-        head = 10 * torch.randn(model.config.num_labels, states.shape[1])
+        if along_states:
+            head = torch.randn(model.config.num_labels, len(texts)) @ (states - states.mean(0))
+            head *= 10 / head.std()
+        else:
+            head = 10 * torch.randn(model.config.num_labels, states.shape[1])
         last.weight.copy_(head)
         last.bias.copy_(-head @ states.mean(0))
         answers: list[int] = last(states).argmax(1).tolist()
@@ -85,7 +93,7 @@ def followed(
             kept = dense.in_features // 2 if index in layers else 0
             torch.nn.init.zeros_(dense.weight[:, kept:])
             torch.nn.init.zeros_(dense.bias)
-    answers = give_opinions(model, folder, list(texts))
+    answers = give_opinions(model, folder, list(texts), along_states=True)
     with torch.inference_mode():
         batch = AutoTokenizer.from_pretrained(folder)(list(texts), padding=True, return_tensors="pt")
         first, second = model(**batch).logits.topk(2, dim=1).values.T
