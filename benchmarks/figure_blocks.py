@@ -18,6 +18,8 @@ from benchmarks import (
     bulk,
     decoding,
     int8,
+    large_data,
+    new_recipes,
     protocols,
     soak_result,
     unlabelled,
@@ -28,6 +30,7 @@ from benchmarks.broken import Broken
 from benchmarks.bulk import Bulk
 from benchmarks.decoding import Decoding
 from benchmarks.int8 import Int8
+from benchmarks.new_recipes import NewRecipes
 from benchmarks.protocols import Protocols
 from benchmarks.soak_result import Soak
 from loadtest import capacity
@@ -59,6 +62,8 @@ def figure_block(path: Path) -> str:
         "autoscaling": autoscaling_block,
         "protocols": protocols_block,
         "unlabelled": unlabelled_block,
+        "new": new_recipes_block,
+        "large": large_data_block,
         "broken": broken_block,
         "soak": soak_block,
     }
@@ -137,6 +142,16 @@ def protocols_block(result: Protocols) -> str:
 
 def unlabelled_block(result: Mapping[str, Any]) -> str:
     return f"{result['machine']['processor']}; {unlabelled.table(result)}\n"
+
+
+def new_recipes_block(result: NewRecipes) -> str:
+    checkpoint = f"checkpoint `{result['checkpoint']}`"
+    machine = f"{result['machine']['processor']}, {result['machine']['cores']} cores"
+    return f"{machine}; {checkpoint}:\n\n{new_recipes.table(result['rows'])}\n"
+
+
+def large_data_block(result: Mapping[str, Any]) -> str:
+    return f"{result['machine']['processor']}:\n\n```\n{large_data.summary(result)}\n```\n"
 
 
 def broken_block(result: Broken) -> str:

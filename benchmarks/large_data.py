@@ -18,12 +18,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from benchmarks.command import end_with
 from loadtest.errors import LoadTestError
+from loadtest.machine import machine
 
 MEGABYTE = 1_000_000
 TIMES = 20
@@ -92,6 +93,7 @@ def main(arguments: list[str] | None = None) -> int:
         raise LargeDataError(f"the file must be {given.times:g} times the memory, is {times:.1f}; give more --rows")
     runs = [measured(given.work, given.memory_mb, stop=stop) for stop in (True, False)]
     report = {
+        "machine": machine(),
         "rows": given.rows,
         "file_bytes": file.stat().st_size,
         "memory_bytes": given.memory_mb * MEGABYTE,
@@ -208,7 +210,7 @@ def carry_out(work: Path, memory_bytes: int) -> None:
     distilled("large", work / "build")
 
 
-def summary(report: dict[str, Any]) -> str:
+def summary(report: Mapping[str, Any]) -> str:
     """A few lines for people."""
     lines = [f"{report['rows']:,} rows, {report['file_bytes'] / MEGABYTE:,.0f} MB, {report['times']} times the memory"]
     for run in report["runs"]:

@@ -86,7 +86,9 @@ def measured(name: str, data: Path, checkpoint: str, rows: int | None) -> Row:
     called("run", recipe, "--build", OUTPUT / name)
     took = (time.monotonic() - begin) / 60
     summary = json.loads((OUTPUT / name / "summary.json").read_text(encoding="utf-8"))
-    return row_of(name, recipe.read_text(encoding="utf-8"), summary, took)
+    # Where the files lay is no matter of others.
+    written = recipe.read_text(encoding="utf-8").replace(f"{train.parent.resolve()}/", "")
+    return row_of(name, written, summary, took)
 
 
 def row_of(name: str, recipe: str, summary: Mapping[str, Any], minutes: float) -> Row:

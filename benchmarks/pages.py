@@ -49,6 +49,8 @@ FIGURES = {
     "autoscaling": "autoscaling.json",
     "protocols": "protocols.json",
     "unlabelled": "unlabelled/unlabelled.json",
+    "new-recipes": "new-recipes/result.json",
+    "large-data": "large-data.json",
     "broken": "broken.json",
     "soak": "soak.json",
 }
