@@ -16,7 +16,7 @@ from serving.cascade.modality import Modality, StoredCascade, require_kind, take
 from serving.cascade.served import Served
 from serving.cascade.versions import Versions
 from serving.errors import ArtifactError, SieveError, SwitchRefusedError
-from serving.garbage import freeze_garbage
+from serving.heap import give_back
 from serving.model.head import head_of
 
 WARM_UP_CALL_MS = 100.0
@@ -122,8 +122,8 @@ class Switching:
 async def _retire(cascade: Modality) -> None:
     await asyncio.sleep(RETIRE_S)
     await cascade.close()
-    del cascade
-    freeze_garbage()  # its parts hold each other: without a collection its models would stay
+    del cascade  # no part of it that is large holds itself: it is gone now, without a collection
+    await asyncio.to_thread(give_back)
 
 
 @contextmanager

@@ -71,6 +71,7 @@ class Worker(Generic[T]):
             call = self._calls.get()
             if not call.answer.done():
                 self._answer(call)
+            del call  # while this waits, it would keep the model that it was for
 
     def _answer(self, call: Call[T]) -> None:
         try:

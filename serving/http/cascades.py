@@ -18,6 +18,7 @@ from serving.expert.loading import load_expert
 from serving.expert.open_client import open_client
 from serving.expert_tls import ExpertTls
 from serving.expert_url import other_place
+from serving.heap import mapped_apart
 from serving.http.admin import AdminKey, admin_document, admin_endpoints
 from serving.http.fast_path import Endpoint
 from serving.http.openapi import NOTHING_BESIDE, Document
@@ -93,7 +94,8 @@ class Cascades:
             if self.served.versions.get(found.name, found.version) == found.version:
                 tell(drift)
 
-        return Modality(found, client, self._settings, tell_drift=tell_drift, tell_call=self._tell_call)
+        with mapped_apart():
+            return Modality(found, client, self._settings, tell_drift=tell_drift, tell_call=self._tell_call)
 
     async def _load_expert(self, opened: Modality) -> None:
         url = self._origins[opened.name].expert_url

@@ -7,6 +7,7 @@ asked for it for a while.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from starlette.responses import Response
 
 from serving.expert.call import Ran
 from serving.expert.worker import Worker
+from serving.heap import give_back, mapped_apart
 from serving.http.expert_app import Check, InferCall, etag_of, expert_endpoints, one_at_a_time
 from serving.http.fast_path import Endpoint
 from serving.model.apart import Run, apart
@@ -49,6 +51,11 @@ class OpenedExpert:
 
 def open_expert(artifact: Artifact, tag: str, threads: int) -> OpenedExpert:
     """Open an artifact, warm it up and run its golden items. Raises ArtifactError if these cannot be read."""
+    with mapped_apart():
+        return _opened(artifact, tag, threads)
+
+
+def _opened(artifact: Artifact, tag: str, threads: int) -> OpenedExpert:
     session, settings = Session(artifact, threads=threads), artifact.manifest.settings
     runner = Runner(session, preprocessor(artifact))
     runner.warm_up(settings)
@@ -118,7 +125,8 @@ class ExpertModels:
         return await self._asked(request).endpoints["/infer"](request)
 
     async def _model(self, request: Request) -> Response:
-        self._let_go(time.monotonic())
+        if self._let_go(time.monotonic()):
+            await asyncio.to_thread(give_back)
         return await self._asked(request).endpoints["/model"](request)
 
     def _asked(self, request: Request) -> _Served:
@@ -126,8 +134,11 @@ class ExpertModels:
         served.asked_s = time.monotonic()
         return served
 
-    def _let_go(self, now_s: float) -> None:
+    def _let_go(self, now_s: float) -> bool:
+        """Let go what nobody has asked for lately; whether there was anything."""
+        there = len(self._by_etag)
         for etag, served in list(self._by_etag.items()):
             if served is not self._current and now_s - served.asked_s > UNUSED_S:
                 del self._by_etag[etag]
                 self._metrics.gone(**served.expert.info)
+        return len(self._by_etag) < there

@@ -27,7 +27,12 @@ class Runner:
 
     def __init__(self, session: Session, preprocess: Preprocessor) -> None:
         self.session, self._preprocess = session, preprocess
-        self.run = self._one_by_one if session.alone else self._together
+
+    def run(self, items: Sequence[Array]) -> Logits:
+        """Prepared items, at least one -> logits float32 [items, labels]."""
+        if len(items) == 1:
+            return self._batch(items)
+        return self._one_by_one(items) if self.session.alone else self._together(items)
 
     def warm_up(self, settings: TextSettings | ImageSettings) -> None:
         """Run every batch size and length twice, so that no request meets a shape that has not run.
@@ -41,14 +46,10 @@ class Runner:
                 self.run([item] * size)
 
     def _together(self, items: Sequence[Array]) -> Logits:
-        if len(items) == 1:
-            return self._batch(items)
         logits = [self._batch(items[part]) for part in groups(items, MAX_ROWS)]
         return logits[0] if len(logits) == 1 else np.concatenate(logits)
 
     def _one_by_one(self, items: Sequence[Array]) -> Logits:
-        if len(items) == 1:
-            return self._batch(items)
         return np.concatenate([self._batch((item,)) for item in items])
 
     def _batch(self, items: Sequence[Array]) -> Logits:

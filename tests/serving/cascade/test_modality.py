@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import time
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
@@ -236,3 +238,16 @@ def test_a_screen_whose_runtime_is_missing_runs_another_variant_without_the_prom
     assert said["operating_point"]["why_not"] == [
         f"the promise was made for the screen's variant {wanted}, and cpu-int8 runs"
     ]
+
+
+def test_what_is_open_ends_with_it_without_a_collection(opened: Callable[[Client], Modality]) -> None:
+    gc.collect()
+    gc.disable()  # what was frozen is never collected, and a collection stops all requests
+    try:
+        made = opened(Client("cpu-int8"))
+        asyncio.run(made.warm_up_expert())
+        sessions = weakref.ref(made._session)
+        del made
+        assert sessions() is None
+    finally:
+        gc.enable()
