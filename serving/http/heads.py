@@ -10,10 +10,11 @@ from __future__ import annotations
 from asyncio import TimerHandle, Transport
 
 from httptools import HttpParserError
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
-from serving.errors import TooLargeError
+from serving.errors import MalformedError, TooLargeError
 from serving.http.guard import problem, sound_id, to_bytes
+from serving.http.unread import BoundedAnswers
 
 MAX_HEADERS = 100
 MAX_HEAD_BYTES = 65_536
@@ -32,7 +33,7 @@ class _Dropped(list[tuple[bytes, bytes]]):
 TRAILERS = _Dropped()
 
 
-class BoundedHeads(HttpToolsProtocol):
+class BoundedHeads(BoundedAnswers):
     """A connection whose requests have bounded heads. What it refuses unread gets its answer in turn."""
 
     _head_timer: TimerHandle | None = None
@@ -53,10 +54,12 @@ class BoundedHeads(HttpToolsProtocol):
         self._stop_head_timer()
 
     def on_headers_complete(self) -> None:
-        """A head is whole. Raises TooLargeError if it is too large."""
+        """A head is whole. Raises TooLargeError if it is too large, MalformedError if too many requests wait."""
         # To add up the bytes takes time, and so many have hardly ever come.
         if len(self.headers) > MAX_HEADERS or (self._unknown_bytes > MAX_HEAD_BYTES < self._head_bytes()):
             raise TooLargeError("head", RULE)
+        if self.pipeline:
+            self.require_few_waiting()
         self._unknown_bytes = 0
         if self._head_timer is not None:
             self._stop_head_timer()
@@ -91,6 +94,8 @@ class BoundedHeads(HttpToolsProtocol):
         """Refuse what the parser could not read, or what raised this in a callback of it."""
         if isinstance(error.__context__, TooLargeError):
             self.refuse(431, str(error.__context__))
+        elif isinstance(error.__context__, MalformedError):
+            self.refuse(400, str(error.__context__))
         else:
             said = f"got one that cannot be read ({error}); let an HTTP client make it"
             self.refuse(400, f"the request must be HTTP/1.1, {said}")
@@ -112,7 +117,7 @@ class BoundedHeads(HttpToolsProtocol):
         if broken and self.pipeline:
             self.pipeline.popleft()
         elif broken and cycle.response_started:
-            self.transport.close()
+            self.close()
         elif broken or cycle.response_complete:
             self._say_last_words()
 
@@ -128,7 +133,7 @@ class BoundedHeads(HttpToolsProtocol):
         if not self.transport.is_closing():
             assert self._last_words is not None, "something was refused"
             self.transport.write(self._last_words)
-            self.transport.close()
+            self.close()
 
     def _head_is_open(self) -> bool:
         """Whether a head has begun and has not ended."""
