@@ -8,6 +8,7 @@ those before it are taken back. If the process is killed between two, the next p
 
 from __future__ import annotations
 
+import datetime
 import shutil
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,6 +19,7 @@ from signal import SIGINT, SIGTERM
 from typing import Any
 
 import bentoml
+import yaml
 from bentoml._internal.models.model import ModelStore  # the public functions know one store, and no stage beside it
 from filelock import FileLock
 
@@ -27,6 +29,8 @@ STAGE = "sieve-publishing"
 WHOLE = "whole"
 """The file in the stage that says: all is there, so that what is left of it is to be moved."""
 LATEST, BEFORE = "latest", "latest-before"
+MODEL_YAML = "model.yaml"
+"""Holds the time of a version."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,10 +94,33 @@ def _staged(entry: Entry, stage: Path, models: Path) -> str:
         _model_store=ModelStore(stage),
     ) as model:
         shutil.copytree(entry.folder, model.path, dirs_exist_ok=True)
+    _date_last(stage / model.tag.path() / MODEL_YAML, entry.name, models)
     latest = models / model.tag.latest_path()
     if latest.exists():
         shutil.copy(latest, stage / model.tag.name / BEFORE)
     return str(model.tag)
+
+
+def _date_last(description: Path, name: str, models: Path) -> None:
+    """Let a new version be the newest of its name, also where the clock was set back since the last one.
+
+    `description` is its model.yaml. A running service takes the version with the latest time for the newest.
+    """
+    before = [time for path in (models / name).glob(f"*/{MODEL_YAML}") if (time := _time_in(path)) is not None]
+    made = _time_in(description)
+    if made is not None and before and made <= max(before):
+        said = yaml.safe_load(description.read_text(encoding="utf-8"))
+        said["creation_time"] = (max(before) + datetime.timedelta(microseconds=1)).isoformat()
+        description.write_text(yaml.safe_dump(said, sort_keys=False), encoding="utf-8")
+
+
+def _time_in(description: Path) -> datetime.datetime | None:
+    """The time of a version, which has a time zone; None where its description is damaged."""
+    try:
+        said = yaml.safe_load(description.read_text(encoding="utf-8"))
+        return datetime.datetime.fromisoformat(str(said["creation_time"])).astimezone(datetime.UTC)
+    except (yaml.YAMLError, UnicodeDecodeError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _finish(stage: Path, models: Path) -> None:

@@ -9,10 +9,12 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from bentoml._internal.models.model import ModelStore
 
 from optimize.publish.entries import STAGE, Entry, add_together
@@ -196,3 +198,22 @@ def test_what_was_killed_before_all_was_there_is_forgotten(models: Path, tmp_pat
     assert served(models) == ["old"] * 3
     assert not half.exists()
     assert len(ModelStore(models).list()) == 3
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_what_is_published_with_the_clock_set_back_is_the_newest(models: Path, tmp_path: Path, damaged: bool) -> None:
+    """A running service takes the version with the latest time for the newest."""
+    for name in NAMES:
+        (description,) = (models / name).glob("*/model.yaml")
+        said = yaml.safe_load(description.read_text())
+        later = datetime.now(UTC) + timedelta(hours=1)
+        description.write_text(yaml.safe_dump({**said, "creation_time": later.isoformat()}))
+        if damaged:
+            shutil.copytree(description.parent, models / name / "damaged")
+            (models / name / "damaged" / "model.yaml").write_text("creation_time: [")
+    for content in ("new", "newer"):
+        add_together(entries(tmp_path, content), models)
+    shutil.rmtree(models / NAMES[0] / "damaged", ignore_errors=True)
+    there = sorted(ModelStore(models).list(NAMES[0]), key=lambda model: model.info.creation_time)
+    assert [(Path(model.path) / "content").read_text() for model in there] == ["old", "new", "newer"]
+    assert served(models) == ["newer"] * 3
