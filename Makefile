@@ -10,7 +10,7 @@ export ORT_DISABLE_TELEMETRY ?= 1
 .PHONY: help ablation autoscaling bench bulk capacity compare decoding demo figures int8 kubectl loadtest overload protocols runtimes serve test test-slow test-full-size test-machines test-gpu lint tune
 .PHONY: tune-bert types versions check clean sms-risk cifar10 tables profile examples docs picture format node-tools
 .PHONY: image image-gpu image-sizes test-container test-hostile test-large servers
-.PHONY: broken soak test-broken
+.PHONY: broken soak test-broken zipf
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -151,6 +151,10 @@ decoding: .venv/.installed ## what decoding large JPEGs small gives: build/decod
 # Needs the demo's models, or CASCADE, a cascade of texts.
 bulk: .venv/.installed ## rows/s of `score` against the models alone: build/bulk.json
 	$(BIN)/python -m benchmarks.bulk $(CASCADE)
+
+# Needs the demo's models, or CASCADE, a cascade of texts.
+zipf: .venv/.installed ## answers/s where texts come again, with and without kept answers: build/zipf.json
+	$(BIN)/python -m benchmarks.zipf $(CASCADE)
 
 # Needs the demo's models.
 protocols: .venv/.installed ## answers/s and costs of REST, the Open Inference Protocol and gRPC: build/protocols.json

@@ -18,6 +18,7 @@ from bentoml._internal.configuration.containers import BentoMLContainer  # only 
 import dockerfile
 from serving.arguments import KINDS, Arguments, Chosen, with_variables
 from serving.cascade.absent import absent
+from serving.cascade.equal import equal_requests
 from serving.cascade.modality import require_kind
 from serving.cascade.opening import Entry, find_expert, open_cascade
 from serving.cascade.promise import require_golden, require_promise, watch_promises
@@ -240,10 +241,11 @@ class Cascade:
         metrics.watch_admission(admission)
         self.gate = gate = ACCESS.gate(metrics.came)
         observer = Observer(metrics, tracer, LogWriter() if ARGUMENTS.log_requests else None)
-        self._memory = MemoryLimit(upload_bytes(SETTINGS.workers))
+        self._memory = MemoryLimit(upload_bytes(SETTINGS.workers, SETTINGS.cache_mb))
         metrics.watch_memory(self._memory)
         guard = Guard(observer, admission, ACCESS.priority)
-        classifying = Classifying(guard.turns, self._memory, CLIENT_HEADER, FORMATS)
+        equal = equal_requests(SETTINGS.cache_mb, metrics.watch_kept)
+        classifying = Classifying(guard.turns, self._memory, CLIENT_HEADER, FORMATS, equal)
         self._oip = Oip(self._cascades.served, guard, classifying, self.readiness, ARGUMENTS.grpc_port, gate)
         ours = api.api_endpoints(self._cascades.served, guard, metrics, classifying, self._beside, gate)
         self.endpoints = {**ours, **self._oip.endpoints, **self._cascades.endpoints}
@@ -276,7 +278,7 @@ class Cascade:
         self._watch = asyncio.create_task(watch_promises(self._cascades.served, self._metrics.promise_applies))
         freeze_garbage()
         # The processes beside this one have their memory by now.
-        self._memory.capacity = upload_bytes(SETTINGS.workers)
+        self._memory.capacity = upload_bytes(SETTINGS.workers, SETTINGS.cache_mb)
 
     @bentoml.on_deployment  # type: ignore[untyped-decorator]  # BentoML has no types for it
     @staticmethod

@@ -23,6 +23,7 @@ from benchmarks import (
     protocols,
     soak_result,
     unlabelled,
+    zipf,
 )
 from benchmarks.autoscaling import Autoscaling
 from benchmarks.bert_int8 import BertInt8
@@ -33,6 +34,7 @@ from benchmarks.int8 import Int8
 from benchmarks.new_recipes import NewRecipes
 from benchmarks.protocols import Protocols
 from benchmarks.soak_result import Soak
+from benchmarks.zipf import Zipf
 from loadtest import capacity
 from loadtest.capacity import CapacityResult
 from loadtest.machine import Machine
@@ -66,6 +68,7 @@ def figure_block(path: Path) -> str:
         "large": large_data_block,
         "broken": broken_block,
         "soak": soak_block,
+        "zipf": zipf_block,
     }
     return kinds[path.stem.partition("-")[0]](json.loads(path.read_text(encoding="utf-8")))
 
@@ -165,6 +168,15 @@ def soak_block(result: Soak) -> str:
     load = f"load average before it {result['load_average_before']:g}"
     picture = "![memory, files, threads, sockets and p99 over time](measured/figures/soak.svg)"
     return f"{described(result['machine'])}; {asked}; {load}.\n\n{soak_result.table(result)}\n\n{picture}\n"
+
+
+def zipf_block(result: Zipf) -> str:
+    rounds = len(result["rows"][0]["rounds"])
+    taken = f"{rounds} rounds in turn of {result['seconds']:g} s: medians; {result['connections']} connections"
+    asked = f"{result['cascade']}, {result['texts']:,} texts, exponent {result['exponent']:g}"
+    interval = f"ratio with its interval of {comparison.coverage(rounds):.0%}"
+    load = f"load average before it {result['load_average_before']:g}"
+    return f"{described(result['machine'])}; {asked}; {taken}; {interval}; {load}.\n\n{zipf.table(result)}\n"
 
 
 def comparison_block(result: Comparison) -> str:

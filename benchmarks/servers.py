@@ -40,16 +40,23 @@ def baseline_variables(baseline: Baseline) -> dict[str, str]:
 
 
 def sieve(
-    home: Path, cascade: str, code: Path = ROOT, *, image: str = "", grpc_port: int | None = None
+    home: Path,
+    cascade: str,
+    code: Path = ROOT,
+    *,
+    image: str = "",
+    grpc_port: int | None = None,
+    settings: Path | None = None,
 ) -> contextlib.AbstractContextManager[Running]:
     """`bentoml serve` with a text cascade of the BentoML home `home`, in one API process.
 
-    `code`: the folder of service.py and serving. `image`: a cascade for images beside it.
+    `code`: the folder of service.py and serving. `image`: a cascade for images beside it. `settings`: a settings file.
     """
     variables = {"BENTOML_HOME": str(home), "BENTOML_DO_NOT_TRACK": "True", "PYTHONPATH": str(code.resolve())}
     variables["SIEVE_WORKERS"] = "1"
-    grpc = [] if grpc_port is None else [f"grpc_port={grpc_port}"]
-    line = serve_line(f"text={cascade}", f"image={image}", *grpc)
+    more = [] if grpc_port is None else [f"grpc_port={grpc_port}"]
+    more += [] if settings is None else [f"settings={settings.resolve()}"]
+    line = serve_line(f"text={cascade}", f"image={image}", *more)
     return running(line, variables=variables, ready="/readyz", log=home / "log", folder=code)
 
 

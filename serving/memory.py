@@ -31,9 +31,12 @@ def free_bytes(read: ReadText = read_text) -> int:
     return max(0, min([*_machine(read), *_cgroups(read), *_own_limits(read)]))
 
 
-def upload_bytes(processes: int) -> int:
-    """The memory that uploads may take now in each of so many processes of the API."""
-    return int(UPLOAD_SHARE * free_bytes() / processes)
+def upload_bytes(processes: int, cache_mb: int = 0) -> int:
+    """The memory that uploads may take now in each of so many processes of the API.
+
+    `cache_mb`: the megabytes that each of them is to have for answers that it keeps.
+    """
+    return int(UPLOAD_SHARE * max(0.0, free_bytes() / processes - cache_mb * 1e6))
 
 
 def _machine(read: ReadText) -> Iterator[int]:

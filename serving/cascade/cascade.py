@@ -17,6 +17,7 @@ from serving.arrays import Array, Logits
 from serving.cascade.deferral import OperatingPoint, should_defer
 from serving.errors import CallerGoneError, FailedItemError, StageDownError, StageError, StageLateError
 from serving.expert.call import Asked, Escalated
+from serving.expert.joined import JoinedEscalations
 from serving.load.budget import Budget
 from serving.load.direct import DirectWork
 from serving.model.answer import Answer
@@ -60,13 +61,16 @@ class StageAnswer:
 
     `escalated`: whether a call with the item was sent to the expert. `degraded`: why the screen's answer stands
     although it deferred. Where there is no `answer`, the screen failed on this item and the expert gave none; then
-    `degraded` is `failed`.
+    `degraded` is `failed`. `cached`: how the answer to an equal item is this one's, too; None for one of its own.
+    `screen_confidence`: the screen's, whoever answers; NaN where it failed.
     """
 
     answer: Answer | None
     stage: Literal["screen", "expert"]
     escalated: bool
     degraded: str | None
+    cached: Literal["kept", "joined"] | None = None
+    screen_confidence: float = math.nan
 
 
 def _unobserved(_confidence: float, _deferred: bool) -> None:
@@ -87,6 +91,8 @@ class ModelCascade:
     point: OperatingPoint
     screen_head: Head = SOFTMAX
     expert_head: Head = SOFTMAX
+    joined: JoinedEscalations | None = None
+    """Joins equal escalations, on the way to the same expert."""
     observe: Callable[[float, bool], None] = _unobserved
     """Takes the screen's confidence and whether it deferred, once for each item."""
     direct: DirectWork = field(default_factory=DirectWork)
@@ -102,10 +108,11 @@ class ModelCascade:
         screened: Callable[[], None] = _untold,
         *,
         trace: Trace | None = None,
+        keys: Sequence[bytes] | None = None,
     ) -> list[StageAnswer]:
         """One answer an item, in order. `expert_items` are the same items, prepared for the expert.
 
-        `screened` is called when the screen has run.
+        `screened` is called when the screen has run. `keys` are equal where items are; then equal escalations join.
 
         All items that defer go to the expert together. When it is late, refuses, is down, or the client is `gone`, the
         screen's answers stand. An item on which a stage failed has logits of NaN: the screen then defers it, and the
@@ -115,7 +122,10 @@ class ModelCascade:
         given = await self._screened(items)
         timings.end("screen")
         screened()
-        answers = [StageAnswer(answer=a, stage="screen", escalated=False, degraded=None) for a in given]
+        answers = [
+            StageAnswer(answer=a, stage="screen", escalated=False, degraded=None, screen_confidence=a.confidence)
+            for a in given
+        ]
         deferred = self._deferred(given)
         if not deferred:
             return answers
@@ -126,9 +136,14 @@ class ModelCascade:
             return answers
         asked = Asked()
         try:
+            wanted = [expert_items[place] for place in deferred]
             # No name for the answer, see `_in_time`.
             escalated = await _in_time(
-                self.expert([expert_items[place] for place in deferred], budget.deadline_s, trace, asked), left_s, gone
+                self.expert(wanted, budget.deadline_s, trace, asked)
+                if keys is None or self.joined is None
+                else self.joined.ask(wanted, [keys[place] for place in deferred], budget.deadline_s, trace, asked),
+                left_s,
+                gone,
             )
         except StageError as error:
             timings.end("queue")
@@ -137,11 +152,19 @@ class ModelCascade:
             return answers
         timings.split("hop", {"queue": escalated.queue_ms, "expert": escalated.expert_ms})
         expert_answers = self.expert_head.answers(escalated.logits, self.labels, self.point.expert_temperature)
-        for place, theirs in zip(deferred, expert_answers, strict=True):
+        for number, (place, theirs) in enumerate(zip(deferred, expert_answers, strict=True)):
+            joined = number in escalated.joined
             if math.isnan(theirs.confidence):
-                answers[place] = _degraded(given[place], StageDownError.reason, escalated=True)
+                answers[place] = _degraded(given[place], StageDownError.reason, escalated=not joined)
             else:
-                answers[place] = StageAnswer(answer=theirs, stage="expert", escalated=True, degraded=None)
+                answers[place] = StageAnswer(
+                    answer=theirs,
+                    stage="expert",
+                    escalated=not joined,
+                    degraded=None,
+                    cached="joined" if joined else None,
+                    screen_confidence=given[place].confidence,
+                )
         return answers
 
     async def _screened(self, items: Sequence[Array]) -> list[Answer]:

@@ -15,6 +15,7 @@ from serving.cascade.deferral import OperatingPoint
 from serving.cascade.drift import Drift, DriftMonitor
 from serving.errors import ArtifactError, StageError
 from serving.expert.call import ExpertClient
+from serving.expert.joined import JoinedEscalations
 from serving.expert.queue import Escalations
 from serving.load.budget import MAX_MS
 from serving.model.apart import apart
@@ -126,6 +127,7 @@ class Modality:
             expert_head=head_of(stored.expert.artifact.manifest),
             screen=apart(runner.run, example_items(screen.manifest.settings)[0]),
             expert=self.escalations.submit,
+            joined=JoinedEscalations(self.escalations.submit) if settings.cache_mb else None,
             point=point,
             observe=self._monitor.observe,
         )
@@ -149,14 +151,13 @@ class Modality:
     async def describe(self) -> dict[str, Any]:
         """What /models says of this cascade. Asks the expert what it runs."""
         stored, session = self._stored, self._session
-        screen_runs = described(session)
         expert_runs = await self._expert.describe()
         against = self._against(expert_runs)
         return {
             "name": self.name,
             "kind": self.kind,
             "pairs": self.pairs,
-            "screen": _described(stored.screen, screen_runs, stored.point.point.screen_temperature),
+            "screen": _described(stored.screen, described(session), stored.point.point.screen_temperature),
             "expert": _described(stored.expert, expert_runs, stored.point.point.expert_temperature),
             "operating_point": {"tag": stored.point.tag, **_promised(stored.point.point, against)},
             "drift": asdict(self._monitor.state()),

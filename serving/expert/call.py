@@ -61,13 +61,14 @@ class Escalated:
     """The expert's answer to one escalation: `logits` [items, labels], and where its time went.
 
     Milliseconds in the queue, which hold the wait in the expert for the call before, on the way there and back, and in
-    the expert's session.
+    the expert's session. `joined`: the places of the items that an equal one was asked for already.
     """
 
     logits: Logits
     queue_ms: float
     hop_ms: float
     expert_ms: float
+    joined: frozenset[int] = frozenset()
 
 
 class GuardedCall:

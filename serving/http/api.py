@@ -82,7 +82,7 @@ class Api:
     """One handler for each address, for a `Guard` to surround."""
 
     def __init__(self, served: Served, classifying: Classifying) -> None:
-        self._served, self._classifying = served, classifying
+        self._served, self._classifying, self._caches = served, classifying, classifying.equal is not None
 
     async def classify_text(self, request: Request, record: RequestRecord, enter: Enter) -> JsonObject:
         with self._classifying.intake.open(request) as arriving:
@@ -92,7 +92,7 @@ class Api:
             enter()
             characters = form.characters(texts)
             (given,) = await self._classifying.texts(modality, texts, characters, record, request)
-        return _entry(modality, given, "text", record)
+        return self._entry(modality, given, "text", record)
 
     async def classify_texts(self, request: Request, record: RequestRecord, enter: Enter) -> JsonObject:
         with self._classifying.intake.open(request) as arriving:
@@ -106,7 +106,7 @@ class Api:
                 answers = await self._classifying.texts(modality, texts, characters, record, request)
                 for place, given in zip(good, answers, strict=True):
                     try:
-                        entries[place] = _entry(modality, given, f"texts[{place}]", record)
+                        entries[place] = self._entry(modality, given, f"texts[{place}]", record)
                     except FailedItemError as error:
                         entries[place] = {"error": described(error)}
         return {"answers": entries}
@@ -115,14 +115,13 @@ class Api:
         modality = self._served.find("image", model_of(request))
         with self._classifying.intake.open(request) as arriving:
             data, stated = await image_and_budget(arriving)
-            file_bytes = len(data)
-            arriving.keep(file_bytes)
+            arriving.keep(len(data))
             record.was_read(budget_ms_of(request, stated, IN_QUERY), arriving.waited_s)
-            image = await self._classifying.header(data)
+            file = await self._classifying.header(data)
             del data  # the image holds the file, or what is needed of it
             enter()
-            (given,) = await self._classifying.images(modality, [image], [file_bytes], record, request)
-        return _entry(modality, given, "image", record)
+            (given,) = await self._classifying.images(modality, [file], record, request)
+        return self._entry(modality, given, "image", record)
 
     async def models(self, _request: Request, _record: RequestRecord) -> JsonObject:
         described: JsonObject = {each.kind: await each.describe() for each in self._served.defaults}
@@ -140,20 +139,22 @@ class Api:
         no_others(set(body), keys(form), "body", form.misplaced)
         return modality, form, body
 
-
-def _entry(modality: Modality, given: Given, field: str, record: RequestRecord) -> JsonObject:
-    """The answer to the item that the request names `field`. Raises FailedItemError if there is none."""
-    stage_answer = given.answer
-    answer = stage_answer.answer
-    if answer is None:
-        raise failed_item(field, record)
-    return {
-        modality.cascade.screen_head.field: answer.label,
-        "confidence": answer.confidence,
-        "scores": dict(zip(modality.cascade.labels, answer.scores, strict=True)),
-        "stage": stage_answer.stage,
-        "escalated": stage_answer.escalated,
-        "degraded": stage_answer.degraded,
-        "truncated": given.truncated,
-        "models": {"screen": modality.screen_tag, "expert": modality.expert_tag},
-    }
+    def _entry(self, modality: Modality, given: Given, field: str, record: RequestRecord) -> JsonObject:
+        """The answer to the item that the request names `field`. Raises FailedItemError if there is none."""
+        stage_answer = given.answer
+        answer = stage_answer.answer
+        if answer is None:
+            raise failed_item(field, record)
+        entry: JsonObject = {
+            modality.cascade.screen_head.field: answer.label,
+            "confidence": answer.confidence,
+            "scores": dict(zip(modality.cascade.labels, answer.scores, strict=True)),
+            "stage": stage_answer.stage,
+            "escalated": stage_answer.escalated,
+            "degraded": stage_answer.degraded,
+            "truncated": given.truncated,
+            "models": {"screen": modality.screen_tag, "expert": modality.expert_tag},
+        }
+        if self._caches:
+            entry["cached"] = stage_answer.cached is not None
+        return entry

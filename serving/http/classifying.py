@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -11,18 +12,23 @@ from PIL import Image
 from starlette.requests import Request
 
 from serving.cascade.cascade import StageAnswer
+from serving.cascade.equal import EqualRequests
 from serving.cascade.modality import Modality
 from serving.errors import FailedItemError
 from serving.http.heavy import HeavyRunner
 from serving.http.intake import Intake
 from serving.http.loop_turns import LoopTurns
-from serving.http.preparing import Preparing, hung_up
+from serving.http.preparing import DIRECT_FILE_BYTES, Preparing, hung_up
 from serving.load.memory import MemoryLimit
 from serving.model.formats import ImageFormats
 from serving.model.image_header import DEFAULT_FORMATS
+from serving.model.pairs import characters_of
 from serving.model.preprocess import StageItems
-from serving.model.text import Text
+from serving.model.text import Text, TextPair
 from serving.watch.record import RequestRecord
+
+# The digests of so many characters take a tenth of a millisecond; those of more are made in a thread.
+DIRECT_CHARACTERS = 65_536
 
 logger = logging.getLogger("sieve")
 
@@ -34,11 +40,19 @@ class Given(NamedTuple):
     truncated: bool
 
 
+class ImageFile(NamedTuple):
+    """An image whose header was read, the bytes of its file, and where equal requests are looked for its digest."""
+
+    image: Image.Image
+    file_bytes: int
+    digest: bytes = b""
+
+
 class Classifying:
     """Classifies texts and images in the turns that `turns` gives.
 
     `memory` bounds what requests hold. `client_header` names the header that tells clients apart; without it their
-    addresses do. Image files are read in the `formats` given.
+    addresses do. Image files are read in the `formats` given. With `equal`, equal requests are answered once.
     """
 
     def __init__(
@@ -47,9 +61,10 @@ class Classifying:
         memory: MemoryLimit,
         client_header: str = "",
         formats: ImageFormats = DEFAULT_FORMATS,
+        equal: EqualRequests | None = None,
     ) -> None:
         heavy = HeavyRunner(memory)
-        self.formats = formats
+        self.formats, self.equal = formats, equal
         self.intake = Intake(memory, heavy.start_next)
         self._preparing = Preparing(turns, heavy, client_header, formats)
 
@@ -57,40 +72,100 @@ class Classifying:
         self, modality: Modality, texts: Sequence[Text], characters: int, record: RequestRecord, request: Request
     ) -> list[Given]:
         """Answers to texts of so many characters. Raises OverloadedError where they could no longer be on time."""
-        prepared = await self._preparing.texts(modality, texts, characters, record, request)
-        record.timings.end("tokenise")
-        return await self._classified(modality, prepared, record, request)
+        if self.equal is None:
+            prepared = await self._preparing.texts(modality, texts, characters, record, request)
+            record.timings.end("tokenise")
+            return await self._classified(modality, prepared, record, request)
+        make = self.equal.text_digests
+        digests = make(texts) if characters <= DIRECT_CHARACTERS else await asyncio.to_thread(make, texts)
 
-    async def header(self, data: bytes, field: str = "image") -> Image.Image:
+        async def prepare(places: Sequence[int]) -> list[StageItems]:
+            some = [texts[place] for place in places]
+            count = sum(characters_of(text) if isinstance(text, TextPair) else len(text) for text in some)
+            prepared = await self._preparing.texts(modality, some, count, record, request)
+            record.timings.end("tokenise")
+            return prepared
+
+        return await self._once(self.equal, modality, digests, prepare, record, request)
+
+    async def header(self, data: bytes, field: str = "image") -> ImageFile:
         """An image file whose head was read and keeps the rules. Raises InvalidInputError where it does not."""
-        return await self._preparing.header(data, field)
+        image = await self._preparing.header(data, field)
+        if self.equal is None:
+            return ImageFile(image, len(data))
+        small, make = len(data) <= DIRECT_FILE_BYTES, self.equal.digest
+        return ImageFile(image, len(data), make(data) if small else await asyncio.to_thread(make, data))
 
     async def images(
-        self,
-        modality: Modality,
-        images: Sequence[Image.Image],
-        file_bytes: Sequence[int],
-        record: RequestRecord,
-        request: Request,
+        self, modality: Modality, files: Sequence[ImageFile], record: RequestRecord, request: Request
     ) -> list[Given]:
-        """Answers to images from files of so many bytes.
+        """Answers to images.
 
         Raises OverloadedError where they could no longer be on time or the memory is in use, InvalidInputError where
         an image is damaged.
         """
-        prepared = await self._preparing.images(modality, images, file_bytes, record, request)
-        record.timings.end("decode")
-        return await self._classified(modality, prepared, record, request)
+        if self.equal is None:
+            images, file_bytes, _ = zip(*files, strict=True)
+            prepared = await self._preparing.images(modality, images, file_bytes, record, request)
+            record.timings.end("decode")
+            return await self._classified(modality, prepared, record, request)
+
+        async def prepare(places: Sequence[int]) -> list[StageItems]:
+            images, file_bytes, _ = zip(*(files[place] for place in places), strict=True)
+            prepared = await self._preparing.images(modality, images, file_bytes, record, request)
+            record.timings.end("decode")
+            return prepared
+
+        return await self._once(self.equal, modality, [file.digest for file in files], prepare, record, request)
+
+    async def _once(
+        self,
+        equal: EqualRequests,
+        modality: Modality,
+        digests: Sequence[bytes],
+        prepare: Callable[[Sequence[int]], Awaitable[list[StageItems]]],
+        record: RequestRecord,
+        request: Request,
+    ) -> list[Given]:
+        """Answers to items with these digests, of which those that are not kept are prepared and classified."""
+        keys = equal.keys(modality, digests)
+        given = {place: Given(*kept) for place, kept in equal.found(modality, keys).items()}
+        record.timings.end("cache")
+        missing = [place for place in range(len(keys)) if place not in given]
+        if missing:
+            prepared = dict(zip(missing, await prepare(missing), strict=True))
+            # An equal request may have been answered while this one waited for its turn.
+            found = equal.found(modality, [keys[place] for place in missing])
+            given |= {missing[number]: Given(*kept) for number, kept in found.items()}
+            left = [place for place in missing if place not in given]
+            if left:
+                left_keys = [keys[place] for place in left]
+                items = [prepared[place] for place in left]
+                answered = await self._classified(modality, items, record, request, left_keys)
+                for place, key, each in zip(left, left_keys, answered, strict=True):
+                    given[place] = each
+                    equal.keep(modality, key, each.answer, each.truncated)
+            else:
+                self._preparing.screened(record)
+        whole = [given[place] for place in range(len(keys))]
+        record.answered(modality, [each.answer for each in whole], sum(each.truncated for each in whole))
+        return whole
 
     async def _classified(
-        self, modality: Modality, prepared: Sequence[StageItems], record: RequestRecord, request: Request
+        self,
+        modality: Modality,
+        prepared: Sequence[StageItems],
+        record: RequestRecord,
+        request: Request,
+        keys: Sequence[bytes] | None = None,
     ) -> list[Given]:
         assert record.budget is not None, "an endpoint reads the budget before it classifies"
         items, expert_items, truncated = zip(*prepared, strict=True)
         screened = partial(self._preparing.screened, record)
+        gone = hung_up(request)
         try:
             answers = await modality.cascade.classify(
-                items, expert_items, record.budget, record.timings, hung_up(request), screened, trace=record.trace
+                items, expert_items, record.budget, record.timings, gone, screened, trace=record.trace, keys=keys
             )
         finally:
             screened()

@@ -137,6 +137,10 @@ class _Item(BaseModel):
         description="why the screen's answer stands although the expert was wanted"
     )
     truncated: bool = Field(description="whether a part of the text was not read, as it is too long for the models")
+    cached: bool = Field(
+        default=False,
+        description="whether the answer is that to an equal item; left out unless the setting cache_mb keeps answers",
+    )
     models: dict[str, str] = Field(examples=[{"screen": "demo-text-screen:4zm4k", "expert": "demo-text-expert:4zghw"}])
 
 

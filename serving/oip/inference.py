@@ -138,7 +138,7 @@ class ImageInference(Inference):
         fields = self._fields(len(files))
         images = [await self.classifying.header(*each) for each in zip(files, fields, strict=True)]
         enter()
-        return await self.classifying.images(self.modality, images, list(map(len, files)), record, request)
+        return await self.classifying.images(self.modality, images, record, request)
 
 
 def inference_of(modality: Modality, classifying: Classifying, priority: PriorityRule) -> Inference:

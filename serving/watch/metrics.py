@@ -16,6 +16,7 @@ from time import process_time
 from typing import Literal, Protocol
 
 from serving.cascade.drift import Drift
+from serving.cascade.kept import KeptAnswers
 from serving.cascade.modality import Modality
 from serving.errors import ShedReason
 from serving.expert.queue import Escalations
@@ -97,6 +98,7 @@ class Metrics:
             "answers", "Items answered: by whom, and why the screen's stands", *own, "stage", "degraded"
         )
         self._truncated = counter("truncated", "Texts that were too long to be read whole", *own)
+        self._equal = counter("equal", "Items whose answer was that to an equal item: kept or in flight", *own, "how")
         self._shed = counter("shed", "Requests refused because of load", "priority", "reason")
         self._keys = counter("key_requests", "Requests by the name of their key: let in, or why not", "key", "outcome")
         self._latency = histogram(
@@ -110,6 +112,7 @@ class Metrics:
             self._requests,
             self._answers,
             self._truncated,
+            self._equal,
             self._shed,
             self._keys,
             self._latency,
@@ -121,6 +124,8 @@ class Metrics:
         self._limit = gauge("in_flight_limit", "How many requests may be in flight", "livesum", ())
         self._upload_bytes = gauge("upload_bytes", "Memory of large bodies and of images at work", "livesum", ())
         self._upload_limit = gauge("upload_limit_bytes", "How much that may be", "livesum", ())
+        self._cache_bytes = gauge("cache_bytes", "Memory of kept answers", "livesum", ())
+        self._cache_limit = gauge("cache_limit_bytes", "How much that may be", "livesum", ())
         self._ahead = gauge("work_ahead_seconds", "Work that waits for the event loop", "livemax", ())
         self._breaker = gauge("breaker_state", "The expert's circuit breaker: 0 closed, 1 half-open, 2 open", "livemax")
         self._waiting = gauge("escalations_waiting", "Escalations that wait for a call to the expert", "livesum")
@@ -139,6 +144,7 @@ class Metrics:
         self._declared: dict[tuple[str, ...], dict[str, str]] = {}
         self._admission: Admission | None = None
         self._memory: MemoryLimit | None = None
+        self._kept: KeptAnswers | None = None
         self._experts: dict[tuple[str, ...], Escalations] = {}
         self._due = False
         self._ended: list[tuple[RequestRecord, RequestOutcome]] = []
@@ -150,6 +156,10 @@ class Metrics:
     def watch_memory(self, memory: MemoryLimit) -> None:
         """Report from now on what uploads hold, and how much that may be."""
         self._memory = memory
+
+    def watch_kept(self, kept: KeptAnswers) -> None:
+        """Report from now on what the answers take that are kept for equal requests, and how much that may be."""
+        self._kept = kept
 
     def watch_modality(self, modality: Modality, before: Modality | None = None) -> None:
         """Report from now on which screen answers, the expert's breaker and how many escalations wait.
@@ -191,6 +201,8 @@ class Metrics:
             own = self._of(record.modality)
             for item in record.answers:
                 self._answers.add(*own, item.stage, item.degraded or "no")
+                if item.cached:
+                    self._equal.add(*own, item.cached)
             if record.truncated:
                 self._truncated.add(*own, count=record.truncated)
 
@@ -226,6 +238,9 @@ class Metrics:
         if self._memory is not None:
             self._upload_bytes.set(self._memory.held_bytes)
             self._upload_limit.set(self._memory.capacity)
+        if self._kept is not None:
+            self._cache_bytes.set(self._kept.held_bytes)
+            self._cache_limit.set(self._kept.limit_bytes)
         now = time.monotonic()
         if self._admission is not None:
             self._in_flight.set(self._admission.in_flight)

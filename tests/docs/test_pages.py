@@ -32,7 +32,8 @@ def test_every_measured_file_is_shown_once() -> None:
         _, _, block = shown.partition(f"<!-- {name}: begin -->\n")
         assert not block.startswith("<!--"), f"nothing is shown of {name}"
     for name in writer.FIGURES:
-        assert (writer.MEASURED / "figures" / f"{name}.json").is_file()
+        measured = (writer.MEASURED / "figures" / f"{name}.json").is_file()
+        assert measured is (name not in writer.TO_MEASURE), f"{name}: take it out of TO_MEASURE once it is measured"
 
 
 def test_both_recipes_and_both_profiles_are_shown() -> None:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from serving.memory import free_bytes, read_text
+from serving import memory
+from serving.memory import UPLOAD_SHARE, free_bytes, read_text, upload_bytes
 
 MIB = 1 << 20
 MEMINFO = "MemTotal: 16777216 kB\nMemFree: 100 kB\nMemAvailable:   8388608 kB\n"
@@ -72,3 +73,10 @@ def test_on_this_machine_something_is_free() -> None:
 
 def test_a_file_that_cannot_be_read_has_no_text(tmp_path: Path) -> None:
     assert read_text(str(tmp_path / "none")) is None
+
+
+def test_uploads_leave_to_each_process_what_it_is_to_keep(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "free_bytes", lambda: 1_000_000_000)
+    assert upload_bytes(2) == int(UPLOAD_SHARE * 500_000_000)
+    assert upload_bytes(2, 100) == int(UPLOAD_SHARE * 400_000_000)
+    assert upload_bytes(2, 1_000) == 0

@@ -80,6 +80,7 @@ def modality(
         preparing_bytes=lambda _content: 0,
         screen_tag=f"{tag}-screen:1",
         expert_tag=f"{tag}-expert:1",
+        digests={"screen": "aa", "expert": "bb"},
         name=name or f"my-{kind}",
         version="v1",
         kind=kind,

@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pytest
 
+from serving.cascade import equal as equal_module
 from serving.cascade.cascade import StageAnswer
-from serving.errors import FailedItemError, InvalidInputError
-from serving.http.classifying import Classifying, failed_item
+from serving.cascade.equal import EqualRequests
+from serving.errors import FailedItemError, InvalidInputError, StageDownError
+from serving.expert.call import Asked, Escalated
+from serving.expert.joined import JoinedEscalations
+from serving.http.classifying import DIRECT_CHARACTERS, Classifying, Given, failed_item
 from serving.http.loop_turns import LoopTurns
+from serving.http.preparing import DIRECT_FILE_BYTES
 from serving.load.admission import Admission
 from serving.load.memory import MemoryLimit
 from serving.watch.record import RequestRecord
 from tests.serving.asgi import request_of
-from tests.serving.http.test_api import LONG, MEMORY_BYTES, SURE, UNSURE, Spy, both, modality
+from tests.serving.http.test_api import LONG, MEMORY_BYTES, SURE, UNSURE, Spy, both, modality, screen
 from tests.serving.model.test_image import encoded, noise
 
 
@@ -30,7 +38,7 @@ def classified(kind: Any, images: list[bytes] | None = None, texts: list[str] | 
             return await classifying.texts(kind, texts, sum(map(len, texts)), record, request_of())
         files = images or []
         opened = [await classifying.header(data, f"image[{place}]") for place, data in enumerate(files)]
-        return await classifying.images(kind, opened, list(map(len, files)), record, request_of())
+        return await classifying.images(kind, opened, record, request_of())
 
     return asyncio.run(work()), record
 
@@ -85,3 +93,154 @@ def test_a_bad_image_is_named_by_its_field() -> None:
 def test_an_item_on_which_both_models_failed_is_logged_under_the_request(logged: list[logging.LogRecord]) -> None:
     assert isinstance(failed_item("text", RequestRecord("/anything", "one")), FailedItemError)
     assert [record.getMessage() for record in logged] == ["request one: both models failed on text"]
+
+
+class Counted:
+    """A cascade for texts or images, with an expert that says b, or is down while `down`; counts what it is asked."""
+
+    def __init__(self, kind: str = "text") -> None:
+        self.down, self.screened, self.escalated, self.calls = False, 0, 0, 0
+        self.seen: list[tuple[float, bool]] = []
+        self.equal: EqualRequests | None = EqualRequests(1_000_000)
+        observe = lambda confidence, deferred: self.seen.append((round(confidence, 3), deferred))  # noqa: E731 - one line
+        joined = JoinedEscalations(self._submit)
+        self.modality = modality(kind, self._prepare, screen=self._screen, observe=observe, joined=joined)
+        self.turns = LoopTurns(Admission())
+
+    def _prepare(self, content: Any) -> Any:
+        return both(0.0 if content == UNSURE or not isinstance(content, str) else 1.0, truncated=content == LONG)
+
+    def _screen(self, items: Sequence[Any]) -> Any:
+        self.screened += len(items)
+        return screen(items)
+
+    def _submit(self, items: Sequence[Any], _deadline_s: float, _trace: Any, asked: Asked) -> asyncio.Future[Escalated]:
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[Escalated] = loop.create_future()
+        asked.sent = True
+        self.escalated += len(items)
+        self.calls += 1
+        if self.down:
+            answer.set_exception(StageDownError("down"))
+        else:
+            logits = np.tile(np.array([0.0, 9.0], dtype=np.float32), (len(items), 1))
+            loop.call_later(0.01, answer.set_result, Escalated(logits, 1.0, 1.0, 1.0))
+        return answer
+
+    async def ask(self, *contents: Any) -> tuple[list[Given], RequestRecord]:
+        classifying = Classifying(self.turns, MemoryLimit(MEMORY_BYTES), equal=self.equal)
+        record = RequestRecord("/anything", "one")
+        record.was_read(1000)
+        if isinstance(contents[0], bytes):
+            files = [await classifying.header(data) for data in contents]
+            return await classifying.images(self.modality, files, record, request_of()), record
+        characters = sum(map(len, contents))
+        return await classifying.texts(self.modality, contents, characters, record, request_of()), record
+
+
+def how(given: Sequence[Given]) -> list[tuple[str, str | None]]:
+    return [(each.answer.stage, each.answer.cached) for each in given]
+
+
+def test_an_equal_request_has_the_kept_answer_and_counts_as_another_one() -> None:
+    mine = Counted()
+    (first, _), (second, record) = (asyncio.run(mine.ask(UNSURE, LONG)) for _ in range(2))
+    assert (how(first), how(second)) == ([("expert", None), ("screen", None)], [("expert", "kept"), ("screen", "kept")])
+    assert [each.answer.answer for each in first] == [each.answer.answer for each in second]
+    assert [each.answer.escalated for each in second] == [False, False]
+    assert (mine.screened, mine.escalated, mine.seen) == (2, 1, [(0.5, True), (1.0, False)] * 2)
+    assert (len(record.answers), record.truncated, record.modality) == (2, 1, mine.modality)
+    assert [name for name, _ in record.timings.parts()] == ["read", "cache"]
+
+
+def test_of_a_list_only_what_is_not_kept_is_classified() -> None:
+    mine = Counted()
+    asyncio.run(mine.ask("one", UNSURE))
+    given, record = asyncio.run(mine.ask("two", UNSURE, "one", "three"))
+    assert how(given) == [("screen", None), ("expert", "kept"), ("screen", "kept"), ("screen", None)]
+    assert (mine.screened, mine.escalated, len(mine.seen)) == (4, 1, 6)
+    assert len(record.answers) == 4
+
+
+def test_equal_requests_at_once_are_one_item_of_the_expert() -> None:
+    mine = Counted()
+
+    async def at_once() -> Any:
+        return await asyncio.gather(*(mine.ask(UNSURE) for _ in range(20)))
+
+    answers = asyncio.run(at_once())
+    assert mine.escalated == 1
+    assert sum(given.answer.escalated for (given,), _ in answers) == 1
+    assert {(given.answer.stage, given.answer.degraded) for (given,), _ in answers} == {("expert", None)}
+    assert len(mine.seen) == 20, "drift sees each of them"
+
+
+def test_a_degraded_answer_is_not_given_again() -> None:
+    mine = Counted()
+    mine.down = True
+    ((degraded,), _) = asyncio.run(mine.ask(UNSURE))
+    mine.down = False
+    ((full,), _) = asyncio.run(mine.ask(UNSURE))
+    assert (degraded.answer.degraded, how([full])) == ("down", [("expert", None)])
+
+
+def test_a_request_looks_again_when_it_has_waited_for_its_turn() -> None:
+    """Twenty sure texts at once: the first is screened, and the others find its answer."""
+    mine = Counted()
+
+    async def at_once() -> Any:
+        holder = RequestRecord("/anything", "holder")
+        holder.was_read(1000)
+        await mine.turns.take(holder, "other", 1.0)
+        asks = [asyncio.ensure_future(mine.ask(SURE)) for _ in range(20)]
+        await asyncio.sleep(0.01)
+        mine.turns.release(holder)
+        return await asyncio.gather(*asks)
+
+    answers = asyncio.run(at_once())
+    assert mine.screened == 1
+    assert sorted(str(given.answer.cached) for (given,), _ in answers) == ["None", *["kept"] * 19]
+    assert not mine.turns._turns.taken, "all of them gave the thread back"
+
+
+def test_images_are_equal_where_the_bytes_of_their_files_are() -> None:
+    mine = Counted("image")
+    picture = noise(8, 8)
+    files = [encoded(picture, kind) for kind in ("PNG", "PNG", "BMP")]
+    given, _ = asyncio.run(mine.ask(*files))
+    assert (mine.screened, mine.escalated) == (3, 2), "the second is equal to the first"
+    again, _ = asyncio.run(mine.ask(files[2]))
+    assert (how(given)[1], how(again)) == (("expert", "joined"), [("expert", "kept")])
+
+
+def test_large_contents_are_digested_in_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    here: list[bool] = []
+    digest = EqualRequests.digest
+
+    def noted(self: EqualRequests, content: bytes) -> bytes:
+        if len(content) > 100:
+            here.append(threading.current_thread() is threading.main_thread())
+        return digest(self, content)
+
+    monkeypatch.setattr(EqualRequests, "digest", noted)
+    asyncio.run(Counted().ask("x" * (DIRECT_CHARACTERS + 1)))
+    large = encoded(noise(200, 200), "BMP")
+    assert len(large) > DIRECT_FILE_BYTES
+    asyncio.run(Counted("image").ask(large))
+    asyncio.run(Counted().ask("x" * 200))
+    assert here == [False, False, True]
+
+
+def test_switched_off_nothing_is_digested_kept_or_joined(monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(*_: Any, **__: Any) -> Any:
+        raise AssertionError("the cache is off")
+
+    monkeypatch.setattr(equal_module, "blake2b", never)
+    monkeypatch.setattr(JoinedEscalations, "ask", never)
+    monkeypatch.setattr(EqualRequests, "found", never)
+    for kind, content in (("text", SURE), ("text", UNSURE), ("image", encoded(noise(8, 8), "PNG"))):
+        mine = Counted(kind)
+        mine.equal = None
+        given, record = asyncio.run(mine.ask(content))
+        assert given[0].answer.cached is None
+        assert "cache" not in dict(record.timings.parts())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -13,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from serving.arguments import Chosen
 from serving.cascade.cascade import StageAnswer
 from serving.cascade.drift import Drift
+from serving.cascade.kept import KeptAnswers
 from serving.load.admission import Admission
 from serving.load.memory import MemoryLimit
 from serving.model.answer import Answer
@@ -22,6 +23,7 @@ from serving.watch.metrics import COUNTED_TOGETHER, Metrics
 from serving.watch.record import RequestRecord
 from tests.serving.conftest import sample
 
+HOWS: tuple[Literal["kept", "joined"], ...] = ("kept", "joined")
 ANSWER = Answer(label="a", confidence=0.9, margin=0.8, scores=(0.9, 0.1))
 
 
@@ -71,6 +73,27 @@ def test_a_request_and_each_of_its_items_is_counted(metrics: Metrics) -> None:
     assert sample("sieve_latency_seconds_count", endpoint="/classify_texts") == 1
     assert sample("sieve_budget_left_seconds_count", endpoint="/classify_texts") == 1
     assert sample("sieve_part_seconds_count", part="screen") == sample("sieve_part_seconds_count", part="read") == 1
+
+
+def test_items_whose_answer_was_that_to_an_equal_one_are_counted_as_all_are_and_by_themselves(metrics: Metrics) -> None:
+    record = answered(None)
+    kept, joined = (
+        StageAnswer(answer=ANSWER, stage="expert", escalated=False, degraded=None, cached=how) for how in HOWS
+    )
+    record.answered(modality(), [kept, kept, joined, *record.answers])
+
+    async def main() -> None:
+        metrics.ended(record, "ok")
+
+    asyncio.run(main())
+    answers = KeptAnswers(1_000)
+    answers.put(b"key", b"packed")
+    metrics.watch_kept(answers)
+    metrics.flush()
+    assert [sample("sieve_equal_total", modality="text", how=how) for how in HOWS] == [2, 1]
+    assert sample("sieve_answers_total", modality="text", stage="expert", degraded="no") == 3
+    assert sample("sieve_cache_bytes") == answers.held_bytes > 0
+    assert sample("sieve_cache_limit_bytes") == 1_000
 
 
 def test_the_times_of_what_was_not_answered_are_not_counted(metrics: Metrics) -> None:
