@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from operator import attrgetter
 
 from starlette.requests import Request
@@ -13,12 +13,13 @@ from starlette.responses import Response
 
 from serving.cascade.modality import Modality
 from serving.cascade.served import Served
-from serving.errors import FailedItemError
+from serving.errors import FailedItemError, InvalidInputError
 from serving.http.body import any_object, image_and_budget, no_others
-from serving.http.classifying import Classifying, Given, failed_item
+from serving.http.classifying import Classifying, Given, ImageFile, failed_item
 from serving.http.fast_path import Endpoint
 from serving.http.gate import OPEN, Gate
 from serving.http.guard import Enter, Guard, JsonObject, described, to_bytes
+from serving.http.images import images_and_budget
 from serving.http.intake import Body
 from serving.http.locked import locked
 from serving.http.mount import Methods
@@ -33,6 +34,7 @@ METHODS: Methods = {
     "/classify_text": "POST",
     "/classify_texts": "POST",
     "/classify_image": "POST",
+    "/classify_images": "POST",
     "/models": "GET",
     "/metrics": "GET",
     "/docs.json": "GET",
@@ -72,6 +74,7 @@ def api_endpoints(
         "/classify_text": guard.limited("/classify_text", api.classify_text),
         "/classify_texts": guard.limited("/classify_texts", api.classify_texts),
         "/classify_image": guard.limited("/classify_image", api.classify_image),
+        "/classify_images": guard.limited("/classify_images", api.classify_images),
         "/models": guard.free(api.models),
         "/metrics": metrics_endpoint(metrics),
         "/docs.json": docs,
@@ -105,10 +108,7 @@ class Api:
                 characters = form.characters(texts)
                 answers = await self._classifying.texts(modality, texts, characters, record, request)
                 for place, given in zip(good, answers, strict=True):
-                    try:
-                        entries[place] = self._entry(modality, given, f"texts[{place}]", record)
-                    except FailedItemError as error:
-                        entries[place] = {"error": described(error)}
+                    entries[place] = self._entry_or_error(modality, given, f"texts[{place}]", record)
         return {"answers": entries}
 
     async def classify_image(self, request: Request, record: RequestRecord, enter: Enter) -> JsonObject:
@@ -122,6 +122,37 @@ class Api:
             enter()
             (given,) = await self._classifying.images(modality, [file], record, request)
         return self._entry(modality, given, "image", record)
+
+    async def classify_images(self, request: Request, record: RequestRecord, enter: Enter) -> JsonObject:
+        modality = self._served.find("image", model_of(request))
+        with self._classifying.intake.open(request) as arriving:
+            sent, stated = await images_and_budget(arriving)
+            arriving.keep(sum(len(each) for each in sent if isinstance(each, bytes)))
+            record.was_read(budget_ms_of(request, stated, IN_QUERY), arriving.waited_s)
+            entries, good = await self._headers(sent)
+            del sent  # the images hold the files, or what is needed of them
+            enter()
+            if good:
+                files = list(good.values())
+                answers = await self._classifying.images_apart(modality, files, record, request)
+                for place, given in zip(good, answers, strict=True):
+                    entries[place] = self._entry_or_error(modality, given, f"images[{place}]", record)
+        return {"answers": entries}
+
+    async def _headers(
+        self, sent: Sequence[bytes | InvalidInputError]
+    ) -> tuple[list[JsonObject], dict[int, ImageFile]]:
+        """An entry for each file, with the error of one whose head breaks a rule, and the others by their places."""
+        entries: list[JsonObject] = [{} for _ in sent]
+        good = {}
+        for place, data in enumerate(sent):
+            try:
+                if isinstance(data, InvalidInputError):
+                    raise data
+                good[place] = await self._classifying.header(data, f"images[{place}]")
+            except InvalidInputError as error:
+                entries[place] = {"error": described(error)}
+        return entries, good
 
     async def models(self, _request: Request, _record: RequestRecord) -> JsonObject:
         described: JsonObject = {each.kind: await each.describe() for each in self._served.defaults}
@@ -138,6 +169,17 @@ class Api:
             form = form_of(modality.pairs)
         no_others(set(body), keys(form), "body", form.misplaced)
         return modality, form, body
+
+    def _entry_or_error(
+        self, modality: Modality, given: Given | InvalidInputError, field: str, record: RequestRecord
+    ) -> JsonObject:
+        """The answer to one item of a list, or why there is none."""
+        if isinstance(given, InvalidInputError):
+            return {"error": described(InvalidInputError(field, str(given).removeprefix(f"{given.field}: ")))}
+        try:
+            return self._entry(modality, given, field, record)
+        except FailedItemError as error:
+            return {"error": described(error)}
 
     def _entry(self, modality: Modality, given: Given, field: str, record: RequestRecord) -> JsonObject:
         """The answer to the item that the request names `field`. Raises FailedItemError if there is none."""

@@ -24,13 +24,13 @@ DATA_URL = re.compile(rb"data:[^,]{0,200};base64,", re.IGNORECASE)
 ESCAPE_BYTES = 6
 
 
-async def image_of(value: object) -> bytes:
-    """The bytes that a field of a JSON object holds: base64, or a data URL of base64.
+async def image_of(value: object, field: str = "image") -> bytes:
+    """The bytes that the `field` of a JSON object holds: base64, or a data URL of base64.
 
     Raises InvalidInputError if it is neither, or if they are too many.
     """
     if not isinstance(value, str | LongString):
-        raise InvalidInputError("image", f"must be a string of base64, got {kind_of(value)}; send the file's bytes so")
+        raise InvalidInputError(field, f"must be a string of base64, got {kind_of(value)}; send the file's bytes so")
     decoded, rest = io.BytesIO(), b""
     try:
         for number, piece in enumerate(_pieces(value)):
@@ -40,25 +40,25 @@ async def image_of(value: object) -> bytes:
             characters = rest + body.translate(USUAL, WHITE_SPACE)
             # The last characters wait: they may be the end, with its padding.
             whole = max(0, len(characters) - 1) // 4 * 4
-            _decode(characters[:whole], decoded)
+            _decode(characters[:whole], decoded, field)
             rest = characters[whole:]
         last = rest.rstrip(b"=")
         if rest and not last:
             raise ValueError("padding alone")
-        _decode(last + b"=" * (-len(last) % 4), decoded, padded=True)
+        _decode(last + b"=" * (-len(last) % 4), decoded, field, padded=True)
     except ValueError:
         raise InvalidInputError(
-            "image", "must be base64 (RFC 4648) or a data URL of it, got a string that is not; encode it so"
+            field, "must be base64 (RFC 4648) or a data URL of it, got a string that is not; encode it so"
         ) from None
     return decoded.getvalue()
 
 
-def _decode(characters: bytes, decoded: io.BytesIO, padded: bool = False) -> None:
+def _decode(characters: bytes, decoded: io.BytesIO, field: str, padded: bool = False) -> None:
     if not padded and b"=" in characters:
         raise ValueError("padding before the end")
     decoded.write(binascii.a2b_base64(characters, strict_mode=True))
     if decoded.tell() > MAX_BYTES:
-        raise TooLargeError("image", f"must have at most {MAX_BYTES:,} bytes, got more; send a smaller image")
+        raise TooLargeError(field, f"must have at most {MAX_BYTES:,} bytes, got more; send a smaller image")
 
 
 def _pieces(value: str | LongString) -> Iterator[bytes]:

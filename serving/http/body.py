@@ -104,18 +104,23 @@ def not_too_long(value: object, field: str) -> object:
     return value
 
 
+def kind_of_body(body: Body) -> str:
+    """The content type of a body, without what follows it."""
+    return body.request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
 async def image_and_budget(body: Body) -> tuple[bytes, object]:
     """The bytes of an image file, and the unchecked budget if the body has one, else None.
 
     The image is a file of a form, the whole body, or base64 in a JSON object. The budget is a field of the form or of
     the object.
     """
-    kind = body.request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    kind = kind_of_body(body)
     if kind == "multipart/form-data":
-        form = await body.in_time(_form(body), "image")
+        form = await body.in_time(read_form(body, "image", "one file named image", MAX_PARTS), "image")
         try:
             no_others(set(form), {"image", "budget_ms"}, "form")
-            return await _file_of(form), as_number(_only(form, "budget_ms"))
+            return await _file_of(form), as_number(only_one(form, "budget_ms"))
         finally:
             await form.close()
     if kind.startswith("image/") or kind == "application/octet-stream":
@@ -138,16 +143,17 @@ class _InMemory(MultiPartParser):
     spool_max_size = MAX_UPLOAD_BYTES
 
 
-async def _form(body: Body) -> FormData:
-    stream = body.pieces(MAX_UPLOAD_BYTES, MAX_BYTES, "image", FORM_COPIES)
+async def read_form(body: Body, field: str, rule: str, parts: int) -> FormData:
+    """A form of at most so many files and so many fields. An error names the `field`, and says what the form holds."""
+    stream = body.pieces(MAX_UPLOAD_BYTES, MAX_BYTES, field, FORM_COPIES)
     headers = _in_utf8(body.request.headers["content-type"])
     try:
-        return await _InMemory(headers, stream, max_files=MAX_PARTS, max_fields=MAX_PARTS).parse()
+        return await _InMemory(headers, stream, max_files=parts, max_fields=parts).parse()
     except MultiPartException as error:
         raise MalformedError(
             "body",
-            "must be a multipart form with one file named image, "
-            f"got one that is broken ({error.message}); let an HTTP client make it",
+            f"must be a multipart form with {rule}, got one that is broken ({error.message}); let an HTTP client make "
+            "it",
         ) from None
 
 
@@ -164,14 +170,14 @@ def _in_utf8(content_type: str) -> Headers:
 
 
 async def _file_of(form: FormData) -> bytes:
-    upload = _only(form, "image")
+    upload = only_one(form, "image")
     if not isinstance(upload, UploadFile):
         got = "a text field" if isinstance(upload, str) else "no such field, or a form that was cut off"
         raise InvalidInputError("image", f"must be a file of the form, got {got}; send one named image")
     return await upload.read(MAX_BYTES + 1)
 
 
-def _only(form: FormData, name: str) -> UploadFile | str | None:
+def only_one(form: FormData, name: str) -> UploadFile | str | None:
     """The one field of this name, None without any."""
     fields = form.getlist(name)
     if len(fields) > 1:

@@ -14,7 +14,7 @@ from starlette.requests import Request
 from serving.cascade.cascade import StageAnswer
 from serving.cascade.equal import EqualRequests
 from serving.cascade.modality import Modality
-from serving.errors import FailedItemError
+from serving.errors import FailedItemError, InvalidInputError
 from serving.http.heavy import HeavyRunner
 from serving.http.intake import Intake
 from serving.http.loop_turns import LoopTurns
@@ -79,14 +79,15 @@ class Classifying:
         make = self.equal.text_digests
         digests = make(texts) if characters <= DIRECT_CHARACTERS else await asyncio.to_thread(make, texts)
 
-        async def prepare(places: Sequence[int]) -> list[StageItems]:
+        async def prepare(places: Sequence[int]) -> dict[int, StageItems]:
             some = [texts[place] for place in places]
             count = sum(characters_of(text) if isinstance(text, TextPair) else len(text) for text in some)
             prepared = await self._preparing.texts(modality, some, count, record, request)
             record.timings.end("tokenise")
-            return prepared
+            return dict(zip(places, prepared, strict=True))
 
-        return await self._once(self.equal, modality, digests, prepare, record, request)
+        given = await self._once(self.equal, modality, digests, prepare, record, request)
+        return list(given.values())
 
     async def header(self, data: bytes, field: str = "image") -> ImageFile:
         """An image file whose head was read and keeps the rules. Raises InvalidInputError where it does not."""
@@ -110,46 +111,78 @@ class Classifying:
             record.timings.end("decode")
             return await self._classified(modality, prepared, record, request)
 
-        async def prepare(places: Sequence[int]) -> list[StageItems]:
+        async def prepare(places: Sequence[int]) -> dict[int, StageItems]:
             images, file_bytes, _ = zip(*(files[place] for place in places), strict=True)
             prepared = await self._preparing.images(modality, images, file_bytes, record, request)
             record.timings.end("decode")
-            return prepared
+            return dict(zip(places, prepared, strict=True))
 
-        return await self._once(self.equal, modality, [file.digest for file in files], prepare, record, request)
+        digests = [file.digest for file in files]
+        return list((await self._once(self.equal, modality, digests, prepare, record, request)).values())
+
+    async def images_apart(
+        self, modality: Modality, files: Sequence[ImageFile], record: RequestRecord, request: Request
+    ) -> list[Given | InvalidInputError]:
+        """The same, with the error of a damaged image in its place."""
+        damaged: dict[int, InvalidInputError] = {}
+
+        async def prepare(places: Sequence[int]) -> dict[int, StageItems]:
+            images, file_bytes, _ = zip(*(files[place] for place in places), strict=True)
+            prepared = await self._preparing.images_apart(modality, images, file_bytes, record, request)
+            record.timings.end("decode")
+            sound = {}
+            for place, each in zip(places, prepared, strict=True):
+                if isinstance(each, InvalidInputError):
+                    damaged[place] = each
+                else:
+                    sound[place] = each
+            return sound
+
+        if self.equal is None:
+            sound = await prepare(range(len(files)))
+            items = list(sound.values())
+            answered = await self._classified(modality, items, record, request) if items else []
+            given = dict(zip(sound, answered, strict=True))
+        else:
+            given = await self._once(self.equal, modality, [file.digest for file in files], prepare, record, request)
+        return [damaged[place] if place in damaged else given[place] for place in range(len(files))]
 
     async def _once(
         self,
         equal: EqualRequests,
         modality: Modality,
         digests: Sequence[bytes],
-        prepare: Callable[[Sequence[int]], Awaitable[list[StageItems]]],
+        prepare: Callable[[Sequence[int]], Awaitable[dict[int, StageItems]]],
         record: RequestRecord,
         request: Request,
-    ) -> list[Given]:
-        """Answers to items with these digests, of which those that are not kept are prepared and classified."""
+    ) -> dict[int, Given]:
+        """Answers to items with these digests, by their places. What is not kept is prepared and classified.
+
+        Items that `prepare` leaves out have none.
+        """
         keys = equal.keys(modality, digests)
         given = {place: Given(*kept) for place, kept in equal.found(modality, keys).items()}
         record.timings.end("cache")
         missing = [place for place in range(len(keys)) if place not in given]
         if missing:
-            prepared = dict(zip(missing, await prepare(missing), strict=True))
+            prepared = await prepare(missing)
             # An equal request may have been answered while this one waited for its turn.
-            found = equal.found(modality, [keys[place] for place in missing])
-            given |= {missing[number]: Given(*kept) for number, kept in found.items()}
-            left = [place for place in missing if place not in given]
+            waited = list(prepared)
+            found = equal.found(modality, [keys[place] for place in waited])
+            given |= {waited[number]: Given(*kept) for number, kept in found.items()}
+            left = [place for place in waited if place not in given]
             if left:
-                left_keys = [keys[place] for place in left]
-                items = [prepared[place] for place in left]
+                left_keys, items = [keys[place] for place in left], [prepared[place] for place in left]
                 answered = await self._classified(modality, items, record, request, left_keys)
                 for place, key, each in zip(left, left_keys, answered, strict=True):
                     given[place] = each
                     equal.keep(modality, key, each.answer, each.truncated)
             else:
                 self._preparing.screened(record)
-        whole = [given[place] for place in range(len(keys))]
-        record.answered(modality, [each.answer for each in whole], sum(each.truncated for each in whole))
-        return whole
+        given = dict(sorted(given.items()))
+        answers = [each.answer for each in given.values()]
+        record.answered(modality, answers, sum(each.truncated for each in given.values()))
+        return given
 
     async def _classified(
         self,

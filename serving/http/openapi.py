@@ -12,6 +12,7 @@ from pydantic_core import core_schema
 from serving.cascade.served import Served
 from serving.http.body import MAX_TEXTS
 from serving.http.guard import REQUEST_ID, RETRY_AFTER_S
+from serving.http.images import MAX_IMAGES
 from serving.http.intake import READ_LIMIT_S
 from serving.http.schemas import (
     BINARY,
@@ -19,12 +20,14 @@ from serving.http.schemas import (
     ClassificationAnswer,
     ClassificationAnswers,
     ClassifyImage,
+    ClassifyImages,
     ClassifyText,
     ClassifyTextPair,
     ClassifyTextPairs,
     ClassifyTexts,
     ImageCascade,
     ImageForm,
+    ImagesForm,
     LabelSetAnswer,
     Models,
     Problem,
@@ -67,6 +70,10 @@ _IMAGES = (
     "The bytes must be one still {formats} image, of at most {megapixels} megapixels, and at most {aspect} times as "
     "long as wide. No schema can say so: bytes that are valid here and no such image get 422."
 )
+_IMAGES_APART = (
+    "Each file must be one still {formats} image, of at most {megapixels} megapixels, and at most {aspect} times as "
+    "long as wide. One that is not gets an error in its place."
+)
 _PLAIN: Json = {"text/plain": {"schema": {"type": "string"}}}
 
 
@@ -93,7 +100,8 @@ def openapi(
         "application/octet-stream": picture,
         **_content(ClassifyImage),
     }
-    rules = _IMAGES.format(formats=formats.said, megapixels=MAX_PIXELS // 1_000_000, aspect=MAX_ASPECT)
+    limits = {"formats": formats.said, "megapixels": MAX_PIXELS // 1_000_000, "aspect": MAX_ASPECT}
+    rules, rules_of_many = _IMAGES.format(**limits), _IMAGES_APART.format(**limits)
     answer = _content(ClassificationAnswer, LabelSetAnswer)
     paths = {
         "/classify_text": _post("classify_text", f"Classify one {what}", TextCascade, _content(*ones), answer),
@@ -106,6 +114,14 @@ def openapi(
         ),
         "/classify_image": _post(
             "classify_image", f"Classify one {formats.said} image", ImageCascade, image, answer, rules
+        ),
+        "/classify_images": _post(
+            "classify_images",
+            f"Classify up to {MAX_IMAGES} {formats.said} images",
+            ImageCascade,
+            {**_content(ImagesForm, kind="multipart/form-data"), **_content(ClassifyImages)},
+            _content(ClassificationAnswers),
+            rules_of_many,
         ),
         "/models": _get("models", "The models that answer, and how", _content(Models), {"500": _problem("500")}),
         "/metrics": _get("metrics", "Metrics for Prometheus", _PLAIN),
@@ -147,7 +163,7 @@ def _text_requests(served: Served) -> tuple[Bodies, Bodies, str]:
 
 
 def _schemas(served: Served, *requests: type[BaseModel]) -> Json:
-    models: Bodies = (*requests, ClassifyImage, ImageForm, *_ANSWERS)
+    models: Bodies = (*requests, ClassifyImage, ImageForm, ClassifyImages, ImagesForm, *_ANSWERS)
     _, definitions = models_json_schema(
         [(model, "validation") for model in models], ref_template=_REF, schema_generator=_NoDefaults
     )

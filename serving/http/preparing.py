@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import cast
 
 from PIL import Image
@@ -11,6 +11,7 @@ from starlette.requests import Request
 
 from serving.cascade.cascade import DIRECT_BATCH_SIZE, Gone
 from serving.cascade.modality import Modality
+from serving.errors import InvalidInputError
 from serving.http.heavy import HeavyRunner
 from serving.http.loop_turns import LoopTurns
 from serving.load.heavy import HeavyWork, ImageKind, Kind
@@ -43,6 +44,17 @@ DIRECT_FILE_BYTES = 65_536
 SCREEN_CHARACTERS = 1_000
 
 
+_Prepare = Callable[[Modality, Sequence[Content]], list[StageItems]]
+
+
+class _SomeDamagedError(Exception):
+    """Of several images some are damaged; the others are `prepared`."""
+
+    def __init__(self, prepared: list[StageItems | InvalidInputError]) -> None:
+        super().__init__("some of the images are damaged")
+        self.prepared = prepared
+
+
 class Preparing:
     """Gives each request its turn on the event loop (`turns`), and heavy work a place of its own (`heavy`).
 
@@ -67,9 +79,9 @@ class Preparing:
         Raises OverloadedError where the answer could no longer be on time.
         """
         if len(texts) <= DIRECT_BATCH_SIZE:
-            return await self._prepared(modality, texts, "text", characters, record, request)
+            return await self._prepared(modality, texts, "text", characters, record, request, _prepare)
         work = self._work("texts", characters + SCREEN_CHARACTERS * len(texts), 0, record, request)
-        return await self._kept(modality, texts, work, record, request)
+        return await self._kept(modality, texts, work, record, request, _prepare)
 
     async def header(self, data: bytes, field: str = "image") -> Image.Image:
         """An image file whose head was read and keeps the rules. Raises InvalidInputError where it does not."""
@@ -90,14 +102,42 @@ class Preparing:
         Raises OverloadedError where the answer could no longer be on time or the memory is in use, InvalidInputError
         where an image is damaged.
         """
+        return await self._images(modality, images, file_bytes, record, request, _prepare)
+
+    async def images_apart(
+        self,
+        modality: Modality,
+        images: Sequence[Image.Image],
+        file_bytes: Sequence[int],
+        record: RequestRecord,
+        request: Request,
+    ) -> list[StageItems | InvalidInputError]:
+        """The same, with the error of a damaged image in its place."""
+        try:
+            return [*await self._images(modality, images, file_bytes, record, request, _prepare_apart)]
+        except _SomeDamagedError as error:
+            sound = sum(not isinstance(each, InvalidInputError) for each in error.prepared)
+            if sound and record.turn is None:
+                await self._turns.take(record, f"{modality.name}, prepared", sound)
+            return error.prepared
+
+    async def _images(
+        self,
+        modality: Modality,
+        images: Sequence[Image.Image],
+        file_bytes: Sequence[int],
+        record: RequestRecord,
+        request: Request,
+        prepare: _Prepare,
+    ) -> list[StageItems]:
         kind = cast(ImageKind, images[0].format)
         # Work on images of other formats counts in units of the first one's.
         microseconds = sum(map(_image_microseconds, images, file_bytes))
         units = round(microseconds * MICROSECOND[kind])
         if len(images) <= DIRECT_BATCH_SIZE:
-            return await self._prepared(modality, images, kind, units, record, request)
+            return await self._prepared(modality, images, kind, units, record, request, prepare)
         work = self._work(kind, units, _size_bytes(modality, images), record, request)
-        return await self._kept(modality, images, work, record, request)
+        return await self._kept(modality, images, work, record, request, prepare)
 
     def screened(self, record: RequestRecord) -> None:
         """The screen has run, or the request ends: the next one may work."""
@@ -114,20 +154,27 @@ class Preparing:
         units: int,
         record: RequestRecord,
         request: Request,
+        prepare: _Prepare,
     ) -> list[StageItems]:
         if units <= DIRECT_UNITS[kind]:
             work_ms = (units // MICROSECOND[kind] + ITEM_MICROSECONDS * len(contents)) / 1e3
             await self._turns.take(record, modality.name, work_ms)
-            return _prepare(modality, contents)
+            return prepare(modality, contents)
         work = self._work(kind, units, _size_bytes(modality, contents), record, request)
-        prepared = await self._heavy.run(work, lambda: _prepare(modality, contents), hung_up(request))
+        prepared = await self._heavy.run(work, lambda: prepare(modality, contents), hung_up(request))
         await self._turns.take(record, f"{modality.name}, prepared", len(contents))
         return prepared
 
     async def _kept(
-        self, modality: Modality, contents: Sequence[Content], work: HeavyWork, record: RequestRecord, request: Request
+        self,
+        modality: Modality,
+        contents: Sequence[Content],
+        work: HeavyWork,
+        record: RequestRecord,
+        request: Request,
+        prepare: _Prepare,
     ) -> list[StageItems]:
-        prepared = await self._heavy.run(work, lambda: _prepare(modality, contents), hung_up(request), keep=True)
+        prepared = await self._heavy.run(work, lambda: prepare(modality, contents), hung_up(request), keep=True)
         record.heavy_work = work
         return prepared
 
@@ -171,3 +218,17 @@ def _size_bytes(modality: Modality, contents: Sequence[Content]) -> int:
 
 def _prepare(modality: Modality, contents: Sequence[Content]) -> list[StageItems]:
     return [modality.prepare(content) for content in contents]
+
+
+def _prepare_apart(modality: Modality, contents: Sequence[Content]) -> list[StageItems]:
+    """The same. Raises _SomeDamagedError once all are tried: what ends early must not teach how long work takes."""
+    prepared: list[StageItems | InvalidInputError] = []
+    for content in contents:
+        try:
+            prepared.append(modality.prepare(content))
+        except InvalidInputError as error:
+            prepared.append(error)
+    sound = [each for each in prepared if not isinstance(each, InvalidInputError)]
+    if len(sound) < len(prepared):
+        raise _SomeDamagedError(prepared)
+    return sound

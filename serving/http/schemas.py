@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, RootModel, create_model
 
 from serving.cascade.deferral import OperatingPoint, Promise
 from serving.cascade.drift import Drift
 from serving.http.body import MAX_TEXTS
+from serving.http.images import MAX_IMAGES
 from serving.load.breaker import State
 from serving.load.budget import DEFAULT_MS, MAX_MS
 from serving.model.image_header import MAX_BYTES
@@ -118,6 +119,29 @@ class ImageForm(_Strict):
     )
 
 
+class ClassifyImages(_Request):
+    __doc__ = f"""Up to {MAX_IMAGES} image files in base64, or data URLs of it, of {MAX_BYTES:,} bytes together.
+
+    A file that is no image gets an error in its place; the others are answered.
+    """
+
+    images: list[str] = Field(min_length=1, max_length=MAX_IMAGES, examples=[[SHOWN_BASE64]])
+
+
+class ImagesForm(_Strict):
+    __doc__ = f"""A form with up to {MAX_IMAGES} files, each with the name `images`.
+
+    They have {MAX_BYTES:,} bytes together. A file that is no image gets an error in its place; the others are answered.
+    """
+
+    images: list[Annotated[bytes, Field(json_schema_extra={"type": "string", "format": "binary"})]] = Field(
+        min_length=1, max_length=MAX_IMAGES
+    )
+    budget_ms: Budget = Field(
+        default=Budget(DEFAULT_MS), description=f"deadline for the whole answer; else {DEFAULT_MS:g}"
+    )
+
+
 class ErrorDetail(BaseModel):
     """The field, and a sentence with the rule, the kind of the value received and the remedy."""
 
@@ -170,13 +194,13 @@ class LabelSetAnswer(LabelSet, _Answer):
 
 
 class FailedItem(BaseModel):
-    """An entry in the place of an invalid text."""
+    """An entry in the place of an invalid text or image."""
 
     error: ErrorDetail
 
 
 class ClassificationAnswers(_Answer):
-    """One entry for each text, in order."""
+    """One entry for each text or image, in order."""
 
     answers: list[Classification | LabelSet | FailedItem]
 

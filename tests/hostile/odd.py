@@ -151,6 +151,7 @@ KEYS = [
     "text_pair",
     "text_pairs",
     "image",
+    "images",
     "budget_ms",
     "model",
     "inputs",
@@ -174,6 +175,7 @@ objects = st.one_of(
     st.dictionaries(st.sampled_from(KEYS), shapes, max_size=4),
     st.fixed_dictionaries({"text": texts}, optional={"budget_ms": numbers | shapes, "model": shapes}),
     st.fixed_dictionaries({"texts": st.lists(texts | scalars, max_size=5)}, optional={"budget_ms": numbers}),
+    st.fixed_dictionaries({"images": st.lists(texts | scalars, max_size=5)}, optional={"budget_ms": numbers}),
     st.fixed_dictionaries(
         {"inputs": st.lists(tensors, max_size=2) | shapes}, optional={"parameters": shapes, "id": texts}
     ),

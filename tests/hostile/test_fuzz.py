@@ -23,7 +23,8 @@ from tests.hostile.raw import Answer, place_of, post, sent, sent_patiently
 from tests.hostile.test_document import LEAST as DOCUMENT_CASES
 from tests.server import Server
 
-TEXT, TEXTS, IMAGE, INFER = "/classify_text", "/classify_texts", "/classify_image", "/v2/models/{name}/infer"
+TEXT, TEXTS, INFER = "/classify_text", "/classify_texts", "/v2/models/{name}/infer"
+IMAGE, IMAGES = "/classify_image", "/classify_images"
 # The cases of each long suite, and those of its short form.
 CASES = {"http": 4_000, "headers": 3_000, "json": 4_000, "images": 3_000, "tensors": 1_500, "grpc": 1_500}
 SHORT = 20
@@ -90,18 +91,28 @@ def test_json_of_any_shape(server: Server, document: Document, tally: Tally, cas
         path, body = value
         asked(server, document, tally, "json", path, body, **kind)
 
-    tried(st.tuples(st.sampled_from([TEXT, TEXTS, IMAGE, INFER]), odd.json_bodies()), cases, test)
+    tried(st.tuples(st.sampled_from([TEXT, TEXTS, IMAGE, IMAGES, INFER]), odd.json_bodies()), cases, test)
 
 
 def form_of(data: bytes) -> tuple[bytes, str]:
-    head = b'--x\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\n'
-    return head + data + b"\r\n--x--\r\n", "multipart/form-data; boundary=x"
+    return _form(b"image", data), "multipart/form-data; boundary=x"
+
+
+def several_of(data: bytes) -> tuple[bytes, str]:
+    """The file between two that are sound."""
+    return _form(b"images", odd.FILES[0], data, odd.FILES[0]), "multipart/form-data; boundary=x"
+
+
+def _form(name: bytes, *files: bytes) -> bytes:
+    head = b'--x\r\nContent-Disposition: form-data; name="%b"; filename="a"\r\n\r\n' % name
+    return b"".join(head + data + b"\r\n" for data in files) + b"--x--\r\n"
 
 
 WAYS: dict[str, Callable[[bytes], tuple[bytes, str]]] = {
     "body": lambda data: (data, "image/png"),
     "form": form_of,
     "base64": lambda data: (json.dumps({"image": base64.b64encode(data).decode()}).encode(), "application/json"),
+    "several": several_of,
 }
 
 
@@ -109,7 +120,8 @@ WAYS: dict[str, Callable[[bytes], tuple[bytes, str]]] = {
 def test_image_files_with_edits(server: Server, document: Document, tally: Tally, cases: int) -> None:
     def test(value: tuple[str, bytes]) -> None:
         body, kind = WAYS[value[0]](value[1])
-        asked(server, document, tally, "images", IMAGE, body, **{"Content-Type": kind})
+        path = IMAGES if value[0] == "several" else IMAGE
+        asked(server, document, tally, "images", path, body, **{"Content-Type": kind})
 
     tried(st.tuples(st.sampled_from(list(WAYS)), odd.images), cases, test)
 

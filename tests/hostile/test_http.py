@@ -129,7 +129,9 @@ def test_a_gigabyte_that_is_stated_is_refused_before_any_of_it_comes(server: Ser
     assert "must have at most" in answer.message
 
 
-@pytest.mark.parametrize("path", ["/classify_text", "/classify_texts", "/classify_image", "/v2/models/text/infer"])
+@pytest.mark.parametrize(
+    "path", ["/classify_text", "/classify_texts", "/classify_image", "/classify_images", "/v2/models/text/infer"]
+)
 @pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "identity, gzip"])
 def test_a_compressed_body_is_refused_unpacked_by_nobody(server: Server, path: str, encoding: str) -> None:
     bomb = gzip.compress(bytes(5_000_000), mtime=0)

@@ -34,7 +34,7 @@ def urls(listening: socket.socket) -> list[str]:
 
 def ways(url: str) -> Iterator[dict[str, Any]]:
     """Requests with an address wherever one may stand."""
-    for name in ("image", "items", "text", "budget_ms", "file", "url"):
+    for name in ("image", "images", "items", "text", "budget_ms", "file", "url"):
         yield {"files": {name: (None, url)}}
         yield {"files": {name: (url, url.encode(), "text/uri-list")}}
         yield {"data": {name: url}}
@@ -69,7 +69,8 @@ def ways(url: str) -> Iterator[dict[str, Any]]:
 
 
 def test_no_address_in_a_request_is_fetched(server: Server, client: httpx.Client, urls: list[str]) -> None:
-    posts = {"/classify_text", "/classify_texts", "/classify_image", "/v2/models/image/infer", "/classify"}
+    posts = {"/classify_text", "/classify_texts", "/classify_image", "/classify_images", "/v2/models/image/infer"}
+    posts |= {"/classify"}
     assert posts - {"/classify"} <= addresses_of(server)
     for path in sorted(posts):
         for url in urls:

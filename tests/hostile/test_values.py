@@ -18,7 +18,8 @@ from tests.serving.model.test_image import encoded, enormous, noise, png
 from tests.serving.model.test_image_header import LONG, tiff
 from tests.serving.model.test_png import METADATA, beside
 
-TEXT, TEXTS, IMAGE, INFER = "/classify_text", "/classify_texts", "/classify_image", "/v2/models/text/infer"
+TEXT, TEXTS, INFER = "/classify_text", "/classify_texts", "/v2/models/text/infer"
+IMAGE, IMAGES = "/classify_image", "/classify_images"
 JSON = {"Content-Type": "application/json"}
 DEEP = 10_000
 
@@ -28,7 +29,7 @@ def message_of(reply: httpx.Response) -> str:
     return str(error if isinstance(error, str) else error["message"])
 
 
-@pytest.mark.parametrize("path", [TEXT, TEXTS, IMAGE, INFER])
+@pytest.mark.parametrize("path", [TEXT, TEXTS, IMAGE, IMAGES, INFER])
 @pytest.mark.parametrize(
     "body",
     [

@@ -26,7 +26,7 @@ from tests.commands import ROOT
 from tests.server import PATIENT_MS, Server, in_full
 from tests.service.test_api import digit
 
-TEXT, TEXTS, IMAGE = "/classify_text", "/classify_texts", "/classify_image"
+TEXT, TEXTS, IMAGE, IMAGES = "/classify_text", "/classify_texts", "/classify_image", "/classify_images"
 # What no document could rule out: load, and bytes that are no image.
 REFUSED = {400, 404, 413, 415, 422}
 NODE = ROOT / "build" / "node" / "node_modules"
@@ -59,7 +59,8 @@ def cases(document: dict[str, Any]) -> dict[str, st.SearchStrategy[Any]]:
     """Requests to each address that the document calls valid, as schemathesis makes them."""
     read = schemathesis.openapi.from_dict(document)
     return {
-        path: read[path]["POST"].as_strategy(generation_mode=GenerationMode.POSITIVE) for path in (TEXT, TEXTS, IMAGE)
+        path: read[path]["POST"].as_strategy(generation_mode=GenerationMode.POSITIVE)
+        for path in (TEXT, TEXTS, IMAGE, IMAGES)
     }
 
 
@@ -71,7 +72,7 @@ def test_it_is_an_openapi_document(document: dict[str, Any]) -> None:
             jsonschema.validate(example, schema)
 
 
-@pytest.mark.parametrize("path", [TEXT, TEXTS, IMAGE])
+@pytest.mark.parametrize("path", [TEXT, TEXTS, IMAGE, IMAGES])
 def test_what_it_calls_valid_is_taken(server: Server, cases: dict[str, st.SearchStrategy[Any]], path: str) -> None:
     statuses = set()
 
@@ -111,6 +112,7 @@ def test_answers_and_errors_are_as_it_says(client: httpx.Client, document: dict[
         TEXT: [in_full(client, TEXT, json={"text": "hello", "budget_ms": PATIENT_MS}), client.post(TEXT, content="{")],
         TEXTS: [in_full(client, TEXTS, json={"texts": ["hello", " "], "budget_ms": PATIENT_MS})],
         IMAGE: [client.post(IMAGE, files={"image": digit(0)}), client.post(IMAGE, files={"image": b"x"})],
+        IMAGES: [client.post(IMAGES, files=[("images", digit(0)), ("images", b"x")]), client.post(IMAGES, content="{")],
         "/models": [client.get("/models")],
     }
     for path, each in replies.items():

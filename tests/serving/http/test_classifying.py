@@ -95,6 +95,9 @@ def test_an_item_on_which_both_models_failed_is_logged_under_the_request(logged:
     assert [record.getMessage() for record in logged] == ["request one: both models failed on text"]
 
 
+DAMAGED = (7, 7)
+
+
 class Counted:
     """A cascade for texts or images, with an expert that says b, or is down while `down`; counts what it is asked."""
 
@@ -108,6 +111,8 @@ class Counted:
         self.turns = LoopTurns(Admission())
 
     def _prepare(self, content: Any) -> Any:
+        if getattr(content, "size", None) == DAMAGED:
+            raise InvalidInputError("image", "must be whole")
         return both(0.0 if content == UNSURE or not isinstance(content, str) else 1.0, truncated=content == LONG)
 
     def _screen(self, items: Sequence[Any]) -> Any:
@@ -244,3 +249,26 @@ def test_switched_off_nothing_is_digested_kept_or_joined(monkeypatch: pytest.Mon
         given, record = asyncio.run(mine.ask(content))
         assert given[0].answer.cached is None
         assert "cache" not in dict(record.timings.parts())
+
+
+@pytest.mark.parametrize("keeps", [False, True])
+@pytest.mark.parametrize("side", [8, 600], ids=["small", "large"])
+def test_a_damaged_image_of_several_has_its_error_in_its_place(keeps: bool, side: int) -> None:
+    mine = Counted("image")
+    mine.equal = mine.equal if keeps else None
+    sound, damaged = encoded(noise(side, side), "PNG"), encoded(noise(*DAMAGED), "PNG")
+
+    async def ask(*files: bytes) -> tuple[list[Any], RequestRecord]:
+        classifying = Classifying(mine.turns, MemoryLimit(MEMORY_BYTES), equal=mine.equal)
+        record = RequestRecord("/anything", "one")
+        record.was_read(1000)
+        opened = [await classifying.header(data) for data in files]
+        return await classifying.images_apart(mine.modality, opened, record, request_of()), record
+
+    given, record = asyncio.run(ask(damaged, sound, damaged))
+    assert [type(each) for each in given] == [InvalidInputError, Given, InvalidInputError]
+    assert (mine.screened, len(record.answers)) == (1, 1)
+    again, _ = asyncio.run(ask(damaged, sound, damaged))
+    assert isinstance(again[1], Given)
+    assert mine.screened == (1 if keeps else 2)
+    assert [type(each) for each in asyncio.run(ask(damaged))[0]] == [InvalidInputError]

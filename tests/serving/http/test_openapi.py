@@ -7,6 +7,7 @@ from typing import Any
 from serving.cascade.served import Served
 from serving.http.api import METHODS
 from serving.http.body import MAX_TEXTS
+from serving.http.images import MAX_IMAGES
 from serving.http.openapi import openapi
 from serving.http.texts import PAIRS, SINGLE
 from serving.load.admission import PRIORITIES
@@ -45,6 +46,9 @@ def test_its_limits_are_the_ones_that_are_checked() -> None:
     assert (text["minLength"], text["maxLength"]) == (1, MAX_CHARACTERS)
     assert (texts["minItems"], texts["maxItems"]) == (1, MAX_TEXTS)
     assert schemas["ImageForm"]["properties"]["image"]["maxLength"] == MAX_BYTES
+    for name in ("ImagesForm", "ClassifyImages"):
+        images = schemas[name]["properties"]["images"]
+        assert (images["minItems"], images["maxItems"]) == (1, MAX_IMAGES)
     budget = schemas["Budget"]
     assert (budget["exclusiveMinimum"], budget["maximum"]) == (0, MAX_MS)
     assert not found(openapi(), "default"), "clients would send them"
@@ -52,7 +56,8 @@ def test_its_limits_are_the_ones_that_are_checked() -> None:
 
 def test_every_budget_keeps_to_one_schema() -> None:
     document = openapi()
-    posts = [document["paths"][path]["post"] for path in ("/classify_text", "/classify_texts", "/classify_image")]
+    paths = ("/classify_text", "/classify_texts", "/classify_image", "/classify_images")
+    posts = [document["paths"][path]["post"] for path in paths]
     for post in posts:
         stated = [each["schema"] for each in post["parameters"] if each["name"] in ("budget_ms", "X-Budget-Ms")]
         assert stated == [{"$ref": "#/components/schemas/Budget"}] * 2
@@ -67,7 +72,7 @@ def test_every_status_has_its_headers_and_every_operation_a_name() -> None:
     operations = [operation for each in document["paths"].values() for operation in each.values()]
     names = [operation["operationId"] for operation in operations]
     assert len(set(names)) == len(names)
-    for operation in operations[:3]:
+    for operation in operations[:4]:
         for status, response in operation["responses"].items():
             assert {"X-Request-Id", "Server-Timing"} <= set(response["headers"])
             assert ("Retry-After" in response["headers"]) == (status == "503")
@@ -106,6 +111,8 @@ def test_every_post_takes_the_headers_of_the_guard() -> None:
 def test_an_image_comes_in_four_ways() -> None:
     content = openapi()["paths"]["/classify_image"]["post"]["requestBody"]["content"]
     assert set(content) == {"multipart/form-data", "image/*", "application/octet-stream", "application/json"}
+    several = openapi()["paths"]["/classify_images"]["post"]["requestBody"]["content"]
+    assert set(several) == {"multipart/form-data", "application/json"}
 
 
 def test_an_answer_has_one_label_or_a_label_set() -> None:
@@ -126,7 +133,11 @@ def test_it_names_the_cascades_and_describes_every_form_of_text_that_one_of_them
     body = document["paths"]["/classify_text"]["post"]["requestBody"]["content"]["application/json"]["schema"]
     assert [each["$ref"].rpartition("/")[2] for each in body["anyOf"]] == ["ClassifyText", "ClassifyTextPair"]
     assert set(schemas["ClassifyText"]["properties"]) == SINGLE.one_keys
-    for path, of in (("/classify_texts", "TextCascade"), ("/classify_image", "ImageCascade")):
+    for path, of in (
+        ("/classify_texts", "TextCascade"),
+        ("/classify_image", "ImageCascade"),
+        ("/classify_images", "ImageCascade"),
+    ):
         (model,) = [each for each in document["paths"][path]["post"]["parameters"] if each["name"] == "model"]
         assert (model["in"], model["schema"]) == ("query", {"$ref": f"#/components/schemas/{of}"})
     assert "enum" not in openapi()["components"]["schemas"]["TextCascade"], "nothing would be valid"

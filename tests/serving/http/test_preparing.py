@@ -43,7 +43,7 @@ class Kitchen:
         self.memory = MemoryLimit(memory_bytes)
         self.works: list[HeavyWork] = []
         self.in_main: list[bool] = []
-        heavy = HeavyRunner(self.memory)
+        heavy = self.heavy = HeavyRunner(self.memory)
         running = heavy.run
 
         async def noted(work: HeavyWork, *positional: Any, **named: Any) -> Any:
@@ -56,7 +56,7 @@ class Kitchen:
 
     def _prepare(self, content: Any) -> Any:
         self.in_main.append(threading.current_thread() is threading.main_thread())
-        if content == "damaged":
+        if content == "damaged" or getattr(content, "damaged", False):
             raise InvalidInputError("image", "must be whole")
         return StageItems(np.zeros(1), np.ones(1))
 
@@ -214,3 +214,25 @@ def test_clients_are_told_apart_by_the_header_or_by_their_address(
 def test_a_client_that_hangs_up_is_noticed() -> None:
     request = request_of(piece(b"the rest"), {"type": "http.disconnect"})
     asyncio.run(asyncio.wait_for(hung_up(request)(), 60))
+
+
+@pytest.mark.parametrize("count", [2, DIRECT_BATCH_SIZE + 1])
+def test_a_damaged_image_of_several_teaches_nothing_and_leaves_no_place_taken(count: int) -> None:
+    kitchen = Kitchen(memory_bytes=10_000)
+    rates = kitchen.heavy._places._rates_ms
+    before = dict(rates)
+
+    async def main() -> None:
+        record = RequestRecord("/classify_images", "one")
+        record.was_read(1000)
+        shape = {"format": "PNG", "width": 1_000, "height": 1_000}
+        images: Any = [SimpleNamespace(**shape, damaged=place == 1) for place in range(count)]
+        prepared = await kitchen.preparing.images_apart(kitchen.modality, images, [1_000] * count, record, request_of())
+        assert [isinstance(each, InvalidInputError) for each in prepared] == [place == 1 for place in range(count)]
+        assert record.turn is not None, "the others are screened in their turn"
+        kitchen.preparing.screened(record)
+
+    asyncio.run(main())
+    assert set(kitchen.in_main) == {False}
+    assert kitchen.memory.work_bytes == 0
+    assert rates == before
