@@ -13,11 +13,7 @@ from typing import Any
 
 import litserve
 
-from loadtest.baselines.model import Floats, Ids, Model
-
-MAX_BATCH_SIZE = 32
-BATCH_TIMEOUT_S = 0.002
-"""The batch window; with 0 the worker would poll an empty queue without a pause."""
+from loadtest.baselines.model import BATCH_WINDOW_MS, MAX_BATCH_SIZE, Floats, Ids, Model
 
 
 class Api(litserve.LitAPI):  # type: ignore[misc]  # litserve has no type information
@@ -44,6 +40,7 @@ class Api(litserve.LitAPI):  # type: ignore[misc]  # litserve has no type inform
 
 
 if __name__ == "__main__":
-    api = Api(max_batch_size=MAX_BATCH_SIZE, batch_timeout=BATCH_TIMEOUT_S, api_path="/classify_text")
+    # Without a batch window the worker would poll an empty queue without a pause.
+    api = Api(max_batch_size=MAX_BATCH_SIZE, batch_timeout=BATCH_WINDOW_MS / 1e3, api_path="/classify_text")
     server = litserve.LitServer(api, accelerator="cpu", devices=1)
     server.run(host="127.0.0.1", port=int(sys.argv[1]), generate_client_file=False, log_level="warning")
