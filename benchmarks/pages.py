@@ -54,9 +54,10 @@ FIGURES = {
     "broken": "broken.json",
     "soak": "soak.json",
     "zipf": "zipf.json",
+    "peers": "peers/peers.json",
 }
 """Files of docs/measured/figures, and where the make targets leave them below build."""
-TO_MEASURE = {"zipf"}
+TO_MEASURE = {"zipf", "peers"}
 """Those of FIGURES that no quiet machine has measured yet. A test finds out when one has."""
 JSON_WIDTH = 320
 """Columns of a line of JSON: enough for the scores of all labels of a demo, so that an answer has 13 lines."""

@@ -10,33 +10,37 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
 
+from loadtest.comparing import add_compare
 from loadtest.errors import LoadTestError, OptionError
 from loadtest.options import (
     STEPS,
+    add_objective,
     add_protocol,
-    add_workload,
+    asks_goodput,
     count,
     multiples,
     not_negative,
+    objective_of,
     plan_of,
     positive,
     share,
     with_protocol,
 )
 from loadtest.traffic.arrivals import KINDS
-from loadtest.verdict.objective import Objective, read_limits
-
-EXIT_PASSED, EXIT_FAILED, EXIT_WRONG, EXIT_INVALID, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
+from loadtest.verbs import (
+    EXIT_FAILED,
+    EXIT_INTERRUPTED,
+    EXIT_INVALID,
+    EXIT_PASSED,
+    EXIT_WRONG,
+    OUT,
+    AddsVerb,
+    add_plan,
+    make_folder,
+)
 
 Verb = Callable[[argparse.Namespace], int]
-
-
-class AddsVerb(Protocol):
-    """What argparse's `add_subparsers` gives."""
-
-    def add_parser(self, name: str, *, help: str) -> argparse.ArgumentParser: ...
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -61,7 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_run(verbs)
     _add_overload(verbs)
     _add_tune(verbs)
-    _add_compare(verbs)
+    add_compare(verbs)
     _add_capacity(verbs)
     _add_check(verbs)
     return parser
@@ -73,8 +77,8 @@ def _add_run(verbs: AddsVerb) -> None:
     run.add_argument("--arrivals", default="poisson:100", help=f"{KINDS} (default: poisson:100)")
     run.add_argument("--seconds", type=positive, default=60.0, help="how long is measured (default: 60)")
     run.add_argument("--warm-up", type=not_negative, default=5.0, metavar="SECONDS", help="before it is measured (5)")
-    _add_plan(run)
-    _add_objective(run)
+    add_plan(run)
+    add_objective(run)
     run.add_argument("--timeout-s", type=positive, default=2.0, help="when a client gives up (default: 2)")
     run.add_argument("--max-lag-ms", type=positive, default=5.0, help="p99 of the generator's own lateness (5)")
     run.add_argument("--payloads", action="store_true", help="also compare what the forms of a request cost")
@@ -92,7 +96,7 @@ def _add_overload(verbs: AddsVerb) -> None:
     steps.add_argument("--grace-ms", type=not_negative, default=10.0, help="of the way there, beyond the budget (10)")
     steps.add_argument("--timeout-s", type=positive, default=5.0, help="when a client gives up (default: 5)")
     steps.add_argument("--max-lag-ms", type=positive, default=5.0, help="p99 of the generator's own lateness (5)")
-    _add_plan(steps)
+    add_plan(steps)
     add_protocol(steps)
     steps.set_defaults(call=_overload)
 
@@ -103,18 +107,9 @@ def _add_tune(verbs: AddsVerb) -> None:
     tune.add_argument("--preset", choices=("bert", "cascade"), help="a classical objective instead of --slo")
     tune.add_argument("--minutes", type=positive, default=10.0, help="of search in this call; it can go on later (10)")
     tune.add_argument("--rounds", type=count, default=5, help="in which the winner and the defaults take turns (5)")
-    _add_plan(tune)
-    _add_objective(tune)
+    add_plan(tune)
+    add_objective(tune)
     tune.set_defaults(call=_tune)
-
-
-def _add_compare(verbs: AddsVerb) -> None:
-    compare = verbs.add_parser("compare", help="the highest goodput of several services, in turn")
-    compare.add_argument("contenders", type=Path, help="TOML with [[contender]] tables: name, command with {port}, …")
-    compare.add_argument("--rounds", type=count, default=3)
-    _add_plan(compare)
-    _add_objective(compare)
-    compare.set_defaults(call=_compare)
 
 
 def _add_capacity(verbs: AddsVerb) -> None:
@@ -124,8 +119,8 @@ def _add_capacity(verbs: AddsVerb) -> None:
     capacity.add_argument("--escalation-share", type=share, help="(default: as measured)")
     capacity.add_argument("--workers", type=count, default=1, help="API processes of a replica (1)")
     capacity.add_argument("--check", type=positive, metavar="SECONDS", help="hold it against the service at two loads")
-    _add_plan(capacity)
-    _add_objective(capacity)
+    add_plan(capacity)
+    add_objective(capacity)
     capacity.set_defaults(call=_capacity)
 
 
@@ -133,44 +128,16 @@ def _add_check(verbs: AddsVerb) -> None:
     check = verbs.add_parser("check", help="what the generator itself can send, to a server that does nothing")
     check.add_argument("--rate", type=positive, default=3_000.0, help="requests/s (default: 3000)")
     check.add_argument("--seconds", type=positive, default=10.0)
-    check.add_argument("--out", type=Path, default=Path("build/loadtest"))
+    check.add_argument("--out", type=Path, default=OUT)
     check.set_defaults(call=_check)
-
-
-def _add_plan(parser: argparse.ArgumentParser) -> None:
-    """Add the options of the workload and of the results' folder."""
-    add_workload(parser)
-    parser.add_argument("--out", type=Path, default=Path("build/loadtest"), help="folder of the results")
-
-
-def _add_objective(parser: argparse.ArgumentParser) -> None:
-    """Add the options of the objective, which `_objective` reads."""
-    parser.add_argument("--slo", action="append", help="like p99=50ms, of all that was asked; may come twice")
-    parser.add_argument("--goodput", type=positive, help="full answers a second, at least: in time, not degraded")
-    parser.add_argument("--goodput-degraded", type=positive, help="answers in time a second, degraded ones included")
-    parser.add_argument("--max-degraded", type=share, default=0.01, help="share of degraded answers, at most (0.01)")
-
-
-def _objective(options: argparse.Namespace) -> Objective:
-    limits = read_limits(options.slo or ["p99=50ms"])
-    return Objective(
-        limits_ms=limits,
-        goodput_per_s=options.goodput,
-        goodput_with_degraded_per_s=options.goodput_degraded,
-        max_degraded_share=options.max_degraded,
-    )
-
-
-def _asks_goodput(options: argparse.Namespace) -> bool:
-    return options.goodput is not None or options.goodput_degraded is not None
 
 
 def _run(options: argparse.Namespace) -> int:
     from loadtest.pages.report import say_run, write_run
     from loadtest.run import run
 
-    objective = _objective(options)
-    _make_folder(options.out)
+    objective = objective_of(options)
+    make_folder(options.out)
     plan = replace(
         with_protocol(plan_of(options, options.url), options),
         arrivals=options.arrivals,
@@ -193,7 +160,7 @@ def _overload(options: argparse.Namespace) -> int:
     from loadtest.overload import overload
     from loadtest.pages.overload import say_overload, write_overload
 
-    _make_folder(options.out)
+    make_folder(options.out)
     plan = replace(
         with_protocol(plan_of(options, options.url), options),
         seconds=options.seconds,
@@ -219,10 +186,10 @@ def _tune(options: argparse.Namespace) -> int:
     from loadtest.tune import Tuning, tune, with_preset
     from loadtest.verdict.comparison import table
 
-    plan, objective = plan_of(options), _objective(options)
-    _make_folder(options.out)
+    plan, objective = plan_of(options), objective_of(options)
+    make_folder(options.out)
     if options.preset:
-        if options.slo or _asks_goodput(options):
+        if options.slo or asks_goodput(options):
             raise OptionError(
                 "--preset: must stand without --slo and --goodput, since it states them, got one of them; leave it out"
             )
@@ -241,29 +208,17 @@ def _tune(options: argparse.Namespace) -> int:
     return EXIT_PASSED
 
 
-def _compare(options: argparse.Namespace) -> int:
-    from loadtest.compare import compare
-    from loadtest.measuring.contender import read_contenders
-    from loadtest.verdict.comparison import table
-
-    contenders, objective = read_contenders(options.contenders), _objective(options)
-    _make_folder(options.out)
-    result = compare(contenders, plan_of(options), objective, rounds=options.rounds, folder=options.out)
-    print(table(result))
-    return EXIT_PASSED
-
-
 def _capacity(options: argparse.Namespace) -> int:
     from loadtest.capacity import answer, say
 
-    limits = _objective(options).limits_ms
+    limits = objective_of(options).limits_ms
     if [*limits] != ["p99"]:
         raise OptionError(f"--slo: must state a p99 alone, since that is what is simulated, got {', '.join(limits)}")
-    if _asks_goodput(options):
+    if asks_goodput(options):
         raise OptionError("--goodput: must be left out, since --rate says how many are to be answered, got a number")
     if 0 < options.image_share < 1:
         raise OptionError("--image-share: must be 0 or 1, since one expert is simulated, got a mix; ask for one by one")
-    _make_folder(options.out)
+    make_folder(options.out)
     result = answer(
         plan_of(options, options.url),
         rate_per_s=options.rate,
@@ -276,15 +231,6 @@ def _capacity(options: argparse.Namespace) -> int:
     )
     say(result)
     return EXIT_PASSED if all(row["holds"] for row in result["check"]) and result["replicas"] else EXIT_FAILED
-
-
-def _make_folder(folder: Path) -> None:
-    """Make the folder of the results before anything is measured; OptionError where it cannot be written."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        got = error.strerror or type(error).__name__
-        raise OptionError(f"--out {folder}: must be a folder that can be written, got {got}; name another") from None
 
 
 def _check(options: argparse.Namespace) -> int:

@@ -13,6 +13,7 @@ from loadtest.errors import OptionError
 from loadtest.traffic.plan import Plan
 from loadtest.traffic.sample import ENCODINGS, PROTOCOLS
 from loadtest.traffic.workload import Mix
+from loadtest.verdict.objective import Objective, read_limits
 
 STEPS = (0.5, 0.7, 1.0, 1.2, 1.5, 2.0, 3.0, 5.0)
 """Times saturation, as `overload` steps without --steps."""
@@ -28,6 +29,7 @@ class AddsArguments(Protocol):
         type: Callable[[str], object] = ...,
         default: object = ...,
         choices: Iterable[str] = ...,
+        action: str = ...,
         help: str = ...,
         metavar: str = ...,
     ) -> object: ...
@@ -79,6 +81,30 @@ def with_protocol(plan: Plan, options: argparse.Namespace) -> Plan:
             f"{plan.encoding}; leave it out"
         )
     return replace(plan, protocol=options.protocol, grpc=options.grpc or "")
+
+
+def add_objective(parser: AddsArguments) -> None:
+    """Add the options of the objective, which `objective_of` reads."""
+    parser.add_argument("--slo", action="append", help="like p99=50ms, of all that was asked; may come twice")
+    parser.add_argument("--goodput", type=positive, help="full answers a second, at least: in time, not degraded")
+    parser.add_argument("--goodput-degraded", type=positive, help="answers in time a second, degraded ones included")
+    parser.add_argument("--max-degraded", type=share, default=0.01, help="share of degraded answers, at most (0.01)")
+
+
+def objective_of(options: argparse.Namespace) -> Objective:
+    """The objective that these options describe. Raises ObjectiveError."""
+    limits = read_limits(options.slo or ["p99=50ms"])
+    return Objective(
+        limits_ms=limits,
+        goodput_per_s=options.goodput,
+        goodput_with_degraded_per_s=options.goodput_degraded,
+        max_degraded_share=options.max_degraded,
+    )
+
+
+def asks_goodput(options: argparse.Namespace) -> bool:
+    """Whether a least goodput was asked, with degraded answers or without."""
+    return options.goodput is not None or options.goodput_degraded is not None
 
 
 def server(text: str) -> str:

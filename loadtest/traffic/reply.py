@@ -70,9 +70,11 @@ def triage(status: int, degraded: object) -> Kind:
 
 
 def read_answer(data: bytes) -> dict[str, object] | None:
-    """A body as a JSON object; None where it is not one."""
+    """A body as a JSON object, or as a list of one, as servers of batches write it; None where it is neither."""
     try:
         answer = orjson.loads(data)
     except orjson.JSONDecodeError:
         return None
+    if isinstance(answer, list) and len(answer) == 1:
+        answer = answer[0]
     return answer if isinstance(answer, dict) else None

@@ -9,6 +9,7 @@ import pytest
 
 from benchmarks.figure_blocks import figure_block
 from benchmarks.pages import FIGURES, MEASURED, TO_MEASURE
+from loadtest.verdict.peers import ALONE, Measured, peers_result
 
 
 # The autoscaler is played in virtual time, on no machine.
@@ -23,6 +24,17 @@ def test_a_run_is_shown_as_the_terminal_shows_it() -> None:
     block = figure_block(MEASURED / "figures" / "run.json")
     assert block.rstrip().endswith(("PASSED\n```", "FAILED\n```", "INVALID\n```"))
     assert "\x1b" not in block, "no colours"
+
+
+def test_peers_are_shown_with_their_terms(tmp_path: Path) -> None:
+    loops = {str(count): {"per_s": 10.0, "p50_ms": 1.0, "p99_ms": 2.0} for count in (1, 8, 32)}
+    rounds = [{"number": 1, "place": 1, "connections": loops, "highest_per_s": 5.0}]
+    own = {name: Measured(list(rounds)) for name in (ALONE, "Sieve", "other")}  # type: ignore[arg-type]
+    result = peers_result(own, limits_ms={"p99": 50.0}, seconds=4, load_average=0.5)
+    (tmp_path / "peers.json").write_text(json.dumps(result), encoding="utf-8")
+    block = figure_block(tmp_path / "peers.json")
+    assert "; 1 rounds in turn, closed loops of 4 s" in block
+    assert "other servers are ended, so one runs at a time; load average before it 0.5.\n\n| times Sieve" in block
 
 
 def test_tune_says_whether_the_defaults_stay(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ from tests.server import LIMIT_S, serve
 from tests.service.other_servers import cut_off_and_back, put_into_store, require_same_answers
 
 pytestmark = pytest.mark.slow
-SERVERS = ROOT / "build" / "servers"
+SERVERS = ROOT / "build" / "peers"
 # The package has no backend for ONNX Runtime. So Triton's own one for Python runs the file, under the configuration,
 # the version and the names that were exported.
 PYTHON_MODEL = """
@@ -104,7 +104,7 @@ class Running:
 def mlserver(exported: Exported, http: int, grpc: int, log: Path) -> Running:
     binary = SERVERS / "mlserver" / "bin" / "mlserver"
     if not binary.exists():
-        pytest.skip("no MLServer in build/servers (make servers)")
+        pytest.skip("no MLServer in build/peers (make servers)")
     variables = {
         "MLSERVER_HOST": "127.0.0.1",
         "MLSERVER_HTTP_PORT": str(http),
@@ -118,7 +118,7 @@ def mlserver(exported: Exported, http: int, grpc: int, log: Path) -> Running:
 def triton(exported: Exported, http: int, grpc: int, log: Path) -> Running:
     found = list((SERVERS / "triton").glob("lib/python3*/site-packages/pytriton/tritonserver"))
     if not found:
-        pytest.skip("no Triton in build/servers (make servers)")
+        pytest.skip("no Triton in build/peers (make servers)")
     (home,) = found
     backends = home / "backends"
     if not (backends / "onnxruntime").exists():

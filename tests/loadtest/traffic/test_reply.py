@@ -39,6 +39,7 @@ def test_who_deferred_is_who_wanted_the_expert() -> None:
 
 def test_an_answer_is_a_json_object_or_none() -> None:
     assert read_answer(b'{"label": "ham"}') == {"label": "ham"}
+    assert read_answer(b'[{"label": "ham"}]') == {"label": "ham"}, "a batch of one"
     for data in (b"", b"<html>", b"[1]", b'"ham"', b"\xff"):
         assert read_answer(data) is None
 

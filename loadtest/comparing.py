@@ -1,0 +1,58 @@
+"""The options of the verb `compare`, and what it does with them."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from loadtest.errors import OptionError
+from loadtest.options import add_objective, count, objective_of, plan_of, positive
+from loadtest.verbs import EXIT_PASSED, OUT, AddsVerb, add_plan, make_folder
+
+PEERS = Path("build/peers/peers.toml")
+
+
+def add_compare(verbs: AddsVerb) -> None:
+    """Add the verb."""
+    compare = verbs.add_parser("compare", help="the highest goodput of several services, in turn")
+    tables = "TOML with [[contender]] tables: name, command with {port}, …"
+    compare.add_argument("contenders", type=Path, nargs="?", help=tables)
+    compare.add_argument("--peers", type=Path, nargs="?", const=PEERS, metavar="FILE", help="servers of one model")
+    compare.add_argument("--rounds", type=count, default=3)
+    compare.add_argument("--seconds", type=positive, default=4.0, help="of each closed loop of --peers (4)")
+    compare.add_argument("--no-search", action="store_true", help="leave out the highest rates of --peers")
+    add_plan(compare)
+    add_objective(compare)
+    compare.set_defaults(call=_compare)
+
+
+def _compare(options: argparse.Namespace) -> int:
+    from loadtest.compare import compare
+    from loadtest.measuring.contender import read_contenders
+    from loadtest.verdict.comparison import table
+
+    if (options.contenders is None) == (options.peers is None):
+        got = "neither" if options.peers is None else "both"
+        raise OptionError(f"compare: must have a file of contenders or --peers, got {got}; give one of them")
+    if options.peers is not None:
+        return _compare_peers(options)
+    contenders, objective = read_contenders(options.contenders), objective_of(options)
+    make_folder(options.out)
+    result = compare(contenders, plan_of(options), objective, rounds=options.rounds, folder=options.out)
+    print(table(result))
+    return EXIT_PASSED
+
+
+def _compare_peers(options: argparse.Namespace) -> int:
+    from loadtest.measuring.peers import read_peers
+    from loadtest.peers import compare_peers
+    from loadtest.verdict.peers import peers_table
+
+    (alone, peers), objective = read_peers(options.peers), objective_of(options)
+    folder = options.peers.parent if options.out == OUT else options.out
+    make_folder(folder)
+    rounds, seconds, search = options.rounds, options.seconds, not options.no_search
+    result = compare_peers(alone, peers, objective, rounds=rounds, seconds=seconds, search=search, folder=folder)
+    print(peers_table(result))
+    print(f"{folder / 'peers.json'} has every round")
+    return EXIT_PASSED
