@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from loadtest.comparing import add_compare
+from loadtest.comparing import add_compare, add_mlperf
 from loadtest.errors import LoadTestError, OptionError
 from loadtest.options import (
     STEPS,
@@ -67,6 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_tune(verbs)
     add_compare(verbs)
     _add_capacity(verbs)
+    add_mlperf(verbs)
     _add_check(verbs)
     return parser
 

@@ -1,4 +1,4 @@
-"""The options of the verb `compare`, and what it does with them."""
+"""The verbs that compare, services with `compare` and clients with `mlperf`: their options, and what is done."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from loadtest.errors import OptionError
 from loadtest.options import add_objective, count, objective_of, plan_of, positive
-from loadtest.verbs import EXIT_PASSED, OUT, AddsVerb, add_plan, make_folder
+from loadtest.verbs import EXIT_FAILED, EXIT_PASSED, OUT, AddsVerb, add_plan, make_folder
 
 PEERS = Path("build/peers/peers.toml")
 
@@ -56,3 +56,38 @@ def _compare_peers(options: argparse.Namespace) -> int:
     print(peers_table(result))
     print(f"{folder / 'peers.json'} has every round")
     return EXIT_PASSED
+
+
+def add_mlperf(verbs: AddsVerb) -> None:
+    """Add the verb."""
+    verb = verbs.add_parser("mlperf", help="the peak rate by MLPerf LoadGen, and by our own search, in turn")
+    verb.add_argument("url", help="where the service listens, like http://127.0.0.1:3000")
+    verb.add_argument("--rounds", type=count, default=3)
+    verb.add_argument("--seconds", type=positive, default=10.0, help="of each run of LoadGen, at least (10)")
+    verb.add_argument("--queries", type=count, default=1_000, help="of each run of LoadGen, at least (1000)")
+    add_plan(verb)
+    add_objective(verb)
+    verb.set_defaults(call=_mlperf)
+
+
+def _mlperf(options: argparse.Namespace) -> int:
+    from loadtest.mlperf import mlperf, say
+
+    objective = objective_of(options)
+    if [*objective.limits_ms] != ["p99"]:
+        got = ", ".join(objective.limits_ms)
+        raise OptionError(
+            f"--slo: must state a p99 alone, since LoadGen judges one percentile, got {got}; write p99=50ms"
+        )
+    make_folder(options.out)
+    result = mlperf(
+        plan_of(options, options.url),
+        objective,
+        rounds=options.rounds,
+        seconds=options.seconds,
+        queries=options.queries,
+        folder=options.out,
+    )
+    say(result)
+    print(f"{options.out / 'mlperf.json'} has every run")
+    return EXIT_PASSED if result["agrees"] else EXIT_FAILED

@@ -9,7 +9,8 @@ LoadTestError           what the user can put right; the text names the rule, th
 ├── UnreachableError    the service answers no request
 ├── SaturationError     the service keeps up with no rate
 ├── NotStartedError     a server ended, or was not ready in time
-└── WrkMissingError     wrk is not installed
+├── WrkMissingError     wrk is not installed
+└── LoadGenMissingError MLPerf LoadGen is not installed
 """
 
 from __future__ import annotations
@@ -53,3 +54,7 @@ class NotStartedError(LoadTestError):
 
 class WrkMissingError(LoadTestError):
     """wrk, which sends the load, is not installed."""
+
+
+class LoadGenMissingError(LoadTestError):
+    """MLPerf LoadGen, the second client, is not installed."""

@@ -1,0 +1,120 @@
+"""The verb `mlperf`: the peak rate by MLPerf LoadGen, held against the one that our own search finds."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypedDict
+
+from loadtest.machine import Machine, machine
+from loadtest.measuring.contender import Subject
+from loadtest.measuring.known import look
+from loadtest.measuring.loadgen import LoadGen, LoadGenRun
+from loadtest.measuring.search import FACTOR, MAX_RUNS, MIN_RATE_PER_S
+from loadtest.pages.files import write_json
+from loadtest.pages.live import console
+from loadtest.traffic.plan import Plan
+from loadtest.verdict.objective import Objective
+
+PRECISION = 1.06
+AGREES_WITHIN = 0.1
+Try = Callable[[float], LoadGenRun]
+
+
+class MlperfRound(TypedDict):
+    """Peak rates in one round, in answers/s: LoadGen's with the runs that led to it, and our own search's goodput."""
+
+    loadgen_per_s: float
+    runs: list[LoadGenRun]
+    own_per_s: float
+
+
+class Mlperf(TypedDict):
+    """mlperf.json. The rates are medians of the rounds; `agrees`: they lie within 10 % of each other."""
+
+    limit_ms: float
+    plan: dict[str, object]
+    rounds: list[MlperfRound]
+    loadgen_per_s: float
+    own_per_s: float
+    loadgen_times_own: float | None
+    agrees: bool
+    accuracy: float | None
+    machine: Machine
+
+
+def mlperf(plan: Plan, objective: Objective, *, rounds: int, seconds: float, queries: int, folder: Path) -> Mlperf:
+    """Find the peak rate with both clients in turn, and LoadGen's accuracy where labels are known.
+
+    Writes mlperf.json after each round. Raises LoadGenMissingError, UnreachableError.
+    """
+    limit_ms = objective.limits_ms["p99"]
+    known = look(plan)
+    subject = Subject(plan, objective, known, known.typical(plan.mix, plan.seed))
+    client = LoadGen(plan.url, known.samples, folder / "loadgen", limit_ms=limit_ms, timeout_s=plan.timeout_s)
+    done: list[MlperfRound] = []
+    start_per_s = subject.start_per_s
+    accuracy = client.accuracy(start_per_s)
+    for number in range(1, rounds + 1):
+        runs: list[LoadGenRun] = []
+
+        def attempt(rate: float, number: int = number, runs: list[LoadGenRun] = runs) -> LoadGenRun:
+            runs.append(client.performance(rate, seconds=seconds, queries=queries, seed=number))
+            return runs[-1]
+
+        peak_per_s = peak(attempt, start_per_s)
+        own_per_s = subject.highest(peak_per_s or start_per_s, seed=number).goodput_per_s
+        start_per_s = peak_per_s or start_per_s
+        done.append({"loadgen_per_s": peak_per_s, "runs": runs, "own_per_s": own_per_s})
+        console.print(f"round {number} of {rounds}: LoadGen {peak_per_s:.0f}/s, our own search {own_per_s:.0f}/s")
+        result = summary(done, plan, limit_ms, accuracy)
+        write_json(folder / "mlperf.json", result)
+    return result
+
+
+def peak(attempt: Try, start_per_s: float) -> float:
+    """The completed rate of the fastest valid run, by bisection as in `search`; 0 where none was valid.
+
+    A rate is given up only after two invalid runs, as in `search`.
+    """
+    kept, broken, rate, best = 0.0, math.inf, start_per_s, 0.0
+    for _ in range(MAX_RUNS):
+        run = attempt(rate)
+        run = run if run["valid"] else attempt(rate)
+        if run["valid"]:
+            kept, best = rate, max(best, run["completed_per_s"])
+        else:
+            broken = rate
+        rate = kept * FACTOR if math.isinf(broken) else math.sqrt(kept * broken) if kept else broken / FACTOR
+        if (kept and broken / kept < PRECISION) or rate < MIN_RATE_PER_S:
+            break
+    return best
+
+
+def summary(done: list[MlperfRound], plan: Plan, limit_ms: float, accuracy: float | None) -> Mlperf:
+    """mlperf.json."""
+    theirs, own = (statistics.median(each[key] for each in done) for key in ("loadgen_per_s", "own_per_s"))
+    times = theirs / own if own else None
+    return {
+        "limit_ms": limit_ms,
+        "plan": {key: value for key, value in plan.as_dict().items() if key not in ("url", "arrivals", "seconds")},
+        "rounds": done,
+        "loadgen_per_s": round(theirs, 2),
+        "own_per_s": round(own, 2),
+        "loadgen_times_own": None if times is None else round(times, 3),
+        "agrees": times is not None and 1 - AGREES_WITHIN <= times <= 1 / (1 - AGREES_WITHIN),
+        "accuracy": accuracy,
+        "machine": machine(),
+    }
+
+
+def say(result: Mlperf) -> None:
+    """Print the verdict."""
+    times = "" if result["loadgen_times_own"] is None else f" ({result['loadgen_times_own']:.2f} times)"
+    verdict = f"{'they agree' if result['agrees'] else 'THEY DO NOT AGREE'} within {AGREES_WITHIN:.0%}"
+    rates = f"LoadGen {result['loadgen_per_s']:g} answers/s, our own search {result['own_per_s']:g}{times}"
+    print(f"p99 {result['limit_ms']:g} ms: {rates}: {verdict}")
+    if result["accuracy"] is not None:
+        print(f"accuracy by LoadGen: {result['accuracy']:g}")
