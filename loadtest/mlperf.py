@@ -16,6 +16,7 @@ from loadtest.measuring.search import FACTOR, MAX_RUNS, MIN_RATE_PER_S
 from loadtest.pages.files import write_json
 from loadtest.pages.live import console
 from loadtest.traffic.plan import Plan
+from loadtest.verdict.comparison import reasons
 from loadtest.verdict.objective import Objective
 
 PRECISION = 1.06
@@ -24,11 +25,15 @@ Try = Callable[[float], LoadGenRun]
 
 
 class MlperfRound(TypedDict):
-    """Peak rates in one round, in answers/s: LoadGen's with the runs that led to it, and our own search's goodput."""
+    """Peak rates in one round, in answers/s: LoadGen's with the runs that led to it, and our own search's goodput.
+
+    `own_broken_by`: what a higher rate broke, as in compare.json.
+    """
 
     loadgen_per_s: float
     runs: list[LoadGenRun]
     own_per_s: float
+    own_broken_by: list[str]
 
 
 class Mlperf(TypedDict):
@@ -65,10 +70,18 @@ def mlperf(plan: Plan, objective: Objective, *, rounds: int, seconds: float, que
             return runs[-1]
 
         peak_per_s = peak(attempt, start_per_s)
-        own_per_s = subject.highest(peak_per_s or start_per_s, seed=number).goodput_per_s
+        own = subject.highest(peak_per_s or start_per_s, seed=number)
         start_per_s = peak_per_s or start_per_s
-        done.append({"loadgen_per_s": peak_per_s, "runs": runs, "own_per_s": own_per_s})
-        console.print(f"round {number} of {rounds}: LoadGen {peak_per_s:.0f}/s, our own search {own_per_s:.0f}/s")
+        done.append(
+            {
+                "loadgen_per_s": peak_per_s,
+                "runs": runs,
+                "own_per_s": own.goodput_per_s,
+                "own_broken_by": reasons(own.broken),
+            }
+        )
+        found = f"LoadGen {peak_per_s:.0f}/s, our own search {own.goodput_per_s:.0f}/s"
+        console.print(f"round {number} of {rounds}: {found}; beyond it: {', '.join(reasons(own.broken))}", markup=False)
         result = summary(done, plan, limit_ms, accuracy)
         write_json(folder / "mlperf.json", result)
     return result

@@ -55,7 +55,7 @@ def test_one_bad_moment_is_no_limit() -> None:
 
 @pytest.mark.parametrize(("own", "agrees"), [(100.0, True), (92.0, True), (109.0, True), (80.0, False), (0.0, False)])
 def test_they_agree_within_a_tenth(own: float, agrees: bool, capsys: pytest.CaptureFixture[str]) -> None:
-    done: list[MlperfRound] = [{"loadgen_per_s": 100.0, "runs": [], "own_per_s": own}]
+    done: list[MlperfRound] = [{"loadgen_per_s": 100.0, "runs": [], "own_per_s": own, "own_broken_by": []}]
     result = summary(done, Plan(url="http://x"), 50.0, 0.9)
     assert result["agrees"] == agrees
     say(result)
@@ -78,6 +78,7 @@ def test_both_clients_are_held_against_each_other(tmp_path: Path, monkeypatch: p
     assert len(result["rounds"]) == 2
     assert 40 <= result["loadgen_per_s"] <= 50
     assert 0 < result["own_per_s"] <= 50
+    assert "p99 of all that was asked, ms: 500.0" in result["rounds"][0]["own_broken_by"][0]
     assert result["accuracy"] is None, "no text has a label"
 
 
