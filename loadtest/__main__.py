@@ -82,6 +82,7 @@ def _add_run(verbs: AddsVerb) -> None:
     add_objective(run)
     run.add_argument("--timeout-s", type=positive, default=2.0, help="when a client gives up (default: 2)")
     run.add_argument("--max-lag-ms", type=positive, default=5.0, help="p99 of the generator's own lateness (5)")
+    run.add_argument("--point-estimate", action="store_true", help="judge percentiles without their intervals")
     run.add_argument("--payloads", action="store_true", help="also compare what the forms of a request cost")
     add_protocol(run)
     run.set_defaults(call=_run)
@@ -137,7 +138,7 @@ def _run(options: argparse.Namespace) -> int:
     from loadtest.pages.report import say_run, write_run
     from loadtest.run import run
 
-    objective = objective_of(options)
+    objective = replace(objective_of(options), strict=not options.point_estimate)
     make_folder(options.out)
     plan = replace(
         with_protocol(plan_of(options, options.url), options),

@@ -23,12 +23,14 @@ class Objective:
     `limits_ms`: percentile -> milliseconds, over all requests; one without an answer is infinitely late.
     `goodput_per_s`: least rate of full answers, which are within the deadline and not degraded.
     `goodput_with_degraded_per_s`: least rate of answers within the deadline. `max_degraded_share`: of the answers.
+    `strict`: a limit holds only when the upper end of the percentile's 95 % interval is within it.
     """
 
     limits_ms: Mapping[str, float] = field(default_factory=lambda: {"p99": 50.0})
     goodput_per_s: float | None = None
     goodput_with_degraded_per_s: float | None = None
     max_degraded_share: float = MAX_DEGRADED_SHARE
+    strict: bool = False
 
     @property
     def deadline_ms(self) -> float:
@@ -59,7 +61,8 @@ def read_limits(texts: Sequence[str]) -> dict[str, float]:
 
 def judge(figures: Figures, objective: Objective) -> list[Judged]:
     """One row for each part of the objective."""
-    rows = [_judge_limit(figures, name, limit_ms) for name, limit_ms in objective.limits_ms.items()]
+    limits = objective.limits_ms.items()
+    rows = [_judge_limit(figures, name, limit_ms, strict=objective.strict) for name, limit_ms in limits]
     goodputs = (
         ("goodput, full answers in time/s", figures["goodput_per_s"], objective.goodput_per_s),
         (
@@ -79,14 +82,32 @@ def judge(figures: Figures, objective: Objective) -> list[Judged]:
     return rows
 
 
-def _judge_limit(figures: Figures, name: str, limit_ms: float) -> Judged:
+def _judge_limit(figures: Figures, name: str, limit_ms: float, *, strict: bool) -> Judged:
     got = figures["asked_ms"][name]
-    measured, high = (math.inf if ms is None else ms for ms in (got["ms"], got["high_ms"]))
-    holds = measured <= limit_ms
-    note = "too few samples" if got["too_few_samples"] else ""
-    if holds and high > limit_ms and not note:
-        note = "its 95 % interval reaches beyond"
-    return judged(f"{name} of all that was asked, ms", f"at most {limit_ms:g}", got["ms"], holds, note)
+    low, measured, high = (math.inf if ms is None else ms for ms in (got["low_ms"], got["ms"], got["high_ms"]))
+    holds = (high if strict else measured) <= limit_ms
+    notes = ["too few samples"] if got["too_few_samples"] else []
+    within = measured <= limit_ms
+    if (within and high > limit_ms) or (strict and not within and low <= limit_ms):
+        reaches = f"its 95 % interval reaches {'beyond' if within else 'inside'}"
+        if strict:
+            more = more_to_decide(figures["requests"], measured, high if within else low, limit_ms)
+            reaches += "; " + (f"about {more:,} requests more would decide" if more else "a longer run would decide")
+        if strict or not notes:
+            notes.append(reaches)
+    what, asked = f"{name} of all that was asked, ms", f"at most {limit_ms:g}"
+    return judged(what, asked, got["ms"], holds, ", ".join(notes))
+
+
+def more_to_decide(requests: int, measured: float, end: float, limit: float) -> int | None:
+    """How many requests more would bring the end of an interval to the limit, to two digits; None where unknown.
+
+    An interval shrinks with the root of the number of requests, if nothing else changes.
+    """
+    if not (math.isfinite(measured) and math.isfinite(end)) or measured == limit:
+        return None
+    more = requests * (((end - measured) / (limit - measured)) ** 2 - 1)
+    return max(1, int(float(f"{math.ceil(more):.2g}")))
 
 
 def judged(what: str, asked: str, measured: float | None, holds: bool, note: str = "") -> Judged:

@@ -7,8 +7,11 @@ from pathlib import Path
 import pytest
 
 from loadtest.__main__ import EXIT_INTERRUPTED, EXIT_WRONG, main
+from loadtest.errors import LoadTestError
+from loadtest.traffic.plan import Plan
+from loadtest.verdict.objective import Objective
 
-VERBS = ("run", "overload", "tune", "compare", "capacity", "check")
+VERBS = ("run", "overload", "tune", "compare", "mlperf", "capacity", "check")
 
 
 def test_every_verb_explains_itself(capsys: pytest.CaptureFixture[str]) -> None:
@@ -48,3 +51,18 @@ def test_an_interrupt_ends_with_130(monkeypatch: pytest.MonkeyPatch, capsys: pyt
     monkeypatch.setattr("loadtest.check.check_generator", interrupted)
     assert main(["check"]) == EXIT_INTERRUPTED
     assert capsys.readouterr().err == "interrupted\n"
+
+
+@pytest.mark.parametrize(("arguments", "strict"), [([], True), (["--point-estimate"], False)])
+def test_run_judges_by_the_interval_unless_it_is_told_otherwise(
+    arguments: list[str], strict: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[Objective] = []
+
+    def stop(_: Plan, objective: Objective) -> None:
+        given.append(objective)
+        raise LoadTestError("enough")
+
+    monkeypatch.setattr("loadtest.run.run", stop)
+    assert main(["run", "http://127.0.0.1:1", "--out", str(tmp_path), *arguments]) == EXIT_WRONG
+    assert [objective.strict for objective in given] == [strict]

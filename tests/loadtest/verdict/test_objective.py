@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from loadtest.errors import ObjectiveError
-from loadtest.verdict.objective import Objective, judge, read_limits
+from loadtest.verdict.objective import Objective, judge, more_to_decide, read_limits
 
 
 def found(ms: float | None, high_ms: float | None = None, *, few: bool = False, **changes: Any) -> dict[str, Any]:
@@ -61,3 +61,34 @@ def test_a_figure_that_says_little_has_a_note() -> None:
     endless = found(40.0)
     endless["asked_ms"]["p99"]["high_ms"] = None
     assert note(endless) == "its 95 % interval reaches beyond"
+
+
+def strictly(figures: dict[str, Any]) -> tuple[bool, str]:
+    row = judge({"requests": 1_000, **figures}, Objective(strict=True))[0]
+    return row["holds"], row["note"]
+
+
+def test_a_strict_limit_holds_when_the_whole_interval_is_within_it() -> None:
+    assert strictly(found(40.0, 50.0)) == (True, "")
+    beyond = "its 95 % interval reaches beyond; about 3,000 requests more would decide"
+    assert strictly(found(40.0, 60.0)) == (False, beyond)
+    assert strictly(found(40.0, 60.0, few=True)) == (False, f"too few samples, {beyond}")
+    assert strictly(found(60.0, 70.0)) == (False, ""), "it fails, and needs no doubt"
+    endless = found(40.0)
+    endless["asked_ms"]["p99"]["high_ms"] = None
+    assert strictly(endless) == (False, "its 95 % interval reaches beyond; a longer run would decide")
+
+
+def test_a_limit_that_fails_may_be_undecided_too() -> None:
+    figures = found(60.0, 70.0)
+    figures["asked_ms"]["p99"]["low_ms"] = 44.0
+    said = "its 95 % interval reaches inside; about 1,600 requests more would decide"
+    assert strictly(figures) == (False, said)
+    assert judge(figures, Objective())[0]["note"] == "", "a point estimate has no doubt"
+
+
+def test_an_interval_shrinks_with_the_root_of_the_requests() -> None:
+    assert more_to_decide(1_000, 40.0, 60.0, 50.0) == 3_000
+    assert more_to_decide(1_000, 40.0, 50.1, 50.0) == 21
+    assert more_to_decide(1_000, 50.0, 60.0, 50.0) is None
+    assert more_to_decide(1_000, 40.0, float("inf"), 50.0) is None
