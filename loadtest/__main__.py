@@ -83,6 +83,8 @@ def _add_run(verbs: AddsVerb) -> None:
     run.add_argument("--timeout-s", type=positive, default=2.0, help="when a client gives up (default: 2)")
     run.add_argument("--max-lag-ms", type=positive, default=5.0, help="p99 of the generator's own lateness (5)")
     run.add_argument("--point-estimate", action="store_true", help="judge percentiles without their intervals")
+    run.add_argument("--junit", type=Path, metavar="FILE", help="the verdict for CI, as JUnit's XML")
+    run.add_argument("--prometheus", type=Path, metavar="FILE", help="the figures in Prometheus' text format")
     run.add_argument("--payloads", action="store_true", help="also compare what the forms of a request cost")
     add_protocol(run)
     run.set_defaults(call=_run)
@@ -135,6 +137,7 @@ def _add_check(verbs: AddsVerb) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
+    from loadtest.pages.outputs import write_junit, write_prometheus
     from loadtest.pages.report import say_run, write_run
     from loadtest.run import run
 
@@ -151,6 +154,9 @@ def _run(options: argparse.Namespace) -> int:
     )
     result, replies = run(plan, objective)
     write_run(options.out, result, replies, objective.deadline_ms)
+    for path, write in ((options.junit, write_junit), (options.prometheus, write_prometheus)):
+        if path is not None:
+            write(path, result)
     say_run(result)
     print(f"{options.out / 'run.json'} has the figures, {options.out / 'run.html'} the pictures")
     if not result["valid"]:
