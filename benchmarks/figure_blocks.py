@@ -179,6 +179,8 @@ def zipf_block(result: Zipf) -> str:
     interval = f"ratio with its interval of {comparison.coverage(rounds):.0%}"
     load = f"load average before it {result['load_average_before']:g}"
     return f"{described(result['machine'])}; {asked}; {taken}; {interval}; {load}.\n\n{zipf.table(result)}\n"
+
+
 def peers_block(result: Peers) -> str:
     rounds = max(len(row["rounds"]) for row in result["rows"])
     taken = f"{rounds} rounds in turn, closed loops of {result['seconds']:g} s: medians, lowest to highest"

@@ -11,7 +11,6 @@ from tests.conftest import ROOT
 from tests.docs.reading import MAKE_TARGETS, PAGES, links, make_targets, paths
 
 
-
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_what_a_page_names_is_there(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
