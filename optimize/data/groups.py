@@ -19,16 +19,27 @@ def key_of(content: bytes) -> int:
 
 
 def grouped(keys: NDArray[Any]) -> NDArray[np.int64]:
-    """The number of each row's group, [rows]; groups are numbered in the order of their first rows."""
-    _, first, numbers = np.unique(keys, return_index=True, return_inverse=True)
-    rank = np.empty(len(first), dtype=np.int64)
-    rank[np.argsort(first)] = np.arange(len(first))
-    return rank[numbers]
+    """The number of each row's group, [rows]; groups are numbered in the order of their first rows.
+
+    Takes about 20 bytes a row on the way, a third of what `np.unique` takes for it.
+    """
+    order = np.argsort(keys, kind="stable")
+    ordered = keys[order]
+    begins = np.ones(len(keys), dtype=np.bool_)
+    np.not_equal(ordered[1:], ordered[:-1], out=begins[1:])
+    del ordered
+    is_first = np.zeros(len(keys), dtype=np.bool_)
+    is_first[order[begins]] = True
+    # The number of a first row is how many first rows stand before it.
+    numbers = np.cumsum(is_first, dtype=np.int64) - 1
+    numbers[order] = np.repeat(numbers[order[begins]], np.diff(np.flatnonzero(begins), append=len(keys)))
+    return numbers
 
 
 def first_rows(groups: NDArray[np.int64]) -> NDArray[np.int64]:
     """The place of each group's first row, [groups]."""
-    return np.unique(groups, return_index=True)[1].astype(np.int64)
+    highest = np.maximum.accumulate(groups)
+    return np.flatnonzero(np.diff(highest, prepend=-1))
 
 
 def contradicting(groups: NDArray[np.int64], answers: Iterable[Hashable]) -> NDArray[np.bool_]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -166,7 +167,7 @@ def _split(
     labels_from: LabelsFrom = "teacher" if config.labels == "teacher" else "data"
     pool = _Pool(train, index, labels_from)
     if holdout is None:
-        held = _Pool(train, index, labels_from)
+        held = copy(pool)
         held.left = pool.carve(round(config.holdout_share * len(pool)), rng, left_for=3)
     else:
         held = _Pool(holdout, index, labels_from)
@@ -247,7 +248,7 @@ class _Pool:
         strata = self.strata[self.left]
         label_of = strata[first_rows(groups)]
         share = size / max(len(self.left), 1)
-        counts = Counter(strata.tolist())
+        counts = {int(label): int(count) for label, count in zip(*np.unique(strata, return_counts=True), strict=True)}
         wanted = {label: round(share * count) for label, count in counts.items()}
         owed = dict.fromkeys(counts, at_least)
         spare = Counter(label_of.tolist())
