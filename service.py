@@ -24,6 +24,7 @@ from serving.cascade.opening import Entry, find_expert, open_cascade
 from serving.cascade.promise import require_golden, require_promise, watch_promises
 from serving.cascade.versions import Versions
 from serving.cascade.warming import warm_up_experts
+from serving.control import close_control
 from serving.ending import SERVER_VARIABLE, end_after, in_one_sentence
 from serving.errors import SieveError
 from serving.expert.open_client import open_client
@@ -80,6 +81,7 @@ CLIENT_HEADER = os.environ.get("SIEVE_CLIENT_HEADER", "")
 DRAINING = Draining(os.environ.get("SIEVE_DRAIN_FILE"))
 VERSIONS = Versions(METRICS_FOLDER)
 install_protocol(keep_alive_s())
+close_control()
 
 
 class StoredArtifact(bentoml.models.BentoModel):  # type: ignore[misc]  # BentoML has no types for it
@@ -87,8 +89,7 @@ class StoredArtifact(bentoml.models.BentoModel):  # type: ignore[misc]  # BentoM
 
     def resolve(self, *args: t.Any, **kwargs: t.Any) -> bentoml.Model:
         self._require()
-        resolved: bentoml.Model = super().resolve(*args, **kwargs)
-        return resolved
+        return t.cast(bentoml.Model, super().resolve(*args, **kwargs))
 
     def to_info(self, *args: t.Any, **kwargs: t.Any) -> t.Any:
         self._require()
@@ -169,9 +170,8 @@ def expert_service(kind: str, place: int = 0) -> t.Any:
     """The service of an expert: TextExpert for that of the first cascade for texts, TextExpert2 for the second."""
     body: dict[str, t.Any] = {"__doc__": f"An expert for {kind}s."}
     body["check"] = bentoml.on_deployment(partial(check_expert, kind, place))
-    for chosen in ARGUMENTS.served:
-        if (chosen.kind, chosen.place) == (kind, place):
-            body.update(name=chosen.name, model=latest(chosen.name, "expert"))
+    for chosen in (each for each in ARGUMENTS.served if (each.kind, each.place) == (kind, place)):
+        body.update(name=chosen.name, model=latest(chosen.name, "expert"))
     inner = type(f"{kind.title()}Expert{place + 1 if place else ''}", (ExpertService,), body)
     service = bentoml.service(**EXPERT_CONFIG)(bentoml.asgi_app(EXPERT_APP, path="/")(inner))
     service.add_asgi_middleware(NoPickle)

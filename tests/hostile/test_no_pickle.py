@@ -7,6 +7,7 @@ import base64
 import pickle
 import socket
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,9 +21,10 @@ import pytest
 from loadtest.traffic.process import free_port
 from serving.errors import MalformedError, StageError
 from serving.expert.client import RemoteExpert
+from serving.expert.over_grpc import OverGrpc
 from serving.expert.over_http import OverHttp
 from serving.http import api, expert_app
-from serving.protobuf import SERVICE
+from serving.protobuf import SERVICE, new
 from tests.server import Server
 from tests.service.test_api import digit
 from tests.service.test_no_pickle import KINDS, PICKLE, Mark
@@ -111,7 +113,7 @@ def test_no_call_of_grpc_loads_one(server: Server, payload: bytes) -> None:
 
 
 def test_no_socket_of_the_server_loads_one(server: Server, payload: bytes) -> None:
-    """Whatever it is for: BentoML's own arbiter listens, too."""
+    """There are two, the API's and that of gRPC: BentoML's process manager listens on none (`serving.control`)."""
     processes = [psutil.Process(server.process.pid), *psutil.Process(server.process.pid).children(recursive=True)]
     listening = {
         (each.laddr.ip.removeprefix("::ffff:"), each.laddr.port)
@@ -119,7 +121,7 @@ def test_no_socket_of_the_server_loads_one(server: Server, payload: bytes) -> No
         for each in process.net_connections("tcp")
         if each.status == psutil.CONN_LISTEN
     }
-    assert {ip for ip, _ in listening} == {"127.0.0.1"}, "nobody else can reach any of them"
+    assert listening == {("127.0.0.1", int(port)) for port in (server.url.rpartition(":")[2], server.grpc[-5:])}
     for place in listening:
         with socket.create_connection(place, timeout=5) as connection:
             connection.sendall(payload)
@@ -176,6 +178,66 @@ def test_no_reply_of_an_expert_is_loaded(payload: bytes, headers: Mapping[str, s
                     await theirs.infer("", {"input_ids": np.array([[1]])}, None, 1_000)
                 await ours.close()
                 await theirs.close()
+
+    asyncio.run(main())
+
+
+@contextmanager
+def expert_over_grpc_that_replies(body: bytes) -> Iterator[str]:
+    """HOST:PORT of a gRPC server that answers every call so."""
+
+    class Calls(grpc.GenericRpcHandler):  # type: ignore[misc]  # it has no types
+        def service(self, _details: Any) -> Any:
+            return grpc.unary_unary_rpc_method_handler(lambda _request, _context: body)
+
+    server = grpc.server(ThreadPoolExecutor(1), handlers=[Calls()])
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    try:
+        yield f"127.0.0.1:{port}"
+    finally:
+        server.stop(None).wait()
+
+
+def in_messages(payload: bytes) -> Iterator[bytes]:
+    """Replies that hold it: alone, and in each place of a message that holds bytes."""
+    yield payload
+    yield payload * 2
+    in_text = base64.b64encode(payload).decode()
+    whole = payload + bytes(-len(payload) % 8)
+    for datatype in ("FP32", "BYTES"):
+        for shape in ([1, 2], [1, len(whole) // 4], [-1]):
+            output: dict[str, Any] = {"name": "logits", "datatype": datatype, "shape": shape}
+            yield new("ModelInferResponse", outputs=[output], raw_output_contents=[whole]).SerializeToString()
+            held = {**output, "contents": {"bytes_contents": [payload]}}
+            yield new("ModelInferResponse", outputs=[held], raw_output_contents=[]).SerializeToString()
+    tensor = {"name": "input_ids", "datatype": "INT64", "shape": [-1, -1]}
+    told = {"pickle": {"string_param": in_text}}
+    said = {"name": in_text, "versions": [in_text], "platform": in_text, "inputs": [tensor], "parameters": told}
+    yield new("ModelMetadataResponse", **said).SerializeToString()
+
+
+def test_no_reply_of_an_expert_over_grpc_is_loaded(payload: bytes) -> None:
+    """It is refused, or it is read as the numbers and the words that the message states."""
+    infer = {"input_ids": np.array([[1]])}
+
+    async def outcome(call: Any) -> Any:
+        try:
+            return await call
+        except (StageError, MalformedError) as refused:
+            return refused
+
+    async def main() -> None:
+        for place, body in enumerate(in_messages(payload)):
+            with expert_over_grpc_that_replies(body) as address:
+                expert = OverGrpc(address, "an-expert")
+                said = await outcome(expert.metadata(""))
+                logits = await outcome(expert.infer("", infer, None, 10_000))
+                await expert.close()
+            assert isinstance(logits, MalformedError | StageError) or logits.dtype == np.float32
+            if place < 2:
+                assert isinstance(logits, MalformedError | StageError)
+                assert isinstance(said, MalformedError | StageError)
 
     asyncio.run(main())
 

@@ -13,7 +13,7 @@ from tests.rules.test_imports import ROOT, imported
 ORDER = {
     "serving": (
         "errors ending settings service_config arguments timings trace arrays garbage heap memory cpu expert_url "
-        "expert_tls protobuf",
+        "expert_tls protobuf control",
         *("model", "load", "expert", "cascade", "watch", "http", "oip", "__main__"),
     ),
     "optimize": (
