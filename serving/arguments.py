@@ -16,8 +16,12 @@ from serving.errors import SettingsError
 from serving.expert_tls import ExpertTls
 from serving.expert_url import RULE, checked
 
-NAME = re.compile(r"[^,=\s]+")
-NAMES_RULE = "must be the names of cascades, each once, with commas and no spaces between them: a,b"
+# With -operating-point behind it a name of the model store, of 63 characters at most.
+NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,46}")
+NAMES_RULE = (
+    "must be the names of cascades, each once, with commas and no spaces between them: a,b; a name has up to 47 "
+    "lower-case letters, digits, dots, dashes and underscores, and begins with a letter or a digit"
+)
 NAMED_URL = re.compile(r"([^,=\s:]+)=(.*)", re.DOTALL)
 
 PORT = re.compile(r"[1-9][0-9]{0,4}")

@@ -6,7 +6,7 @@ import json
 import re
 import struct
 from pathlib import Path
-from pickle import UnpicklingError
+from pickle import UnpicklingError  # nosec B403 # the error alone
 from typing import Any
 
 import torch
@@ -102,8 +102,13 @@ def _weight_files(folder: Path) -> list[Path]:
 def _shards(index: Path) -> list[Path]:
     try:
         names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        inside = all(Path(name).name == name for name in names)
     except (ValueError, KeyError, TypeError, AttributeError):
         raise CheckpointError(f"checkpoint {index} is not an index of shards; copy or download it again") from None
+    if not inside:
+        raise CheckpointError(
+            f"checkpoint {index} names a shard outside of its folder; save the model anew with save_pretrained"
+        )
     missing = [name for name in names if not (index.parent / name).is_file()]
     if missing:
         raise CheckpointError(

@@ -18,7 +18,7 @@ def open_cascade(name: str) -> StoredCascade:
     """The latest version of a cascade of the model store. Raises ArtifactError if it is missing or damaged."""
     try:
         models = [bentoml.models.get(f"{name}-{role}:latest") for role in ROLES]
-    except bentoml.exceptions.BentoMLException:  # not there, or not a name at all
+    except (bentoml.exceptions.BentoMLException, ValueError):  # not there, or not a name at all
         screens = {str(model.tag.name) for model in bentoml.models.list() if str(model.tag.name).endswith("-screen")}
         there = ", ".join(sorted(screen.removesuffix("-screen") for screen in screens))
         raise ArtifactError(

@@ -61,7 +61,7 @@ def stored(tag: str) -> tuple[str, Path]:
     """The whole tag and the folder of a model in the store. Raises ArtifactError, which names the stored models."""
     try:
         model = bentoml.models.get(tag)
-    except bentoml.exceptions.BentoMLException:  # not there, or not a tag at all
+    except (bentoml.exceptions.BentoMLException, ValueError):  # not there, or not a tag at all
         names = sorted({str(model.tag.name) for model in bentoml.models.list()})
         raise ArtifactError(
             f"{tag} is neither an artifact folder nor in the model store, which has {', '.join(names) or 'nothing'}; "

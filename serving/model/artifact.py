@@ -159,7 +159,8 @@ class Manifest(_Frozen):
     """
 
     format: Literal[2] = 2
-    name: str
+    name: str = Field(pattern=r"^[a-z0-9]([a-z0-9._-]*[a-z0-9])?$", max_length=63)
+    """Its name in the model store."""
     role: Literal["screen", "expert"]
     labels: tuple[str, ...] = Field(min_length=2)
     thresholds: tuple[FiniteFloat, ...] | None = Field(default=None, exclude_if=lambda thresholds: thresholds is None)
