@@ -10,7 +10,7 @@ export ORT_DISABLE_TELEMETRY ?= 1
 .PHONY: help ablation autoscaling bench bulk capacity compare decoding demo figures int8 kubectl loadtest overload protocols runtimes serve test test-slow test-full-size test-machines test-gpu lint tune
 .PHONY: tune-bert types versions check clean sms-risk cifar10 tables profile examples docs picture format node-tools
 .PHONY: image image-gpu image-sizes test-container test-hostile test-large servers
-.PHONY: broken soak test-broken zipf peers
+.PHONY: broken soak test-broken zipf peers audit sign
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -65,6 +65,12 @@ lint: .venv/.installed ## ruff
 
 types: .venv/.installed ## mypy
 	$(BIN)/mypy
+
+# The database of advisories is on the network: without one make audit says so, and fails only with REQUIRED=1.
+audit: .venv/.installed ## bandit, and pip-audit with supply/exceptions.toml: build/audit.json
+	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive serving optimize loadtest benchmarks supply \
+	  service.py dockerfile.py demo.py
+	$(BIN)/python -m supply.audit $(if $(REQUIRED),--required)
 
 format: .venv/.installed ## format the code
 	$(BIN)/ruff check --fix .
@@ -227,8 +233,16 @@ image image-gpu: .venv/.installed
 	$(BIN)/bentoml build $(NAMES)
 	$(BIN)/bentoml containerize sieve:latest --backend $(BACKEND) $(OPTIONS) --opt build-arg=PROVIDER=$(PROVIDER) \
 	  --image-tag sieve:$(PROVIDER)
-image: ## the demo's image for CPUs: sieve:cpu
-image-gpu: ## the demo's image for NVIDIA GPUs: sieve:gpu
+	$(BIN)/python -m supply.sbom sieve:$(PROVIDER) --backend $(BACKEND) --out $(SBOM)
+image: SBOM := build/sbom.cdx.json
+image-gpu: SBOM := build/sbom-gpu.cdx.json
+image: ## the demo's image for CPUs, sieve:cpu, and what it holds: build/sbom.cdx.json
+image-gpu: ## the demo's image for NVIDIA GPUs, sieve:gpu: build/sbom-gpu.cdx.json
+
+# KEY is the fingerprint of a key of GnuPG; FROM and TO are places of skopeo; NAME is what the signature says the image is.
+FROM ?= docker-daemon:sieve:cpu
+sign: ## copy the image to TO, signed with KEY (needs skopeo): KEY=FINGERPRINT TO=docker://REGISTRY/sieve:VERSION
+	skopeo copy --sign-by $(KEY) $(if $(NAME),--sign-identity $(NAME)) $(FROM) $(TO)
 
 image-sizes: .venv/.installed ## what both images hold, by part (needs buildah and the images)
 	$(BIN)/python -m benchmarks.image_size cpu=sieve:cpu gpu=sieve:gpu

@@ -66,14 +66,14 @@ class Client(FastHttpUser):
 
     def on_start(self) -> None:
         """Wait a random part of a period, so that users do not send in step."""
-        gevent.sleep(random.random() / options_of(self.environment).user_rate)
+        gevent.sleep(random.random() / options_of(self.environment).user_rate)  # nosec B311 # no secret
 
     def wait_time(self) -> float:
         return float(constant_throughput(options_of(self.environment).user_rate)(self))
 
     @task
     def ask(self) -> None:
-        sample = random.choice(self.samples)
+        sample = random.choice(self.samples)  # nosec B311 # no secret
         with self.client.post(
             sample.path,
             data=sample.body,  # type: ignore[arg-type]  # Locust sends bytes too, though it declares text and forms only

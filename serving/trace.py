@@ -58,7 +58,7 @@ def begin_trace(traceparent: str | None, *, share: float = 0.0) -> Trace:
     if got is not None:
         trace_id, parent_id, sampled = got
         return Trace(trace_id, new_span_id(), parent_id, sampled)
-    return Trace(_new_id(128), new_span_id(), None, random.random() < share)
+    return Trace(_new_id(128), new_span_id(), None, random.random() < share)  # nosec B311 # no secret
 
 
 def begin_call(traces: Sequence[Trace | None], size: int, start_s: float) -> CallSpan | None:
@@ -88,4 +88,4 @@ def new_span_id() -> int:
 
 
 def _new_id(bits: int) -> int:
-    return random.getrandbits(bits) or 1
+    return random.getrandbits(bits) or 1  # nosec B311 # no secret

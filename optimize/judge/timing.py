@@ -63,7 +63,7 @@ def times_in_turn(
     With `shuffle_seed` each round has its own order, and each call runs once untimed before it is timed. No call then
     profits from what another left in the caches.
     """
-    order, rng = list(calls), random.Random(shuffle_seed)
+    order, rng = list(calls), random.Random(shuffle_seed)  # nosec B311 # no secret
     threads = torch.get_num_threads()
     torch.set_num_threads(torch_threads)
     times: dict[Key, list[float]] = {name: [] for name in calls}

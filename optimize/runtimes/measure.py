@@ -130,7 +130,7 @@ def parity(got: Logits, wanted: Logits, head: Head, precision: str) -> dict[str,
 
 def _take_turns(runners: Sequence[_Runner], pace: Pace) -> None:
     """Time every runtime's batches in turn, each round in an order of its own; a slow one sits out some rounds."""
-    rng = random.Random(0)
+    rng = random.Random(0)  # nosec B311 # no secret
     with progress("runtimes, in turn", total=pace.rounds) as advance:
         for number in range(pace.rounds):
             turns = [(runner, size) for runner in runners for size in runner.planned]

@@ -58,7 +58,7 @@ class Connection(asyncio.Protocol):
     def __init__(self, address: str = "", ended: Ended | None = None) -> None:
         self.reusable, self.address, self._ended = True, address, ended
         self._used_s = 0.0
-        self._until_s = time.monotonic() + random.uniform(0.5, 1.0) * MAX_AGE_S
+        self._until_s = time.monotonic() + random.uniform(0.5, 1.0) * MAX_AGE_S  # nosec B311 # no secret
         self._transport: asyncio.Transport
         self._reply: asyncio.Future[Reply] | None = None
 
@@ -192,7 +192,7 @@ class Connections:
         """Some of these in random order; those of machines that rest come last."""
         now_s = time.monotonic()
         self._outliers.only({address[0] for address in addresses})
-        mixed = random.sample(addresses, len(addresses))
+        mixed = random.sample(addresses, len(addresses))  # nosec B311 # no secret
         return sorted(mixed, key=lambda address: self._outliers.rests(address[0], now_s))[:MAX_ADDRESSES]
 
     def _told(self, address: str, size: int, took_s: float, failed: bool) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.conftest import ROOT
 from tests.docs.reading import read, table
 
-PARTS = ("serving", "optimize", "loadtest", "benchmarks")
+PARTS = ("serving", "optimize", "loadtest", "benchmarks", "supply")
 
 
 def test_its_rooms_are_the_packages() -> None:

@@ -11,7 +11,7 @@ import pytest
 from optimize.steps.registry import STEPS as REGISTRY
 
 ROOT = Path(__file__).parents[2]
-PARTS = ("serving", "optimize", "loadtest", "benchmarks", "tests", "docs", "examples")
+PARTS = ("serving", "optimize", "loadtest", "benchmarks", "supply", "tests", "docs", "examples")
 SOURCES = [
     ROOT / "service.py",
     ROOT / "dockerfile.py",

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-TREES = ("serving", "optimize", "loadtest", "benchmarks")
+TREES = ("serving", "optimize", "loadtest", "benchmarks", "supply")
 # These may have a test file, and need none: the verbs' tests run `__main__`, Locust and the other servers; arrays.py
 # holds two names of types.
 FREE_NAMES, FREE_FOLDERS = {"__main__.py", "locustfile.py", "arrays.py"}, {"baselines"}
