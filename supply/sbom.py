@@ -78,8 +78,11 @@ def _python(root: Path) -> Iterator[Component]:
 
 def _license(package: Distribution) -> str:
     """The license in a package's own words, if it is short."""
-    stated = package.metadata.get("License-Expression") or package.metadata.get("License") or ""
-    return stated if 0 < len(stated) <= 80 and "\n" not in stated else ""
+    for field in ("License-Expression", "License"):
+        for stated in package.metadata.get_all(field) or ():
+            if 0 < len(stated) <= 80 and "\n" not in stated:
+                return str(stated)
+    return ""
 
 
 def _debian(root: Path) -> Iterator[Component]:
