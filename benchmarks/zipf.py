@@ -115,7 +115,7 @@ def main() -> int:
 def drawn(texts: Sequence[str], size: int, exponent: float, seed: int) -> list[str]:
     """`size` texts, of which the one of rank k comes 1 / k ** exponent times as often as the first."""
     weights = [(1 + place) ** -exponent for place in range(len(texts))]
-    return random.Random(seed).choices(texts, weights, k=size)
+    return random.Random(seed).choices(texts, weights, k=size)  # nosec B311 # no secret
 
 
 def measured(servers: dict[int, Running], rounds: int, seconds: float, connections: int) -> list[Row]:
@@ -159,7 +159,7 @@ def loop(server: Running, samples: Sequence[Sample], seconds: float, connections
 
 def page(url: str) -> str:
     """The metrics of a service."""
-    with urllib.request.urlopen(f"{url}/metrics") as reply:
+    with urllib.request.urlopen(f"{url}/metrics") as reply:  # nosec B310 # an address of ours
         text: str = reply.read().decode()
     return text
 
