@@ -79,7 +79,8 @@ def test_an_artifact_with_such_a_name_is_not_published(
     assert not list(tmp_path.rglob("outside*"))
 
 
-@pytest.mark.parametrize("name", NAMES)
+# Clients themselves resolve `..` in an address.
+@pytest.mark.parametrize("name", [name for name in NAMES if name != ".."])
 def test_a_request_that_names_such_a_model_is_answered_with_404(server: Server, name: str) -> None:
     # `quote` as clients do it, and once more, for what decodes twice.
     for written in (quote(name, safe=""), quote(quote(name, safe=""), safe="")):
