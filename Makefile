@@ -200,10 +200,12 @@ overload: .venv/.installed ## serve, drive to 5 times saturation: build/loadtest
 broken: .venv/.installed ## break each part under load, mend it, count: build/broken.json
 	$(BIN)/python -m benchmarks.broken $(if $(CASCADE),--text $(CASCADE))
 
-# REQUESTS=2000000 lasts for so many requests, RATE (250) a second, and compares memory after a tenth of them and at the end.
+# REQUESTS=2000000 lasts for so many requests, RATE (1300) a second, and compares memory after a tenth of them and at the
+# end: build/soak-requests.json.
+soak: RATE = 1300
 soak: .venv/.installed ## a long day of MINUTES (10), with restarts and new versions: build/soak.json
 	$(BIN)/python -m benchmarks.soak --minutes $(MINUTES) $(if $(CASCADE),--text $(CASCADE)) \
-	  $(if $(REQUESTS),--requests $(REQUESTS) --rate $(RATE))
+	  $(if $(REQUESTS),--requests $(REQUESTS) --rate $(RATE) --out build/soak-requests.json)
 
 # The measured cascades; they must have been built here (make sms-risk), since PyTorch's part is their teacher.
 SMS := $(DATA)/text/sms_val.tsv.gz

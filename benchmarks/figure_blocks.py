@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,7 @@ def figure_block(path: Path) -> str:
         "new": new_recipes_block,
         "large": large_data_block,
         "broken": broken_block,
-        "soak": soak_block,
+        "soak": partial(soak_block, path.stem),
         "zipf": zipf_block,
         "peers": peers_block,
     }
@@ -165,10 +166,10 @@ def broken_block(result: Broken) -> str:
     return f"{described(result['machine'])}; {asked}; {load}.\n\n{broken.tables(result)}\n"
 
 
-def soak_block(result: Soak) -> str:
+def soak_block(name: str, result: Soak) -> str:
     asked = f"{result['cascade']}, {result['rate']:g} requests/s with a budget of {result['budget_ms']:g} ms"
     load = f"load average before it {result['load_average_before']:g}"
-    picture = "![memory, files, threads, sockets and p99 over time](measured/figures/soak.svg)"
+    picture = f"![memory, files, threads, sockets and p99 over time](measured/figures/{name}.svg)"
     return f"{described(result['machine'])}; {asked}; {load}.\n\n{soak_result.table(result)}\n\n{picture}\n"
 
 

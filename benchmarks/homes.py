@@ -20,10 +20,10 @@ MARK = "version.txt"
 """A file by which a version of an artifact differs."""
 
 
-def make_home(home: Path, models: Path, cascade: str, *, threshold: float, empty: tuple[str, ...] = ()) -> Path:
+def make_home(home: Path, models: Path, cascade: str, *, threshold: float | None, empty: tuple[str, ...] = ()) -> Path:
     """A new BentoML home with a copy of `cascade` from the model store `models`, and with this threshold.
 
-    The roles in `empty` get a graph that does almost no work.
+    None keeps the cascade's own. The roles in `empty` get a graph that does almost no work.
     """
     folders = {}
     for role in ROLES:
@@ -37,7 +37,8 @@ def make_home(home: Path, models: Path, cascade: str, *, threshold: float, empty
     point = json.loads((folders["operating-point"] / OPERATING_POINT).read_text())
     # The others are as they were, and may be in the format of another version.
     digests = {f"{role}_digest": Artifact.open(folders[role]).digest for role in empty}
-    write_json(folders["operating-point"] / OPERATING_POINT, {**point, **digests, "threshold": threshold})
+    moved = {} if threshold is None else {"threshold": threshold}
+    write_json(folders["operating-point"] / OPERATING_POINT, {**point, **digests, **moved})
     return home
 
 

@@ -1,12 +1,13 @@
 """make soak MINUTES=30: a long day of a served cascade, with bad input, restarts and new versions, and what it holds.
 
-1. serve a text cascade, all of which escalates, in two processes of the API and one of the expert
+1. serve a text cascade, in which everything escalates, in two processes of the API and one of the expert
 2. send --rate requests/s, 1 % of them bad input; end the expert every --restart-s seconds, whereupon it is started
    again; have another version served every --switch-s seconds
 3. every --slice-s seconds note memory, files, threads and sockets of all processes, and p99 by the service's own times
 4. build/soak.json and build/soak.svg; the terminal shows what grows. Ctrl-C ends it, and keeps what there is
 
---requests 2000000 lasts for so many requests instead, and compares memory after a tenth of them and at the end.
+--requests 2000000 lasts for so many requests instead, and compares memory after a tenth of them and at the end. The
+cascade then escalates by its own operating point, so that thousands of requests/s can be sent.
 """
 
 from __future__ import annotations
@@ -69,6 +70,11 @@ class Day:
     restart_s: float
     switch_s: float
 
+    @property
+    def threshold(self) -> float | None:
+        """At which everything escalates; None, the cascade's own, where many requests count."""
+        return ALWAYS if self.requests is None else None
+
 
 @dataclass(slots=True)
 class Events:
@@ -130,7 +136,7 @@ def main() -> int:
 
 def lived(models: Path, cascade: str, folder: Path, day: Day) -> tuple[list[Slice], Events, bool]:
     """Live through a day: its slices, what was done, and whether ctrl-C ended it early."""
-    home, key = make_home(folder, models, cascade, threshold=ALWAYS), secrets.token_hex(32)
+    home, key = make_home(folder, models, cascade, threshold=day.threshold), secrets.token_hex(32)
     first = latest(home / "models", f"{cascade}-operating-point").name
     add_version(home, cascade, ANOTHER)
     variables = {"BENTOML_HOME": str(home), "BENTOML_DO_NOT_TRACK": "True", "SIEVE_WORKERS": str(WORKERS)}

@@ -13,7 +13,7 @@ from loadtest.verdict.peers import ALONE, Measured, peers_result
 
 
 # The autoscaler is played in virtual time, on no machine.
-@pytest.mark.parametrize("name", sorted(FIGURES.keys() - {"autoscaling"} - TO_MEASURE))
+@pytest.mark.parametrize("name", sorted(FIGURES.keys() - {"autoscaling"} - TO_MEASURE.keys()))
 def test_every_kind_of_file_names_the_machine(name: str) -> None:
     path = MEASURED / "figures" / f"{name}.json"
     measured = json.loads(path.read_text(encoding="utf-8"))
@@ -42,3 +42,9 @@ def test_tune_says_whether_the_defaults_stay(tmp_path: Path) -> None:
     for settings, said in ((result["defaults"], "the defaults stay."), ({"workers": 3}, "trials: `workers` 3.")):
         (tmp_path / "tune-cascade.json").write_text(json.dumps({**result, "settings": settings}), encoding="utf-8")
         assert figure_block(tmp_path / "tune-cascade.json").endswith(f"{said}\n")
+
+
+def test_a_second_day_is_shown_with_its_own_picture(tmp_path: Path) -> None:
+    result = json.loads((MEASURED / "figures" / "soak.json").read_text(encoding="utf-8"))
+    (tmp_path / "soak-requests.json").write_text(json.dumps(result), encoding="utf-8")
+    assert figure_block(tmp_path / "soak-requests.json").endswith("(measured/figures/soak-requests.svg)\n")

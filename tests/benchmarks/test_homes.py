@@ -41,6 +41,13 @@ def test_a_home_is_served_with_its_threshold(
     assert answer["stage"] == stage
 
 
+def test_a_home_keeps_the_cascades_own_operating_point(tiny_cascades: TinyCascades, tmp_path: Path) -> None:
+    models = tiny_cascades.home / "models"
+    home = make_home(tmp_path / "home", models, "tiny-text", threshold=None)
+    read = [OperatingPoint.read(latest(store, "tiny-text-operating-point")) for store in (models, home / "models")]
+    assert read[0] == read[1]
+
+
 def test_another_version_computes_the_same_under_other_digests(tiny_cascades: TinyCascades, tmp_path: Path) -> None:
     home = make_home(tmp_path / "home", tiny_cascades.home / "models", "tiny-text", threshold=ALWAYS)
     before = {role: latest(home / "models", f"tiny-text-{role}") for role in ROLES}

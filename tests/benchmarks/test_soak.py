@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from benchmarks.homes import ALWAYS
 from benchmarks.soak import BAD_BODIES, BAD_SHARE, Day, Events, mixed
 from benchmarks.soak_result import BAD
 from loadtest.traffic.workload import text_samples
 
 DAY = Day(seconds=60, requests=None, rate=10, budget_ms=50, slice_s=10, restart_s=60, switch_s=300)
+
+
+def test_a_day_of_so_many_requests_escalates_by_the_cascades_own_operating_point() -> None:
+    assert DAY.threshold == ALWAYS
+    assert replace(DAY, requests=2_000_000).threshold is None
 
 
 def test_restarts_and_switches_come_when_they_are_due_and_apart() -> None:
