@@ -14,7 +14,7 @@ from typing import NamedTuple, TypedDict, TypeVar
 import numpy as np
 
 from loadtest.errors import UnreachableError
-from loadtest.traffic.arrivals import arrivals
+from loadtest.traffic.arrivals import Due, arrivals
 from loadtest.traffic.client import send_all
 from loadtest.traffic.reply import Reply
 from loadtest.traffic.sample import Sample
@@ -94,9 +94,16 @@ def break_once(load: Load, part: Part, seed: int) -> Outcome:
 def drive(load: Load, seconds: float, seed: int, meanwhile: Callable[[], T]) -> tuple[list[Reply], float, T]:
     """Send a load for so many seconds while `meanwhile` runs in a thread, from the first reply on.
 
+    Returns what `send` returns.
+    """
+    return send(load, arrivals(f"poisson:{load.rate:g}", seconds, seed), meanwhile)
+
+
+def send(load: Load, due_s: Due, meanwhile: Callable[[], T]) -> tuple[list[Reply], float, T]:
+    """Send the samples of a load in turn when they are due, while `meanwhile` runs, from the first reply on.
+
     Returns the replies, the moment of time.monotonic that their times count from, and what `meanwhile` returns.
     """
-    due_s = arrivals(f"poisson:{load.rate:g}", seconds, seed)
     turns = itertools.islice(itertools.cycle(load.samples), len(due_s))
     begun, starts_s = threading.Event(), list[float]()
 

@@ -21,6 +21,7 @@ from benchmarks import (
     int8,
     large_data,
     new_recipes,
+    overload_back_result,
     protocols,
     soak_result,
     unlabelled,
@@ -33,6 +34,7 @@ from benchmarks.bulk import Bulk
 from benchmarks.decoding import Decoding
 from benchmarks.int8 import Int8
 from benchmarks.new_recipes import NewRecipes
+from benchmarks.overload_back_result import Back
 from benchmarks.protocols import Protocols
 from benchmarks.soak_result import Soak
 from benchmarks.zipf import Zipf
@@ -70,10 +72,12 @@ def figure_block(path: Path) -> str:
         "large": large_data_block,
         "broken": broken_block,
         "soak": partial(soak_block, path.stem),
+        "overload-back": overload_back_block,
         "zipf": zipf_block,
         "peers": peers_block,
     }
-    return kinds[path.stem.partition("-")[0]](json.loads(path.read_text(encoding="utf-8")))
+    name = path.stem if path.stem in kinds else path.stem.partition("-")[0]
+    return kinds[name](json.loads(path.read_text(encoding="utf-8")))
 
 
 def run_block(result: RunResult) -> str:
@@ -164,6 +168,17 @@ def broken_block(result: Broken) -> str:
     asked = f"{result['cascade']}, {result['rate']:g} requests/s with a budget of {result['budget_ms']:g} ms"
     load = f"load average before it {result['load_average_before']:g}"
     return f"{described(result['machine'])}; {asked}; {load}.\n\n{broken.tables(result)}\n"
+
+
+def overload_back_block(result: Back) -> str:
+    core = result["core"]
+    machine = result["machine"]
+    apart = f"{machine['processor']}, {machine['cores']} cores, of which the generator had one alone"
+    saturation = f"saturation {result['saturation']['per_s']:.0f} requests/s ({result['saturation']['found']})"
+    asked = f"{result['cascade']}, budget {result['budget_ms']:g} ms; {saturation}"
+    load = f"load average before it {result['load_average_before']:g}"
+    on = described(machine) if core is None else apart
+    return f"{on}; {asked}; {load}.\n\n{overload_back_result.table(result)}\n"
 
 
 def soak_block(name: str, result: Soak) -> str:

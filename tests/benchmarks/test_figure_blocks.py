@@ -10,6 +10,7 @@ import pytest
 from benchmarks.figure_blocks import figure_block
 from benchmarks.pages import FIGURES, MEASURED, TO_MEASURE
 from loadtest.verdict.peers import ALONE, Measured, peers_result
+from tests.benchmarks.test_overload_back_result import back
 
 
 # The autoscaler is played in virtual time, on no machine.
@@ -35,6 +36,17 @@ def test_peers_are_shown_with_their_terms(tmp_path: Path) -> None:
     block = figure_block(tmp_path / "peers.json")
     assert "; 1 rounds in turn, closed loops of 4 s" in block
     assert "other servers are ended, so one runs at a time; load average before it 0.5.\n\n| times Sieve" in block
+
+
+def test_an_overload_and_the_way_back_say_where_the_generator_ran(tmp_path: Path) -> None:
+    measured = {"machine": {"processor": "A", "cores": 2, "python": "3.11"}, "load_average_before": 0.5}
+    measured |= {"cascade": "demo-text", "saturation": {"per_s": 290.4, "found": "searched"}}
+    path = tmp_path / "overload-back.json"
+    for core, said in ((None, "A, 2 cores that the generator shared; demo"), (1, "A, 2 cores, of which the gen")):
+        path.write_text(json.dumps({**back(), **measured, "core": core}), encoding="utf-8")
+        block = figure_block(path)
+        assert block.startswith(said)
+        assert "| overload | 10 |" in block
 
 
 def test_tune_says_whether_the_defaults_stay(tmp_path: Path) -> None:
