@@ -140,6 +140,9 @@ profile: .venv/.installed ## where the time of the sms-risk models goes, and doc
 	$(BIN)/python -m optimize profile sms-risk-expert sms-risk-screen --variant all --lengths 16,32,64
 	$(BIN)/python -m benchmarks.pages profile sms-risk-expert sms-risk-screen
 
+large-data: .venv/.installed ## a data set 20 times as large as the memory of its run: build/large-data.json
+	$(BIN)/python -m benchmarks.large_data
+
 # What the commands of benchmarks/pages.py's FIGURES left in build.
 figures: .venv/.installed ## the tables of docs/tuning.md, loadtest.md, performance.md, reliability.md and README from the last measurements
 	$(BIN)/python -m benchmarks.pages figures

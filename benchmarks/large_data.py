@@ -33,7 +33,7 @@ WARM_ROWS = 1_000
 SAMPLED_EVERY_S = 0.5
 LABELS = {"refund": "back return money wrong again", "delay": "late waiting parcel days courier", "praise": "great"}
 FILLERS = "please the order account today email number card street again help team invoice item box store"
-CHARACTERS = 2_000
+CHARACTERS = 4_000
 
 RECIPE = """
 name = "large"
@@ -76,7 +76,7 @@ class LargeDataError(LoadTestError):
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="benchmarks.large_data", description=__doc__)
-    parser.add_argument("--rows", type=int, default=1_050_000, help="of 2,000 characters each; 2.1 GB by default")
+    parser.add_argument("--rows", type=int, default=525_000, help="of 4,000 characters each; 2.1 GB by default")
     parser.add_argument("--memory-mb", type=int, default=100, help="beyond libraries and models; 100 by default")
     parser.add_argument("--times", type=float, default=TIMES, help="refuse a file that is not so many times as large")
     parser.add_argument("--work", type=Path, default=Path("build/large-data"), help="where data and build go")

@@ -36,6 +36,14 @@ def grouped(keys: NDArray[Any]) -> NDArray[np.int64]:
     return numbers
 
 
+def distinct(keys: Keys) -> Keys:
+    """Each key once, in order. `np.unique` makes a table of hashes for it, which takes several times as much memory."""
+    ordered = np.sort(keys)
+    is_other = np.ones(len(keys), dtype=np.bool_)
+    np.not_equal(ordered[1:], ordered[:-1], out=is_other[1:])
+    return ordered[is_other]
+
+
 def first_rows(groups: NDArray[np.int64]) -> NDArray[np.int64]:
     """The place of each group's first row, [groups]."""
     highest = np.maximum.accumulate(groups)

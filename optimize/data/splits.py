@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from optimize.data.checks import checked
 from optimize.data.content import content_digest, keys_of
-from optimize.data.groups import Keys, first_rows, grouped
+from optimize.data.groups import Keys, distinct, first_rows, grouped
 from optimize.data.label_names import MIN_PER_LABEL, label_names
 from optimize.data.readers import DataConfig, Rows, read_rows
 from optimize.data.sequences import chosen
@@ -248,7 +248,7 @@ class _Pool:
         strata = self.strata[self.left]
         label_of = strata[first_rows(groups)]
         share = size / max(len(self.left), 1)
-        counts = {int(label): int(count) for label, count in zip(*np.unique(strata, return_counts=True), strict=True)}
+        counts = {label: count for label, count in enumerate(np.bincount(strata).tolist()) if count}
         wanted = {label: round(share * count) for label, count in counts.items()}
         owed = dict.fromkeys(counts, at_least)
         spare = Counter(label_of.tolist())
@@ -271,7 +271,7 @@ class _Pool:
             inputs=chosen(self.rows.inputs, rows),
             targets=self.targets[rows],
             ids=chosen(self.rows.ids, rows),
-            keys=np.unique(self.keys[rows]),
+            keys=distinct(self.keys[rows]),
             labels_from=self.labels_from,
         )
 

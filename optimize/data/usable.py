@@ -59,12 +59,17 @@ def usable(found: Found, config: AnyData, *, folder: Path | None, labelled: bool
         notes.append(f"left out: {said}")
     for note in (*found.notes, *notes):
         tell(found.source, note)
-    kept = np.setdiff1d(np.arange(len(found.ids)), np.fromiter(faults, np.int64, len(faults)))
+    ids: Sequence[str] = found.ids
+    if faults:
+        is_kept = np.ones(len(ids), dtype=np.bool_)
+        is_kept[list(faults)] = False
+        kept = np.flatnonzero(is_kept)
+        inputs, ids, labels = chosen(inputs, kept), chosen(ids, kept), [labels[place] for place in kept.tolist()]
     return Rows(
         found.kind,
-        chosen(inputs, kept) if faults else inputs,
-        [labels[place] for place in kept.tolist()] if faults else list(labels),
-        chosen(found.ids, kept) if faults else found.ids,
+        inputs,
+        list(labels),
+        ids,
         found.source,
         synthetic=found.synthetic,
         classes=found.classes,

@@ -8,6 +8,7 @@ switch on, requests find the new cascade; those that have found the old one keep
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -122,7 +123,8 @@ class Switching:
 async def _retire(cascade: Modality) -> None:
     await asyncio.sleep(RETIRE_S)
     await cascade.close()
-    del cascade  # no part of it that is large holds itself: it is gone now, without a collection
+    del cascade  # no part of it that is large holds itself, but an error of a call may still hold what it went through
+    gc.collect()  # short: what was there when the service was ready is left out of collections
     await asyncio.to_thread(give_back)
 
 

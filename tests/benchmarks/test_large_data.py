@@ -24,7 +24,7 @@ def test_a_file_that_is_too_small_to_show_anything_is_refused(tmp_path: Path) ->
 
 @pytest.mark.slow
 def test_a_run_with_little_memory_is_stopped_and_goes_on(tmp_path: Path) -> None:
-    rows, memory = ["--rows", "75000"], ["--memory-mb", "100", "--times", "1"]
+    rows, memory = ["--rows", "40000"], ["--memory-mb", "100", "--times", "1"]
     main([*rows, *memory, "--work", str(tmp_path), "--out", str(tmp_path / "out.json")])
     report = json.loads((tmp_path / "out.json").read_text())
     stopped, ended = report["runs"]
