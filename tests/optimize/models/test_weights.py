@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import datetime
+import json
 import os
 import pickle
 from pathlib import Path
@@ -63,6 +64,14 @@ def test_a_missing_shard_is_named(folder: Path) -> None:
     assert f"lacks 1 of its {len(others) + 1} shards, such as {first.name}; copy or download" in refusal(folder)
     (folder / "model.safetensors.index.json").write_text('{"weight_map": ')
     assert "is not an index of shards" in refusal(folder)
+
+
+@pytest.mark.parametrize("outside", ["../{}", "{folder}/../{}"])
+def test_a_shard_outside_of_the_folder_is_not_read(folder: Path, outside: str) -> None:
+    (folder / "model.safetensors").rename(folder.parent / "other.safetensors")
+    name = outside.format("other.safetensors", folder=folder)
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"classifier.bias": name}}))
+    assert "names a shard outside of its folder; save the model anew" in refusal(folder)
 
 
 def test_half_a_file(folder: Path) -> None:
