@@ -8,7 +8,7 @@ import itertools
 import random
 import threading
 import time
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, Literal
 
 from loadtest.traffic.process import free_port
@@ -26,6 +26,8 @@ class _Asked:
     """When the last request of a connection came."""
 
     at_s: float | None = None
+    garble: Callable[[bytes, bool], bytes]
+    """Which garbage its reply becomes; takes a piece of it, and whether it is the first."""
 
     def took_s(self) -> float:
         """The seconds until its reply begins; 0 for what comes of it later."""
@@ -102,7 +104,7 @@ class Way:
                 requests = asyncio.ensure_future(_pass(reader, behind, asked))
                 try:
                     while reply := await theirs.read(CHUNK):
-                        await self._answer(reply, writer, asked.took_s())
+                        await self._answer(reply, writer, asked)
                 finally:
                     requests.cancel()
         self._tasks.discard(task)
@@ -116,14 +118,18 @@ class Way:
             self._open.discard(writer)
             writer.close()
 
-    async def _answer(self, reply: bytes, writer: asyncio.StreamWriter, took_s: float) -> None:
+    async def _answer(self, reply: bytes, writer: asyncio.StreamWriter, asked: _Asked) -> None:
+        """Send on what came of a reply: all of it, or one of its pieces."""
         self.passed += 1
+        begins, took_s = asked.at_s is not None, asked.took_s()
         match self.fault:
             case "slow":
                 await asyncio.sleep((SLOWER - 1) * took_s)
                 writer.write(reply)
             case "garbage":
-                writer.write(next(self._garbage)(reply))
+                if begins:
+                    asked.garble = next(self._garbage)
+                writer.write(asked.garble(reply, begins))
             case "byte by byte":
                 for place in range(len(reply)):
                     if writer.is_closing():
@@ -145,14 +151,14 @@ async def _pass(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, aske
     writer.close()
 
 
-def _noise(_reply: bytes) -> bytes:
-    return NOISE
+def _noise(_reply: bytes, begins: bool) -> bytes:
+    return NOISE if begins else b""
 
 
-def _turned(reply: bytes) -> bytes:
-    head, blank, body = reply.partition(b"\r\n\r\n")
+def _turned(reply: bytes, begins: bool) -> bytes:
+    head, blank, body = reply.partition(b"\r\n\r\n") if begins else (b"", b"", reply)
     return head + blank + bytes(byte ^ 0xFF for byte in body)
 
 
-def _page(_reply: bytes) -> bytes:
-    return PAGE
+def _page(_reply: bytes, begins: bool) -> bytes:
+    return PAGE if begins else b""

@@ -8,10 +8,10 @@ switch on, requests find the new cascade; those that have found the old one keep
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from gc import collect
 
 from serving.cascade.modality import Modality, StoredCascade, require_kind, takes_pairs
 from serving.cascade.served import Served
@@ -124,7 +124,7 @@ async def _retire(cascade: Modality) -> None:
     await asyncio.sleep(RETIRE_S)
     await cascade.close()
     del cascade  # no part of it that is large holds itself, but an error of a call may still hold what it went through
-    gc.collect()  # short: what was there when the service was ready is left out of collections
+    collect()  # short: what was there when the service was ready is left out of collections
     await asyncio.to_thread(give_back)
 
 

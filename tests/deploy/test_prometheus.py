@@ -71,7 +71,9 @@ def loaded(tiny_cascades: TinyCascades, tmp_path_factory: pytest.TempPathFactory
     """Both tiny cascades in a process of their own: what the session's server has counted is another test's."""
     folder = tmp_path_factory.mktemp("loaded")
     shutil.copytree(tiny_cascades.home / "models", folder / "home" / "models", symlinks=True)
-    with serve(*TINY, home=folder / "home", folder=ROOT, log=folder / "log") as server:
+    (folder / "settings.toml").write_text("workers = 1\ncache_mb = 1\n")
+    settings = ("--arg", f"settings={folder / 'settings.toml'}")
+    with serve(*TINY, *settings, home=folder / "home", folder=ROOT, log=folder / "log") as server:
         yield server
 
 

@@ -85,6 +85,7 @@ class Process:
 @pytest.fixture(autouse=True)
 def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "RETIRE_S", 0.0)
+    monkeypatch.setattr(module, "collect", lambda: None)  # in the tests' process it takes a second
     monkeypatch.setattr(module, "LOOK_EVERY_S", 0.01)
 
 
@@ -189,7 +190,7 @@ def test_the_other_processes_follow_and_the_first_waits_for_them(
 def test_a_process_that_cannot_follow_says_so_once_and_is_counted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, logged: list[logging.LogRecord]
 ) -> None:
-    monkeypatch.setattr(module, "FOLLOW_LIMIT_S", 1.0)
+    monkeypatch.setattr(module, "FOLLOW_LIMIT_S", 0.05)
     first, second = beside(monkeypatch, Process(tmp_path), Process(tmp_path, golden="golden logits differ"))
 
     async def main() -> dict[str, Any]:
@@ -221,6 +222,7 @@ def test_a_version_that_is_served_no_more_is_let_go_and_its_memory_given_back(mo
     first.circle = first  # type: ignore[attr-defined]  # as what an error went through may hold
     gone = weakref.ref(first)
     del first
+    monkeypatch.setattr(module, "collect", gc.collect)
     monkeypatch.setattr(module, "give_back", lambda: left.append(gone()))
 
     async def main() -> None:

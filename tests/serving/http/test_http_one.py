@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
+from serving.http.unread import MAX_PIPELINED
 from tests.serving.http.test_protocol import installed as installed
 from tests.serving.http.test_protocol import response, run, served
 
@@ -72,7 +73,7 @@ def test_it_is_ignored_wherever_the_bytes_are_cut() -> None:
 
 def test_a_request_with_such_an_offer_and_no_body_is_answered() -> None:
     get = b"GET /models HTTP/1.1\r\nHost: x\r\n" + JAVA + b"\r\n\r\n"
-    assert exchanged(get * 300, answers=300) == [(200, b"GET /models ")] * 300
+    assert exchanged(get * MAX_PIPELINED, answers=MAX_PIPELINED) == [(200, b"GET /models ")] * MAX_PIPELINED
 
 
 def test_such_a_request_may_wait_for_100_continue() -> None:
