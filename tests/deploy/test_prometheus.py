@@ -99,10 +99,11 @@ def prometheus(loaded: Server, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 
 def load(server: Server) -> None:
-    """Texts and images, good and bad, some too late, and once more than can be in flight."""
+    """Texts and images, new and equal ones, good and bad, some too late, and once more than can be in flight."""
+    texts = [*TEXTS[:24], *(f"{text} {time.monotonic_ns()}" for text in TEXTS[:24])]
     with server.client() as client:
-        for budget_ms in (0.05, 1000):
-            for text in TEXTS[:24]:
+        for budget_ms in (0.05, 1000, 1000):
+            for text in texts:
                 client.post("/classify_text", json={"text": text, "budget_ms": budget_ms})
         for index in range(6):
             client.post("/classify_image", files={"image": digit(index)})
@@ -161,5 +162,5 @@ def test_no_label_has_what_a_client_makes_up(loaded: Server) -> None:
     labels = {label for line in series for label in re.findall(r'[{,](\w+)="', line)}
     assert labels == {
         *("endpoint", "outcome", "stage", "model", "modality", "degraded", "priority", "reason", "part", "le"),
-        *("role", "digest", "variant", "provider", "process"),
+        *("role", "digest", "variant", "provider", "process", "how"),
     }
