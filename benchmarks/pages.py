@@ -61,7 +61,6 @@ FIGURES = {
 """Files of docs/measured/figures, and where the make targets leave them below build."""
 TO_MEASURE = {
     "overload-back": "overload-back CORE=1",
-    "soak-requests": "soak REQUESTS=2000000",
     "zipf": "zipf",
     "peers": "peers",
 }
