@@ -104,9 +104,10 @@ def overload_block(result: OverloadResult) -> str:
 
 
 def bench_block(report: Mapping[str, Any]) -> str:
-    machine = f"{report['machine']['processor']}, {report['machine']['cores']} cores"
     load = f"load average before it {report['load_average_before']:.1f}"
-    return f"{machine}; texts of {report['tokens']} tokens; {load}.\n\n{bench_tables.tables(report)}\n"
+    return (
+        f"{cores_of(report['machine'])}; texts of {report['tokens']} tokens; {load}.\n\n{bench_tables.tables(report)}\n"
+    )
 
 
 def capacity_block(result: CapacityResult) -> str:
@@ -117,7 +118,7 @@ def bulk_block(result: Bulk) -> str:
     machine, count = result["machine"], len(result["score_per_s"])
     load = f"load average before it {result['load_average_before']:g}"
     taken = f"medians of {count} rounds in turn, lowest to highest"
-    return f"{machine['processor']}, {machine['cores']} cores; {taken}; {load}:\n\n{bulk.table(result)}\n"
+    return f"{cores_of(machine)}; {taken}; {load}:\n\n{bulk.table(result)}\n"
 
 
 def decoding_block(result: Decoding) -> str:
@@ -155,9 +156,8 @@ def unlabelled_block(result: Mapping[str, Any]) -> str:
 
 
 def new_recipes_block(result: NewRecipes) -> str:
-    checkpoint = f"checkpoint `{result['checkpoint']}`"
-    machine = f"{result['machine']['processor']}, {result['machine']['cores']} cores"
-    return f"{machine}; {checkpoint}:\n\n{new_recipes.table(result['rows'])}\n"
+    on = cores_of(result["machine"])
+    return f"{on}; checkpoint `{result['checkpoint']}`:\n\n{new_recipes.table(result['rows'])}\n"
 
 
 def large_data_block(result: Mapping[str, Any]) -> str:
@@ -171,13 +171,11 @@ def broken_block(result: Broken) -> str:
 
 
 def overload_back_block(result: Back) -> str:
-    core = result["core"]
-    machine = result["machine"]
-    apart = f"{machine['processor']}, {machine['cores']} cores, of which the generator had one alone"
+    machine, core = result["machine"], result["core"]
     saturation = f"saturation {result['saturation']['per_s']:.0f} requests/s ({result['saturation']['found']})"
     asked = f"{result['cascade']}, budget {result['budget_ms']:g} ms; {saturation}"
     load = f"load average before it {result['load_average_before']:g}"
-    on = described(machine) if core is None else apart
+    on = described(machine) if core is None else f"{cores_of(machine)}, of which the generator had one alone"
     return f"{on}; {asked}; {load}.\n\n{overload_back_result.table(result)}\n"
 
 
@@ -224,4 +222,9 @@ def tune_block(result: TuneResult) -> str:
 
 def described(machine: Machine) -> str:
     """The machine that a service and its generator ran on."""
-    return f"{machine['processor']}, {machine['cores']} cores that the generator shared"
+    return f"{cores_of(machine)} that the generator shared"
+
+
+def cores_of(machine: Machine) -> str:
+    """The processor, and how many cores it has."""
+    return f"{machine['processor']}, {machine['cores']} cores"

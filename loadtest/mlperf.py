@@ -12,7 +12,7 @@ from loadtest.machine import Machine, machine
 from loadtest.measuring.contender import Subject
 from loadtest.measuring.known import look
 from loadtest.measuring.loadgen import LoadGen, LoadGenRun
-from loadtest.measuring.search import FACTOR, MAX_RUNS, MIN_RATE_PER_S
+from loadtest.measuring.search import MAX_RUNS, MIN_RATE_PER_S, next_rate
 from loadtest.pages.files import write_json
 from loadtest.pages.live import console
 from loadtest.traffic.plan import Plan
@@ -100,7 +100,7 @@ def peak(attempt: Try, start_per_s: float) -> float:
             kept, best = rate, max(best, run["completed_per_s"])
         else:
             broken = rate
-        rate = kept * FACTOR if math.isinf(broken) else math.sqrt(kept * broken) if kept else broken / FACTOR
+        rate = next_rate(kept, broken)
         if (kept and broken / kept < PRECISION) or rate < MIN_RATE_PER_S:
             break
     return best

@@ -58,14 +58,15 @@ def highest_rate(
         else:
             broken, last_broken = rate, result
         given_up = or_give_up and runs == 1 and not result["passed"]
-        rate = _next_rate(kept, broken)
+        rate = next_rate(kept, broken)
         if given_up or (kept and broken / kept < precision) or rate < MIN_RATE_PER_S:
             break
     assert first is not None
     return Found(best_rate, best_goodput, best, runs, first, last_broken)
 
 
-def _next_rate(kept: float, broken: float) -> float:
+def next_rate(kept: float, broken: float) -> float:
+    """The rate to try after the highest one that kept an objective, 0 if none did, and the lowest that broke it."""
     if math.isinf(broken):
         return kept * FACTOR
     return math.sqrt(kept * broken) if kept else broken / FACTOR

@@ -25,8 +25,7 @@ def grouped(keys: NDArray[Any]) -> NDArray[np.int64]:
     """
     order = np.argsort(keys, kind="stable")
     ordered = keys[order]
-    begins = np.ones(len(keys), dtype=np.bool_)
-    np.not_equal(ordered[1:], ordered[:-1], out=begins[1:])
+    begins = _begins(ordered)
     del ordered
     is_first = np.zeros(len(keys), dtype=np.bool_)
     is_first[order[begins]] = True
@@ -39,9 +38,14 @@ def grouped(keys: NDArray[Any]) -> NDArray[np.int64]:
 def distinct(keys: Keys) -> Keys:
     """Each key once, in order. `np.unique` makes a table of hashes for it, which takes several times as much memory."""
     ordered = np.sort(keys)
-    is_other = np.ones(len(keys), dtype=np.bool_)
-    np.not_equal(ordered[1:], ordered[:-1], out=is_other[1:])
-    return ordered[is_other]
+    return ordered[_begins(ordered)]
+
+
+def _begins(ordered: NDArray[Any]) -> NDArray[np.bool_]:
+    """Whether each of these keys, which are in order, is another one than the key before it."""
+    begins = np.ones(len(ordered), dtype=np.bool_)
+    np.not_equal(ordered[1:], ordered[:-1], out=begins[1:])
+    return begins
 
 
 def first_rows(groups: NDArray[np.int64]) -> NDArray[np.int64]:
