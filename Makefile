@@ -29,9 +29,10 @@ demo: .venv/.installed ## build two cascades, serve them, ask them, show what ea
 serve: .venv/.installed ## serve the demo cascades on PORT (3000)
 	$(BIN)/bentoml serve --port $(PORT)
 
-# In so many processes; each takes about 2 GB. If one dies the run ends: with --dist loadgroup it may else wait for ever.
+# In so many processes; each takes about 2 GB. If one dies the run ends: with --dist loadscope it may else wait for ever.
+# tests/conftest.py says what stays together.
 JOBS ?= 2
-PYTEST := $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadgroup --max-worker-restart 0
+PYTEST := $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadscope --max-worker-restart 0
 test: .venv/.installed ## the tests
 	$(PYTEST)
 

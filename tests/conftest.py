@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import Any
 
 import httpx
 import hypothesis
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from loadtest.traffic.process import free_port
 from tests.commands import ROOT as ROOT
@@ -31,12 +33,20 @@ hypothesis.settings.register_profile("search", deadline=None, max_examples=3000)
 hypothesis.settings.load_profile("any machine")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests of a file, or of a folder that shares what is dear, in one process of pytest-xdist."""
-    for item in items:
-        folder = item.path.parent
-        group = folder if folder.name in TOGETHER else item.path
-        item.add_marker(pytest.mark.xdist_group(group.relative_to(ROOT).as_posix()))
+class Together(LoadScopeScheduling):  # type: ignore[misc]
+    """Keeps the tests of a file, or of a folder that shares what is dear, in one process of pytest-xdist.
+
+    `--dist loadgroup` with marks cannot: pytest-xdist 3.8.0 writes the group into what pytest 9.2 does not read.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        path = PurePosixPath(nodeid.partition("::")[0])
+        return str(path.parent if path.parent.name in TOGETHER else path)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Together:
+    """Called in the process that hands out the tests."""
+    return Together(config, log)
 
 
 @pytest.fixture(scope="session")
