@@ -6,12 +6,14 @@ own choice, and so many threads as it is given, which stay on no core.
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.metadata
 import importlib.util
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -49,9 +51,8 @@ def open_openvino(path: Path, threads: int) -> Run:
     Nothing of OpenVINO is called that reports usage: that is its converter, and graphs are read as they are.
     """
     require_installed("openvino")
-    openvino = importlib.import_module("openvino")
     try:
-        compiled = openvino.Core().compile_model(
+        compiled = _core().compile_model(
             path,
             "CPU",
             {
@@ -76,6 +77,16 @@ def open_openvino(path: Path, threads: int) -> Run:
             return np.array(request.get_tensor(output).data, dtype=np.float32)
 
     return run
+
+
+@functools.cache
+def _core() -> Any:
+    """OpenVINO for this process.
+
+    It is never given up. Its part for CPUs gives the thread that first needs it a stack for signals (sigaltstack(2)),
+    and unmaps that with the last model, in whatever thread: the next signal then ends the process.
+    """
+    return importlib.import_module("openvino").Core()
 
 
 def _reason(error: RuntimeError) -> str:

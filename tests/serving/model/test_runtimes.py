@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from serving.errors import ProviderError
 from serving.model import runtimes
 from serving.model.runtimes import is_installed, open_openvino, openvino_version, require_installed
 from serving.model.session import open_graph
+from tests.commands import ROOT
 from tests.made import pixels, save_product
 
 needs_openvino = pytest.mark.skipif(
@@ -57,6 +60,31 @@ def test_threads_that_ask_at_once_get_their_own_answers(tmp_path: Path) -> None:
     with ThreadPoolExecutor(4) as pool:
         for got, wanted in zip(pool.map(lambda batch: run({"pixel_values": batch}), batches), alone, strict=True):
             np.testing.assert_allclose(got, wanted, atol=1e-5)
+
+
+SIGNALLED = """
+import signal, sys, threading
+from pathlib import Path
+from serving.model.runtimes import open_openvino
+signal.signal(signal.SIGUSR1, lambda *_: print("told"))
+models = [open_openvino(Path(sys.argv[1]), 1) for _ in range(int(sys.argv[2]))]
+if sys.argv[3] == "elsewhere":
+    thread = threading.Thread(target=models.clear)
+    thread.start()
+    thread.join()
+while models:
+    del models[0]
+signal.raise_signal(signal.SIGUSR1)
+"""
+
+
+@needs_openvino
+@pytest.mark.parametrize(("models", "where"), [(1, "elsewhere"), (2, "here")])
+def test_a_signal_comes_through_after_models_are_gone(tmp_path: Path, models: int, where: str) -> None:
+    path = save_product(tmp_path / "model.onnx")
+    line = [sys.executable, "-c", SIGNALLED, str(path), str(models), where]
+    done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stdout.strip()) == (0, "told"), done.stderr
 
 
 @needs_openvino
