@@ -82,5 +82,7 @@ def test_its_line_runs(server: Server, tmp_path: Path) -> None:
     assert url == "http://127.0.0.1:3000"
     rest[rest.index("messages.tsv.gz")] = str(write_texts(tmp_path / "texts.csv"))
     # As it is written, and then what makes it short, and independent of how busy this machine is.
-    quick = ("--seconds", 1, "--warm-up", 0, "--slo", "p99=30s", "--timeout-s", 30, "--max-degraded", 1)
-    loadtest("run", server.url, *rest, *quick, "--goodput", 1, "--max-lag-ms", 60_000, "--out", tmp_path)
+    quick = ("--arrivals", "poisson:20", "--seconds", 2, "--warm-up", 0, "--slo", "p99=30s", "--timeout-s", 30)
+    loadtest(
+        "run", server.url, *rest, *quick, "--max-degraded", 1, "--goodput", 1, "--max-lag-ms", 60_000, "--out", tmp_path
+    )
