@@ -56,6 +56,7 @@ from serving.model.formats import ImageFormats
 from serving.oip.protocol import HOST_VARIABLE, METHODS, Oip
 from serving.service_config import EXPERT_CONFIG, api_config
 from serving.settings import MAX_BATCH_SIZE, for_machines, settings_of
+from serving.shadow.comparable import Comparable
 from serving.watch.expert_metrics import ExpertMetrics
 from serving.watch.folder import own_folder
 from serving.watch.log import LogWriter
@@ -231,8 +232,7 @@ class Cascade:
         self.readiness = Readiness(DRAINING)
         tracer = open_tracer("sieve", TRACING)
         self._metrics = metrics = Metrics(METRICS_FOLDER, several=ARGUMENTS.several)
-        self.lag = metrics.lag
-        origins = [self._origin(chosen) for chosen in ARGUMENTS.served]
+        self.lag, origins = metrics.lag, [self._origin(chosen) for chosen in ARGUMENTS.served]
         store = partial(stored, [model for origin in origins for model in origin.models])
         self._cascades = Cascades(
             origins, store, SETTINGS, metrics, tracer, tls=ARGUMENTS.expert_tls, versions=VERSIONS, key=ACCESS.admin
@@ -259,8 +259,7 @@ class Cascade:
 
     def _origin(self, chosen: Chosen) -> Origin:
         url = ARGUMENTS.expert_url(chosen) or str(getattr(self, attribute(chosen, "service")).to_async.url)
-        models = [getattr(self, attribute(chosen, role)) for role in ROLES]
-        return Origin(chosen=chosen, models=models, expert_url=url)
+        return Origin(chosen=chosen, models=[getattr(self, attribute(chosen, role)) for role in ROLES], expert_url=url)
 
     @bentoml.on_startup  # type: ignore[untyped-decorator]  # BentoML has no types for it
     async def start_warm_up(self) -> None:
@@ -290,11 +289,12 @@ class Cascade:
         os.environ[HOST_VARIABLE] = host = end_unless_free(BentoMLContainer.http, grpc_port=ARGUMENTS.grpc_port)
         ACCESS.warn_if_open(host)
         os.environ[SERVER_VARIABLE] = str(os.getpid())
-        if not ARGUMENTS.served:
-            raise SystemExit("nothing to serve: give a name with --arg text=NAME, --arg image=NAME, or both")
+        ARGUMENTS.require_any()
+        comparable = Comparable()
         for chosen in ARGUMENTS.opened:
             with in_one_sentence(chosen.name):
                 found = open_cascade(*(latest(chosen.name, role).resolve() for role in ROLES))
                 require_kind(found.screen.artifact, chosen.kind)
+                comparable.require(found, chosen.kind, shadow=chosen in ARGUMENTS.shadows)
                 if ARGUMENTS.strict:
                     require_promise_of(found, ARGUMENTS.expert_url(chosen), ARGUMENTS.expert_tls)

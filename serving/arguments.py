@@ -151,6 +151,11 @@ class Arguments(BaseModel, extra="forbid"):
         urls = dict(_named_urls(getattr(self, f"{chosen.kind}_expert_url")))
         return urls.get(chosen.name) or urls.get("", "")
 
+    def require_any(self) -> None:
+        """End the process with one sentence if no cascade is served."""
+        if not self.served:
+            raise SystemExit("nothing to serve: give a name with --arg text=NAME, --arg image=NAME, or both")
+
     def require(self, kind: str, place: int = 0) -> Chosen:
         """The cascade for `kind` in this place. Ends the process with one sentence if there is none."""
         for chosen in self.opened:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from serving.cascade.modality import Modality
 from serving.cascade.opening import open_cascade
 from serving.cascade.served import Served
 from serving.ending import in_one_sentence
-from serving.errors import ArtifactError, InvalidInputError
+from serving.errors import InvalidInputError
 from serving.expert.open_client import open_client
 from serving.expert_tls import ExpertTls
 from serving.heap import mapped_apart
@@ -51,7 +52,6 @@ class Shadows:
         for origin in origins:
             with in_one_sentence(origin.chosen.name):
                 opened, of = _opened(origin, settings, tls), served.default(origin.chosen.kind)
-                _require_comparable(opened, of)
             self._of[of.name] = Shadow(
                 opened,
                 share=settings.shadow_share,
@@ -101,7 +101,7 @@ class ShadowedClassifying(Classifying):
         return found
 
     async def shadows(self) -> list[dict[str, Any]]:
-        return [await shadow.describe() for shadow in self._shadows.values()]
+        return [asdict(await shadow.describe()) for shadow in self._shadows.values()]
 
     def _show(
         self, modality: Modality, contents: Sequence[Content], given: Sequence[Given], record: RequestRecord
@@ -118,16 +118,3 @@ def _opened(origin: Origin, settings: Settings, tls: ExpertTls) -> Modality:
     own = settings.model_copy(update={"screen_threads": 1, "cache_mb": 0})
     with mapped_apart():
         return Modality(found, client, own, tell_drift=lambda _: None)
-
-
-def _require_comparable(shadow: Modality, served: Modality) -> None:
-    """Raise ArtifactError where a shadow takes or gives something else than the served cascade."""
-    ours, theirs = (
-        (each.kind, each.pairs, each.cascade.screen_head.field, frozenset(each.cascade.labels))
-        for each in (shadow, served)
-    )
-    if ours != theirs:
-        raise ArtifactError(
-            f"the shadow {shadow.name} must take what {served.name} takes and have its labels, got one that does not; "
-            "name another cascade, or leave the shadow out"
-        )

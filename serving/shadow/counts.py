@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Literal
 
 from serving.shadow.evidence import Interval, interval, share
@@ -155,7 +155,14 @@ class Compared:
             verdict="no worse" if difference.low > -margin else "worse" if difference.high < -margin else "undecided",
         )
 
-    def as_dict(self) -> dict[str, object]:
-        """For JSON, intervals as objects."""
-        named = ("agreement", "difference", "escalation_difference")
-        return asdict(self) | {name: getattr(self, name)._asdict() for name in named}
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Described(Compared):
+    """What /models says of a shadow: which it is, of what, how large a share it sees, and how it compares."""
+
+    name: str
+    version: str
+    models: dict[Literal["screen", "expert"], str]
+    served: str | None
+    served_version: str | None
+    share: float

@@ -16,14 +16,15 @@ several processes add up.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from dataclasses import dataclass
 
 BETS = (0.98, *(2.0**-power for power in range(1, 11)))
 """Shares of the largest bet that can be lost. Small ones win where the three values are mixed, large ones else."""
 HALVINGS = 40
 
 
-class Interval(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Interval:
     """A mean so far, None without values, and bounds of the true one."""
 
     mean: float | None
@@ -40,8 +41,8 @@ def interval(plus: int, zero: int, minus: int, delta: float) -> Interval:
 
 def share(yes: int, no: int, delta: float) -> Interval:
     """The same of a share: so many values 1 and 0."""
-    mean, low, high = interval(0, yes, no, delta)
-    return Interval(None if mean is None else 1 + mean, 1 + low, min(1.0, 1 + high))
+    found = interval(0, yes, no, delta)
+    return Interval(None if found.mean is None else 1 + found.mean, 1 + found.low, min(1.0, 1 + found.high))
 
 
 def least(plus: int, zero: int, minus: int, delta: float) -> float:

@@ -15,7 +15,7 @@ import random
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -28,7 +28,7 @@ from serving.load.budget import MAX_MS, Budget
 from serving.load.direct import DirectWork
 from serving.model.answer import Answer
 from serving.model.preprocess import Content, StageItems
-from serving.shadow.counts import Compared, Counts, Outcome
+from serving.shadow.counts import Compared, Counts, Described, Outcome
 from serving.shadow.shared import SharedCounts
 from serving.timings import Timings
 
@@ -133,18 +133,18 @@ class Shadow:
                 own_times = timings if alone and answer.cached is None else None
                 self._drawn(content, Served(modality=modality, answer=answer, timings=own_times))
 
-    async def describe(self) -> dict[str, object]:
+    async def describe(self) -> Described:
         """What /models says of the shadow."""
-        served = self._of
-        compared = await asyncio.to_thread(self._compared)
-        return {
-            "name": self.name,
-            "version": self._shadow.version,
-            "models": {"screen": self._shadow.screen_tag, "expert": self._shadow.expert_tag},
-            "served": None if served is None else {"name": served.name, "version": served.version},
-            "share": self._share,
-            **compared.as_dict(),
-        }
+        served, compared = self._of, await asyncio.to_thread(self._compared)
+        return Described(
+            name=self.name,
+            version=self._shadow.version,
+            models={"screen": self._shadow.screen_tag, "expert": self._shadow.expert_tag},
+            served=None if served is None else served.name,
+            served_version=None if served is None else served.version,
+            share=self._share,
+            **{each.name: getattr(compared, each.name) for each in fields(Compared)},
+        )
 
     def _drawn(self, content: Content, served: Served) -> None:
         if self._of is None or self._of.version != served.modality.version:

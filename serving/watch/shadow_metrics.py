@@ -18,12 +18,12 @@ class ShadowMetrics:
         self._items = Counter(
             "sieve_shadow_items", "Drawn items by how the shadow compares with what is served", (*LABELS, "outcome")
         )
-        self._escalated = Counter("sieve_shadow_escalated", "Of them, those that asked an expert", (*LABELS, "by"))
-        self._model_s = Counter("sieve_shadow_model_seconds", "What single items took in models", (*LABELS, "by"))
+        self._escalated = Counter("sieve_shadow_escalated", "Of them, those that asked an expert", (*LABELS, "side"))
+        self._model_s = Counter("sieve_shadow_model_seconds", "What single items took in models", (*LABELS, "side"))
         self._took_s = Histogram(
             "sieve_shadow_seconds",
             "What single items took from content to label",
-            (*LABELS, "by"),
+            (*LABELS, "side"),
             buckets=LATENCY_BUCKETS_S,
         )
         self._bound = Gauge(
@@ -52,8 +52,8 @@ class ShadowReporter:
 
     def took(self, served_s: float, shadow_s: float) -> None:
         """Seconds of one item in both cascades."""
-        for by, seconds in (("served", served_s), ("shadow", shadow_s)):
-            self._metrics._took_s.labels(*self._own, by).observe(seconds)
+        for side, seconds in (("served", served_s), ("shadow", shadow_s)):
+            self._metrics._took_s.labels(*self._own, side).observe(seconds)
 
     def counted(self, new: Counts, compared: Compared) -> None:
         """What this process has counted since the last time, and what all processes know together."""
@@ -62,9 +62,9 @@ class ShadowReporter:
             metrics._items.labels(*own, outcome).inc(new.outcomes[outcome])
         escalated = {"served": new.both + new.only_served, "shadow": new.both + new.only_shadow}
         model_ms = {"served": new.model_ms.served, "shadow": new.model_ms.shadow}
-        for by in ("served", "shadow"):
-            metrics._escalated.labels(*own, by).inc(escalated[by])
-            metrics._model_s.labels(*own, by).inc(max(0.0, model_ms[by]) / 1e3)
+        for side in ("served", "shadow"):
+            metrics._escalated.labels(*own, side).inc(escalated[side])
+            metrics._model_s.labels(*own, side).inc(max(0.0, model_ms[side]) / 1e3)
         for bound, value in (("low", compared.difference.low), ("high", compared.difference.high)):
             metrics._bound.labels(*own, bound).set(value)
         metrics._verdict.labels(*own).set(VERDICTS[compared.verdict])

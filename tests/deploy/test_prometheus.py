@@ -22,6 +22,7 @@ from tests.conftest import ROOT, TinyCascades
 from tests.server import LIMIT_S, TINY, Server, serve
 from tests.service.test_api import TEXTS, digit
 from tests.service.test_load import all_at_once, request
+from tests.stores import publish
 
 DEPLOY = ROOT / "deploy"
 PROMETHEUS = DEPLOY / "prometheus"
@@ -71,9 +72,11 @@ def loaded(tiny_cascades: TinyCascades, tmp_path_factory: pytest.TempPathFactory
     """Both tiny cascades in a process of their own: what the session's server has counted is another test's."""
     folder = tmp_path_factory.mktemp("loaded")
     shutil.copytree(tiny_cascades.home / "models", folder / "home" / "models", symlinks=True)
-    (folder / "settings.toml").write_text("workers = 1\ncache_mb = 1\n")
+    publish(folder / "home" / "models", "tiny-next", "v1", of="tiny-text")
+    (folder / "settings.toml").write_text("workers = 1\ncache_mb = 1\nshadow_share = 1.0\n")
     settings = ("--arg", f"settings={folder / 'settings.toml'}")
-    with serve(*TINY, *settings, home=folder / "home", folder=ROOT, log=folder / "log") as server:
+    shadow = ("--arg", "shadow_text=tiny-next")
+    with serve(*TINY, *shadow, *settings, home=folder / "home", folder=ROOT, log=folder / "log") as server:
         yield server
 
 
