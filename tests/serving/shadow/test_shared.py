@@ -6,8 +6,6 @@ import logging
 import multiprocessing
 from pathlib import Path
 
-import pytest
-
 from serving.shadow.counts import Counts
 from serving.shadow.shared import SharedCounts
 
@@ -34,13 +32,12 @@ def test_counts_of_a_process_outlive_it_and_are_added_once(tmp_path: Path) -> No
 
 
 def test_without_a_place_to_write_a_process_goes_on_alone_and_says_so_once(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, logged: list[logging.LogRecord]
 ) -> None:
     shared = SharedCounts(tmp_path / "none", "shadow-a")
-    with caplog.at_level(logging.WARNING, logger="sieve"):
-        assert shared.together(counted(2)).outcomes["same"] == 2
-        assert shared.together(counted(3)).outcomes["same"] == 3
-    assert [record.getMessage() for record in caplog.records] == [
+    assert shared.together(counted(2)).outcomes["same"] == 2
+    assert shared.together(counted(3)).outcomes["same"] == 3
+    assert [record.getMessage() for record in logged] == [
         "counts of a shadow are not shared between processes: FileNotFoundError"
     ]
     (tmp_path / "none").mkdir()
