@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
 import threading
-import time
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
@@ -27,7 +27,7 @@ class SharedCounts:
     def __init__(self, folder: Path | None, name: str) -> None:
         self._folder, self._name = folder, name
         # A process that starts in the place of a dead one may get its id.
-        self._own = None if folder is None else folder / f"{name}.{os.getpid()}-{time.time_ns()}.json"
+        self._own = None if folder is None else folder / f"{name}.{os.getpid()}-{secrets.token_hex(4)}.json"
         self._unwritten, self._turn = False, threading.Lock()
 
     def together(self, own: Counts) -> Counts:

@@ -12,7 +12,7 @@ from serving.cascade.modality import StoredCascade
 from serving.errors import ArtifactError
 from serving.shadow.comparable import Comparable, require_comparable
 from tests.conftest import TinyCascades
-from tests.serving.shadow.test_shadow import stored_cascade
+from tests.serving.shadow.two import stored_cascade
 
 
 @pytest.fixture(scope="module")
