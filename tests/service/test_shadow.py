@@ -129,7 +129,7 @@ def test_metrics_say_the_same(alike: Server) -> None:
     asked_until(alike, lambda shadow: shadow["items"] > 0, "tiny-text-next")
     own = 'cascade="tiny-text",modality="text",shadow="tiny-text-next"'
     end_s = time.monotonic() + LIMIT_S
-    while own not in (text := httpx.get(f"{alike.url}/metrics").text) or "sieve_shadow_verdict{" not in text:
+    while f"sieve_shadow_verdict{{{own}}} " not in (text := httpx.get(f"{alike.url}/metrics").text):  # told last
         assert time.monotonic() < end_s, text
         time.sleep(0.1)
     there = set(re.findall(r"^# TYPE (sieve_shadow\w+)", text, re.MULTILINE))
