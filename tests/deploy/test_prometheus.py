@@ -146,7 +146,7 @@ def test_no_label_has_what_a_client_makes_up(loaded: Server) -> None:
     end = time.monotonic() + LIMIT_S
     with loaded.client() as client:
         # Every label is there once something was refused.
-        while "sieve_shed_total{" not in client.get("/metrics").text:
+        while not all(name in client.get("/metrics").text for name in ("sieve_shed_total{", "sieve_shadow_verdict{")):
             assert time.monotonic() < end
             load(loaded)
         for mark in marks:
@@ -166,4 +166,5 @@ def test_no_label_has_what_a_client_makes_up(loaded: Server) -> None:
     assert labels == {
         *("endpoint", "outcome", "stage", "model", "modality", "degraded", "priority", "reason", "part", "le"),
         *("role", "digest", "variant", "provider", "process", "how"),
+        *("cascade", "shadow", "side", "bound"),
     }
