@@ -21,19 +21,17 @@ from serving.cascade.absent import absent
 from serving.cascade.equal import equal_requests
 from serving.cascade.modality import require_kind
 from serving.cascade.opening import Entry, find_expert, open_cascade
-from serving.cascade.promise import require_golden, require_promise, watch_promises
+from serving.cascade.promise import require_golden, require_promise_of, watch_promises
 from serving.cascade.versions import Versions
 from serving.cascade.warming import warm_up_experts
 from serving.control import close_control
 from serving.ending import SERVER_VARIABLE, end_after, in_one_sentence
 from serving.errors import SieveError
-from serving.expert.open_client import open_client
 from serving.garbage import freeze_garbage
 from serving.http import api, expert_app
 from serving.http.access import Access
 from serving.http.admin import admin_endpoints
 from serving.http.cascades import Cascades, Origin
-from serving.http.classifying import Classifying
 from serving.http.door import Door
 from serving.http.draining import Draining
 from serving.http.expert_admin import ExpertSwitching
@@ -48,6 +46,7 @@ from serving.http.page import page_routes
 from serving.http.port import end_unless_free
 from serving.http.protocol import SieveProtocol, install_protocol
 from serving.http.readiness import Readiness
+from serving.http.shadows import Shadows
 from serving.load.admission import Admission
 from serving.load.budget import MAX_MS
 from serving.load.memory import MemoryLimit
@@ -57,6 +56,7 @@ from serving.model.formats import ImageFormats
 from serving.oip.protocol import HOST_VARIABLE, METHODS, Oip
 from serving.service_config import EXPERT_CONFIG, api_config
 from serving.settings import MAX_BATCH_SIZE, for_machines, settings_of
+from serving.shadow.comparable import Comparable
 from serving.watch.expert_metrics import ExpertMetrics
 from serving.watch.folder import own_folder
 from serving.watch.log import LogWriter
@@ -126,10 +126,11 @@ class ExpertService:
     model: bentoml.Model
     name: str
     """The name of its cascade."""
-    gate = OPEN  # who may ask an expert, certificates say
+    gate, shadow = OPEN, False  # who may ask an expert, certificates say
 
     def __init__(self) -> None:
         end_after(os.environ.get(SERVER_VARIABLE))
+        os.nice(19 if self.shadow else 0)  # it gets what the others leave
         self.readiness = Readiness(DRAINING)  # what follows has ended before the server takes requests
         store, wanted = partial(stored, [self.model]), VERSIONS.wanted().get(self.name)
         with in_one_sentence(self.model.tag):
@@ -170,8 +171,8 @@ def expert_service(kind: str, place: int = 0) -> t.Any:
     """The service of an expert: TextExpert for that of the first cascade for texts, TextExpert2 for the second."""
     body: dict[str, t.Any] = {"__doc__": f"An expert for {kind}s."}
     body["check"] = bentoml.on_deployment(partial(check_expert, kind, place))
-    for chosen in (each for each in ARGUMENTS.served if (each.kind, each.place) == (kind, place)):
-        body.update(name=chosen.name, model=latest(chosen.name, "expert"))
+    for chosen in (each for each in ARGUMENTS.opened if (each.kind, each.place) == (kind, place)):
+        body.update(name=chosen.name, model=latest(chosen.name, "expert"), shadow=chosen in ARGUMENTS.shadows)
     inner = type(f"{kind.title()}Expert{place + 1 if place else ''}", (ExpertService,), body)
     service = bentoml.service(**EXPERT_CONFIG)(bentoml.asgi_app(EXPERT_APP, path="/")(inner))
     service.add_asgi_middleware(NoPickle)
@@ -180,7 +181,7 @@ def expert_service(kind: str, place: int = 0) -> t.Any:
 
 TextExpert, ImageExpert = map(expert_service, KINDS)
 EXPERTS = {("text", 0): TextExpert, ("image", 0): ImageExpert}
-for _chosen in ARGUMENTS.served:
+for _chosen in ARGUMENTS.opened:
     if _chosen.place:  # found by its name, as in `bentoml serve service:TextExpert2`
         _service = EXPERTS[_chosen.kind, _chosen.place] = expert_service(_chosen.kind, _chosen.place)
         globals()[_service.name] = _service
@@ -207,7 +208,7 @@ IMAGE = (
 
 def with_cascades(service: type) -> type:
     """Give the API's class the models of its cascades, and the experts that are started here."""
-    for chosen in ARGUMENTS.served:
+    for chosen in ARGUMENTS.opened:
         for role in ROLES:
             setattr(service, attribute(chosen, role), latest(chosen.name, role))
         if not ARGUMENTS.expert_url(chosen):
@@ -231,8 +232,7 @@ class Cascade:
         self.readiness = Readiness(DRAINING)
         tracer = open_tracer("sieve", TRACING)
         self._metrics = metrics = Metrics(METRICS_FOLDER, several=ARGUMENTS.several)
-        self.lag = metrics.lag
-        origins = [self._origin(chosen) for chosen in ARGUMENTS.served]
+        self.lag, origins = metrics.lag, [self._origin(chosen) for chosen in ARGUMENTS.served]
         store = partial(stored, [model for origin in origins for model in origin.models])
         self._cascades = Cascades(
             origins, store, SETTINGS, metrics, tracer, tls=ARGUMENTS.expert_tls, versions=VERSIONS, key=ACCESS.admin
@@ -245,9 +245,11 @@ class Cascade:
         metrics.watch_memory(self._memory)
         guard = Guard(observer, admission, ACCESS.priority)
         equal = equal_requests(SETTINGS.cache_mb, metrics.watch_kept)
-        classifying = Classifying(guard.turns, self._memory, CLIENT_HEADER, FORMATS, equal)
-        self._oip = Oip(self._cascades.served, guard, classifying, self.readiness, ARGUMENTS.grpc_port, gate)
-        ours = api.api_endpoints(self._cascades.served, guard, metrics, classifying, self._beside, gate)
+        served, shadows = self._cascades.served, [self._origin(chosen) for chosen in ARGUMENTS.shadows]
+        self._shadows = Shadows(shadows, served, SETTINGS, admission, METRICS_FOLDER, ARGUMENTS.expert_tls)
+        classifying = self._shadows.classifying(guard.turns, self._memory, CLIENT_HEADER, FORMATS, equal)
+        self._oip = Oip(served, guard, classifying, self.readiness, ARGUMENTS.grpc_port, gate)
+        ours = api.api_endpoints(served, guard, metrics, classifying, self._beside, gate)
         self.endpoints = {**ours, **self._oip.endpoints, **self._cascades.endpoints}
         SieveProtocol.door = Door(api.METHODS, observer, admission, DRAINING, guard.turns.connection_made)
         freeze_garbage()
@@ -257,14 +259,14 @@ class Cascade:
 
     def _origin(self, chosen: Chosen) -> Origin:
         url = ARGUMENTS.expert_url(chosen) or str(getattr(self, attribute(chosen, "service")).to_async.url)
-        models = [getattr(self, attribute(chosen, role)) for role in ROLES]
-        return Origin(chosen=chosen, models=models, expert_url=url)
+        return Origin(chosen=chosen, models=[getattr(self, attribute(chosen, role)) for role in ROLES], expert_url=url)
 
     @bentoml.on_startup  # type: ignore[untyped-decorator]  # BentoML has no types for it
     async def start_warm_up(self) -> None:
         """Start to warm up the experts. Each process of the API does this, also those that no probe reaches."""
         self.readiness.begin(self._warm_up())
         self._cascades.follow()
+        self._shadows.start()
         await self._oip.start(os.environ.get(HOST_VARIABLE))
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]  # BentoML has no types for it
@@ -287,14 +289,12 @@ class Cascade:
         os.environ[HOST_VARIABLE] = host = end_unless_free(BentoMLContainer.http, grpc_port=ARGUMENTS.grpc_port)
         ACCESS.warn_if_open(host)
         os.environ[SERVER_VARIABLE] = str(os.getpid())
-        if not ARGUMENTS.served:
-            raise SystemExit("nothing to serve: give a name with --arg text=NAME, --arg image=NAME, or both")
-        for chosen in ARGUMENTS.served:
+        ARGUMENTS.require_any()
+        comparable = Comparable()
+        for chosen in ARGUMENTS.opened:
             with in_one_sentence(chosen.name):
                 found = open_cascade(*(latest(chosen.name, role).resolve() for role in ROLES))
-                screen, expert = found.screen.artifact, found.expert.artifact
-                require_kind(screen, chosen.kind)
+                require_kind(found.screen.artifact, chosen.kind)
+                comparable.require(found, chosen.kind, shadow=chosen in ARGUMENTS.shadows)
                 if ARGUMENTS.strict:
-                    url, point = ARGUMENTS.expert_url(chosen), found.point.point
-                    of = (chosen.name, expert, point.expert_variant, ARGUMENTS.expert_tls)
-                    require_promise(screen, expert, point, open_client(url, *of) if url else None)
+                    require_promise_of(found, ARGUMENTS.expert_url(chosen), ARGUMENTS.expert_tls)

@@ -15,6 +15,8 @@ from loadtest.comparing import add_compare, add_mlperf
 from loadtest.errors import LoadTestError, OptionError
 from loadtest.options import (
     STEPS,
+    add_credentials,
+    add_limit,
     add_objective,
     add_protocol,
     asks_goodput,
@@ -25,9 +27,12 @@ from loadtest.options import (
     plan_of,
     positive,
     share,
+    with_credentials,
+    with_limit,
     with_protocol,
 )
 from loadtest.traffic.arrivals import KINDS
+from loadtest.traffic.plan import Plan
 from loadtest.verbs import (
     EXIT_FAILED,
     EXIT_INTERRUPTED,
@@ -87,6 +92,8 @@ def _add_run(verbs: AddsVerb) -> None:
     run.add_argument("--prometheus", type=Path, metavar="FILE", help="the figures in Prometheus' text format")
     run.add_argument("--payloads", action="store_true", help="also compare what the forms of a request cost")
     add_protocol(run)
+    add_credentials(run)
+    add_limit(run)
     run.set_defaults(call=_run)
 
 
@@ -102,6 +109,7 @@ def _add_overload(verbs: AddsVerb) -> None:
     steps.add_argument("--max-lag-ms", type=positive, default=5.0, help="p99 of the generator's own lateness (5)")
     add_plan(steps)
     add_protocol(steps)
+    add_credentials(steps)
     steps.set_defaults(call=_overload)
 
 
@@ -125,6 +133,7 @@ def _add_capacity(verbs: AddsVerb) -> None:
     capacity.add_argument("--check", type=positive, metavar="SECONDS", help="hold it against the service at two loads")
     add_plan(capacity)
     add_objective(capacity)
+    add_credentials(capacity)
     capacity.set_defaults(call=_capacity)
 
 
@@ -136,6 +145,10 @@ def _add_check(verbs: AddsVerb) -> None:
     check.set_defaults(call=_check)
 
 
+def _plan(options: argparse.Namespace) -> Plan:
+    return with_protocol(with_credentials(plan_of(options, options.url), options), options)
+
+
 def _run(options: argparse.Namespace) -> int:
     from loadtest.pages.outputs import write_junit, write_prometheus
     from loadtest.pages.report import say_run, write_run
@@ -144,7 +157,7 @@ def _run(options: argparse.Namespace) -> int:
     objective = replace(objective_of(options), strict=not options.point_estimate)
     make_folder(options.out)
     plan = replace(
-        with_protocol(plan_of(options, options.url), options),
+        with_limit(_plan(options), options),
         arrivals=options.arrivals,
         seconds=options.seconds,
         warm_up_s=options.warm_up,
@@ -170,7 +183,7 @@ def _overload(options: argparse.Namespace) -> int:
 
     make_folder(options.out)
     plan = replace(
-        with_protocol(plan_of(options, options.url), options),
+        _plan(options),
         seconds=options.seconds,
         timeout_s=options.timeout_s,
         max_lag_ms=options.max_lag_ms,
@@ -228,7 +241,7 @@ def _capacity(options: argparse.Namespace) -> int:
         raise OptionError("--image-share: must be 0 or 1, since one expert is simulated, got a mix; ask for one by one")
     make_folder(options.out)
     result = answer(
-        plan_of(options, options.url),
+        with_credentials(plan_of(options, options.url), options),
         rate_per_s=options.rate,
         limit_ms=limits["p99"],
         workers=options.workers,

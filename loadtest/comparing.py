@@ -6,7 +6,17 @@ import argparse
 from pathlib import Path
 
 from loadtest.errors import OptionError
-from loadtest.options import add_objective, count, objective_of, plan_of, positive
+from loadtest.options import (
+    add_credentials,
+    add_limit,
+    add_objective,
+    count,
+    objective_of,
+    plan_of,
+    positive,
+    with_credentials,
+    with_limit,
+)
 from loadtest.verbs import EXIT_FAILED, EXIT_PASSED, OUT, AddsVerb, add_plan, make_folder
 
 PEERS = Path("build/peers/peers.toml")
@@ -23,6 +33,7 @@ def add_compare(verbs: AddsVerb) -> None:
     compare.add_argument("--no-search", action="store_true", help="leave out the highest rates of --peers")
     add_plan(compare)
     add_objective(compare)
+    add_limit(compare)
     compare.set_defaults(call=_compare)
 
 
@@ -35,10 +46,13 @@ def _compare(options: argparse.Namespace) -> int:
         got = "neither" if options.peers is None else "both"
         raise OptionError(f"compare: must have a file of contenders or --peers, got {got}; give one of them")
     if options.peers is not None:
+        if options.limit is not None:
+            raise OptionError("--limit: must stand without --peers, whose rounds all count, got both; leave one out")
         return _compare_peers(options)
     contenders, objective = read_contenders(options.contenders), objective_of(options)
     make_folder(options.out)
-    result = compare(contenders, plan_of(options), objective, rounds=options.rounds, folder=options.out)
+    plan = with_limit(plan_of(options), options)
+    result = compare(contenders, plan, objective, rounds=options.rounds, folder=options.out)
     print(table(result))
     return EXIT_PASSED
 
@@ -67,6 +81,8 @@ def add_mlperf(verbs: AddsVerb) -> None:
     verb.add_argument("--queries", type=count, default=1_000, help="of each run of LoadGen, at least (1000)")
     add_plan(verb)
     add_objective(verb)
+    add_credentials(verb)
+    add_limit(verb)
     verb.set_defaults(call=_mlperf)
 
 
@@ -81,7 +97,7 @@ def _mlperf(options: argparse.Namespace) -> int:
         )
     make_folder(options.out)
     result = mlperf(
-        plan_of(options, options.url),
+        with_credentials(with_limit(plan_of(options, options.url), options), options),
         objective,
         rounds=options.rounds,
         seconds=options.seconds,

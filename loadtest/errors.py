@@ -6,6 +6,7 @@ LoadTestError           what the user can put right; the text names the rule, th
 ├── WorkloadError       the texts, the images or the mix cannot be used
 ├── ObjectiveError      an objective cannot be read
 ├── ContenderError      a file of contenders cannot be read
+├── LimitError          the time limit leaves no time for what is asked
 ├── UnreachableError    the service answers no request
 ├── SaturationError     the service keeps up with no rate
 ├── NotStartedError     a server ended, or was not ready in time
@@ -38,6 +39,10 @@ class ObjectiveError(LoadTestError):
 
 class ContenderError(LoadTestError):
     """A file of contenders cannot be read."""
+
+
+class LimitError(LoadTestError):
+    """The time limit leaves no time for what is asked."""
 
 
 class UnreachableError(LoadTestError):

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypedDict
 
+from loadtest.errors import LimitError
 from loadtest.machine import Machine, machine
 from loadtest.measuring.contender import Subject
 from loadtest.measuring.known import look
@@ -53,12 +54,21 @@ class Mlperf(TypedDict):
 def mlperf(plan: Plan, objective: Objective, *, rounds: int, seconds: float, queries: int, folder: Path) -> Mlperf:
     """Find the peak rate with both clients in turn, and LoadGen's accuracy where labels are known.
 
-    Writes mlperf.json after each round. Raises LoadGenMissingError, UnreachableError.
+    Writes mlperf.json after each round. Where the plan's limit ends a round early, those before it count. Raises
+    LoadGenMissingError, UnreachableError, and LimitError without a whole round.
     """
     limit_ms = objective.limits_ms["p99"]
     known = look(plan)
     subject = Subject(plan, objective, known, known.typical(plan.mix, plan.seed))
-    client = LoadGen(plan.url, known.samples, folder / "loadgen", limit_ms=limit_ms, timeout_s=plan.timeout_s)
+    client = LoadGen(
+        plan.url,
+        known.samples,
+        folder / "loadgen",
+        limit_ms=limit_ms,
+        timeout_s=plan.timeout_s,
+        credentials=plan.credentials,
+        until=plan.limit,
+    )
     done: list[MlperfRound] = []
     start_per_s = subject.start_per_s
     accuracy = client.accuracy(start_per_s)
@@ -69,8 +79,14 @@ def mlperf(plan: Plan, objective: Objective, *, rounds: int, seconds: float, que
             runs.append(client.performance(rate, seconds=seconds, queries=queries, seed=number))
             return runs[-1]
 
-        peak_per_s = peak(attempt, start_per_s)
-        own = subject.highest(peak_per_s or start_per_s, seed=number)
+        try:
+            peak_per_s = peak(attempt, start_per_s)
+            own = subject.highest(peak_per_s or start_per_s, seed=number)
+        except LimitError:
+            if not done:
+                raise
+            console.print(f"the time limit ended round {number}, which does not count")
+            break
         start_per_s = peak_per_s or start_per_s
         done.append(
             {

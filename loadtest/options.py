@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Protocol
 
 from loadtest.errors import OptionError
+from loadtest.traffic.credentials import Credentials, header
+from loadtest.traffic.limit import TimeLimit
 from loadtest.traffic.plan import Plan
 from loadtest.traffic.sample import ENCODINGS, PROTOCOLS
 from loadtest.traffic.workload import Mix
@@ -83,6 +85,37 @@ def with_protocol(plan: Plan, options: argparse.Namespace) -> Plan:
     return replace(plan, protocol=options.protocol, grpc=options.grpc or "")
 
 
+def add_credentials(parser: AddsArguments) -> None:
+    """Add the options of headers and TLS, which `with_credentials` reads."""
+    shown = "of each request, like an API key; may come several times"
+    parser.add_argument("--header", type=one_header, action="append", metavar="'NAME: VALUE'", help=shown)
+    parser.add_argument("--ca", type=Path, metavar="FILE", help="authorities (PEM) for https, instead of the system's")
+    parser.add_argument("--cert", type=Path, metavar="FILE", help="a client's certificate (PEM), shown over https")
+    parser.add_argument("--key", type=Path, metavar="FILE", help="its key, where --cert does not hold it")
+
+
+def with_credentials(plan: Plan, options: argparse.Namespace) -> Plan:
+    """The plan with the headers and the files of TLS. Raises OptionError where they cannot be used."""
+    shown = Credentials(headers=tuple(options.header or ()), ca=options.ca, cert=options.cert, key=options.key)
+    if shown.key and not shown.cert:
+        raise OptionError("--key: must go with --cert, got no --cert; give both, or none")
+    if shown.ca or shown.cert:
+        if not plan.url.startswith("https:"):
+            raise OptionError("--ca, --cert: must go with an address of https, got another; name that, or drop them")
+        shown.context()
+    return replace(plan, credentials=shown)
+
+
+def add_limit(parser: AddsArguments) -> None:
+    """Add the option of the time limit, which `with_limit` reads."""
+    parser.add_argument("--limit", type=positive, metavar="SECONDS", help="for the whole command (default: none)")
+
+
+def with_limit(plan: Plan, options: argparse.Namespace) -> Plan:
+    """The plan with a time limit that begins now, if one was asked."""
+    return plan if options.limit is None else replace(plan, limit=TimeLimit(options.limit))
+
+
 def add_objective(parser: AddsArguments) -> None:
     """Add the options of the objective, which `objective_of` reads."""
     parser.add_argument("--slo", action="append", help="like p99=50ms, of all that was asked; may come twice")
@@ -113,6 +146,14 @@ def server(text: str) -> str:
     if not host or "/" in host or not port.isdigit():
         raise argparse.ArgumentTypeError(f"must be HOST:PORT, like 127.0.0.1:8001, got {text}")
     return text
+
+
+def one_header(text: str) -> tuple[str, str]:
+    """A header, as 'NAME: VALUE'. Its value may be a secret, so no message shows it."""
+    try:
+        return header(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{error}, got something else") from None
 
 
 def number(text: str, rule: str, fits: Callable[[float], bool]) -> float:

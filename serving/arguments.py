@@ -58,8 +58,16 @@ def _names(stated: str) -> str:
     return stated
 
 
+def _shadow(stated: str) -> str:
+    """The name of one cascade, or none. Raises ValueError for anything else."""
+    if "," in stated:
+        raise ValueError("must be the name of one cascade")
+    return _names(stated)
+
+
 ExpertUrl = Annotated[str, AfterValidator(_urls)]
 Names = Annotated[str, AfterValidator(_names)]
+ShadowName = Annotated[str, AfterValidator(_shadow)]
 
 
 KINDS = ("text", "image")
@@ -86,7 +94,8 @@ class Arguments(BaseModel, extra="forbid"):
     (`serving.expert_url`), and NAME=URL with commas between them where there are several cascades; an expert with a URL
     is not started here. `expert_ca` is a file of the certificates (PEM) that an expert over https is checked against,
     in the place of the system's; `expert_cert` and `expert_key` are the certificate, and its key, that the API shows to
-    it. `log_requests` writes one line of JSON for each request. `strict` refuses to serve
+    it. `shadow_text` and `shadow_image` name a cascade that answers a copy of the traffic of the first one for this
+    kind of input, off the path. `log_requests` writes one line of JSON for each request. `strict` refuses to serve
     where a promise does not apply. `grpc_port` is the port of the Open Inference Protocol over gRPC; without it there
     is none.
     """
@@ -94,6 +103,8 @@ class Arguments(BaseModel, extra="forbid"):
     text: Names = "demo-text"
     image: Names = "demo-image"
     settings: str = ""
+    shadow_text: ShadowName = ""
+    shadow_image: ShadowName = ""
     log_requests: bool = False
     strict: bool = False
     text_expert_url: ExpertUrl = ""
@@ -114,9 +125,21 @@ class Arguments(BaseModel, extra="forbid"):
         ]
 
     @property
+    def shadows(self) -> list[Chosen]:
+        """The cascades that answer a copy of the traffic; their places come after those of the served ones."""
+        stated = {"text": self.shadow_text, "image": self.shadow_image}
+        served = [chosen.kind for chosen in self.served]
+        return [Chosen(kind, name, served.count(kind)) for kind, name in stated.items() if name]
+
+    @property
+    def opened(self) -> list[Chosen]:
+        """Those that are served, then the shadows."""
+        return self.served + self.shadows
+
+    @property
     def several(self) -> bool:
-        """Whether there are several cascades for one kind of input."""
-        return any(chosen.place for chosen in self.served)
+        """Whether there are several cascades for one kind of input, a shadow included."""
+        return any(chosen.place for chosen in self.opened)
 
     @property
     def expert_tls(self) -> ExpertTls:
@@ -128,9 +151,14 @@ class Arguments(BaseModel, extra="forbid"):
         urls = dict(_named_urls(getattr(self, f"{chosen.kind}_expert_url")))
         return urls.get(chosen.name) or urls.get("", "")
 
+    def require_any(self) -> None:
+        """End the process with one sentence if no cascade is served."""
+        if not self.served:
+            raise SystemExit("nothing to serve: give a name with --arg text=NAME, --arg image=NAME, or both")
+
     def require(self, kind: str, place: int = 0) -> Chosen:
         """The cascade for `kind` in this place. Ends the process with one sentence if there is none."""
-        for chosen in self.served:
+        for chosen in self.opened:
             if (chosen.kind, chosen.place) == (kind, place):
                 return chosen
         raise SystemExit(f"nothing to serve: an expert needs a name; give it with --arg {kind}=NAME")
@@ -172,11 +200,19 @@ def _require_their_files(whole: Arguments) -> None:
 
 def _require_their_cascades(whole: Arguments) -> None:
     """Raise SettingsError unless every name is one cascade's, and every URL that of a cascade's expert."""
-    names = [chosen.name for chosen in whole.served]
+    names = [chosen.name for chosen in whole.opened]
     if len(set(names)) < len(names):
-        raise SettingsError("text and image must name different cascades, got one name in both; mend the --arg")
+        raise SettingsError(
+            "text, image and the shadows must name different cascades, got one name twice; mend the --arg"
+        )
+    for chosen in whole.shadows:
+        if not getattr(whole, chosen.kind):
+            raise SettingsError(
+                f"shadow_{chosen.kind} must go with a cascade that is served, got no {chosen.kind}; give it with --arg "
+                f"{chosen.kind}=NAME"
+            )
     for kind in KINDS:
-        ours = [chosen.name for chosen in whole.served if chosen.kind == kind]
+        ours = [chosen.name for chosen in whole.opened if chosen.kind == kind]
         urls = [name for name, _ in _named_urls(getattr(whole, f"{kind}_expert_url"))]
         if len(set(urls)) < len(urls) or ("" in urls and (len(ours) > 1 or len(urls) > 1)):
             raise SettingsError(

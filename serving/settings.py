@@ -55,7 +55,8 @@ class Settings(BaseModel):
     `max_in_flight` is the most requests that one API process has in flight. `image_formats` are the formats of image
     files that are read; no other decoder is reached. `cache_mb` are the megabytes of answers that one API process keeps
     for equal requests; 0 keeps none, and joins none. `page` shows the page at `/` and the API reference.
-    `cors_origins` are the origins whose pages may ask the API from a browser, as in `https://example.org`.
+    `shadow_share` is the share of the items that a shadow is asked about, too, and `shadow_margin` the share of them by
+    which it may be worse. `cors_origins` are the origins whose pages may ask the API from a browser, as in `https://example.org`.
     `requests_per_address` is how many requests a second one address may send; 0 is no limit. `trusted_proxies` are the
     addresses and networks of proxies, whose X-Forwarded-For says from which address a request comes.
     """
@@ -73,6 +74,8 @@ class Settings(BaseModel):
     image_formats: tuple[ImageFormat, ...] = Field(default=IMAGE_FORMATS, min_length=1, strict=False)
     cache_mb: int = Field(default=0, ge=0, le=65_536)
     page: bool = True
+    shadow_share: float = Field(default=0.1, ge=0, le=1)
+    shadow_margin: float = Field(default=0.005, gt=0, lt=1)
     cors_origins: tuple[Origin, ...] = Field(default=(), strict=False)
     requests_per_address: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     trusted_proxies: tuple[Network, ...] = Field(default=(), strict=False)

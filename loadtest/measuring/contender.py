@@ -24,6 +24,10 @@ from loadtest.verdict.result import Result, result_of
 
 MIN_REQUESTS, MIN_S, MAX_S = 400, 2.5, 8.0
 """A run lasts until MIN_REQUESTS were due, within these seconds; fewer requests give no p99."""
+CONFIRM_REQUESTS, CONFIRM_MIN_S, CONFIRM_MAX_S = 2_000, 5.0, 20.0
+"""The same of a run that confirms a rate: its p99 has 20 requests beyond it, and an interval."""
+CONFIRM_SEED = 1_000
+"""Added to the seed of a search: a rate is confirmed by other requests than those that it was found with."""
 DRAIN_LIMIT_S = 30.0
 
 
@@ -69,8 +73,9 @@ class Subject:
 
     def send(self, rate: float, seed: int = 1, seconds: float | None = None) -> tuple[list[Reply], float]:
         """Poisson arrivals at a rate, once the backlog of the run before is gone: as `drive` returns them."""
-        self._drain()
         seconds = seconds or min(MAX_S, max(MIN_S, MIN_REQUESTS / rate))
+        self._drain()
+        self.plan.limit.require(seconds, "search for the highest rate")
         plan = replace(self.plan, arrivals=f"poisson:{rate:.6g}")
         return drive(plan, self.known, seconds, seed=seed, title=f"{rate:.0f} requests/s")
 
@@ -87,15 +92,30 @@ class Subject:
         )
 
     def highest(self, start_per_s: float, *, seed: int, most: int | None = None, or_give_up: bool = False) -> Found:
-        """The highest goodput that keeps the objective, after `most` rates, or MAX_RUNS; see `highest_rate`."""
+        """The highest goodput that keeps the objective, found with MAX_RUNS rates and confirmed; see `highest_rate`.
+
+        With `most`, so many rates at most are tried, and none is confirmed. Raises LimitError.
+        """
         runs = most or MAX_RUNS
-        return highest_rate(lambda rate: self.attempt(rate, seed), start_per_s, most=runs, or_give_up=or_give_up)
+        return highest_rate(
+            lambda rate: self.attempt(rate, seed),
+            start_per_s,
+            most=runs,
+            or_give_up=or_give_up,
+            confirm=None if most else lambda rate: self.confirm(rate, seed),
+        )
+
+    def confirm(self, rate: float, seed: int) -> Result:
+        """A longer run, which passes only if the upper end of each percentile's interval keeps its limit."""
+        strict = replace(self, objective=replace(self.objective, strict=True))
+        seconds = min(CONFIRM_MAX_S, max(CONFIRM_MIN_S, CONFIRM_REQUESTS / rate))
+        return strict.attempt(rate, seed + CONFIRM_SEED, seconds)
 
     def _drain(self) -> None:
         """Wait until a single request is answered about as fast as without a queue, or for DRAIN_LIMIT_S seconds."""
         limit = time.monotonic() + DRAIN_LIMIT_S
         while time.monotonic() < limit:
-            (reply,) = ask_one_by_one(self.plan.url, self.known.samples[:1])
+            (reply,) = ask_one_by_one(self.plan.url, self.known.samples[:1], credentials=self.plan.credentials)
             if reply.answered and reply.latency_ms < max(3 * self._usual_ms, 20.0):
                 return
             time.sleep(0.1)

@@ -9,6 +9,8 @@ import numpy as np
 
 from loadtest.errors import UnreachableError
 from loadtest.traffic.client import ask_one_by_one
+from loadtest.traffic.credentials import NO_CREDENTIALS, Credentials
+from loadtest.traffic.limit import TimeLimit
 from loadtest.traffic.plan import Plan
 from loadtest.traffic.reply import Reply
 from loadtest.traffic.sample import Sample
@@ -55,11 +57,11 @@ class Known:
 def look(plan: Plan, most: int | None = None) -> Known:
     """Get to know the service with `most` of what the plan can send; PROBES or MAX_PROBES without it.
 
-    Raises UnreachableError, and WorkloadError where the plan's files cannot be used.
+    Raises UnreachableError, LimitError, and WorkloadError where the plan's files cannot be used.
     """
     # A hard share needs many hard items, which may be rare among the candidates.
     most = most or (PROBES if plan.mix.hard_share is None else MAX_PROBES)
-    return get_to_know(plan.url, candidates(plan), plan.seed, most)
+    return get_to_know(plan.url, candidates(plan), plan.seed, most, credentials=plan.credentials, limit=plan.limit)
 
 
 def candidates(plan: Plan) -> list[Sample]:
@@ -72,17 +74,25 @@ def candidates(plan: Plan) -> list[Sample]:
     return samples
 
 
-def get_to_know(url: str, samples: Sequence[Sample], seed: int, most: int = PROBES) -> Known:
+def get_to_know(
+    url: str,
+    samples: Sequence[Sample],
+    seed: int,
+    most: int = PROBES,
+    *,
+    credentials: Credentials = NO_CREDENTIALS,
+    limit: TimeLimit | None = None,
+) -> Known:
     """Send `most` of the candidates one by one, to learn which are hard and how long each part takes without a queue.
 
-    Raises UnreachableError when none of the first is answered.
+    Raises UnreachableError when none of the first is answered, and LimitError where `limit` is too short.
     """
     chosen = np.random.default_rng(seed).permutation(len(samples))[:most]
     kept = [samples[i] for i in sorted(chosen)]
     # The first requests open connections and fill caches, so they are sent twice.
-    first = ask_one_by_one(url, kept[:FIRST])
+    first = ask_one_by_one(url, kept[:FIRST], credentials=credentials, limit=limit)
     if not any(reply.answered for reply in first):
         got = f"status {first[0].status}" if first[0].status else "no reply"
         raise UnreachableError(f"{url} must answer requests, got {got}; start the service, or name its address")
-    idle = ask_one_by_one(url, kept)
+    idle = ask_one_by_one(url, kept, credentials=credentials, limit=limit)
     return Known(with_hardness(kept, [reply.deferred if reply.stage else None for reply in idle]), idle)

@@ -21,6 +21,8 @@ from typing import Any, TypedDict
 import uvloop
 
 from loadtest.errors import LoadGenMissingError
+from loadtest.traffic.credentials import NO_CREDENTIALS, Credentials
+from loadtest.traffic.limit import TimeLimit
 from loadtest.traffic.reply import triage
 from loadtest.traffic.sample import Sample, read
 from loadtest.traffic.sending import Sending
@@ -48,16 +50,32 @@ class LoadGenRun(TypedDict):
 
 
 class LoadGen:
-    """LoadGen before the service at `url`, whose queries are `samples`; its logs go into `folder`."""
+    """LoadGen before the service at `url`, whose queries are `samples`; its logs go into `folder`.
 
-    def __init__(self, url: str, samples: Sequence[Sample], folder: Path, *, limit_ms: float, timeout_s: float) -> None:
+    A performance run raises LimitError where the time limit `until` is too short for it.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        samples: Sequence[Sample],
+        folder: Path,
+        *,
+        limit_ms: float,
+        timeout_s: float,
+        credentials: Credentials = NO_CREDENTIALS,
+        until: TimeLimit | None = None,
+    ) -> None:
         self._module = _module()
+        self._credentials, self._until = credentials, until
         self._url, self._samples, self._folder = url, samples, folder
         self._limit_s, self._timeout_s = limit_ms / 1e3, timeout_s
         self._not_full = 0
 
     def performance(self, rate: float, *, seconds: float, queries: int, seed: int) -> LoadGenRun:
         """A run of so many seconds and queries, at least, of Poisson arrivals at `rate`."""
+        if self._until is not None:
+            self._until.require(seconds, "have a round of LoadGen and of our own search")
         settings = self._settings("PerformanceOnly", seed)
         settings.server_target_qps = rate
         settings.min_duration_ms, settings.min_query_count = round(1e3 * seconds), queries
@@ -100,7 +118,7 @@ class LoadGen:
         count, output, log = len(self._samples), self._module.LogOutputSettings(), self._module.LogSettings()
         output.outdir, output.copy_summary_to_stdout = str(self._folder), False
         log.log_output, log.enable_trace = output, False
-        with _loop(self._url, self._answer) as start:
+        with _loop(Sending(self._url, self._credentials), self._answer) as start:
 
             def issue(queries: Sequence[Any]) -> None:
                 for query in queries:
@@ -137,14 +155,14 @@ class LoadGen:
 
 
 @contextmanager
-def _loop(url: str, answer: Callable[[Sending, int, int], Coroutine[Any, Any, None]]) -> Iterator[Start]:
-    """An event loop in a thread of its own with connections to `url`; gives what starts `answer` there."""
+def _loop(opened: Sending, answer: Callable[[Sending, int, int], Coroutine[Any, Any, None]]) -> Iterator[Start]:
+    """An event loop in a thread of its own for what was `opened`; gives what starts `answer` there."""
     loop, ready, ended = uvloop.new_event_loop(), threading.Event(), asyncio.Event()
     kept: list[Sending] = []
     tasks: set[asyncio.Task[None]] = set()
 
     async def work() -> None:
-        async with Sending(url) as sending:
+        async with opened as sending:
             kept.append(sending)
             ready.set()
             await ended.wait()

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from loadtest.traffic.client import ask_one_by_one
+from loadtest.traffic.credentials import NO_CREDENTIALS, Credentials
 from loadtest.traffic.sample import ENCODINGS, Sample, Way, image_sample, text_sample
 from loadtest.traffic.workload import Item
 from loadtest.verdict.payloads import Kind, PayloadRow, payload_row
@@ -39,7 +40,9 @@ def make(item: Item | bytes, way: Way) -> Made:
     return Made(sample, (time.perf_counter() - begin_s) * 1e6)
 
 
-def compare_payloads(url: str, items: Items, *, grpc: str = "", rounds: int) -> list[PayloadRow]:
+def compare_payloads(
+    url: str, items: Items, *, grpc: str = "", rounds: int, credentials: Credentials = NO_CREDENTIALS
+) -> list[PayloadRow]:
     """One row for each kind and way. Each item is sent in all ways in turn, one request at a time, in each round."""
     rows = []
     for kind, of_kind in items.items():
@@ -47,7 +50,7 @@ def compare_payloads(url: str, items: Items, *, grpc: str = "", rounds: int) -> 
         turn = [(name, item) for item in of_kind for name in each_way]
         # One round more: the first opens connections and fills caches, and is left out.
         sent = [(name, make(item, each_way[name])) for name, item in turn * (rounds + 1)]
-        replies = ask_one_by_one(url, [made.sample for _, made in sent])
+        replies = ask_one_by_one(url, [made.sample for _, made in sent], credentials=credentials)
         counted = list(zip(sent, replies, strict=True))[len(turn) :]
         for name in each_way:
             own = [(made, reply) for (of, made), reply in counted if of == name]

@@ -52,6 +52,8 @@ def say_run(result: RunResult, console: Console = console) -> None:
             f"late, at most {result['generator_lag_limit_ms']:g}); ask for less, or run it on another machine than the "
             "service"
         )
+    if (cut_to_s := result.get("cut_to_s")) is not None:
+        console.print(f"the time limit ended the measuring after {cut_to_s:g} s")
     _say_figures(result["figures"], console)
     for row in result.get("payloads", []):
         console.print(_payload(row))

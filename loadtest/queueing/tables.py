@@ -59,9 +59,13 @@ def measure(plan: Plan, workers: int) -> Measured:
     """
     known = look(plan, MAX_PROBES)
     draw(known.samples, plan.mix, 1, plan.seed)  # an impossible mix fails here, before minutes are spent
-    in_a_row = [known.idle, *(ask_one_by_one(plan.url, known.samples) for _ in range(ROUNDS - 1))]
+    in_a_row = [
+        known.idle,
+        *(ask_one_by_one(plan.url, known.samples, credentials=plan.credentials) for _ in range(ROUNDS - 1)),
+    ]
     rested = [
-        ask_one_by_one(plan.url, known.samples, mean_pause_s=REST_S, seed=number) for number in range(RESTED_ROUNDS)
+        ask_one_by_one(plan.url, known.samples, mean_pause_s=REST_S, seed=number, credentials=plan.credentials)
+        for number in range(RESTED_ROUNDS)
     ]
     stated_ms = _medians(in_a_row, _api_ms)
     if any(map(math.isnan, stated_ms)):
@@ -99,7 +103,9 @@ def _at_saturation(plan: Plan, known: Known, stated_ms: Sequence[float], workers
     mix = replace(plan.mix, hard_share=None)
     hurried = draw(candidates(replace(plan, budget_ms=HURRIED_MS)), mix, DRAWN, plan.seed)
     cpu_s = time.process_time()
-    answered, seconds = closed_loop(plan.url, hurried, connections=CONNECTIONS * workers, seconds=SATURATION_S)
+    answered, seconds = closed_loop(
+        plan.url, hurried, connections=CONNECTIONS * workers, seconds=SATURATION_S, credentials=plan.credentials
+    )
     if not answered:
         raise UnreachableError(f"{plan.url} must answer under load, got no answer in {seconds:.0f} s; look at its log")
     generator_s = time.process_time() - cpu_s
@@ -128,7 +134,9 @@ def _batches(plan: Plan, known: Known, items: Sequence[Item]) -> dict[int, float
     middle = texts[len(texts) // 2]
     found = {}
     for size in BATCH_SIZES:
-        replies = ask_one_by_one(plan.url, [_list_of(middle, size)] * BATCH_ROUNDS, mean_pause_s=REST_S)
+        replies = ask_one_by_one(
+            plan.url, [_list_of(middle, size)] * BATCH_ROUNDS, mean_pause_s=REST_S, credentials=plan.credentials
+        )
         if any(times := [ms for ms in map(_expert_ms, replies) if not math.isnan(ms)]):
             found[size] = round(_median(times), 4)
     return found or {1: 1.0}

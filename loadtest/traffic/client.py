@@ -18,6 +18,8 @@ import numpy as np
 import uvloop
 
 from loadtest.traffic.arrivals import Due
+from loadtest.traffic.credentials import NO_CREDENTIALS, Credentials
+from loadtest.traffic.limit import TimeLimit
 from loadtest.traffic.reply import Kind, Reply, triage
 from loadtest.traffic.sample import Sample, read
 from loadtest.traffic.sending import Sending
@@ -33,7 +35,13 @@ Observe = Callable[[Reply], object]
 
 
 def send_all(
-    url: str, samples: Sequence[Sample], due_s: Due, *, timeout_s: float = 2.0, observe: Observe = lambda reply: None
+    url: str,
+    samples: Sequence[Sample],
+    due_s: Due,
+    *,
+    timeout_s: float = 2.0,
+    observe: Observe = lambda reply: None,
+    credentials: Credentials = NO_CREDENTIALS,
 ) -> list[Reply]:
     """Send each sample when it is due; one reply each, in the order in which they ended. Runs an event loop."""
     gc.collect()
@@ -42,18 +50,20 @@ def send_all(
     # Small collections often, and no full one: it would stall the client, which would then send a burst.
     gc.set_threshold(1_000, 20, 1_000_000)
     try:
-        return uvloop.run(_send_all(url, samples, due_s, timeout_s, observe))
+        return uvloop.run(_send_all(Sending(url, credentials), samples, due_s, timeout_s, observe))
     finally:
         gc.set_threshold(*before)
         gc.unfreeze()
 
 
-async def _send_all(url: str, samples: Sequence[Sample], due_s: Due, timeout_s: float, observe: Observe) -> list[Reply]:
+async def _send_all(
+    opened: Sending, samples: Sequence[Sample], due_s: Due, timeout_s: float, observe: Observe
+) -> list[Reply]:
     replies: list[Reply] = []
     room = asyncio.Semaphore(_most_open())
     start = time.monotonic() + 0.05
     with Timer() as timer:
-        async with Sending(url) as sending, asyncio.TaskGroup() as group:
+        async with opened as sending, asyncio.TaskGroup() as group:
 
             async def send(sample: Sample, due: float) -> None:
                 left = time.monotonic()
@@ -116,20 +126,29 @@ async def _ask(sending: Sending, sample: Sample, due: float, start: float, left:
 
 
 def ask_one_by_one(
-    url: str, samples: Sequence[Sample], *, timeout_s: float = 5.0, mean_pause_s: float = 0.0, seed: int = 1
+    url: str,
+    samples: Sequence[Sample],
+    *,
+    timeout_s: float = 5.0,
+    mean_pause_s: float = 0.0,
+    seed: int = 1,
+    credentials: Credentials = NO_CREDENTIALS,
+    limit: TimeLimit | None = None,
 ) -> list[Reply]:
     """Send the samples one after the other over one connection: the server's times without any queue.
 
     `mean_pause_s`: mean of a random (exponential) pause before each, drawn by `seed`. After a pause the server must
-    wake up, and other processes have used its caches.
+    wake up, and other processes have used its caches. Raises LimitError where `limit` ends before the last is sent.
     """
     pauses_s = np.random.default_rng(seed).exponential(mean_pause_s, len(samples)) if mean_pause_s else None
 
     async def ask() -> list[Reply]:
-        async with Sending(url) as sending:
+        async with Sending(url, credentials) as sending:
             replies = []
             start = time.monotonic()
             for place, sample in enumerate(samples):
+                if limit is not None:
+                    limit.require(0.0, "get to know the service")
                 if pauses_s is not None:
                     await asyncio.sleep(pauses_s[place])
                 now = time.monotonic()
@@ -139,7 +158,9 @@ def ask_one_by_one(
     return uvloop.run(ask())
 
 
-def closed_loop(url: str, samples: Sequence[Sample], *, connections: int, seconds: float) -> tuple[int, float]:
+def closed_loop(
+    url: str, samples: Sequence[Sample], *, connections: int, seconds: float, credentials: Credentials = NO_CREDENTIALS
+) -> tuple[int, float]:
     """Let each connection send its next request when it has its answer; how many answers came, and in what seconds."""
 
     async def ask() -> tuple[int, float]:
@@ -152,7 +173,7 @@ def closed_loop(url: str, samples: Sequence[Sample], *, connections: int, second
                 reply = await _ask(kept, next(turns), now - begin, begin, now, CLOSED_TIMEOUT_S)
                 answered += reply.answered
 
-        async with Sending(url) as kept, asyncio.TaskGroup() as group:
+        async with Sending(url, credentials) as kept, asyncio.TaskGroup() as group:
             for _ in range(connections):
                 group.create_task(one(kept))
         return answered, time.monotonic() - begin

@@ -7,13 +7,13 @@ requests/s one request costs it 0.16 ms of a core, where aiohttp takes 0.3; at 6
 from __future__ import annotations
 
 import asyncio
-import ssl
 import time
 from typing import NamedTuple, cast
 from urllib.parse import urlsplit
 
 import httptools
 
+from loadtest.traffic.credentials import NO_CREDENTIALS, Credentials
 from loadtest.traffic.inference import HEADER_LENGTH
 
 # Shorter than uvicorn's 5 seconds, so that the server never closes a connection that the client is about to use.
@@ -99,9 +99,10 @@ class Connection(asyncio.Protocol):
 class Connections:
     """The connections to one URL, http or https. A request takes one that is idle, or opens another."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, credentials: Credentials = NO_CREDENTIALS) -> None:
         self._place = urlsplit(url)
-        self._tls = ssl.create_default_context() if self._place.scheme == "https" else None
+        self._tls = credentials.context() if self._place.scheme == "https" else None
+        self._lines = credentials.lines()
         self._host, self._prefix = self._place.netloc.encode(), self._place.path.encode()
         self._idle: list[Connection] = []
 
@@ -112,7 +113,7 @@ class Connections:
 
         Raises TimeoutError after `timeout_s`, and OSError where no response can come.
         """
-        more = b"" if json_bytes is None else b"%b: %d\r\n" % (HEADER_LENGTH, json_bytes)
+        more = self._lines if json_bytes is None else self._lines + b"%b: %d\r\n" % (HEADER_LENGTH, json_bytes)
         head = b"POST %b%b HTTP/1.1\r\nHost: %b\r\nContent-Type: %b\r\nContent-Length: %d\r\n%b\r\n" % (
             *(self._prefix, path.encode(), self._host, content_type.encode(), len(body), more),
         )

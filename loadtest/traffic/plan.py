@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from loadtest.traffic.credentials import NO_CREDENTIALS, Credentials
+from loadtest.traffic.limit import TimeLimit
 from loadtest.traffic.sample import Encoding, Protocol, Way
 from loadtest.traffic.workload import Mix
 
@@ -16,7 +19,8 @@ MAX_LAG_MS = 5.0
 class Plan:
     """A load test as it was ordered. `seed` decides texts, mix and arrivals.
 
-    `grpc`: where the service takes calls over gRPC, as HOST:PORT; empty where that is unknown.
+    `grpc`: where the service takes calls over gRPC, as HOST:PORT; empty where that is unknown. `limit`: of all that is
+    done with the plan.
     """
 
     url: str
@@ -34,6 +38,8 @@ class Plan:
     seed: int = 1
     payloads: bool = False
     max_lag_ms: float = MAX_LAG_MS
+    credentials: Credentials = NO_CREDENTIALS
+    limit: TimeLimit = field(default_factory=TimeLimit)
 
     @property
     def way(self) -> Way:
@@ -46,4 +52,6 @@ class Plan:
         names = {"texts": self.texts and self.texts.name, "images": self.images and self.images.name}
         kind, _, rest = self.arrivals.partition(":")
         arrivals = f"replay:{Path(rest).name}" if kind == "replay" else self.arrivals
-        return asdict(self) | names | {"arrivals": arrivals}
+        limited = {key: value for key, value in asdict(self).items() if key != "limit"}
+        limit_s = self.limit.seconds if math.isfinite(self.limit.seconds) else None
+        return limited | names | {"arrivals": arrivals, "credentials": self.credentials.as_dict(), "limit_s": limit_s}

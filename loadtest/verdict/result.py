@@ -39,10 +39,11 @@ class IdleFigures(TypedDict):
 
 
 class RunResult(Result):
-    """run.json."""
+    """run.json. `cut_to_s`: how long was measured where the time limit ended it early."""
 
     began: str
     plan: dict[str, object]
+    cut_to_s: NotRequired[float]
     idle: IdleFigures
     payloads: NotRequired[list[PayloadRow]]
     machine: Machine

@@ -8,9 +8,12 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
 from serving.cascade.deferral import OperatingPoint
+from serving.cascade.modality import StoredCascade
 from serving.cascade.warming import PATIENCE_S, RETRY_S
 from serving.errors import ArtifactError
 from serving.expert.call import ExpertClient
+from serving.expert.open_client import open_client
+from serving.expert_tls import ExpertTls
 from serving.model.artifact import Artifact, VariantName
 from serving.model.golden import check_golden
 from serving.model.preprocess import preprocessor
@@ -63,6 +66,13 @@ def require_promise(screen: Artifact, expert: Artifact, point: OperatingPoint, r
             f"{REFUSED}: the promise was made for the expert's variant {point.expert_variant}, and {got} would run; "
             "choose the operating point again on such a machine"
         )
+
+
+def require_promise_of(found: StoredCascade, expert_url: str, tls: ExpertTls) -> None:
+    """The same of a cascade of the store; without a URL its expert runs on this machine."""
+    screen, expert, point = found.screen.artifact, found.expert.artifact, found.point.point
+    remote = open_client(expert_url, found.name, expert, point.expert_variant, tls) if expert_url else None
+    require_promise(screen, expert, point, remote)
 
 
 async def _described(remote: ExpertClient) -> Mapping[str, str]:

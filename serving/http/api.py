@@ -157,7 +157,8 @@ class Api:
     async def models(self, _request: Request, _record: RequestRecord) -> JsonObject:
         described: JsonObject = {each.kind: await each.describe() for each in self._served.defaults}
         others = [await each.describe() for each in self._served if each not in self._served.defaults]
-        return {**described, "others": others} if others else described
+        more = {"others": others, "shadows": await self._classifying.shadows()}
+        return described | {name: listed for name, listed in more.items() if listed}
 
     async def _asked(self, request: Request, arriving: Body, keys: Keys) -> tuple[Modality, TextForm, JsonObject]:
         """The cascade that a request about texts is for, the form of such requests, and the sound body."""

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from PIL import Image
 from starlette.requests import Request
@@ -88,6 +88,10 @@ class Classifying:
 
         given = await self._once(self.equal, modality, digests, prepare, record, request)
         return list(given.values())
+
+    async def shadows(self) -> list[dict[str, Any]]:
+        """What /models says of the shadows of the served cascades."""
+        return []
 
     async def header(self, data: bytes, field: str = "image") -> ImageFile:
         """An image file whose head was read and keeps the rules. Raises InvalidInputError where it does not."""

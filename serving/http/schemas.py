@@ -14,6 +14,7 @@ from serving.load.breaker import State
 from serving.load.budget import DEFAULT_MS, MAX_MS
 from serving.model.image_header import MAX_BYTES
 from serving.model.text import MAX_CHARACTERS
+from serving.shadow.counts import Described
 
 # At least one character that is no white space, for Python as for JavaScript, which differ in what white space is.
 VISIBLE = r"[^\s\u001c-\u001f\u0085]"
@@ -274,4 +275,5 @@ class Models(BaseModel):
     text: CascadeModels | None = Field(default=None, description="left out where no cascade for texts is served")
     image: CascadeModels | None = Field(default=None, description="left out where no cascade for images is served")
     others: list[CascadeModels] | None = Field(default=None, description="left out where there are none")
+    shadows: list[Described] | None = Field(default=None, description="left out where there are none")
     request_id: str

@@ -22,6 +22,7 @@ from tests.conftest import ROOT, TinyCascades
 from tests.server import LIMIT_S, TINY, Server, serve
 from tests.service.test_api import TEXTS, digit
 from tests.service.test_load import all_at_once, request
+from tests.stores import publish
 
 DEPLOY = ROOT / "deploy"
 PROMETHEUS = DEPLOY / "prometheus"
@@ -71,9 +72,11 @@ def loaded(tiny_cascades: TinyCascades, tmp_path_factory: pytest.TempPathFactory
     """Both tiny cascades in a process of their own: what the session's server has counted is another test's."""
     folder = tmp_path_factory.mktemp("loaded")
     shutil.copytree(tiny_cascades.home / "models", folder / "home" / "models", symlinks=True)
-    (folder / "settings.toml").write_text("workers = 1\ncache_mb = 1\n")
+    publish(folder / "home" / "models", "tiny-next", "v1", of="tiny-text")
+    (folder / "settings.toml").write_text("workers = 1\ncache_mb = 1\nshadow_share = 1.0\n")
     settings = ("--arg", f"settings={folder / 'settings.toml'}")
-    with serve(*TINY, *settings, home=folder / "home", folder=ROOT, log=folder / "log") as server:
+    shadow = ("--arg", "shadow_text=tiny-next")
+    with serve(*TINY, *shadow, *settings, home=folder / "home", folder=ROOT, log=folder / "log") as server:
         yield server
 
 
@@ -143,7 +146,7 @@ def test_no_label_has_what_a_client_makes_up(loaded: Server) -> None:
     end = time.monotonic() + LIMIT_S
     with loaded.client() as client:
         # Every label is there once something was refused.
-        while "sieve_shed_total{" not in client.get("/metrics").text:
+        while not all(name in client.get("/metrics").text for name in ("sieve_shed_total{", "sieve_shadow_verdict{")):
             assert time.monotonic() < end
             load(loaded)
         for mark in marks:
@@ -163,4 +166,5 @@ def test_no_label_has_what_a_client_makes_up(loaded: Server) -> None:
     assert labels == {
         *("endpoint", "outcome", "stage", "model", "modality", "degraded", "priority", "reason", "part", "le"),
         *("role", "digest", "variant", "provider", "process", "how"),
+        *("cascade", "shadow", "side", "bound"),
     }

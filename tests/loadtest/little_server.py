@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import ssl
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import MappingProxyType
 
 ANSWER = {"label": "ham", "stage": "screen", "degraded": None}
 TIMING = "screen;dur=0.5, total;dur=1"
@@ -15,8 +17,12 @@ Sent = tuple[int, bytes] | tuple[int, bytes, str] | None
 
 
 @contextmanager
-def little_server(respond: Callable[[bytes], Sent]) -> Iterator[str]:
-    """A server whose response is a function of the request's body. Its URL."""
+def little_server(
+    respond: Callable[[bytes], Sent],
+    tls: ssl.SSLContext | None = None,
+    demands: Mapping[str, str] = MappingProxyType({}),
+) -> Iterator[str]:
+    """A server whose response is a function of the request's body; 401 without the headers it `demands`. Its URL."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -24,7 +30,9 @@ def little_server(respond: Callable[[bytes], Sent]) -> Iterator[str]:
         disable_nagle_algorithm = True
 
         def do_POST(self) -> None:
-            found = respond(self.rfile.read(int(self.headers["Content-Length"])))
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            let_in = all(self.headers.get(name) == value for name, value in demands.items())
+            found = respond(body) if let_in else (401, b"{}")
             if found is None:
                 self.close_connection = True
                 return
@@ -43,10 +51,13 @@ def little_server(respond: Callable[[bytes], Sent]) -> Iterator[str]:
 
     server = Crowded(("127.0.0.1", 0), Handler)
     server.handle_error = lambda *_: None  # type: ignore[method-assign]
+    if tls is not None:
+        # Shaken hands in the thread of the connection: a client that goes away must not hold the others.
+        server.socket = tls.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.server_port}"
+        yield f"{'https' if tls else 'http'}://127.0.0.1:{server.server_port}"
     finally:
         server.shutdown()
         thread.join()

@@ -82,6 +82,31 @@ def test_both_clients_are_held_against_each_other(tmp_path: Path, monkeypatch: p
     assert result["accuracy"] is None, "no text has a label"
 
 
+@pytest.mark.usefixtures("computed_runs")
+@pytest.mark.parametrize(("ends_in", "rounds"), [(1, 0), (2, 1)])
+def test_a_round_that_the_time_limit_ends_does_not_count(
+    ends_in: int, rounds: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def performance(self: LoadGen, rate: float, *, seconds: float, queries: int, seed: int) -> LoadGenRun:
+        assert self._until is not None
+        self._until.require(1e9 if seed == ends_in else 0.0, "have a round")
+        return run(rate, rate <= 50)
+
+    monkeypatch.setattr(LoadGen, "performance", performance)
+    line = [sys.executable, str(SERVICE), "{port}"]
+    options = ("--rounds", "3", "--slo", "p99=100ms", "--limit", "100000", "--out", str(tmp_path))
+    with running(line, ready="/readyz", log=tmp_path / "log", folder=tmp_path) as server:
+        status = main(["mlperf", server.url, *options])
+    said = capsys.readouterr()
+    if not rounds:
+        assert status == EXIT_WRONG
+        assert "--limit: must leave time to have a round" in said.err
+        return
+    result = json.loads((tmp_path / "mlperf.json").read_text())
+    assert len(result["rounds"]) == rounds
+    assert "the time limit ended round 2, which does not count" in said.out
+
+
 def test_one_percentile_is_judged(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["mlperf", "http://127.0.0.1:1", "--slo", "p50=10ms"]) == EXIT_WRONG
     assert "must state a p99 alone" in capsys.readouterr().err

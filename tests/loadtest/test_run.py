@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import ssl
 import subprocess
 import sys
 import threading
@@ -14,10 +15,12 @@ from typing import Any
 import pytest
 
 from loadtest.verdict.parts import GROUPS
+from tests.certificates import certificate
 from tests.conftest import ROOT, interruptible
 from tests.loadtest.conftest import loadtest
 from tests.loadtest.little_server import little_server, ok
 from tests.server import Server
+from tests.service.test_api import digit
 
 SHORT = ("--seconds", 2, "--warm-up", 0.5, "--arrivals", "poisson:40")
 # However slow and shared the machine is that runs these tests.
@@ -123,6 +126,44 @@ def test_a_run_over_grpc_reads_answers_as_any_other(server: Server, texts_file: 
     assert result["plan"]["protocol"] == "grpc"
 
 
+def test_a_service_behind_tls_and_a_key_is_driven(tmp_path: Path, texts_file: Path) -> None:
+    made = certificate(tmp_path, "IP:127.0.0.1")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(made.file, made.key)
+    common = (*PATIENT, "--seconds", 1, "--warm-up", 0, "--texts", texts_file, "--out", tmp_path)
+    key = ("--header", "Authorization: Bearer very-secret", "--header", "X-Tenant: a")
+    with little_server(lambda _: ok(), context, {"Authorization": "Bearer very-secret", "X-Tenant": "a"}) as url:
+        loadtest("run", url, *common, "--ca", made.file, *key, "--payloads", "--images", images(tmp_path))
+        refused = loadtest("run", url, *common, "--ca", made.file, check=2).stderr
+    assert refused == f"error: {url} must answer requests, got status 401; start the service, or name its address\n"
+    result, page = read(tmp_path)
+    assert result["figures"]["requests"] == result["figures"]["outcomes"]["ok"]
+    assert result["plan"]["credentials"]["headers"] == ["Authorization", "X-Tenant"]
+    assert all(row["answered"] for row in result["payloads"] if row["encoding"] in ("json", "raw"))
+    assert "very-secret" not in (tmp_path / "run.json").read_text() + page
+
+
+def images(folder: Path) -> Path:
+    """A folder with one small image."""
+    (folder / "images").mkdir()
+    (folder / "images" / "1.png").write_bytes(digit(1))
+    return folder / "images"
+
+
+def test_the_time_limit_ends_a_run_and_what_was_measured_is_judged(tmp_path: Path) -> None:
+    (tmp_path / "times.txt").write_text("\n".join(str(n / 20) for n in (*range(21), 1_000_000)))
+    arrivals = ("--arrivals", f"replay:{tmp_path / 'times.txt'}", "--seconds", 100_000, "--warm-up", 0)
+    with little_server(lambda _: ok()) as url:
+        said = loadtest("run", url, *PATIENT, *arrivals, "--limit", 250, "--out", tmp_path).stdout
+    result, page = read(tmp_path)
+    assert result["figures"]["requests"] == 21, "the last one was due after the limit"
+    assert result["passed"]
+    assert 0 < result["cut_to_s"] <= 250
+    assert result["plan"]["limit_s"] == 250
+    assert f"the time limit ended the measuring after {result['cut_to_s']:g} s" in said
+    assert f"cut to {result['cut_to_s']} s by the time limit" in page
+
+
 def test_a_recording_is_replayed_and_its_rates_are_of_its_own_time(server: Server, tmp_path: Path) -> None:
     (tmp_path / "times.txt").write_text("\n".join(str(1000 + n / 20) for n in range(21)))
     options = (*PATIENT, "--seconds", 600, "--warm-up", 0, "--arrivals", f"replay:{tmp_path / 'times.txt'}")
@@ -145,6 +186,11 @@ def test_a_recording_is_replayed_and_its_rates_are_of_its_own_time(server: Serve
         (["--seconds", "soon"], "must be a number above 0, got soon"),
         (["--seconds", "inf"], "must be a number above 0, got inf"),
         (["--warm-up", "-1"], "must be a number of at least 0, got -1"),
+        (["--limit", "0.000001"], "--limit: must leave time to get to know the service"),
+        (["--limit", "60", "--warm-up", "61"], "--limit: must leave time to warm up, got 60 s"),
+        (["--header", "secret"], "must be 'NAME: VALUE' on one line"),
+        (["--ca", "none.pem"], "--ca, --cert: must go with an address of https"),
+        (["--key", "none.pem"], "--key: must go with --cert"),
         (["--protocol", "grpc"], "--grpc: must name the server of --protocol grpc, got nothing"),
         (["--out", "/proc/none"], "--out /proc/none: must be a folder that can be written"),
     ],
@@ -155,6 +201,7 @@ def test_what_is_asked_wrongly_is_told_in_a_sentence(
     done = loadtest("run", server.url, "--seconds", 1, "--warm-up", 0, "--out", tmp_path / "out", *options, check=2)
     assert says in done.stderr
     assert "Traceback" not in done.stderr
+    assert "got secret" not in done.stderr
     assert not (tmp_path / "out" / "run.json").exists()
 
 

@@ -56,17 +56,32 @@ def test_each_of_several_experts_may_have_a_url() -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ({"text": "a", "image": "a"}, "text and image must name different cascades"),
+        ({"text": "a", "image": "a"}, "text, image and the shadows must name different cascades"),
         ({"text": "a,b", "text_expert_url": "http://h"}, "text_expert_url must have one URL for each cascade"),
         ({"text": "a,b", "text_expert_url": "a=http://h,a=http://i"}, "got one without a name or a name twice"),
         ({"text": "a", "text_expert_url": "http://h,http://i"}, "got one without a name or a name twice"),
         ({"text": "a,b", "text_expert_url": "c=http://h"}, "must name cascades that are served, .*; use one of a, b$"),
+        ({"text": "a", "image": "", "shadow_text": "a"}, "got one name twice"),
+        ({"text": "", "image": "", "shadow_text": "a"}, "shadow_text must go with a cascade that is served"),
+        ({"text": "a", "shadow_text": "b", "text_expert_url": "http://h"}, "must have one URL for each cascade"),
     ],
-    ids=["both", "no-name", "twice", "two", "other"],
+    ids=["both", "no-name", "twice", "two", "other", "shadow", "alone", "url"],
 )
 def test_names_and_urls_must_go_together(arguments: dict[str, str], says: str) -> None:
     with pytest.raises(SettingsError, match=says):
         with_variables(Arguments(**arguments), {})
+
+
+def test_a_shadow_has_the_place_after_the_served_cascades_and_may_have_a_url() -> None:
+    arguments = Arguments(text="a,b", image="", shadow_text="c", text_expert_url="c=http://h")
+    assert with_variables(arguments, {}).shadows == [("text", "c", 2)]
+    assert [chosen.name for chosen in arguments.served] == ["a", "b"]
+    assert [arguments.expert_url(chosen) for chosen in arguments.opened] == ["", "", "http://h"]
+    assert arguments.require("text", 2).name == "c"
+    assert not Arguments(text="a", image="b").several
+    assert Arguments(text="a", image="b", shadow_image="c").several
+    with pytest.raises(ValueError, match="must be the name of one cascade"):
+        Arguments(shadow_text="a,b")
 
 
 def test_an_unknown_argument_is_refused() -> None:

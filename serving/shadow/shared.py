@@ -1,0 +1,52 @@
+"""Counts of a shadow that the processes of one server share: each writes a file of its own, and all are added up.
+
+Nobody writes into the file of another, so no lock is needed, and what a process has counted outlives it. The folder is
+the server's, so a restart of the whole server begins anew.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import threading
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+
+from serving.shadow.counts import Counts
+
+COUNTS = TypeAdapter(Counts)
+
+logger = logging.getLogger("sieve")
+
+
+class SharedCounts:
+    """The counts under one `name`, in `folder`; None for a process alone."""
+
+    def __init__(self, folder: Path | None, name: str) -> None:
+        self._folder, self._name = folder, name
+        # A process that starts in the place of a dead one may get its id.
+        self._own = None if folder is None else folder / f"{name}.{os.getpid()}-{secrets.token_hex(4)}.json"
+        self._unwritten, self._turn = False, threading.Lock()
+
+    def together(self, own: Counts) -> Counts:
+        """Keep what this process has counted, and add what the others have. Where that fails, its own is returned."""
+        if self._folder is None or self._own is None:
+            return own
+        try:
+            with self._turn:
+                beside = self._own.with_suffix(".new")
+                beside.write_bytes(COUNTS.dump_json(own))
+                beside.replace(self._own)
+            paths = [path for path in self._folder.glob(f"{self._name}.*.json") if path != self._own]
+            others = [COUNTS.validate_json(path.read_bytes()) for path in paths]
+        except (OSError, ValidationError) as error:
+            if not self._unwritten:
+                logger.warning("counts of a shadow are not shared between processes: %s", type(error).__name__)
+            self._unwritten = True
+            return own
+        self._unwritten = False
+        for other in others:
+            own = own.plus(other)
+        return own

@@ -1,0 +1,78 @@
+"""What requests bring and get is shown to the shadow of their cascade. tests/service/test_shadow.py has real ones."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+from serving.cascade.served import Served
+from serving.errors import InvalidInputError
+from serving.expert_tls import ExpertTls
+from serving.http.classifying import Classifying
+from serving.http.loop_turns import LoopTurns
+from serving.http.shadows import ShadowedClassifying, Shadows
+from serving.load.admission import Admission
+from serving.load.memory import MemoryLimit
+from serving.settings import Settings
+from serving.watch.record import RequestRecord
+from tests.serving.asgi import request_of
+from tests.serving.http.test_api import MEMORY_BYTES, SURE, UNSURE, both, modality
+from tests.serving.model.test_image import encoded, noise
+
+
+class Shown:
+    """Keeps what a shadow would see."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[int, list[str | None]]] = []
+
+    def look(self, _modality: Any, contents: Any, answers: Any, _timings: Any) -> None:
+        self.seen.append((len(contents), [each.degraded for each in answers]))
+
+
+def shown(kind: Any, work: Any, name: str | None = None) -> list[tuple[int, list[str | None]]]:
+    shadow: Any = Shown()
+    record = RequestRecord("/anything", "one")
+    record.was_read(1000)
+
+    async def ask() -> None:
+        of = {name or kind.name: shadow}
+        await work(ShadowedClassifying(of, LoopTurns(Admission()), MemoryLimit(MEMORY_BYTES)), record)
+
+    asyncio.run(ask())
+    found: list[tuple[int, list[str | None]]] = shadow.seen
+    return found
+
+
+def test_texts_are_shown_with_their_answers() -> None:
+    kind = modality()
+
+    async def work(classifying: Classifying, record: RequestRecord) -> None:
+        await classifying.texts(kind, [SURE, UNSURE], 20, record, request_of())
+
+    assert shown(kind, work) == [(2, [None, "down"])]
+    assert shown(kind, work, "another") == []
+
+
+def test_of_images_the_sound_ones_are_shown() -> None:
+    def prepare(image: Any) -> Any:
+        if image.size == (7, 7):
+            raise InvalidInputError("image", "must be sound")
+        return both(1.0)
+
+    kind = modality("image", prepare)
+    data = [encoded(noise(side, side)) for side in (8, 7, 9)]
+
+    async def work(classifying: Classifying, record: RequestRecord) -> None:
+        files = [await classifying.header(each) for each in data]
+        found = await classifying.images_apart(kind, files, record, request_of())
+        assert isinstance(found[1], InvalidInputError)
+
+    assert shown(kind, work) == [(2, [None, None])]
+
+
+def test_without_a_shadow_nothing_is_in_the_way(tmp_path: Path) -> None:
+    shadows = Shadows([], Served(), Settings(), Admission(), tmp_path, ExpertTls())
+    shadows.start()
+    assert type(shadows.classifying(LoopTurns(Admission()), MemoryLimit(0))) is Classifying
