@@ -24,7 +24,7 @@ from serving.http.fast_path import Endpoint
 from serving.model.apart import Run, apart
 from serving.model.artifact import Artifact
 from serving.model.golden import GoldenCheck, check_golden
-from serving.model.preprocess import check_items, example_items, preprocessor
+from serving.model.preprocess import check_items, collator, example_items
 from serving.model.runner import Runner
 from serving.model.session import Session, model_labels
 from serving.watch.expert_metrics import ExpertMetrics
@@ -57,7 +57,7 @@ def open_expert(artifact: Artifact, tag: str, threads: int) -> OpenedExpert:
 
 def _opened(artifact: Artifact, tag: str, threads: int) -> OpenedExpert:
     session, settings = Session(artifact, threads=threads), artifact.manifest.settings
-    runner = Runner(session, preprocessor(artifact))
+    runner = Runner(session, collator(artifact))
     runner.warm_up(settings)
     return OpenedExpert(
         tag=tag,
