@@ -27,6 +27,7 @@ from serving.http.admin import AdminKey
 from serving.http.draining import Draining
 from serving.http.expert_app import METHODS
 from serving.http.expert_host import Around, ExpertHost
+from serving.http.framed import FramedCalls
 from serving.http.keep_alive import KEEP_ALIVE_S
 from serving.http.mount import mounted_app
 from serving.http.no_pickle import NoPickle
@@ -86,7 +87,7 @@ def expert_app(host: ExpertHost, draining: Draining) -> Starlette:
     """The application of an expert's process: the same addresses and the same fast path as under BentoML."""
     served: Any = SimpleNamespace(endpoints=host.endpoints, readiness=host.readiness, gate=host.gate, lag=host.lag)
     methods = {address: METHODS.get(address, "POST") for address in host.endpoints}
-    app = mounted_app(methods, lambda: served, draining)
+    app = mounted_app(methods, lambda: served, draining, beside=FramedCalls(host.models).served)
     app.add_middleware(NoPickle)
     served.to_async = SimpleNamespace(app=app)
     return app
