@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import orjson
@@ -14,7 +14,7 @@ from serving.errors import MalformedError, StageDownError, StageError, StageRefu
 from serving.expert.call import Ran
 from serving.expert.connection import Connections, Reply
 from serving.expert.framed_connection import FramedConnection
-from serving.expert.frames import CallFrame, call_bytes
+from serving.expert.frames import CallFrame, call_bytes, pack_arrays, unpack_arrays
 from serving.expert.outages import Outages
 from serving.expert.wire import LEFT_HEADER, TOOK_HEADER, WAITED_HEADER, pack, unpack
 from serving.expert_tls import SYSTEM, ExpertTls
@@ -51,11 +51,11 @@ class RemoteExpert:
         `traceparent` (W3C) and `left_ms`, how long anybody waits for the answer, go along as headers. Raises
         StageRefusedError when the expert is overloaded, and StageDownError for every other failure.
         """
-        message = pack(items)
         with self._outages:
             if self._framed is not None:
-                frame = call_bytes(CallFrame(self._digest, traceparent or "", left_ms, message))
-                return _ran(await self._ask(frame, self._framed), len(items))
+                frame = call_bytes(CallFrame(self._digest, traceparent or "", left_ms, pack_arrays(items)))
+                return _ran(await self._ask(frame, self._framed), len(items), unpack_arrays)
+            message = pack(items)
             traced = b"traceparent: %b\r\n" % traceparent.encode() if traceparent else b""
             limited = b"%b: %.1f\r\n" % (LEFT_HEADER.encode(), left_ms) if left_ms < math.inf else b""
             head = b"POST /infer%b%b%bContent-Length: %d\r\n\r\n" % (self._common, traced, limited, len(message))
@@ -112,7 +112,7 @@ class RemoteExpert:
         return reply
 
 
-def _ran(reply: Reply, items: int) -> Ran:
+def _ran(reply: Reply, items: int, unpack: Callable[[bytes], list[Array]] = unpack) -> Ran:
     """What a reply says of a call with so many items. Raises MalformedError if it says something else."""
     logits, *others = unpack(reply.body)
     if others or logits.dtype != np.float32 or logits.ndim != 2 or len(logits) != items:

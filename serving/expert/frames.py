@@ -8,23 +8,33 @@ A frame begins with a zero byte, as no request of HTTP does, so that one socket 
 
 from __future__ import annotations
 
+import math
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
+from serving.arrays import Array
 from serving.errors import MalformedError
+from serving.expert.wire import MAX_ARRAYS
 
 MAGIC = b"\0sv1"
 CALL = struct.Struct("<4sHHId")
 """MAGIC, the bytes of the digest, of the traceparent and of the message, and the milliseconds that are left."""
 REPLY = struct.Struct("<4sHHIdd")
 """MAGIC, the status, the bytes of the digest and of the message, milliseconds in the session, and before it."""
+ARRAYS = struct.Struct("<HH")
+"""How many arrays there are, and the place of their type in TYPES; then each has its dimensions and its shape."""
+TYPES = (np.dtype(np.int64), np.dtype(np.float32))
+MAX_DIMENSIONS = 4
 MAX_CALL_BYTES = 256 * 1024 * 1024
 """More than the 64 arrays of a call: an image of 512 x 512 has 3 MB."""
 
 
 @dataclass(frozen=True, slots=True)
 class CallFrame:
-    """One call: the `digest` of the artifact that it is for, and a message of `serving.expert.wire`.
+    """One call: the `digest` of the artifact that it is for, and the bytes of its items.
 
     `left_ms`: for how long somebody waits, infinite for ever. `traceparent` is empty without a trace.
     """
@@ -37,7 +47,7 @@ class CallFrame:
 
 @dataclass(frozen=True, slots=True)
 class ReplyFrame:
-    """The reply: a status, the digest of the artifact that is served, and a message of logits, empty without any."""
+    """The reply: a status, the digest of the artifact that is served, and the bytes of the logits, none without any."""
 
     status: int
     digest: str
@@ -97,6 +107,39 @@ def read_reply(frame: bytes | bytearray) -> ReplyFrame:
     except UnicodeDecodeError:
         raise _malformed("reply") from None
     return ReplyFrame(status, digest, bytes(memoryview(frame)[end:]), took_ms, waited_ms)
+
+
+def pack_arrays(arrays: Sequence[Array]) -> bytes:
+    """The bytes of arrays of one type, int64 or float32: a tenth of the time that `wire.pack` and its JSON take."""
+    parts = [ARRAYS.pack(len(arrays), TYPES.index(arrays[0].dtype))]
+    parts += [struct.pack(f"<B{array.ndim}I", array.ndim, *array.shape) for array in arrays]
+    parts += [array.tobytes() for array in arrays]
+    return b"".join(parts)
+
+
+def unpack_arrays(message: bytes) -> list[Array]:
+    """The arrays of a message, as read-only views of it. Raises MalformedError for anything else."""
+    try:
+        count, kind = ARRAYS.unpack_from(message)
+        if not 1 <= count <= MAX_ARRAYS:
+            raise _malformed("call")
+        place, shapes, dtype = ARRAYS.size, list[tuple[int, ...]](), TYPES[kind]
+        for _ in range(count):
+            dimensions = message[place]
+            if dimensions > MAX_DIMENSIONS:
+                raise _malformed("call")
+            shapes.append(struct.unpack_from(f"<{dimensions}I", message, place + 1))
+            place += 1 + 4 * dimensions
+        arrays = []
+        for shape in shapes:
+            size = math.prod(shape)
+            arrays.append(np.frombuffer(message, dtype, size, place).reshape(shape))
+            place += size * dtype.itemsize
+    except (struct.error, IndexError, ValueError, OverflowError):
+        raise _malformed("call") from None
+    if place != len(message):
+        raise _malformed("call")
+    return arrays
 
 
 def _malformed(what: str) -> MalformedError:

@@ -16,8 +16,16 @@ from contextlib import contextmanager, suppress
 from http import HTTPStatus
 
 from serving.errors import MalformedError
-from serving.expert.frames import CALL, CallFrame, ReplyFrame, call_size, read_call, reply_bytes
-from serving.expert.wire import pack, unpack
+from serving.expert.frames import (
+    CALL,
+    CallFrame,
+    ReplyFrame,
+    call_size,
+    pack_arrays,
+    read_call,
+    reply_bytes,
+    unpack_arrays,
+)
 from serving.http.expert_app import timed_run
 from serving.http.expert_models import ExpertModels
 from serving.http.protocol import SieveProtocol
@@ -86,7 +94,7 @@ class FramedCalls:
             return ReplyFrame(HTTPStatus.PRECONDITION_FAILED, digest)
         run, check = found
         try:
-            items = unpack(call.message)
+            items = unpack_arrays(call.message)
             check(items)
         except MalformedError:
             return ReplyFrame(HTTPStatus.BAD_REQUEST, call.digest)
@@ -100,7 +108,7 @@ class FramedCalls:
             except Exception:  # whatever fails, the caller is told, and the next call is another one
                 logger.exception("a call to the expert failed")
                 return ReplyFrame(HTTPStatus.INTERNAL_SERVER_ERROR, call.digest)
-        return ReplyFrame(HTTPStatus.OK, call.digest, pack([ran.logits]), ran.expert_ms, ran.waited_ms or 0.0)
+        return ReplyFrame(HTTPStatus.OK, call.digest, pack_arrays([ran.logits]), ran.expert_ms, ran.waited_ms or 0.0)
 
 
 def _frame(connection: socket.socket, data: bytearray) -> bytearray | None:
