@@ -32,16 +32,15 @@ class _WrongArtifactError(StageDownError):
 class RemoteExpert:
     """An expert behind `serving.http.expert_app`, at a URL and with the files `tls` that `Connections` takes.
 
-    `tag` names it in the log.
+    `tag` names it in the log. `framed`: its socket takes calls as frames, too.
 
     Each call asks for the artifact of this `digest` and takes an answer from no other. A call whose connection breaks,
     or that meets another artifact, is made again over a new connection. Calls change nothing, so twice does no harm.
     """
 
-    def __init__(self, url: str, tag: str, digest: str, tls: ExpertTls = SYSTEM) -> None:
+    def __init__(self, url: str, tag: str, digest: str, tls: ExpertTls = SYSTEM, *, framed: bool = False) -> None:
         self._connections, self._outages = Connections(url, tls), Outages(tag)
-        # An expert that is started beside the API takes frames on the same socket.
-        self._framed = Connections(url, tls, FramedConnection) if url.startswith("file:") else None
+        self._framed = Connections(url, tls, FramedConnection) if framed else None
         self._digest, self._etag = digest, f'"{digest}"'.encode()
         self._common = b" HTTP/1.1\r\nHost: %b\r\nIf-Match: %b\r\n" % (self._connections.host.encode(), self._etag)
 
