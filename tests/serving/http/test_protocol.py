@@ -217,3 +217,37 @@ def test_a_request_that_offers_another_protocol_came_when_its_bytes_came() -> No
             writer.close()
 
     run(scenario)
+
+
+@pytest.mark.parametrize("taken", [True, False], ids=["somebody takes frames", "nobody does"])
+def test_a_connection_that_begins_with_a_zero_byte_is_handed_over(taken: bool) -> None:
+    async def main() -> bytes:
+        loop = asyncio.get_running_loop()
+
+        def take(connection: socket.socket, begun: bytes) -> None:
+            with connection:
+                connection.setblocking(True)
+                connection.sendall(begun.upper())
+
+        SieveProtocol.framed = staticmethod(take) if taken else None
+        try:
+            async with served() as port:
+                reader, writer = await asyncio.open_connection("127.0.0.1", port)
+                writer.write(b"\0frame")
+                said = await reader.read()
+                writer.close()
+                if taken:  # only the first bytes of a connection are a frame's
+                    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+                    writer.write(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n")
+                    await asyncio.sleep(0)
+                    writer.write(b"\0x")
+                    assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+                    writer.close()
+        finally:
+            SieveProtocol.framed = None
+        assert loop.is_running()
+        return said
+
+    said = asyncio.run(main())
+    assert (said == b"\0FRAME") == taken
+    assert said.startswith(b"HTTP/1.1 400") != taken
