@@ -33,6 +33,8 @@ from serving.model.session import Session
 
 VARIANT = "cpu-int8"
 SEED = 19
+SETTLING = 32
+"""So many photographs set statistics and ranges; more change them little and take minutes."""
 
 
 class Size(NamedTuple):
@@ -73,11 +75,12 @@ def make_full_size(
     )
     items = [ImageDecoder(settings).decode(data) for data in photographs]
     labels = len(json.loads((roles["expert"] / MANIFEST).read_text())["labels"])
-    expert = _resnet(size, labels, items)
+    some = items[:SETTLING]
+    expert = _resnet(size, labels, some)
     screen = make_student(expert, Distill(depths=(1,) * len(size.depths), epochs=1, learning_rate=1e-3))
-    _settle(screen, items)
+    _settle(screen, some)
     for role, model in (("screen", screen), ("expert", expert)):
-        _replace(roles[role], model, settings, items)
+        _replace(roles[role], model, settings, some)
     teacher = folder / "teacher"
     save_model(expert, teacher)
     _set_threshold(roles, items, share)
