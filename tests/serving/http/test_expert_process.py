@@ -114,6 +114,32 @@ def test_it_answers_over_http_and_in_frames_on_one_socket(tiny_cascades: TinyCas
         assert process.wait(60) in (0, -signal.SIGTERM)
 
 
+def test_when_it_has_stood_still_it_runs_no_call_that_was_given_up(tiny_cascades: TinyCascades, tmp_path: Path) -> None:
+    home, path = tiny_cascades.home, tmp_path / "s"
+    digest = Artifact.open(Path(of_tag(home / "models", TAG).path)).digest
+
+    async def main(process: subprocess.Popen[str]) -> None:
+        expert = RemoteExpert(f"file://{path}", "an-expert", digest, framed=True)
+        await expert([np.array([2, 3])])
+        process.send_signal(signal.SIGSTOP)
+        calls = [asyncio.create_task(expert([np.array([2, number, 3])])) for number in range(5, 9)]
+        await asyncio.wait(calls, timeout=0.2)
+        for call in calls:
+            assert call.cancel(), "it has no answer while the process stands still"
+        await asyncio.gather(*calls, return_exceptions=True)
+        process.send_signal(signal.SIGCONT)
+        assert (await expert([np.array([2, 3])])).logits.shape[0] == 1
+        await expert.close()
+
+    with served(home, path) as process:
+        with httpx.Client(transport=httpx.HTTPTransport(uds=str(path)), base_url="http://a", timeout=120) as client:
+            assert client.get("/readyz").status_code == 200
+            asyncio.run(main(process))
+            text = client.get("/metrics").text
+        counts = [line.split()[1] for line in text.splitlines() if line.startswith("sieve_expert_batch_size_count")]
+        assert [float(count) for count in counts] == [2.0]
+
+
 @pytest.mark.parametrize("model", ["tiny-text-expert:never", "nothing-expert:latest"])
 def test_a_model_that_is_not_there_is_said_in_one_sentence(
     tiny_cascades: TinyCascades, tmp_path: Path, model: str
