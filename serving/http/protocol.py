@@ -79,6 +79,9 @@ class SieveProtocol(HttpOneProtocol):
             return False
         # uvloop's own is no socket. The transport closes this descriptor, the other one stays open.
         there = socket.socket(fileno=os.dup(self.transport.get_extra_info("socket").fileno()))
+        if there.family != socket.AF_UNIX:  # a frame's head may claim much memory: for processes of this bundle alone
+            there.close()
+            return False
         self.transport.abort()
         taker(there, data)
         return True
