@@ -1,8 +1,8 @@
 """An expert's process that `bentoml serve` starts beside the API: uvicorn and our endpoints, without BentoML.
 
-BentoML's worker would import BentoML, its client and its page first: 40 MB for each expert, and a second at its start.
-`serving.control` gives Circus this process in the place of BentoML's worker. It has the same socket and the same
-variables; only BentoML's batchable API is missing, which nobody reaches on that socket but the API itself.
+BentoML's worker would import BentoML, its client and its page first: 40 MB for each expert, and half a second of its
+start. `serving.control` gives Circus this process in the place of BentoML's worker. It has the same socket and the same
+variables. BentoML's batchable API is missing: the API itself, which alone reaches this socket, does not ask it.
 """
 
 from __future__ import annotations
