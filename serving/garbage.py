@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import gc
 
-from serving.heap import give_back
-
 
 def freeze_garbage() -> None:
     """Keep full garbage collections out of requests.
 
     Collect once, also what an earlier call left out; leave all objects that exist now out of later collections, and
-    collect the oldest generation rarely. What a start took and left goes back to the system.
+    collect the oldest generation rarely.
     """
     gc.unfreeze()
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
-    give_back()
