@@ -10,7 +10,7 @@ export ORT_DISABLE_TELEMETRY ?= 1
 .PHONY: help ablation autoscaling bench bulk capacity compare decoding demo figures int8 kubectl loadtest overload protocols runtimes serve test test-slow test-full-size test-machines test-gpu lint tune
 .PHONY: tune-bert types versions check clean sms-risk cifar10 tables profile examples docs picture format node-tools
 .PHONY: image image-gpu image-sizes test-container test-hostile test-large servers
-.PHONY: broken overload-back soak test-broken zipf peers audit sign
+.PHONY: broken overload-back soak test-broken zipf peers audit sign memory workers photographs
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -165,6 +165,18 @@ ablation: .venv/.installed ## what each part of the hot path gives (needs wrk): 
 # BASE is another checkout of this repository, e.g. of the release before (git worktree add).
 versions: .venv/.installed ## the hot path against another checkout, BASE, in turn (needs wrk): build/versions.json
 	$(BIN)/python -m benchmarks.versions $(BASE)
+
+# Needs the demo's models.
+memory: .venv/.installed ## what a bundle holds at rest, process by process: build/memory.json
+	$(BIN)/python -m benchmarks.memory
+
+# Needs wrk and the demo's models. CORE gives wrk this core alone, where there are three or more.
+workers: .venv/.installed ## what a second API process gives (needs wrk): build/workers.json
+	$(BIN)/python -m benchmarks.workers $(if $(CORE),--core $(CORE))
+
+# Needs the demo's models. It takes some minutes to make the models first.
+photographs: .venv/.installed ## full-size image models against PyTorch behind FastAPI: build/photographs
+	$(BIN)/python -m benchmarks.photographs $(if $(IMAGES),--images $(IMAGES))
 
 decoding: .venv/.installed ## what decoding large JPEGs small gives: build/decoding.json
 	$(BIN)/python -m benchmarks.decoding $(if $(IMAGES),--images $(IMAGES))

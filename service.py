@@ -20,7 +20,7 @@ from serving.arguments import KINDS, Arguments, Chosen, with_variables
 from serving.cascade.absent import absent
 from serving.cascade.equal import equal_requests
 from serving.cascade.modality import require_kind
-from serving.cascade.opening import Entry, find_expert, open_cascade
+from serving.cascade.opening import Entry, open_cascade
 from serving.cascade.promise import require_golden, require_promise_of, watch_promises
 from serving.cascade.versions import Versions
 from serving.cascade.warming import warm_up_experts
@@ -30,13 +30,11 @@ from serving.errors import SieveError
 from serving.garbage import freeze_garbage
 from serving.http import api, expert_app
 from serving.http.access import Access
-from serving.http.admin import admin_endpoints
 from serving.http.cascades import Cascades, Origin
 from serving.http.door import Door
 from serving.http.draining import Draining
-from serving.http.expert_admin import ExpertSwitching
-from serving.http.expert_models import ExpertModels, open_expert
-from serving.http.gate import OPEN
+from serving.http.expert_host import Around, ExpertHost
+from serving.http.expert_process import SHADOW_NICE, Given, start_of
 from serving.http.guard import Guard
 from serving.http.keep_alive import keep_alive_s
 from serving.http.mount import mounted_app
@@ -57,7 +55,7 @@ from serving.oip.protocol import HOST_VARIABLE, METHODS, Oip
 from serving.service_config import EXPERT_CONFIG, api_config
 from serving.settings import MAX_BATCH_SIZE, for_machines, settings_of
 from serving.shadow.comparable import Comparable
-from serving.watch.expert_metrics import ExpertMetrics
+from serving.start import Start
 from serving.watch.folder import own_folder
 from serving.watch.log import LogWriter
 from serving.watch.metrics import Metrics
@@ -81,7 +79,7 @@ CLIENT_HEADER = os.environ.get("SIEVE_CLIENT_HEADER", "")
 DRAINING = Draining(os.environ.get("SIEVE_DRAIN_FILE"))
 VERSIONS = Versions(METRICS_FOLDER)
 install_protocol(keep_alive_s())
-close_control()
+MODELS = BentoMLContainer.model_store.get()._path  # in a Bento its own, while this file is imported
 
 
 class StoredArtifact(bentoml.models.BentoModel):  # type: ignore[misc]  # BentoML has no types for it
@@ -126,23 +124,16 @@ class ExpertService:
     model: bentoml.Model
     name: str
     """The name of its cascade."""
-    gate, shadow = OPEN, False  # who may ask an expert, certificates say
+    gate, shadow = ExpertHost.gate, False
 
     def __init__(self) -> None:
         end_after(os.environ.get(SERVER_VARIABLE))
-        os.nice(19 if self.shadow else 0)  # it gets what the others leave
-        self.readiness = Readiness(DRAINING)  # what follows has ended before the server takes requests
-        store, wanted = partial(stored, [self.model]), VERSIONS.wanted().get(self.name)
-        with in_one_sentence(self.model.tag):
-            model = find_expert(store, self.name, wanted.expert) if wanted else self.model
-            opened = open_expert(Artifact.open(Path(model.path)), str(model.tag), SETTINGS.expert_threads)
-        label, holds = self.name if ARGUMENTS.several else "", not opened.golden.against
-        metrics = ExpertMetrics(opened.kind, METRICS_FOLDER, holds, cascade=label, **opened.info)
-        self.lag, self.models = metrics.lag, ExpertModels(opened, metrics, open_tracer("sieve-expert", TRACING))
-        switching = ExpertSwitching(self.models, store, SETTINGS.expert_threads)
-        self.endpoints = {**self.models.endpoints, **admin_endpoints([self.name], switching.switch, ACCESS.admin)}
+        os.nice(SHADOW_NICE if self.shadow else 0)
+        around = Around(metrics=METRICS_FOLDER, draining=DRAINING, tracing=TRACING, admin=ACCESS.admin)
+        store, threads = partial(stored, [self.model]), SETTINGS.expert_threads
+        host = ExpertHost(self.name, self.model, store, around, threads=threads, several=ARGUMENTS.several)
+        self.readiness, self.lag, self.models, self.endpoints = host.readiness, host.lag, host.models, host.endpoints
         logging.getLogger("bentoml._internal.server.http_app").addFilter(_not_shed)
-        freeze_garbage()
 
     # max_latency_ms is no batch window: BentoML's batcher refuses items that would take longer. No budget is longer.
     @bentoml.api(  # type: ignore[untyped-decorator]  # BentoML has no types for it
@@ -179,12 +170,22 @@ def expert_service(kind: str, place: int = 0) -> t.Any:
     return service
 
 
+def expert_start(chosen: Chosen) -> Start:
+    """How the process of an expert is started beside the API."""
+    tag, threads = str(latest(chosen.name, "expert").tag), SETTINGS.expert_threads
+    shadow, several = chosen in ARGUMENTS.shadows, ARGUMENTS.several
+    given = Given(name=chosen.name, model=tag, store=str(MODELS), threads=threads, several=several, shadow=shadow)
+    return start_of(EXPERTS[chosen.kind, chosen.place].name, given, Path(__file__).parent)
+
+
 TextExpert, ImageExpert = map(expert_service, KINDS)
 EXPERTS = {("text", 0): TextExpert, ("image", 0): ImageExpert}
 for _chosen in ARGUMENTS.opened:
     if _chosen.place:  # found by its name, as in `bentoml serve service:TextExpert2`
         _service = EXPERTS[_chosen.kind, _chosen.place] = expert_service(_chosen.kind, _chosen.place)
         globals()[_service.name] = _service
+
+close_control({EXPERTS[chosen.kind, chosen.place].name: expert_start(chosen) for chosen in ARGUMENTS.opened})
 
 
 def _not_shed(record: logging.LogRecord) -> bool:

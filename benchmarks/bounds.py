@@ -62,7 +62,16 @@ def closed_loop_bounds(rounds: Mapping[str, Group]) -> list[Bound]:
         _row("escalation, p50 ms over the expert's own", over_expert, "<=", 2.0),
         _row("screen's answer, p50 ms over tokenising and its session", over_screen, "<=", 0.8),
         _row("requests/s of one process with an empty model", m("empty_32_per_s"), ">=", 2000),
+        *_against_bare(rounds),
     ]
+
+
+def _against_bare(rounds: Mapping[str, Group]) -> list[Bound]:
+    """An API process against a bare application with the same answer; no row where a run had none yet."""
+    if "bare_32_per_s" not in rounds:
+        return []
+    share = rounds["empty_32_per_s"]["median"] / rounds["bare_32_per_s"]["median"]
+    return [_row("requests/s of one process with an empty model, share of a bare application's", share, ">=", 0.7)]
 
 
 def endurance_bounds(endurance: Group) -> list[Bound]:

@@ -20,11 +20,14 @@ from benchmarks import (
     decoding,
     int8,
     large_data,
+    memory,
     new_recipes,
     overload_back_result,
+    photographs,
     protocols,
     soak_result,
     unlabelled,
+    workers,
     zipf,
 )
 from benchmarks.autoscaling import Autoscaling
@@ -33,10 +36,13 @@ from benchmarks.broken import Broken
 from benchmarks.bulk import Bulk
 from benchmarks.decoding import Decoding
 from benchmarks.int8 import Int8
+from benchmarks.memory import Memory
 from benchmarks.new_recipes import NewRecipes
 from benchmarks.overload_back_result import Back
+from benchmarks.photographs import Photographs
 from benchmarks.protocols import Protocols
 from benchmarks.soak_result import Soak
+from benchmarks.workers import Workers
 from benchmarks.zipf import Zipf
 from loadtest import capacity
 from loadtest.capacity import CapacityResult
@@ -75,6 +81,9 @@ def figure_block(path: Path) -> str:
         "overload-back": overload_back_block,
         "zipf": zipf_block,
         "peers": peers_block,
+        "memory": memory_block,
+        "workers": workers_block,
+        "photographs": photographs_block,
     }
     name = path.stem if path.stem in kinds else path.stem.partition("-")[0]
     return kinds[name](json.loads(path.read_text(encoding="utf-8")))
@@ -201,6 +210,25 @@ def peers_block(result: Peers) -> str:
     interval = f"ratios with intervals of {comparison.coverage(rounds):.0%}"
     others = f"other servers are {result['others']}; load average before it {result['load_average_before']:g}"
     return f"{described(result['machine'])}; {taken}; {interval}; {others}.\n\n{peers.peers_table(result)}\n"
+
+
+def memory_block(result: Memory) -> str:
+    load = f"load average before it {result['load_average_before']:g}"
+    return f"{cores_of(result['machine'])}; {', '.join(result['cascades'])}; {load}.\n\n{memory.table(result)}\n"
+
+
+def workers_block(result: Workers) -> str:
+    rounds, core = len(result["rows"][0]["rounds"]), result["client_core"]
+    taken = f"{rounds} rounds in turn of {result['seconds']:g} s: medians; 32 connections of wrk"
+    where = "that wrk shared" if core is None else "and one more for wrk alone"
+    load = f"load average before it {result['load_average_before']:g}"
+    on = f"{result['machine']['processor']}, {result['cores']} cores {where}"
+    return f"{on}; {taken}; {load}.\n\n{workers.table(result)}\n"
+
+
+def photographs_block(result: Photographs) -> str:
+    machine, load = result["comparison"]["machine"], f"load average before it {result['load_average_before']:g}"
+    return f"{described(machine)}; {result['photographs']} photographs; {load}.\n\n{photographs.tables(result)}\n"
 
 
 def comparison_block(result: Comparison) -> str:

@@ -1,9 +1,9 @@
 """make bench: the hot path against the model alone and against FastAPI, on this machine, in one run.
 
 1. serve copies of the demo's text cascade: the expert behind an empty screen (everything escalates), the screen alone,
-   and empty models in both places; and the FastAPI baseline
+   and empty models in both places; the FastAPI baseline, and a bare application that writes the same answer
 2. alternating rounds: the model alone in process (batch 1 and 32), the expert and FastAPI at 1, 8 and 32 connections,
-   the screen at 1 and 32, the empty models at 32 and at 1
+   the screen at 1 and 32, the empty models at 32 and at 1, and the bare application at 32
 3. Poisson arrivals at 0.7 to 10 times the expert's saturation, where everything escalates, and at 0.7 to 5 times the
    API's, where nothing does; the generator shares the cores
 4. 100,000 escalations and 200,000 answers of empty models: lost escalations, and growth of memory
@@ -31,7 +31,7 @@ from benchmarks.command import end_with
 from benchmarks.homes import ALWAYS, NEVER, make_home
 from benchmarks.loads import EXPERT_TIMES, SCREEN_TIMES, loads
 from benchmarks.published import Published
-from benchmarks.servers import fastapi, rss_bytes, sieve
+from benchmarks.servers import bare, fastapi, rss_bytes, sieve
 from benchmarks.texts import TOKENS, encoder, text_of
 from loadtest.machine import machine
 from loadtest.traffic.process import Running
@@ -54,6 +54,8 @@ def main() -> int:
     patient: Body = {"text": text, "budget_ms": 1000}
     with tempfile.TemporaryDirectory(prefix="sieve-bench-") as name, contextlib.ExitStack() as stack:
         servers = start(demo, Path(name), stack)
+        answer = httpx.post(f"{servers['empty'].url}/classify_text", json=patient).text
+        servers["bare"] = stack.enter_context(bare(Path(name), answer))
         rounds = []
         for number in range(ROUNDS):
             console.print(f"rounds: {number + 1} of {ROUNDS}")
@@ -98,7 +100,7 @@ def one_round(servers: Mapping[str, Running], demo: Published, text: str, body: 
     got = {f"alone_{key}": value for key, value in alone(demo.expert, text).items()}
     got["screen_alone_p50_ms"] = alone(demo.screen, text)["p50_ms"]
     turns = [(name, connections) for connections in CONNECTIONS for name in ("expert", "fastapi")]
-    for name, connections in [*turns, ("screen", 1), ("screen", 32), ("empty", 32), ("hop", 1)]:
+    for name, connections in [*turns, ("screen", 1), ("screen", 32), ("empty", 32), ("bare", 32), ("hop", 1)]:
         figures = closed_loop(f"{servers[name].url}/classify_text", body, connections=connections, seconds=SECONDS)
         got |= {f"{name}_{connections}_{key}": figures[key] for key in ("per_s", "p50_ms", "p99_ms")}
     return got

@@ -57,12 +57,18 @@ FIGURES = {
     "soak-requests": "soak-requests.json",
     "zipf": "zipf.json",
     "peers": "peers/peers.json",
+    "memory": "memory.json",
+    "workers": "workers.json",
+    "photographs": "photographs/photographs.json",
 }
 """Files of docs/measured/figures, and where the make targets leave them below build."""
 TO_MEASURE = {
     "overload-back": "overload-back CORE=1",
     "zipf": "zipf",
     "peers": "peers",
+    "memory": "memory",
+    "workers": "workers",
+    "photographs": "photographs",
 }
 """Those of FIGURES that no quiet machine has measured yet, and the target that does. A test finds out when one has."""
 JSON_WIDTH = 320

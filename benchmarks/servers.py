@@ -29,6 +29,12 @@ def fastapi_line() -> tuple[str, ...]:
     return (PYTHON, "-m", "uvicorn", app, "--no-access-log", "--host", "127.0.0.1", "--port", "{port}")
 
 
+def bare_line() -> tuple[str, ...]:
+    """The command of the bare application: uvicorn takes httptools and uvloop by itself."""
+    app = "loadtest.baselines.bare_app:app"
+    return (PYTHON, "-m", "uvicorn", app, "--no-access-log", "--host", "127.0.0.1", "--port", "{port}")
+
+
 def litserve_line() -> tuple[str, ...]:
     """The command of the LitServe baseline."""
     return (PYTHON, "-m", "loadtest.baselines.litserve_app", "{port}")
@@ -47,16 +53,19 @@ def sieve(
     image: str = "",
     grpc_port: int | None = None,
     settings: Path | None = None,
+    workers: int = 1,
+    before: tuple[str, ...] = (),
 ) -> contextlib.AbstractContextManager[Running]:
-    """`bentoml serve` with a text cascade of the BentoML home `home`, in one API process.
+    """`bentoml serve` with a text cascade of the BentoML home `home`, in so many API processes.
 
     `code`: the folder of service.py and serving. `image`: a cascade for images beside it. `settings`: a settings file.
+    `before`: what runs the command, as taskset does.
     """
     variables = {"BENTOML_HOME": str(home), "BENTOML_DO_NOT_TRACK": "True", "PYTHONPATH": str(code.resolve())}
-    variables["SIEVE_WORKERS"] = "1"
+    variables["SIEVE_WORKERS"] = str(workers)
     more = [] if grpc_port is None else [f"grpc_port={grpc_port}"]
     more += [] if settings is None else [f"settings={settings.resolve()}"]
-    line = serve_line(f"text={cascade}", f"image={image}", *more)
+    line = (*before, *serve_line(f"text={cascade}", f"image={image}", *more))
     return running(line, variables=variables, ready="/readyz", log=home / "log", folder=code)
 
 
@@ -75,6 +84,11 @@ def fastapi(
     variables = baseline_variables(baseline)
     log = folder / "fastapi.log"
     return running(fastapi_line(), variables=variables, ready="/openapi.json", log=log, folder=ROOT)
+
+
+def bare(folder: Path, answer: str) -> contextlib.AbstractContextManager[Running]:
+    """The bare application, which writes this JSON; its log goes into `folder`."""
+    return running(bare_line(), variables={"BARE_ANSWER": answer}, ready="/", log=folder / "bare.log", folder=ROOT)
 
 
 def rss_bytes(server: Running, named: str) -> int:

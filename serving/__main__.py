@@ -1,8 +1,12 @@
-"""The command line: `python -m serving new-key NAME` makes an API key."""
+"""The command line: `python -m serving new-key NAME` makes an API key.
+
+`python -m serving expert` is how `bentoml serve` starts the process of an expert (`serving.http.expert_process`).
+"""
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 
 from serving.errors import SieveError
@@ -12,6 +16,12 @@ from serving.http.keys import RIGHTS, new_key
 def main(arguments: list[str] | None = None) -> int:
     """Exit status: 0 for success, 1 for an error that the user can mend."""
     options = _parser().parse_args(arguments)
+    if options.verb == "expert":
+        from serving.http.expert_process import Given, serve_expert
+
+        given = Given.model_validate_json(options.given)
+        serve_expert(options.service_name, options.fd, given, os.environ, os.getppid())
+        return 0
     try:
         key, entry = new_key(options.name, options.right or ["classify"], options.requests_per_second)
     except SieveError as error:
@@ -24,7 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m serving", description="What a service needs beside its models.")
-    verbs = parser.add_subparsers(required=True, metavar="VERB")
+    verbs = parser.add_subparsers(required=True, metavar="VERB", dest="verb")
     making = verbs.add_parser(
         "new-key", help="make an API key: its entry on the standard output, the key on the standard error"
     )
@@ -35,6 +45,10 @@ def _parser() -> argparse.ArgumentParser:
     making.add_argument(
         "--requests-per-second", type=float, metavar="N", help="how many requests it may send; without it no limit"
     )
+    serving = verbs.add_parser("expert", help="the process of an expert, as `bentoml serve` starts it")
+    serving.add_argument("--service-name", required=True, help="the expert's BentoML service")
+    serving.add_argument("--fd", required=True, type=int, help="the file descriptor of the socket to listen on")
+    serving.add_argument("given", help="JSON of its cascade and its model")
     return parser
 
 

@@ -1,4 +1,4 @@
-"""BentoML's process manager takes no commands from outside its process.
+"""BentoML's process manager takes no commands from outside its process, and starts experts our way.
 
 `bentoml serve` runs Circus, and gives it two TCP ports of 127.0.0.1. On the first, whoever reaches loopback may stop
 workers and start programs of their own (Circus's commands `add`, `set` and `quit`), without a key; the second tells of
@@ -11,26 +11,38 @@ from __future__ import annotations
 import atexit
 import shutil
 import tempfile
+from collections.abc import Mapping, Sequence
 from functools import wraps
 from typing import Any
 
 from circus.arbiter import Arbiter
+from circus.watcher import Watcher
+
+from serving.start import BESIDE, Start
+
+NO_STARTS: Mapping[str, Start] = {}
 
 
-def close_control() -> None:
+def close_control(starts: Mapping[str, Start] = NO_STARTS) -> None:
     """Have every Circus that starts in this process later listen inside this process only.
 
     With a plugin, which is a process of its own (`bentoml serve --reload`), it listens on unix sockets in a folder that
-    nobody else may enter.
+    nobody else may enter. `starts` says how to start services that run beside another one, by their names; the others
+    start as BentoML says.
     """
     start = Arbiter.__init__
     if hasattr(start, "__wrapped__"):
         return
 
     @wraps(start)
-    def closed(self: Arbiter, *arguments: Any, **named: Any) -> None:
+    def closed(self: Arbiter, watchers: Sequence[Watcher], *arguments: Any, **named: Any) -> None:
+        for watcher in watchers:
+            if watcher.name.removeprefix(BESIDE) in starts:
+                starts[watcher.name.removeprefix(BESIDE)].of(watcher)
         place = f"ipc://{_own_folder()}/" if named.get("plugins") else f"inproc://{id(self)}-"
-        start(self, *arguments, **named | {"endpoint": f"{place}control", "pubsub_endpoint": f"{place}events"})
+        start(
+            self, watchers, *arguments, **named | {"endpoint": f"{place}control", "pubsub_endpoint": f"{place}events"}
+        )
 
     Arbiter.__init__ = closed
 

@@ -1,10 +1,10 @@
-"""The client of an expert's process or of its machines: one POST of raw arrays for each call."""
+"""The client of an expert's process or of its machines: raw arrays for each call, as a POST or as a frame."""
 
 from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import orjson
@@ -13,6 +13,8 @@ from serving.arrays import Array
 from serving.errors import MalformedError, StageDownError, StageError, StageRefusedError
 from serving.expert.call import Ran
 from serving.expert.connection import Connections, Reply
+from serving.expert.framed_connection import FramedConnection
+from serving.expert.frames import CallFrame, call_bytes, pack_arrays, unpack_arrays
 from serving.expert.outages import Outages
 from serving.expert.wire import LEFT_HEADER, TOOK_HEADER, WAITED_HEADER, pack, unpack
 from serving.expert_tls import SYSTEM, ExpertTls
@@ -30,15 +32,16 @@ class _WrongArtifactError(StageDownError):
 class RemoteExpert:
     """An expert behind `serving.http.expert_app`, at a URL and with the files `tls` that `Connections` takes.
 
-    `tag` names it in the log.
+    `tag` names it in the log. `framed`: its socket takes calls as frames, too.
 
     Each call asks for the artifact of this `digest` and takes an answer from no other. A call whose connection breaks,
     or that meets another artifact, is made again over a new connection. Calls change nothing, so twice does no harm.
     """
 
-    def __init__(self, url: str, tag: str, digest: str, tls: ExpertTls = SYSTEM) -> None:
+    def __init__(self, url: str, tag: str, digest: str, tls: ExpertTls = SYSTEM, *, framed: bool = False) -> None:
         self._connections, self._outages = Connections(url, tls), Outages(tag)
-        self._etag = f'"{digest}"'.encode()
+        self._framed = Connections(url, tls, FramedConnection) if framed else None
+        self._digest, self._etag = digest, f'"{digest}"'.encode()
         self._common = b" HTTP/1.1\r\nHost: %b\r\nIf-Match: %b\r\n" % (self._connections.host.encode(), self._etag)
 
     async def __call__(self, items: Sequence[Array], traceparent: str | None = None, left_ms: float = math.inf) -> Ran:
@@ -47,19 +50,21 @@ class RemoteExpert:
         `traceparent` (W3C) and `left_ms`, how long anybody waits for the answer, go along as headers. Raises
         StageRefusedError when the expert is overloaded, and StageDownError for every other failure.
         """
-        message = pack(items)
         with self._outages:
+            if self._framed is not None:
+                frame = call_bytes(CallFrame(self._digest, traceparent or "", left_ms, pack_arrays(items)))
+                return _ran(await self._ask(frame, self._framed), len(items), unpack_arrays)
+            message = pack(items)
             traced = b"traceparent: %b\r\n" % traceparent.encode() if traceparent else b""
             limited = b"%b: %.1f\r\n" % (LEFT_HEADER.encode(), left_ms) if left_ms < math.inf else b""
             head = b"POST /infer%b%b%bContent-Length: %d\r\n\r\n" % (self._common, traced, limited, len(message))
-            reply = await self._ask(head + message)
-            return _ran(reply, len(items))
+            return _ran(await self._ask(head + message, self._connections), len(items))
 
     async def describe(self) -> dict[str, str]:
         """The variant that the expert runs and its execution provider, `asked` and `got`; else `error` says why not."""
         try:
             async with asyncio.timeout(DESCRIBE_LIMIT_S):
-                reply = await self._ask(b"GET /model%b\r\n" % self._common)
+                reply = await self._ask(b"GET /model%b\r\n" % self._common, self._connections)
             said = orjson.loads(reply.body)
             if not isinstance(said, dict):
                 raise ValueError
@@ -72,18 +77,20 @@ class RemoteExpert:
     async def close(self) -> None:
         """Close the connections that are idle."""
         self._connections.close_idle()
+        if self._framed is not None:
+            self._framed.close_idle()
 
-    async def _ask(self, request: bytes) -> Reply:
+    async def _ask(self, request: bytes, connections: Connections) -> Reply:
         for _ in range(TRIES - 1):
             try:
-                return await self._ask_once(request)
+                return await self._ask_once(request, connections)
             except (ConnectionError, _WrongArtifactError):
                 # The other idle connections are likely to lead to the same machine.
-                self._connections.close_idle()
-        return await self._ask_once(request)
+                connections.close_idle()
+        return await self._ask_once(request, connections)
 
-    async def _ask_once(self, request: bytes) -> Reply:
-        connection = await self._connections.take()
+    async def _ask_once(self, request: bytes, connections: Connections) -> Reply:
+        connection = await connections.take()
         try:
             reply = await connection.ask(request)
         except BaseException:  # also when it is cancelled: the late response would be taken for the next one
@@ -96,7 +103,7 @@ class RemoteExpert:
                 f"the expert serves artifact {_short(theirs)}, the operating point was chosen for "
                 f"{_short(self._etag)}; it is not asked until both are of one run"
             )
-        self._connections.give_back(connection)
+        connections.give_back(connection)
         if reply.status == UNAVAILABLE:
             raise StageRefusedError("the expert is overloaded")
         if reply.status != OK:
@@ -104,7 +111,7 @@ class RemoteExpert:
         return reply
 
 
-def _ran(reply: Reply, items: int) -> Ran:
+def _ran(reply: Reply, items: int, unpack: Callable[[bytes], list[Array]] = unpack) -> Ran:
     """What a reply says of a call with so many items. Raises MalformedError if it says something else."""
     logits, *others = unpack(reply.body)
     if others or logits.dtype != np.float32 or logits.ndim != 2 or len(logits) != items:

@@ -67,14 +67,11 @@ class Connection(asyncio.Protocol):
         return self.reusable and now_s - self._used_s < KEEP_ALIVE_S and now_s < self._until_s
 
     async def ask(self, request: bytes) -> Reply:
-        """Send a whole HTTP request. Raises ConnectionError when the connection breaks, MalformedError for no HTTP."""
+        """Send a whole request. Raises ConnectionError when the connection breaks, MalformedError for another reply."""
         if not self.reusable:
             raise ConnectionResetError("the expert closed the connection")
         self._reply = asyncio.get_running_loop().create_future()
-        self._parser = httptools.HttpResponseParser(self)
-        self._body = bytearray()
-        self._received = 0
-        self._headers: dict[bytes, bytes] = {}
+        self.begin()
         begin_s, failed = time.monotonic(), False
         self._transport.write(request)
         try:
@@ -85,6 +82,13 @@ class Connection(asyncio.Protocol):
         finally:  # also when it is given up, which took at least so long
             if self._ended is not None:
                 self._ended(len(request), time.monotonic() - begin_s, failed)
+
+    def begin(self) -> None:
+        """Forget the last reply."""
+        self._parser = httptools.HttpResponseParser(self)
+        self._body = bytearray()
+        self._received = 0
+        self._headers: dict[bytes, bytes] = {}
 
     def close(self) -> None:
         """Close it for good."""
@@ -135,11 +139,12 @@ class Connections:
     """The connections to one URL: file:///path/to/socket, tcp://HOST:PORT, http://HOST:PORT or https://HOST:PORT.
 
     A name is looked up for each new connection. It may have many addresses, which are tried in random order. The
-    certificate of https must be for the URL's host, and signed by an authority of `tls`.
+    certificate of https must be for the URL's host, and signed by an authority of `tls`. `local` makes a connection to
+    a socket of this machine.
     """
 
-    def __init__(self, url: str, tls: ExpertTls = SYSTEM) -> None:
-        self._place = urlparse(url)
+    def __init__(self, url: str, tls: ExpertTls = SYSTEM, local: Callable[[], Connection] = Connection) -> None:
+        self._place, self._local = urlparse(url), local
         self._tls = tls.context() if self._place.scheme == "https" else None
         self._idle: list[Connection] = []
         self._outliers = Outliers()
@@ -172,7 +177,7 @@ class Connections:
     async def _connect(self) -> Connection:
         loop = asyncio.get_running_loop()
         if self._place.scheme == "file":
-            _, made = await loop.create_unix_connection(Connection, unquote(self._place.path))
+            _, made = await loop.create_unix_connection(self._local, unquote(self._place.path))
             return made
         host, port = self._place.hostname or "127.0.0.1", self._place.port or (443 if self._tls else 80)
         addresses = self._in_turn(await self._addresses(host, port))

@@ -29,7 +29,8 @@ def open_client(
     """
     place = other_place(url)
     if place is None:
-        return RemoteExpert(url, tag, artifact.digest, tls)
+        # Only an expert that is started beside the API has a socket, and then its process takes frames there.
+        return RemoteExpert(url, tag, artifact.digest, tls, framed=url.startswith("file:"))
 
     def tell(agreed: Agreed) -> None:
         if declare is not None:

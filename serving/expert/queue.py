@@ -233,9 +233,13 @@ class Escalations:
             deadline_s = max(escalation.deadline_s for escalation in formed.batch)
             ran = await self._call(token, items, traces, deadline_s)
             took_ms = (self._clock() - begin_s) * 1e3
-            self._learn(formed.size, formed.length, ran, took_ms, alone=alone)
             self._settles_s = 0.0
             _hand_out(formed.batch, ran, begin_s, took_ms)
+            learn = partial(self._learn, formed.size, formed.length, ran, took_ms, alone=alone)
+            if self._waiting:
+                learn()
+            else:  # nothing is to be sent that it would be for, and the answer goes out first
+                asyncio.get_running_loop().call_soon(learn)
         except StageError as error:
             if isinstance(error, StageLateError):
                 self._gave_up(formed, begin_s, alone=alone)

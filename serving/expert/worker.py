@@ -13,6 +13,7 @@ from typing import Generic, TypeVar
 
 from serving.arrays import Array
 from serving.errors import StageLateError
+from serving.expert.turns import Turns
 
 T = TypeVar("T")
 
@@ -55,8 +56,11 @@ class Worker(Generic[T]):
     the first ends later. concurrent.futures would take a lock, two conditions and a future of its own for each call.
     """
 
+    turns: Turns
+    """Other threads that run calls take a turn of it for each."""
+
     def __init__(self, run: Callable[[Call[T]], T]) -> None:
-        self._run = run
+        self._run, self.turns = run, Turns()
         self._calls: SimpleQueue[Call[T]] = SimpleQueue()
         threading.Thread(target=self._work, name="expert", daemon=True).start()
 
@@ -69,8 +73,9 @@ class Worker(Generic[T]):
     def _work(self) -> None:
         while True:
             call = self._calls.get()
-            if not call.answer.done():
-                self._answer(call)
+            with self.turns:
+                if not call.answer.done():
+                    self._answer(call)
             del call  # while this waits, it would keep the model that it was for
 
     def _answer(self, call: Call[T]) -> None:

@@ -81,6 +81,16 @@ def one_at_a_time(run: Run, ran: Callable[[int, int, float], None]) -> Run:
     return in_turn
 
 
+def timed_run(run: Run, tracer: Tracer | None, items: Sequence[Array], traceparent: str | None, since_s: float) -> Ran:
+    """What `run` makes of items, which have waited for it since `since_s`; with a span where they are traced."""
+    begin = time.monotonic()
+    logits = run(items)
+    end = time.monotonic()
+    if traceparent and tracer is not None:
+        tracer.ran(traceparent, begin, end, len(items))
+    return Ran(logits, (end - begin) * 1e3, (begin - since_s) * 1e3)
+
+
 class InferCall(Call[Ran]):
     """A call of /infer, which `run` answers."""
 
@@ -110,12 +120,7 @@ def infer_endpoint(
     """
 
     def timed(call: InferCall) -> Ran:
-        begin = time.monotonic()
-        logits = run(call.items)
-        end = time.monotonic()
-        if call.traceparent is not None and tracer is not None:
-            tracer.ran(call.traceparent, begin, end, len(call.items))
-        return Ran(logits, (end - begin) * 1e3, (begin - call.since_s) * 1e3)
+        return timed_run(run, tracer, call.items, call.traceparent, call.since_s)
 
     working = worker or Worker(InferCall.ran)
 

@@ -24,7 +24,7 @@ from serving.http.fast_path import Endpoint
 from serving.model.apart import Run, apart
 from serving.model.artifact import Artifact
 from serving.model.golden import GoldenCheck, check_golden
-from serving.model.preprocess import check_items, example_items, preprocessor
+from serving.model.preprocess import check_items, collator, example_items
 from serving.model.runner import Runner
 from serving.model.session import Session, model_labels
 from serving.watch.expert_metrics import ExpertMetrics
@@ -57,7 +57,7 @@ def open_expert(artifact: Artifact, tag: str, threads: int) -> OpenedExpert:
 
 def _opened(artifact: Artifact, tag: str, threads: int) -> OpenedExpert:
     session, settings = Session(artifact, threads=threads), artifact.manifest.settings
-    runner = Runner(session, preprocessor(artifact))
+    runner = Runner(session, collator(artifact))
     runner.warm_up(settings)
     return OpenedExpert(
         tag=tag,
@@ -86,9 +86,10 @@ class ExpertModels:
     """
 
     def __init__(self, first: OpenedExpert, metrics: ExpertMetrics, tracer: Tracer | None = None) -> None:
-        self._metrics, self._tracer = metrics, tracer
+        self._metrics, self.tracer = metrics, tracer
         # One thread for all: of two calls that share a core, neither ends sooner and the first ends later.
         self._worker: Worker[Ran] = Worker(InferCall.ran)
+        self.turns = self._worker.turns
         self._by_etag: dict[str, _Served] = {}
         self.serve(first)
         self.endpoints = {**self._current.endpoints, "/infer": self._infer, "/model": self._model}
@@ -102,7 +103,7 @@ class ExpertModels:
             expert.golden,
             run,
             self._metrics,
-            self._tracer,
+            self.tracer,
             expert.check,
             self._worker,
         )
@@ -120,6 +121,19 @@ class ExpertModels:
     def run(self) -> Run:
         """Prepared items -> logits of the expert that is served."""
         return self._current.run
+
+    def of_digest(self, digest: str) -> tuple[Run, Check] | None:
+        """How the artifact of this digest runs items and which it takes; None if it is not served."""
+        served = self._by_etag.get(etag_of(digest))
+        if served is None:
+            return None
+        served.asked_s = time.monotonic()
+        return served.run, served.expert.check
+
+    @property
+    def digest(self) -> str:
+        """The artifact that is served to callers that name none."""
+        return self._current.expert.digest
 
     async def _infer(self, request: Request) -> Response:
         return await self._asked(request).endpoints["/infer"](request)

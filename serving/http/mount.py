@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from typing import Literal, Protocol
 
 from starlette.applications import Starlette
@@ -47,11 +47,15 @@ class MountedService(Protocol):
 
 
 def mounted_app(
-    methods: Methods, service: Callable[[], MountedService], draining: Draining, pages: Sequence[BaseRoute] = ()
+    methods: Methods,
+    service: Callable[[], MountedService],
+    draining: Draining,
+    pages: Sequence[BaseRoute] = (),
+    beside: Callable[[], AbstractContextManager[object]] = nullcontext,
 ) -> Starlette:
     """An application for `bentoml.asgi_app` with one route for each address, and the routes of `pages`.
 
-    An address may have parameters: `/{name}`.
+    An address may have parameters: `/{name}`. What `beside` gives is entered while the application runs.
 
     `service` is a callable because BentoML takes the application when it decorates the class, before the service
     exists. It is called once at start-up, to put the POSTs and the probes on the fast path, and for each request that a
@@ -80,7 +84,7 @@ def mounted_app(
         whole.router.redirect_slashes = False  # few clients follow a redirect with their body
         install_fast_path(whole, posts, draining, probes(running.readiness), running.gate.around)
         sys.setswitchinterval(SWITCH_INTERVAL_S)
-        with running.lag.watching(), running.gate.watching():
+        with running.lag.watching(), running.gate.watching(), beside():
             yield
 
     async def no_page(_request: Request) -> Response:

@@ -5,10 +5,12 @@ Subclasses uvicorn's protocol, because an ASGI application sees a request only a
 
 from __future__ import annotations
 
+import os
 import socket
 import struct
 import time
 from asyncio import Transport
+from collections.abc import Callable
 
 from uvicorn.config import HTTP_PROTOCOLS
 
@@ -37,6 +39,8 @@ class SieveProtocol(HttpOneProtocol):
     """A connection of a client. `door` refuses requests for all connections of the process, once there is one."""
 
     door: Door | None = None
+    framed: Callable[[socket.socket, bytes], None] | None = None
+    """Takes over a connection whose first bytes are no HTTP but a frame (`serving.expert.frames`), if anybody does."""
     keep_alive_s: int | None = None
     """For how long all connections of the process are kept when idle; None leaves that to uvicorn's configuration."""
     _connection: socket.socket | None = None
@@ -56,6 +60,8 @@ class SieveProtocol(HttpOneProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Refuse the request that `data` holds, or parse it."""
+        if data[0] == 0 and self._is_framed(data):
+            return
         door = self.door
         if door is not None and door.looked() and self._between_requests():
             response = door.refuse(data, self._arrived_s, self.server_state.default_headers)
@@ -65,6 +71,20 @@ class SieveProtocol(HttpOneProtocol):
                 self._keep_alive()
                 return
         super().data_received(data)
+
+    def _is_framed(self, data: bytes) -> bool:
+        """Hand over a connection on which frames begin; whether it is one."""
+        taker = type(self).framed
+        if taker is None or self.scope is not None:
+            return False
+        # uvloop's own is no socket. The transport closes this descriptor, the other one stays open.
+        there = socket.socket(fileno=os.dup(self.transport.get_extra_info("socket").fileno()))
+        if there.family != socket.AF_UNIX:  # a frame's head may claim much memory: for processes of this bundle alone
+            there.close()
+            return False
+        self.transport.abort()
+        taker(there, data)
+        return True
 
     def on_message_begin(self) -> None:
         """A request begins: note when it came."""

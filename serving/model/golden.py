@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 
 from serving.arrays import Array, Logits
 from serving.cpu import features, processor
@@ -77,6 +76,8 @@ class GoldenCheck:
 
 def this_machine(*, openvino: bool = False) -> Machine:
     """The machine that this process runs on; with `openvino` also which version of it is installed."""
+    import onnxruntime  # here, see `serving.model.session`
+
     return Machine(
         processor=processor(),
         features=features(),

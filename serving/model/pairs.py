@@ -14,7 +14,16 @@ from tokenizers import Encoding
 
 from serving.errors import InvalidInputError
 from serving.model.artifact import TextSettings
-from serving.model.text import LOCKED_CHARACTERS, MAX_CHARACTERS, Ids, Text, TextEncoder, TextPair, check_text
+from serving.model.text import (
+    LOCKED_CHARACTERS,
+    MAX_CHARACTERS,
+    Ids,
+    Text,
+    TextCollator,
+    TextEncoder,
+    TextPair,
+    check_text,
+)
 
 TYPE_BIT = 32
 ID_BITS = (1 << TYPE_BIT) - 1
@@ -43,8 +52,27 @@ def text_encoder(settings: TextSettings, folder: Path) -> TextEncoder:
     return (PairEncoder if settings.pairs else TextEncoder)(settings, folder)
 
 
+def text_collator(settings: TextSettings) -> TextCollator:
+    """What makes the inputs of a graph of the encoder's items."""
+    return (PairCollator if settings.pairs else TextCollator)(settings)
+
+
+class PairCollator(TextCollator):
+    """Pads items of pairs to the inputs of a graph."""
+
+    def collate(self, items: Sequence[Ids]) -> dict[str, Ids]:
+        """The inputs of the graph, each int64 [pairs, tokens], padded to the longest pair."""
+        arrays = super().collate(items)
+        if "token_type_ids" in self._settings.inputs:
+            packed = arrays["input_ids"]
+            arrays |= {"input_ids": packed & ID_BITS, "token_type_ids": packed >> TYPE_BIT}
+        return arrays
+
+
 class PairEncoder(TextEncoder):
     """Tokenises pairs of texts. What does not fit into `max_tokens` is cut off the longer one, at `truncation_side`."""
+
+    _collator_of = PairCollator
 
     def __init__(self, settings: TextSettings, folder: Path) -> None:
         super().__init__(settings, folder)
@@ -65,14 +93,6 @@ class PairEncoder(TextEncoder):
     def items(self, texts: Sequence[Text]) -> list[tuple[Ids, bool]]:
         """Each pair as `item` gives it."""
         return [self._packed(encoding) for encoding in self._tokenizer.encode_batch_fast(list(texts))]
-
-    def collate(self, items: Sequence[Ids]) -> dict[str, Ids]:
-        """The inputs of the graph, each int64 [pairs, tokens], padded to the longest pair."""
-        arrays = super().collate(items)
-        if self._typed:
-            packed = arrays["input_ids"]
-            arrays |= {"input_ids": packed & ID_BITS, "token_type_ids": packed >> TYPE_BIT}
-        return arrays
 
     def _encoding(self, text: Text) -> Encoding:
         assert isinstance(text, TextPair), "the request's form and the readers of data make pairs"

@@ -12,12 +12,14 @@ from serving.arrays import Array
 from serving.errors import MalformedError
 from serving.model.artifact import Artifact, ImageSettings, TextSettings
 from serving.model.image import ImageDecoder, load, reduce
-from serving.model.pairs import text_encoder
-from serving.model.text import Text, TextEncoder
+from serving.model.pairs import text_collator, text_encoder
+from serving.model.text import Text, TextCollator, TextEncoder
 from serving.model.weight import decoding_bytes
 from serving.model.windows import MOST_WINDOWS
 
 Preprocessor = TextEncoder | ImageDecoder
+Collator = TextCollator | TextEncoder | ImageDecoder
+"""Makes the inputs of a graph of prepared items, and logits of items of the graph's rows."""
 Content = Text | Image.Image
 """A text or a pair of texts, or an image whose header was read."""
 WARM_UP_BATCH_SIZES = (1, 2, 4, 8, 16, 32)
@@ -40,6 +42,12 @@ def preprocessor(artifact: Artifact) -> Preprocessor:
     if isinstance(settings, TextSettings):
         return text_encoder(settings, artifact.folder)
     return ImageDecoder(settings)
+
+
+def collator(artifact: Artifact) -> Collator:
+    """What a stage needs that is given prepared items: a tokeniser takes 8 MB, and nobody would ask it."""
+    settings = artifact.manifest.settings
+    return text_collator(settings) if isinstance(settings, TextSettings) else ImageDecoder(settings)
 
 
 def example_items(settings: TextSettings | ImageSettings) -> list[Array]:

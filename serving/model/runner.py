@@ -8,7 +8,7 @@ import numpy as np
 
 from serving.arrays import Array, Logits
 from serving.model.artifact import ImageSettings, TextSettings
-from serving.model.preprocess import WARM_UP_BATCH_SIZES, Preprocessor, example_items, example_windows
+from serving.model.preprocess import WARM_UP_BATCH_SIZES, Collator, example_items, example_windows
 from serving.model.session import Session
 from serving.model.windows import groups
 from serving.settings import MAX_BATCH_SIZE
@@ -25,8 +25,8 @@ class Runner:
     windows of a text are one item: they run together, and their logits become one.
     """
 
-    def __init__(self, session: Session, preprocess: Preprocessor) -> None:
-        self.session, self._preprocess = session, preprocess
+    def __init__(self, session: Session, collator: Collator) -> None:
+        self.session, self._collator = session, collator
 
     def run(self, items: Sequence[Array]) -> Logits:
         """Prepared items, at least one -> logits float32 [items, labels]."""
@@ -53,5 +53,5 @@ class Runner:
         return np.concatenate([self._batch((item,)) for item in items])
 
     def _batch(self, items: Sequence[Array]) -> Logits:
-        logits = self.session.run(self._preprocess.collate(items))
-        return logits if len(logits) == len(items) else self._preprocess.merged(logits, items)
+        logits = self.session.run(self._collator.collate(items))
+        return logits if len(logits) == len(items) else self._collator.merged(logits, items)

@@ -1,4 +1,8 @@
-"""Runs a variant in its runtime, on the right execution provider and with its own threads."""
+"""Runs a variant in its runtime, on the right execution provider and with its own threads.
+
+ONNX Runtime is imported where a session is opened: the process that watches over the others opens none, and would hold
+8 MB of it.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +11,9 @@ import functools
 import logging
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import onnxruntime
 
 from serving.arrays import Array, Logits
 from serving.errors import ProviderError
@@ -122,14 +126,14 @@ def open_graph(path: Path, provider: Provider, threads: int, runtime: Runtime) -
     return run, session.get_providers()[0]
 
 
-def open_session(
-    path: Path, provider: Provider, threads: int, *, trace_prefix: Path | None = None
-) -> onnxruntime.InferenceSession:
-    """A session with its own `threads`, which do not spin while they wait, and without warnings in its log.
+def open_session(path: Path, provider: Provider, threads: int, *, trace_prefix: Path | None = None) -> Any:
+    """An InferenceSession with its own `threads`, which do not spin while they wait, and without warnings in its log.
 
     With `trace_prefix`, ONNX Runtime's profiler writes a trace to a file whose name starts with it, until
     `end_profiling` is called.
     """
+    import onnxruntime
+
     options = onnxruntime.SessionOptions()
     if trace_prefix is not None:
         options.enable_profiling = True

@@ -53,6 +53,29 @@ def check_text(value: object, field: str = "text") -> str:
     return value
 
 
+class TextCollator:
+    """Pads token ids to the inputs of a graph, as an artifact's settings say; it needs no tokeniser."""
+
+    def __init__(self, settings: TextSettings) -> None:
+        self._settings = settings
+
+    def collate(self, items: Sequence[Ids]) -> dict[str, Ids]:
+        """The inputs of the graph, each int64 [rows, tokens], padded to the longest row; a window is a row, too."""
+        rows = [row for item in items for row in (item if item.ndim == 2 else (item,))]
+        longest = max(len(ids) for ids in rows)
+        input_ids = np.full((len(rows), longest), self._settings.pad_token_id, dtype=np.int64)
+        mask = np.zeros_like(input_ids)
+        for row, ids in enumerate(rows):
+            input_ids[row, : len(ids)] = ids
+            mask[row, : len(ids)] = 1
+        arrays = {"input_ids": input_ids, "attention_mask": mask, "token_type_ids": np.zeros_like(input_ids)}
+        return {name: arrays[name] for name in self._settings.inputs}
+
+    def merged(self, logits: Logits, items: Sequence[Ids]) -> Logits:
+        """Logits [rows, labels] of the rows that `collate` made of `items` -> [items, labels]."""
+        return merged(logits, items, self._settings.watched_label)
+
+
 class TextEncoder:
     """Tokenises texts with the artifact's own tokeniser, the file `settings.tokenizer` in `folder`.
 
@@ -63,13 +86,15 @@ class TextEncoder:
     so many tokens that `max_tokens` has no room for the text's own.
     """
 
+    _collator_of: type[TextCollator] = TextCollator
+
     def __init__(self, settings: TextSettings, folder: Path) -> None:
+        self._settings, self._collator = settings, self._collator_of(settings)
         path = folder / settings.tokenizer
         try:
             self._tokenizer = Tokenizer.from_file(str(path))
         except Exception as error:  # noqa: BLE001 - the library raises bare Exception for every failure
             raise ArtifactError(f"{path} is not a tokeniser file ({error}); publish the artifact again") from None
-        self._settings = settings
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
         added = self._tokenizer.num_special_tokens_to_add(is_pair=settings.pairs)
@@ -124,17 +149,9 @@ class TextEncoder:
         return found[0], missing
 
     def collate(self, items: Sequence[Ids]) -> dict[str, Ids]:
-        """The inputs of the graph, each int64 [rows, tokens], padded to the longest row; a window is a row, too."""
-        rows = [row for item in items for row in (item if item.ndim == 2 else (item,))]
-        longest = max(len(ids) for ids in rows)
-        input_ids = np.full((len(rows), longest), self._settings.pad_token_id, dtype=np.int64)
-        mask = np.zeros_like(input_ids)
-        for row, ids in enumerate(rows):
-            input_ids[row, : len(ids)] = ids
-            mask[row, : len(ids)] = 1
-        arrays = {"input_ids": input_ids, "attention_mask": mask, "token_type_ids": np.zeros_like(input_ids)}
-        return {name: arrays[name] for name in self._settings.inputs}
+        """The inputs of the graph, as `TextCollator` makes them."""
+        return self._collator.collate(items)
 
     def merged(self, logits: Logits, items: Sequence[Ids]) -> Logits:
-        """Logits [rows, labels] of the rows that `collate` made of `items` -> [items, labels]."""
-        return merged(logits, items, self._settings.watched_label)
+        """Logits of items, as `TextCollator` makes them."""
+        return self._collator.merged(logits, items)

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from benchmarks.servers import PYTHON, baseline_variables, fastapi_line, litserve_line, rss_bytes, serve_line
+from benchmarks.servers import PYTHON, bare_line, baseline_variables, fastapi_line, litserve_line, rss_bytes, serve_line
 from loadtest.traffic.process import Running
 
 
@@ -15,7 +15,7 @@ def test_every_line_takes_its_port() -> None:
     assert serve_line("text=a", "image=")[:4] == (PYTHON, "-m", "bentoml", "serve")
     assert serve_line("text=a", "image=")[-4:] == ("--arg", "text=a", "--arg", "image=")
     assert serve_line(service="module:Service")[4] == "module:Service"
-    for line in (serve_line(), fastapi_line(), litserve_line()):
+    for line in (serve_line(), fastapi_line(), bare_line(), litserve_line()):
         assert line.count("{port}") == 1
 
 

@@ -12,8 +12,8 @@ from tests.rules.test_imports import ROOT, imported
 # Each entry names the folders and root files of one room.
 ORDER = {
     "serving": (
-        "errors ending settings service_config arguments timings trace arrays garbage heap memory cpu expert_url "
-        "expert_tls protobuf control",
+        "errors ending settings service_config arguments start timings trace arrays garbage heap memory cpu "
+        "expert_url expert_tls protobuf control",
         *("model", "load", "expert", "cascade", "shadow", "watch", "http", "oip", "__main__"),
     ),
     "optimize": (

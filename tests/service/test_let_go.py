@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,11 +12,11 @@ import pytest
 
 from tests.conftest import ROOT, TinyCascades
 from tests.server import LIMIT_S, Server, serve
-from tests.service.test_degraded import with_point
+from tests.service.test_degraded import TEXT_ONLY, with_point
 from tests.service.test_switching import KEY, switch
 from tests.stores import publish
 
-SERVICES = """
+COUNTING = """
 import gc, os, threading, time, weakref
 from pathlib import Path
 
@@ -36,9 +37,11 @@ def _tell():
 
 Session.__init__ = _counted
 threading.Thread(target=_tell, daemon=True).start()
-from service import *
 """
-"""The services, each process of which writes how many sessions it has open. An expert lets go after a second."""
+"""What every process does before all else: it writes how many sessions it has open. An expert lets go after a second.
+
+It stands in sitecustomize.py, since the process of an expert imports no service.
+"""
 
 
 @pytest.fixture(scope="module")
@@ -49,12 +52,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def counted(tiny_cascades: TinyCascades, folder: Path) -> Iterator[Server]:
     home = with_point(tiny_cascades, folder / "home", threshold=1.1)
-    (folder / "counted.py").write_text(SERVICES.format(folder=str(folder)))
+    (folder / "sitecustomize.py").write_text(COUNTING.format(folder=str(folder)))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SIEVE_ADMIN_KEY", KEY)
-        patch.setenv("PYTHONPATH", str(ROOT))
-        given = ("counted:Cascade", "--arg", "text=tiny-text", "--arg", "image=")
-        with serve(*given, home=home, folder=folder, log=folder / "log") as running:
+        patch.setenv("PYTHONPATH", os.pathsep.join([str(folder), str(ROOT)]))
+        with serve(*TEXT_ONLY, home=home, folder=ROOT, log=folder / "log") as running:
             yield running
 
 

@@ -31,6 +31,14 @@ def test_a_url_says_which_client(url: str, kind: type, tmp_path: Path) -> None:
     assert type(open_client(url, "an-expert", artifact, "cpu-fp32", SYSTEM)) is kind
 
 
+@pytest.mark.parametrize(("url", "framed"), [("file:///tmp/an-expert.sock", True), ("http://localhost:3000", False)])
+def test_only_an_expert_on_a_socket_of_this_machine_gets_frames(url: str, framed: bool, tmp_path: Path) -> None:
+    artifact = make_artifact(tmp_path / "an-expert", ["cpu-fp32"], role="expert")
+    client = open_client(url, "an-expert", artifact, "cpu-fp32", SYSTEM)
+    assert isinstance(client, RemoteExpert)
+    assert (client._framed is not None) is framed
+
+
 def test_only_grpc_imports_grpc(tmp_path: Path) -> None:
     artifact = make_artifact(tmp_path / "an-expert", ["cpu-fp32"], role="expert")
     code = (

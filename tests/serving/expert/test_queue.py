@@ -42,6 +42,19 @@ def test_a_lone_escalation_goes_at_once() -> None:
     assert escalated.hop_ms >= 0
 
 
+def test_a_lone_answer_goes_out_before_its_call_is_learned_of_and_then_it_is() -> None:
+    async def scenario(_: Expert, escalations: Escalations) -> tuple[float, float]:
+        before = escalations.forecast.run_ms(1, 1)
+        await escalations.submit([item(7)], later())
+        answered = escalations.forecast.run_ms(1, 1)
+        await asyncio.sleep(0)
+        assert answered == before
+        return before, escalations.forecast.run_ms(1, 1)
+
+    (before, learned), _ = run(scenario)
+    assert learned != before
+
+
 def test_waiting_escalations_share_calls_of_at_most_the_largest_batch_and_get_their_own_answers() -> None:
     async def scenario(expert: Expert, escalations: Escalations) -> list[Any]:
         sizes = [1, 3, 64, 2, 5] * 20

@@ -7,6 +7,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 import uvicorn
@@ -45,9 +46,14 @@ def installed() -> Iterator[None]:
 
 
 @asynccontextmanager
-async def served(keep_alive_s: float = 5, app: ASGIApp = app) -> AsyncIterator[int]:
-    """The port of a server with this protocol."""
-    listening = socket.create_server(("127.0.0.1", 0))
+async def served(keep_alive_s: float = 5, app: ASGIApp = app, path: Path | None = None) -> AsyncIterator[int]:
+    """The port of a server with this protocol; with `path` it listens on a unix socket."""
+    if path is None:
+        listening = socket.create_server(("127.0.0.1", 0))
+    else:
+        listening = socket.socket(socket.AF_UNIX)
+        listening.bind(str(path))
+        listening.listen()
     config = uvicorn.Config(app, log_config=None, lifespan="off", timeout_keep_alive=keep_alive_s)
     server = uvicorn.Server(config)
     server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]  # the test's process keeps its own
@@ -55,7 +61,7 @@ async def served(keep_alive_s: float = 5, app: ASGIApp = app) -> AsyncIterator[i
     while not server.started:
         await asyncio.sleep(0.01)
     assert config.http_protocol_class is SieveProtocol
-    yield listening.getsockname()[1]
+    yield 0 if path else listening.getsockname()[1]
     server.should_exit = True
     await task
 
@@ -217,3 +223,49 @@ def test_a_request_that_offers_another_protocol_came_when_its_bytes_came() -> No
             writer.close()
 
     run(scenario)
+
+
+@pytest.mark.parametrize(
+    ("taken", "local"),
+    [(True, True), (False, True), (True, False)],
+    ids=["somebody takes frames", "nobody does", "over TCP nobody does"],
+)
+def test_a_connection_that_begins_with_a_zero_byte_is_handed_over(tmp_path: Path, taken: bool, local: bool) -> None:
+    path = tmp_path / "s" if local else None
+
+    def take(connection: socket.socket, begun: bytes) -> None:
+        with connection:
+            connection.setblocking(True)
+            connection.sendall(begun.upper())
+
+    async def connected(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        return await (asyncio.open_unix_connection(path) if path else asyncio.open_connection("127.0.0.1", port))
+
+    async def main() -> bytes:
+        async with served(path=path) as port:
+            reader, writer = await connected(port)
+            writer.write(b"\0frame")
+            said = await reader.read()
+            writer.close()
+            return said
+
+    async def later() -> bytes:
+        async with served(app=PlainTextResponse("said"), path=path) as port:
+            reader, writer = await connected(port)
+            writer.write(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n")
+            await asyncio.sleep(0)
+            writer.write(b"\0x")
+            said = await reader.readline()
+            writer.close()
+            return said
+
+    SieveProtocol.framed = staticmethod(take) if taken else None
+    try:
+        said = asyncio.run(main())
+        if path:
+            path.unlink()
+        assert asyncio.run(later()).startswith(b"HTTP/1.1 200"), "only the first bytes of a connection begin a frame"
+    finally:
+        SieveProtocol.framed = None
+    assert (said == b"\0FRAME") == (taken and local)
+    assert said.startswith(b"HTTP/1.1 400") != (taken and local)

@@ -1,0 +1,157 @@
+"""The caller's end of framed calls: a real socket, and whatever may come back on it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from serving.errors import MalformedError, StageDownError, StageRefusedError
+from serving.expert.client import RemoteExpert
+from serving.expert.connection import MAX_REPLY_BYTES, Connections
+from serving.expert.framed_connection import FramedConnection
+from serving.expert.frames import (
+    CALL,
+    REPLY,
+    ReplyFrame,
+    call_size,
+    pack_arrays,
+    read_call,
+    reply_bytes,
+    unpack_arrays,
+)
+
+DIGEST = "d" * 64
+LOGITS = np.array([[0.5, -1.5]], dtype=np.float32)
+SOUND = reply_bytes(ReplyFrame(200, DIGEST, pack_arrays([LOGITS]), 1.25, 0.5))
+Answer = Callable[[asyncio.StreamWriter], Awaitable[None]]
+
+
+def play(path: Path, answer: Answer, scenario: Callable[[RemoteExpert], Awaitable[Any]]) -> Any:
+    """What `scenario` gives with an expert that reads each call and then does `answer`."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while head := await reader.readexactly(CALL.size):
+                call = read_call(head + await reader.readexactly(call_size(head) - CALL.size))
+                assert call.digest == DIGEST
+                assert unpack_arrays(call.message)[0].tolist() == [4, 5]
+                await answer(writer)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            writer.close()
+
+    async def main() -> Any:
+        expert = RemoteExpert(f"file://{path}", "an-expert", DIGEST, framed=True)
+        server = await asyncio.start_unix_server(serve, path)
+        try:
+            return await scenario(expert)
+        finally:
+            await expert.close()
+            server.close()
+
+    return asyncio.run(main())
+
+
+def saying(*parts: bytes) -> Answer:
+    async def say(writer: asyncio.StreamWriter) -> None:
+        for part in parts:
+            writer.write(part)
+            await writer.drain()
+            await asyncio.sleep(0)
+
+    return say
+
+
+async def ask(expert: RemoteExpert) -> Any:
+    return await expert([np.array([4, 5])], None, 100.0)
+
+
+@pytest.mark.parametrize("cut", [0, 3, REPLY.size, REPLY.size + 5, len(SOUND) - 1])
+def test_a_reply_may_come_in_pieces(tmp_path: Path, cut: int) -> None:
+    async def twice(expert: RemoteExpert) -> Any:
+        return [await ask(expert), await ask(expert)]
+
+    for ran in play(tmp_path / "s", saying(SOUND[:cut], SOUND[cut:]), twice):
+        np.testing.assert_array_equal(ran.logits, LOGITS)
+        assert (ran.expert_ms, ran.waited_ms) == (1.25, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("said", "error", "match"),
+    [
+        (reply_bytes(ReplyFrame(503, DIGEST)), StageRefusedError, "overloaded"),
+        (reply_bytes(ReplyFrame(500, DIGEST)), StageDownError, "status 500"),
+        (reply_bytes(ReplyFrame(412, "e" * 64)), StageDownError, "the expert serves artifact eeeeeeeeeeee"),
+        (reply_bytes(ReplyFrame(200, "e" * 64, pack_arrays([LOGITS]))), StageDownError, "another|serves artifact"),
+        (reply_bytes(ReplyFrame(200, DIGEST, b"nonsense")), StageDownError, "."),
+        (reply_bytes(ReplyFrame(200, DIGEST, pack_arrays([LOGITS, LOGITS]))), StageDownError, "."),
+        (b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n", StageDownError, "."),
+        (SOUND + b"more", StageDownError, "."),
+        (REPLY.pack(b"\0sv1", 200, 0, MAX_REPLY_BYTES, 0.0, 0.0), StageDownError, "."),
+    ],
+)
+def test_a_reply_without_logits_is_a_stage_error(
+    tmp_path: Path, said: bytes, error: type[Exception], match: str
+) -> None:
+    with pytest.raises(error, match=match):
+        play(tmp_path / "s", saying(said), ask)
+
+
+def test_an_expert_that_ends_in_the_middle_is_asked_anew(tmp_path: Path) -> None:
+    calls = 0
+
+    async def once_half(writer: asyncio.StreamWriter) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            writer.write(SOUND[:9])
+            raise ConnectionResetError
+        writer.write(SOUND)
+
+    assert play(tmp_path / "s", once_half, ask).expert_ms == 1.25
+    assert calls == 2
+
+
+def test_what_nobody_has_asked_for_closes_the_connection(tmp_path: Path) -> None:
+    async def main() -> None:
+        connected: asyncio.Queue[asyncio.StreamWriter] = asyncio.Queue()
+        server = await asyncio.start_unix_server(lambda _, writer: connected.put_nowait(writer), tmp_path / "s")
+        connection = await Connections(f"file://{tmp_path / 's'}", local=FramedConnection).take()
+        assert isinstance(connection, FramedConnection)
+        assert connection.is_fresh(1e12), "it lasts until the expert ends"
+        writer = await connected.get()
+        writer.write(SOUND)
+        while connection.reusable:
+            await asyncio.sleep(0)
+        writer.close()
+        server.close()
+
+    asyncio.run(main())
+
+
+def test_a_reply_that_is_no_frame_is_said_to_be_none(tmp_path: Path) -> None:
+    connection = FramedConnection()
+
+    async def main() -> None:
+        connection.connection_made(_Closing())
+        asked = asyncio.ensure_future(connection.ask(b"call"))
+        await asyncio.sleep(0)
+        connection.data_received(b"x" * REPLY.size)
+        with pytest.raises(MalformedError, match="must be a frame"):
+            await asked
+
+    asyncio.run(main())
+
+
+class _Closing(asyncio.Transport):
+    """A transport that sends nothing."""
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
