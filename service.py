@@ -53,6 +53,7 @@ from serving.load.budget import MAX_MS
 from serving.load.memory import MemoryLimit
 from serving.memory import upload_bytes
 from serving.model.artifact import Artifact
+from serving.model.device import Wanted
 from serving.model.formats import ImageFormats
 from serving.oip.protocol import HOST_VARIABLE, METHODS, Oip
 from serving.service_config import EXPERT_CONFIG, api_config
@@ -134,11 +135,12 @@ class ExpertService:
         store, wanted = partial(stored, [self.model]), VERSIONS.wanted().get(self.name)
         with in_one_sentence(self.model.tag):
             model = find_expert(store, self.name, wanted.expert) if wanted else self.model
-            opened = open_expert(Artifact.open(Path(model.path)), str(model.tag), SETTINGS.expert_threads)
+            opened = open_expert(Artifact.open(Path(model.path)), str(model.tag), SETTINGS)
+        self.readiness.serves = f"{opened.session.variant} on {opened.session.device}"
         label, holds = self.name if ARGUMENTS.several else "", not opened.golden.against
         metrics = ExpertMetrics(opened.kind, METRICS_FOLDER, holds, cascade=label, **opened.info)
         self.lag, self.models = metrics.lag, ExpertModels(opened, metrics, open_tracer("sieve-expert", TRACING))
-        switching = ExpertSwitching(self.models, store, SETTINGS.expert_threads)
+        switching = ExpertSwitching(self.models, store, SETTINGS)
         self.endpoints = {**self.models.endpoints, **admin_endpoints([self.name], switching.switch, ACCESS.admin)}
         logging.getLogger("bentoml._internal.server.http_app").addFilter(_not_shed)
         freeze_garbage()
@@ -160,7 +162,7 @@ def check_expert(kind: str, place: int) -> None:
     if ARGUMENTS.strict:
         model = latest(chosen.name, "expert").resolve()
         with in_one_sentence(model.tag):
-            require_golden(Artifact.open(Path(model.path)))
+            require_golden(Artifact.open(Path(model.path)), wanted=Wanted.of(SETTINGS))
 
 
 EXPERT_APP = mounted_app({**expert_app.METHODS, **ACCESS.admin.methods}, bentoml.get_current_service, DRAINING)
@@ -209,15 +211,10 @@ def with_cascades(service: type) -> type:
     """Give the API's class the models of its cascades, and the experts that are started here."""
     for chosen in ARGUMENTS.served:
         for role in ROLES:
-            setattr(service, attribute(chosen, role), latest(chosen.name, role))
+            setattr(service, chosen.attribute(role), latest(chosen.name, role))
         if not ARGUMENTS.expert_url(chosen):
-            setattr(service, attribute(chosen, "service"), bentoml.depends(EXPERTS[chosen.kind, chosen.place]))
+            setattr(service, chosen.attribute("service"), bentoml.depends(EXPERTS[chosen.kind, chosen.place]))
     return service
-
-
-def attribute(chosen: Chosen, role: str) -> str:
-    """The attribute of the API's class that holds a model of a cascade, or the service of its expert."""
-    return f"{chosen.kind}_{chosen.place}_{role.replace('-', '_')}"
 
 
 @bentoml.service(name="sieve", image=IMAGE, **api_config(SETTINGS))
@@ -256,8 +253,8 @@ class Cascade:
         return together(self._oip.document(), self._cascades.document())
 
     def _origin(self, chosen: Chosen) -> Origin:
-        url = ARGUMENTS.expert_url(chosen) or str(getattr(self, attribute(chosen, "service")).to_async.url)
-        models = [getattr(self, attribute(chosen, role)) for role in ROLES]
+        url = ARGUMENTS.expert_url(chosen) or str(getattr(self, chosen.attribute("service")).to_async.url)
+        models = [getattr(self, chosen.attribute(role)) for role in ROLES]
         return Origin(chosen=chosen, models=models, expert_url=url)
 
     @bentoml.on_startup  # type: ignore[untyped-decorator]  # BentoML has no types for it
@@ -297,4 +294,5 @@ class Cascade:
                 if ARGUMENTS.strict:
                     url, point = ARGUMENTS.expert_url(chosen), found.point.point
                     of = (chosen.name, expert, point.expert_variant, ARGUMENTS.expert_tls)
-                    require_promise(screen, expert, point, open_client(url, *of) if url else None)
+                    remote = open_client(url, *of) if url else None
+                    require_promise(screen, expert, point, remote, Wanted.of(SETTINGS))

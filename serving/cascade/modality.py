@@ -23,7 +23,6 @@ from serving.model.artifact import Artifact, TextSettings
 from serving.model.golden import check_golden
 from serving.model.head import Softmax, head_of
 from serving.model.preprocess import (
-    WARM_UP_BATCH_SIZES,
     Content,
     StageItems,
     example_items,
@@ -35,6 +34,7 @@ from serving.model.preprocess import (
 )
 from serving.model.runner import Runner
 from serving.model.session import Session, described, model_labels, runnable
+from serving.model.shapes import WARM_UP_BATCH_SIZES
 from serving.model.windows import length_of
 from serving.settings import Settings
 from serving.trace import CallSpan

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from serving.model.artifact import Artifact
+from serving.model.device import gpu_present
 from serving.model.preprocess import example_items, preprocessor
-from serving.model.session import Session, gpu_present
+from serving.model.session import Session
 from tests.conftest import optimize
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not gpu_present(), reason="there is no GPU on this machine")]
