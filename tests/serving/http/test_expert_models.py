@@ -23,7 +23,7 @@ from tests.serving.asgi import get, post, routed
 from tests.serving.conftest import sample
 
 ITEM = np.array([1, 2])
-INFO = {"variant": "cpu-int8", "provider": "CPUExecutionProvider"}
+INFO = {"variant": "cpu-int8", "provider": "CPUExecutionProvider", "device": "cpu"}
 SESSION: Any = SimpleNamespace(
     provider_asked="CPUExecutionProvider",
     provider_got="CPUExecutionProvider",

@@ -169,7 +169,7 @@ def test_the_next_batch_is_written_while_one_runs(tmp_path: Path) -> None:
     assert waited == [True]
 
 
-class Short(Exception):
+class ShortError(Exception):
     """What ONNX Runtime raises, which has this text and no kind of its own."""
 
 
@@ -178,11 +178,11 @@ def test_shapes_for_which_memory_is_short_are_left_out(tmp_path: Path) -> None:
 
     def before(rows: int) -> None:
         if rows > 8:
-            raise Short("bfc_arena.cc:360 Available memory of 2304 is smaller than requested bytes of 4096")
+            raise ShortError("bfc_arena.cc:360 Available memory of 2304 is smaller than requested bytes of 4096")
 
     opened = bound(artifact, noting(artifact, before))
     assert {shape[0] for lane in opened.lanes for shape in lane} == {1, 2, 4, 8}
-    with pytest.raises(Short):
+    with pytest.raises(ShortError):
         opened.run({"pixel_values": pixels(16)})
     assert opened.run({"pixel_values": pixels(7)}).shape == (7, len(LABELS))
 
@@ -237,7 +237,7 @@ def test_a_model_that_cannot_be_recorded_runs_without_graphs(tmp_path: Path, mon
     assert asked == ["1", "0"]
     assert not session.graphs
     assert warnings == [
-        "cpu-fp32 runs without CUDA graphs, which cannot be recorded (This session cannot use the CUDA Graph feature as "
-        "requested by the user)"
+        "cpu-fp32 runs without CUDA graphs, which cannot be recorded (This session cannot use the CUDA Graph "
+        "feature as requested by the user)"
     ]
     assert session.run({"pixel_values": pixels(3)}).shape == (3, len(LABELS))

@@ -62,8 +62,8 @@ def test_a_batch_that_is_too_large_for_the_memory_runs_in_halves(tmp_path: Path)
 @pytest.mark.parametrize(
     "text",
     [
-        "/onnxruntime_src/onnxruntime/core/framework/bfc_arena.cc:360 Available memory of 2304 is smaller than requested "
-        "bytes of 4096",
+        "/onnxruntime_src/onnxruntime/core/framework/bfc_arena.cc:360 Available memory of 2304 is smaller than "
+        "requested bytes of 4096",
         "Failed to allocate memory for requested buffer of size 1073741824",
         "CUDA failure 2: out of memory ; GPU=0 ; hostname=a ; expr=cudaMalloc((void**)&p, size)",
         "CUBLAS failure 3: CUBLAS_STATUS_ALLOC_FAILED ; GPU=0",

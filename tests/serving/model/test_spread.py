@@ -6,6 +6,7 @@ import threading
 from collections.abc import Mapping
 
 import numpy as np
+import pytest
 
 from serving.arrays import Array, Logits
 from serving.model.runtimes import Run
@@ -55,7 +56,5 @@ def test_a_lane_comes_back_after_a_failure() -> None:
 
     run = spread([fails, fails], 1)
     for _ in range(5):  # a lane that was lost would be waited for for ever
-        try:
+        with pytest.raises(ValueError, match="no"):
             run(INPUTS)
-        except ValueError as error:
-            assert str(error) == "no"
