@@ -20,7 +20,7 @@ help: ## this list
 .venv/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	@echo "installing pinned packages into .venv, about 2 GB: some minutes"
-	$(BIN)/python -m pip install $$([ -t 1 ] || echo --quiet) --constraint constraints.txt --editable '.[heif,openvino,optimize,ray,loadtest,mlperf,demo,dev]'
+	$(BIN)/python -m pip install $$([ -t 1 ] || echo --quiet) --constraint constraints.txt --editable '.[gpu,heif,openvino,optimize,ray,loadtest,mlperf,demo,dev]'
 	touch $@
 
 demo: .venv/.installed ## build two cascades, serve them, ask them, show what each step did

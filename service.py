@@ -60,6 +60,7 @@ from serving.service_config import EXPERT_CONFIG, api_config
 from serving.settings import MAX_BATCH_SIZE, for_machines, settings_of
 from serving.watch.expert_metrics import ExpertMetrics
 from serving.watch.folder import own_folder
+from serving.watch.gpu import watch_gpus
 from serving.watch.log import LogWriter
 from serving.watch.metrics import Metrics
 from serving.watch.observer import Observer
@@ -136,6 +137,7 @@ class ExpertService:
         with in_one_sentence(self.model.tag):
             model = find_expert(store, self.name, wanted.expert) if wanted else self.model
             opened = open_expert(Artifact.open(Path(model.path)), str(model.tag), SETTINGS)
+        watch_gpus(opened.session.gpus)
         self.readiness.serves = f"{opened.session.variant} on {opened.session.device}"
         label, holds = self.name if ARGUMENTS.several else "", not opened.golden.against
         metrics = ExpertMetrics(opened.kind, METRICS_FOLDER, holds, cascade=label, **opened.info)

@@ -91,6 +91,17 @@ def gpu_present() -> bool:
     return find_gpus().count > 0
 
 
+def pci_bus_id(gpu: int) -> str:
+    """Where a GPU of this process sits, as in 00000000:17:00.0, whatever CUDA_VISIBLE_DEVICES calls it.
+
+    Raises OSError if CUDA's driver does not say.
+    """
+    driver, text = ctypes.CDLL("libcuda.so.1"), ctypes.create_string_buffer(32)
+    if status := driver.cuInit(0) or driver.cuDeviceGetPCIBusId(text, len(text), gpu):
+        raise OSError(f"the NVIDIA driver does not say where GPU {gpu} sits (status {status})")
+    return text.value.decode()
+
+
 def named(gpus: tuple[int, ...]) -> str:
     """How people read of a place: `cpu`, `gpu:1`, `gpu:0,1`."""
     return f"gpu:{','.join(map(str, gpus))}" if gpus else "cpu"

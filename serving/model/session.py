@@ -71,7 +71,7 @@ class Session:
         self.runtime: Runtime = chosen.runtime
         self.provider_asked: Provider = chosen.provider
         self.provider_got: str = chosen.provider
-        self.device, self.lanes = named(gpus), 1
+        self.gpus, self.device, self.lanes = gpus, named(gpus), 1
         if gpus:
             run: Run
             run, self.lanes = _on_gpus(path, gpus, threads, wanted, manifest)

@@ -10,7 +10,7 @@ import pytest
 
 from serving.errors import ProviderError
 from serving.model import device
-from serving.model.device import AUTO, Gpus, Wanted, find_gpus, gpu_present, named
+from serving.model.device import AUTO, Gpus, Wanted, find_gpus, gpu_present, named, pci_bus_id
 from serving.settings import Settings
 from tests.conftest import ROOT
 
@@ -119,3 +119,15 @@ def test_settings_say_where_experts_run() -> None:
 
 def test_places_have_names() -> None:
     assert [named(()), named((1,)), named((0, 1))] == ["cpu", "gpu:1", "gpu:0,1"]
+
+
+def test_cudas_driver_says_where_a_gpu_sits(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Placing(Driver):
+        def cuDeviceGetPCIBusId(self, text: Any, size: int, gpu: int) -> int:  # noqa: N802 - its name in the driver
+            text.value = f"00000000:{gpu}7:00.0".encode()
+            return 0 if gpu < self.devices else 101
+
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: Placing(0, 0, 2))
+    assert pci_bus_id(1) == "00000000:17:00.0"
+    with pytest.raises(OSError, match=r"where GPU 2 sits \(status 101\)"):
+        pci_bus_id(2)
