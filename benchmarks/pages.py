@@ -57,14 +57,16 @@ FIGURES = {
     "soak-requests": "soak-requests.json",
     "zipf": "zipf.json",
     "peers": "peers/peers.json",
+    "gpu": "loadtest/gpu.json",
 }
 """Files of docs/measured/figures, and where the make targets leave them below build."""
 TO_MEASURE = {
     "overload-back": "overload-back CORE=1",
     "zipf": "zipf",
     "peers": "peers",
+    "gpu": "gpu",
 }
-"""Those of FIGURES that no quiet machine has measured yet, and the target that does. A test finds out when one has."""
+"""Those of FIGURES that no quiet machine, or none with a GPU, has measured yet, and the target that does. A test finds out when one has."""
 JSON_WIDTH = 320
 """Columns of a line of JSON: enough for the scores of all labels of a demo, so that an answer has 13 lines."""
 SIZED_PER_S = 2_000

@@ -12,6 +12,7 @@ from typing import Any
 from loadtest.errors import OptionError
 from loadtest.gpu.alone import BATCHES, Clock, Row, best, goals, rows
 from loadtest.gpu.chips import chip_named
+from loadtest.gpu.table import gpu_table
 from loadtest.machine import machine
 from loadtest.options import count, plan_of, positive
 from loadtest.verbs import EXIT_FAILED, EXIT_PASSED, AddsVerb, add_plan, make_folder
@@ -62,7 +63,6 @@ def _gpu(options: argparse.Namespace) -> int:
             print(_line(row), flush=True)
         if command:
             http.append({"model": network.name, **_served(options, network, command, found)})
-            print(_http_line(http[-1]), flush=True)
     result: dict[str, Any] = {
         "machine": machine(),
         "device": options.device,
@@ -78,11 +78,7 @@ def _gpu(options: argparse.Namespace) -> int:
     }
     path: Path = options.out / "gpu.json"
     write_json(path, result)
-    for goal in result["goals"]:
-        print(
-            f"{goal['model']}, batch {goal['batch']}: {goal['way']} has {goal['times']:g} times the items/s of PyTorch "
-            f"compiled, asked {goal['asked']:g}: {'holds' if goal['holds'] else 'missed'}"
-        )
+    print(gpu_table(result))
     print(f"{path} has the figures")
     held = [goal["holds"] for goal in result["goals"]] + [row["holds"] for row in http if row.get("holds") is not None]
     return EXIT_PASSED if all(held) else EXIT_FAILED
@@ -107,20 +103,9 @@ def _served(options: argparse.Namespace, network: Any, command: str, found: Sequ
 
 
 def _line(row: Row) -> str:
-    about = f"{row['model']:12} {row['way']:26}"
-    if "missing" in row:
-        return f"{about} {row.get('batch', ''):>5}  {row['missing']}"
-    used = " ".join(f"{row[name]:>7.1%}" if row[name] is not None else f"{'':>7}" for name in _SHARES)
-    return f"{about} {row['batch']:>5} {row['ms']:>10.3f} ms {row['items_per_s']:>12,.0f}/s {used}"
-
-
-_SHARES = ("fp16_share", "bandwidth_share")
-
-
-def _http_line(row: Row) -> str:
-    share = row["share_of_session_alone"]
-    of = f", {share:.0%} of the session alone" if share is not None else ""
-    return f"{row['model']:12} through HTTP at p99 {row['p99_limit_ms']:g} ms: {row['goodput_per_s']:,.0f}/s{of}"
+    """What is said while it goes on; the table comes at the end."""
+    took = row.get("missing") or f"{row['ms']:.3f} ms"
+    return f"{row['model']}, {row['way']}, batch {row.get('batch', '-')}: {took}"
 
 
 def _gpu_name() -> str:

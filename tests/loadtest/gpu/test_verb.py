@@ -22,7 +22,7 @@ def test_the_command_writes_one_file_and_a_table(tmp_path: Path, capsys: pytest.
     assert measured == [(model, "ONNX Runtime", batch) for model in ("tiny BERT", "tiny ResNet") for batch in (1, 4)]
     assert all(row["ms"] > 0 and row["items_per_s"] > 0 for row in result["alone"])
     said = capsys.readouterr().out
-    assert said.count("tiny BERT    ONNX Runtime") == 2
+    assert said.count("| tiny BERT | ONNX Runtime |") == 2
     assert "gpu.json has the figures" in said
 
 
@@ -44,7 +44,7 @@ def test_goals_that_are_missed_and_services_are_in_the_exit_status(
 
     def http(line: tuple[str, ...], plan: object, **about: object) -> Row:
         served.append({"line": line, **about})
-        return {"p99_limit_ms": 100.0, "goodput_per_s": 90.0, "share_of_session_alone": 0.9}
+        return {"p99_limit_ms": 100.0, "goodput_per_s": 90.0, "share_of_session_alone": 0.9, "gpu_busy_share": None}
 
     monkeypatch.setattr("loadtest.gpu.through_http.through_http", http)
     command = ["gpu", "--device", "cpu", "--tiny", "--seconds", "0.01", "--batches", "32", "--ways", "ONNX Runtime"]
@@ -54,5 +54,5 @@ def test_goals_that_are_missed_and_services_are_in_the_exit_status(
     (alone,) = [row for row in json.loads((tmp_path / "gpu.json").read_text())["alone"] if row["model"] == "tiny BERT"]
     assert asked["alone_per_s"] == alone["items_per_s"]
     said = capsys.readouterr().out
-    assert "through HTTP at p99 100 ms: 90/s, 90% of the session alone" in said
-    assert "1.2 times the items/s of PyTorch compiled, asked 1.5: missed" in said
+    assert "| tiny BERT | 100 | 90 | 90.0% |  |" in said
+    assert "1.2 times the items/s of PyTorch compiled, where 1.5 was asked: missed" in said

@@ -74,6 +74,12 @@ def verdict(precision: str, logits: Any, ms: float | None, **gates: float) -> An
         ("int8", PLAIN + np.float32(0.01), 5, []),
         ("fp16", wrong(0), 2, []),
         ("fp16", wrong(0), 5, ["0.80 times as fast"]),
+        (
+            "fp16",
+            np.where(np.arange(len(PLAIN))[:, None] == 7, np.inf, wrong(0)),
+            2,
+            ["a logit is not a finite number"],
+        ),
         ("fp16", wrong(0), None, ["fp16 is for a GPU, and there is none here to measure it on"]),
     ],
 )
