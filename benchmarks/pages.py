@@ -66,7 +66,10 @@ TO_MEASURE = {
     "peers": "peers",
     "gpu": "gpu",
 }
-"""Those of FIGURES that no quiet machine, or none with a GPU, has measured yet, and the target that does. A test finds out when one has."""
+"""Those of FIGURES that no quiet machine (or none with a GPU) has measured yet, and the target that does.
+
+A test finds out when one has.
+"""
 JSON_WIDTH = 320
 """Columns of a line of JSON: enough for the scores of all labels of a demo, so that an answer has 13 lines."""
 SIZED_PER_S = 2_000
