@@ -55,6 +55,7 @@ from serving.memory import upload_bytes
 from serving.model.artifact import Artifact
 from serving.model.device import Wanted
 from serving.model.formats import ImageFormats
+from serving.model.session import require_device
 from serving.oip.protocol import HOST_VARIABLE, METHODS, Oip
 from serving.service_config import EXPERT_CONFIG, api_config
 from serving.settings import MAX_BATCH_SIZE, for_machines, settings_of
@@ -74,13 +75,12 @@ METRICS_FOLDER = own_folder(os.environ, os.getppid())
 try:
     ARGUMENTS = with_variables(bentoml.use_arguments(Arguments), os.environ)
     SETTINGS = for_machines(settings_of(ARGUMENTS.settings, Path(__file__).parent), os.environ)
-    FORMATS = ImageFormats(SETTINGS.image_formats)
+    FORMATS, WANTED = ImageFormats(SETTINGS.image_formats), Wanted.of(SETTINGS)
     TRACING = None if TRACING_OFF else tracing_settings(os.environ)
     ACCESS = Access(os.environ, SETTINGS)
 except SieveError as error:
     raise SystemExit(str(error)) from None
-CLIENT_HEADER = os.environ.get("SIEVE_CLIENT_HEADER", "")
-DRAINING = Draining(os.environ.get("SIEVE_DRAIN_FILE"))
+CLIENT_HEADER, DRAINING = os.environ.get("SIEVE_CLIENT_HEADER", ""), Draining(os.environ.get("SIEVE_DRAIN_FILE"))
 VERSIONS = Versions(METRICS_FOLDER)
 install_protocol(keep_alive_s())
 close_control()
@@ -158,13 +158,13 @@ class ExpertService:
 
 def check_expert(kind: str, place: int) -> None:
     """End the process with one sentence, before any worker starts, if the expert for `kind` cannot be served alone."""
-    chosen = ARGUMENTS.require(kind, place)
+    model = latest(ARGUMENTS.require(kind, place).name, "expert").resolve()
     end_unless_free(BentoMLContainer.http)
     os.environ[SERVER_VARIABLE] = str(os.getpid())
-    if ARGUMENTS.strict:
-        model = latest(chosen.name, "expert").resolve()
-        with in_one_sentence(model.tag):
-            require_golden(Artifact.open(Path(model.path)), wanted=Wanted.of(SETTINGS))
+    with in_one_sentence(model.tag):
+        require_device(artifact := Artifact.open(Path(model.path)), WANTED)
+        if ARGUMENTS.strict:
+            require_golden(artifact, wanted=WANTED)
 
 
 EXPERT_APP = mounted_app({**expert_app.METHODS, **ACCESS.admin.methods}, bentoml.get_current_service, DRAINING)
@@ -196,8 +196,7 @@ def _not_shed(record: logging.LogRecord) -> bool:
 
 
 # BentoML brings Swagger UI's files for a page of its own.
-SWAGGER_UI = Path(bentoml.__file__).parent / "_internal" / "server" / "static_content"
-PAGES = page_routes(SWAGGER_UI) if SETTINGS.page else []
+PAGES = page_routes(Path(bentoml.__file__).parent / "_internal/server/static_content") if SETTINGS.page else []
 API_APP = mounted_app({**api.METHODS, **METHODS, **ACCESS.admin.methods}, bentoml.get_current_service, DRAINING, PAGES)
 # An empty distro adds no compilers. BentoML keeps the order of `run` and `python_packages`.
 IMAGE = (
@@ -293,8 +292,9 @@ class Cascade:
                 found = open_cascade(*(latest(chosen.name, role).resolve() for role in ROLES))
                 screen, expert = found.screen.artifact, found.expert.artifact
                 require_kind(screen, chosen.kind)
+                url, point = ARGUMENTS.expert_url(chosen), found.point.point
+                if not url:
+                    require_device(expert, WANTED)
                 if ARGUMENTS.strict:
-                    url, point = ARGUMENTS.expert_url(chosen), found.point.point
                     of = (chosen.name, expert, point.expert_variant, ARGUMENTS.expert_tls)
-                    remote = open_client(url, *of) if url else None
-                    require_promise(screen, expert, point, remote, Wanted.of(SETTINGS))
+                    require_promise(screen, expert, point, open_client(url, *of) if url else None, WANTED)

@@ -136,6 +136,12 @@ def served_variant(artifact: Artifact, wanted: Wanted = AUTO) -> VariantName:
     return on_cpu
 
 
+def require_device(artifact: Artifact, wanted: Wanted) -> None:
+    """Raise ProviderError if a GPU is demanded for an artifact, and cannot be used or has no variant."""
+    if wanted.demands_gpu:
+        served_variant(artifact, wanted)
+
+
 def runnable(manifest: Manifest, variant: VariantName) -> VariantName:
     """`variant`, or another one for the CPU, with a warning, where the runtime of `variant` is not installed.
 

@@ -13,7 +13,7 @@ from serving.model.bound import BoundSession
 from serving.model.device import Gpus, Wanted, gpu_present
 from serving.model.open_session import open_session
 from serving.model.preprocess import example_items, preprocessor
-from serving.model.session import Session, check_pair, described, model_labels, runnable, served_variant
+from serving.model.session import Session, check_pair, described, model_labels, require_device, runnable, served_variant
 from serving.model.shapes import Shapes
 from tests.conftest import TinyCascades
 from tests.made import make_artifact, pixels
@@ -99,6 +99,11 @@ def test_a_gpu_that_is_demanded_is_had_or_an_error(
     having_gpus(monkeypatch, 1)
     with pytest.raises(ProviderError, match="needs a variant for a GPU, and one has none; publish it with the step"):
         Session(one, wanted=Wanted(device="gpu"))
+    with pytest.raises(ProviderError, match="and one has none"):
+        require_device(one, Wanted(device="gpu"))
+    for device_of in ("auto", "cpu"):
+        require_device(one, Wanted(device=device_of))
+    require_device(both, Wanted(device="gpu"))
     assert warnings == []
 
 
