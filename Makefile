@@ -10,7 +10,7 @@ export ORT_DISABLE_TELEMETRY ?= 1
 .PHONY: help ablation autoscaling bench bulk capacity compare decoding demo figures int8 kubectl loadtest overload protocols runtimes serve test test-slow test-full-size test-machines test-gpu lint tune
 .PHONY: tune-bert types versions check clean sms-risk cifar10 tables profile examples docs picture format node-tools
 .PHONY: image image-gpu image-sizes test-container test-hostile test-large servers
-.PHONY: broken overload-back soak test-broken zipf peers audit sign memory workers photographs
+.PHONY: broken gpu overload-back soak test-broken zipf peers audit sign memory workers photographs
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -20,7 +20,7 @@ help: ## this list
 .venv/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	@echo "installing pinned packages into .venv, about 2 GB: some minutes"
-	$(BIN)/python -m pip install $$([ -t 1 ] || echo --quiet) --constraint constraints.txt --editable '.[heif,openvino,optimize,ray,loadtest,mlperf,demo,dev]'
+	$(BIN)/python -m pip install $$([ -t 1 ] || echo --quiet) --constraint constraints.txt --editable '.[gpu,heif,openvino,optimize,ray,loadtest,mlperf,demo,dev]'
 	touch $@
 
 demo: .venv/.installed ## build two cascades, serve them, ask them, show what each step did
@@ -53,6 +53,11 @@ test-broken: .venv/.installed ## each part of a service breaks under load, and a
 
 test-gpu: .venv/.installed ## the tests that need a GPU
 	$(BIN)/python -m pytest -m gpu
+
+# TEXT_SERVICE and IMAGE_SERVICE start services with an expert on the GPU, with {port} in them.
+gpu: .venv/.installed ## BERT-base and ResNet-50 on a GPU, alone and through HTTP, 8 minutes: build/loadtest/gpu.json
+	$(BIN)/python -m loadtest gpu $(if $(TEXT_SERVICE),--text-service "$(TEXT_SERVICE)") \
+	  $(if $(IMAGE_SERVICE),--image-service "$(IMAGE_SERVICE)")
 
 test-container: .venv/.installed ## build an image and start it (needs root, buildah and mmdebstrap)
 	$(PYTEST) -m container

@@ -17,11 +17,13 @@ PYTHON = "3.11"
 BASE = f"python:{PYTHON}-slim"
 
 # Serving a Bento imports this module too, so pyproject.toml is in the Bento.
-PACKAGES: list[str] = tomllib.loads(Path(__file__).with_name("pyproject.toml").read_text())["project"]["dependencies"]
+PROJECT = tomllib.loads(Path(__file__).with_name("pyproject.toml").read_text())["project"]
+PACKAGES: list[str] = PROJECT["dependencies"]
+(METRICS,) = PROJECT["optional-dependencies"]["gpu"]
 (RUNTIME,) = (package.partition("==")[2] for package in PACKAGES if package.startswith("onnxruntime-gpu=="))
 
 # deploy/kubernetes names the user by number: Kubernetes cannot tell from a name that it is not root.
-# Plain onnxruntime knows no CUDA. The extras of onnxruntime-gpu bring CUDA's libraries.
+# Plain onnxruntime knows no CUDA. The extras of onnxruntime-gpu bring CUDA's libraries, and ours the metrics of GPUs.
 # BentoML installs PACKAGES without the runtime, which depends on PROVIDER; FINISH installs it.
 BUILD = f"""\
 test "$(id -u bentoml):$(id -g bentoml)" = 1034:1034
@@ -30,7 +32,7 @@ FROM base-container AS build
 ARG PROVIDER=cpu
 RUN case "$PROVIDER" in \\
       cpu) echo 'onnxruntime=={RUNTIME}' ;; \\
-      gpu) echo 'onnxruntime-gpu[cuda,cudnn]=={RUNTIME}' ;; \\
+      gpu) printf '%s\\n' 'onnxruntime-gpu[cuda,cudnn]=={RUNTIME}' '{METRICS}' ;; \\
       *) echo "PROVIDER must be cpu or gpu, got '$PROVIDER'; mend --opt build-arg=PROVIDER=" >&2; exit 1 ;; \\
     esac > /runtime.txt && echo onnxruntime-gpu > /exclude.txt
 ENV UV_NO_BUILD=1 UV_CONSTRAINT=$BENTO_PATH/src/constraints.txt UV_EXCLUDE=/exclude.txt"""

@@ -50,7 +50,9 @@ from serving.load.budget import MAX_MS
 from serving.load.memory import MemoryLimit
 from serving.memory import upload_bytes
 from serving.model.artifact import Artifact
+from serving.model.device import Wanted
 from serving.model.formats import ImageFormats
+from serving.model.session import require_device
 from serving.oip.protocol import HOST_VARIABLE, METHODS, Oip
 from serving.service_config import EXPERT_CONFIG, api_config
 from serving.settings import MAX_BATCH_SIZE, for_machines, settings_of
@@ -70,13 +72,12 @@ METRICS_FOLDER = own_folder(os.environ, os.getppid())
 try:
     ARGUMENTS = with_variables(bentoml.use_arguments(Arguments), os.environ)
     SETTINGS = for_machines(settings_of(ARGUMENTS.settings, Path(__file__).parent), os.environ)
-    FORMATS = ImageFormats(SETTINGS.image_formats)
+    FORMATS, WANTED = ImageFormats(SETTINGS.image_formats), Wanted.of(SETTINGS)
     TRACING = None if TRACING_OFF else tracing_settings(os.environ)
     ACCESS = Access(os.environ, SETTINGS)
 except SieveError as error:
     raise SystemExit(str(error)) from None
-CLIENT_HEADER = os.environ.get("SIEVE_CLIENT_HEADER", "")
-DRAINING = Draining(os.environ.get("SIEVE_DRAIN_FILE"))
+CLIENT_HEADER, DRAINING = os.environ.get("SIEVE_CLIENT_HEADER", ""), Draining(os.environ.get("SIEVE_DRAIN_FILE"))
 VERSIONS = Versions(METRICS_FOLDER)
 install_protocol(keep_alive_s())
 MODELS = BentoMLContainer.model_store.get()._path  # in a Bento its own, while this file is imported
@@ -130,8 +131,8 @@ class ExpertService:
         end_after(os.environ.get(SERVER_VARIABLE))
         os.nice(SHADOW_NICE if self.shadow else 0)
         around = Around(metrics=METRICS_FOLDER, draining=DRAINING, tracing=TRACING, admin=ACCESS.admin)
-        store, threads = partial(stored, [self.model]), SETTINGS.expert_threads
-        host = ExpertHost(self.name, self.model, store, around, threads=threads, several=ARGUMENTS.several)
+        store = partial(stored, [self.model])
+        host = ExpertHost(self.name, self.model, store, around, settings=SETTINGS, several=ARGUMENTS.several)
         self.readiness, self.lag, self.models, self.endpoints = host.readiness, host.lag, host.models, host.endpoints
         logging.getLogger("bentoml._internal.server.http_app").addFilter(_not_shed)
 
@@ -146,13 +147,13 @@ class ExpertService:
 
 def check_expert(kind: str, place: int) -> None:
     """End the process with one sentence, before any worker starts, if the expert for `kind` cannot be served alone."""
-    chosen = ARGUMENTS.require(kind, place)
+    model = latest(ARGUMENTS.require(kind, place).name, "expert").resolve()
     end_unless_free(BentoMLContainer.http)
     os.environ[SERVER_VARIABLE] = str(os.getpid())
-    if ARGUMENTS.strict:
-        model = latest(chosen.name, "expert").resolve()
-        with in_one_sentence(model.tag):
-            require_golden(Artifact.open(Path(model.path)))
+    with in_one_sentence(model.tag):
+        require_device(artifact := Artifact.open(Path(model.path)), WANTED)
+        if ARGUMENTS.strict:
+            require_golden(artifact, wanted=WANTED)
 
 
 EXPERT_APP = mounted_app({**expert_app.METHODS, **ACCESS.admin.methods}, bentoml.get_current_service, DRAINING)
@@ -172,9 +173,8 @@ def expert_service(kind: str, place: int = 0) -> t.Any:
 
 def expert_start(chosen: Chosen) -> Start:
     """How the process of an expert is started beside the API."""
-    tag, threads = str(latest(chosen.name, "expert").tag), SETTINGS.expert_threads
-    shadow, several = chosen in ARGUMENTS.shadows, ARGUMENTS.several
-    given = Given(name=chosen.name, model=tag, store=str(MODELS), threads=threads, several=several, shadow=shadow)
+    tag, shadow, several = str(latest(chosen.name, "expert").tag), chosen in ARGUMENTS.shadows, ARGUMENTS.several
+    given = Given(name=chosen.name, model=tag, store=str(MODELS), settings=SETTINGS, several=several, shadow=shadow)
     return start_of(EXPERTS[chosen.kind, chosen.place].name, given, Path(__file__).parent)
 
 
@@ -194,8 +194,7 @@ def _not_shed(record: logging.LogRecord) -> bool:
 
 
 # BentoML brings Swagger UI's files for a page of its own.
-SWAGGER_UI = Path(bentoml.__file__).parent / "_internal" / "server" / "static_content"
-PAGES = page_routes(SWAGGER_UI) if SETTINGS.page else []
+PAGES = page_routes(Path(bentoml.__file__).parent / "_internal/server/static_content") if SETTINGS.page else []
 API_APP = mounted_app({**api.METHODS, **METHODS, **ACCESS.admin.methods}, bentoml.get_current_service, DRAINING, PAGES)
 # An empty distro adds no compilers. BentoML keeps the order of `run` and `python_packages`.
 IMAGE = (
@@ -211,15 +210,10 @@ def with_cascades(service: type) -> type:
     """Give the API's class the models of its cascades, and the experts that are started here."""
     for chosen in ARGUMENTS.opened:
         for role in ROLES:
-            setattr(service, attribute(chosen, role), latest(chosen.name, role))
+            setattr(service, chosen.attribute(role), latest(chosen.name, role))
         if not ARGUMENTS.expert_url(chosen):
-            setattr(service, attribute(chosen, "service"), bentoml.depends(EXPERTS[chosen.kind, chosen.place]))
+            setattr(service, chosen.attribute("service"), bentoml.depends(EXPERTS[chosen.kind, chosen.place]))
     return service
-
-
-def attribute(chosen: Chosen, role: str) -> str:
-    """The attribute of the API's class that holds a model of a cascade, or the service of its expert."""
-    return f"{chosen.kind}_{chosen.place}_{role.replace('-', '_')}"
 
 
 @bentoml.service(name="sieve", image=IMAGE, **api_config(SETTINGS))
@@ -259,8 +253,9 @@ class Cascade:
         return together(self._oip.document(), self._cascades.document())
 
     def _origin(self, chosen: Chosen) -> Origin:
-        url = ARGUMENTS.expert_url(chosen) or str(getattr(self, attribute(chosen, "service")).to_async.url)
-        return Origin(chosen=chosen, models=[getattr(self, attribute(chosen, role)) for role in ROLES], expert_url=url)
+        url = ARGUMENTS.expert_url(chosen) or str(getattr(self, chosen.attribute("service")).to_async.url)
+        models = [getattr(self, chosen.attribute(role)) for role in ROLES]
+        return Origin(chosen=chosen, models=models, expert_url=url)
 
     @bentoml.on_startup  # type: ignore[untyped-decorator]  # BentoML has no types for it
     async def start_warm_up(self) -> None:
@@ -297,5 +292,8 @@ class Cascade:
                 found = open_cascade(*(latest(chosen.name, role).resolve() for role in ROLES))
                 require_kind(found.screen.artifact, chosen.kind)
                 comparable.require(found, chosen.kind, shadow=chosen in ARGUMENTS.shadows)
+                url = ARGUMENTS.expert_url(chosen)
+                if not url:
+                    require_device(found.expert.artifact, WANTED)
                 if ARGUMENTS.strict:
-                    require_promise_of(found, ARGUMENTS.expert_url(chosen), ARGUMENTS.expert_tls)
+                    require_promise_of(found, url, ARGUMENTS.expert_tls, WANTED)

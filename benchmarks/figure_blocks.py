@@ -46,6 +46,7 @@ from benchmarks.workers import Workers
 from benchmarks.zipf import Zipf
 from loadtest import capacity
 from loadtest.capacity import CapacityResult
+from loadtest.gpu.table import gpu_table
 from loadtest.machine import Machine
 from loadtest.pages import overload, report
 from loadtest.tune import TuneResult
@@ -80,6 +81,7 @@ def figure_block(path: Path) -> str:
         "soak": partial(soak_block, path.stem),
         "overload-back": overload_back_block,
         "zipf": zipf_block,
+        "gpu": gpu_block,
         "peers": peers_block,
         "memory": memory_block,
         "workers": workers_block,
@@ -256,3 +258,11 @@ def described(machine: Machine) -> str:
 def cores_of(machine: Machine) -> str:
     """The processor, and how many cores it has."""
     return f"{machine['processor']}, {machine['cores']} cores"
+
+
+def gpu_block(result: dict[str, Any]) -> str:
+    """What `loadtest gpu` measured."""
+    versions = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
+    peaks = f"; peaks: {result['source_of_peaks']}" if result["source_of_peaks"] else ""
+    head = f"{described(result['machine'])}; {result['chip']} in {result['precision']}; {versions}{peaks}."
+    return f"{head}\n\n{gpu_table(result)}"

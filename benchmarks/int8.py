@@ -32,7 +32,7 @@ from optimize.steps.export import Export, export
 from optimize.steps.quantize import Quantize, quantize_dynamic, quantize_static
 from serving.arrays import Array, Logits
 from serving.cpu import has_vnni
-from serving.model.session import open_session
+from serving.model.open_session import open_session
 
 Collate = Callable[[Sequence[Array]], dict[str, Array]]
 

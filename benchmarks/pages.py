@@ -60,6 +60,7 @@ FIGURES = {
     "memory": "memory.json",
     "workers": "workers.json",
     "photographs": "photographs/photographs.json",
+    "gpu": "loadtest/gpu.json",
 }
 """Files of docs/measured/figures, and where the make targets leave them below build."""
 TO_MEASURE = {
@@ -69,8 +70,12 @@ TO_MEASURE = {
     "memory": "memory",
     "workers": "workers",
     "photographs": "photographs",
+    "gpu": "gpu",
 }
-"""Those of FIGURES that no quiet machine has measured yet, and the target that does. A test finds out when one has."""
+"""Those of FIGURES that no quiet machine (or none with a GPU) has measured yet, and the target that does.
+
+A test finds out when one has.
+"""
 JSON_WIDTH = 320
 """Columns of a line of JSON: enough for the scores of all labels of a demo, so that an answer has 13 lines."""
 SIZED_PER_S = 2_000

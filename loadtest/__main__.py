@@ -13,6 +13,7 @@ from pathlib import Path
 
 from loadtest.comparing import add_compare, add_mlperf
 from loadtest.errors import LoadTestError, OptionError
+from loadtest.gpu.verb import add_gpu
 from loadtest.options import (
     STEPS,
     add_credentials,
@@ -73,6 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     add_compare(verbs)
     _add_capacity(verbs)
     add_mlperf(verbs)
+    add_gpu(verbs)
     _add_check(verbs)
     return parser
 

@@ -10,6 +10,7 @@ LoadTestError           what the user can put right; the text names the rule, th
 ├── UnreachableError    the service answers no request
 ├── SaturationError     the service keeps up with no rate
 ├── NotStartedError     a server ended, or was not ready in time
+├── MissingError        a package, a library or a chip that is measured is not there
 ├── WrkMissingError     wrk is not installed
 └── LoadGenMissingError MLPerf LoadGen is not installed
 """
@@ -55,6 +56,10 @@ class SaturationError(LoadTestError):
 
 class NotStartedError(LoadTestError):
     """A server ended, or was not ready in time; the text has the end of its log."""
+
+
+class MissingError(LoadTestError):
+    """A package, a library or a chip that is measured is not there."""
 
 
 class WrkMissingError(LoadTestError):

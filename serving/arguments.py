@@ -82,6 +82,10 @@ class Chosen(NamedTuple):
     name: str
     place: int
 
+    def attribute(self, role: str) -> str:
+        """The attribute of the API's class that holds a model of the cascade, or the service of its expert."""
+        return f"{self.kind}_{self.place}_{role.replace('-', '_')}"
+
 
 class Arguments(BaseModel, extra="forbid"):
     """Arguments as `--arg NAME=VALUE` gives them.

@@ -14,9 +14,13 @@ from serving.cpu import cores
 from serving.errors import SettingsError
 
 MAX_BATCH_SIZE = 32
+MAX_BATCH_TOKENS = 16_384
+"""As many as the largest batch of a session has: 32 rows of 512 tokens."""
 MAX_DEFAULT_WORKERS = 4
 """More API processes are for who wants them: each takes memory for screens of its own."""
 LIMITS = {"workers": 256, "calls_in_flight": 16}
+DEVICE = r"^(auto|cpu|gpu(:\d{1,3}(,\d{1,3})*)?)$"
+"""`auto`, `cpu`, `gpu` for the first GPU, `gpu:1`, or `gpu:0,1` for a session on each."""
 VARIABLES = {"SIEVE_WORKERS": "workers", "SIEVE_CALLS_IN_FLIGHT": "calls_in_flight"}
 
 
@@ -52,11 +56,15 @@ class Settings(BaseModel):
     `screen_threads` and `expert_threads` are ONNX Runtime threads for each session. `max_batch_size` limits the items
     of one call to an expert, `batch_window_ms` is how long an escalation waits for others to share its call, and
     `calls_in_flight` is how many calls of one API process an expert runs side by side, one on each of its machines.
-    `max_in_flight` is the most requests that one API process has in flight. `image_formats` are the formats of image
-    files that are read; no other decoder is reached. `cache_mb` are the megabytes of answers that one API process keeps
-    for equal requests; 0 keeps none, and joins none. `page` shows the page at `/` and the API reference.
+    `max_batch_tokens` limits the tokens of one call, padding included: items times the length that the longest is
+    padded to. `device` is where experts run, `gpu_memory_mb` the most that one session takes of its GPU (0: no
+    limit), and `gpu_graphs` records CUDA graphs. `max_in_flight` is the most requests that one API process has in
+    flight. `image_formats` are the formats of image files that are read; no other decoder is reached. `cache_mb`
+    are the megabytes of answers that one API process keeps for equal requests; 0 keeps none, and joins none. `page`
+    shows the page at `/` and the API reference.
     `shadow_share` is the share of the items that a shadow is asked about, too, and `shadow_margin` the share of them by
-    which it may be worse. `cors_origins` are the origins whose pages may ask the API from a browser, as in `https://example.org`.
+    which it may be worse.
+    `cors_origins` are the origins whose pages may ask the API from a browser, as in `https://example.org`.
     `requests_per_address` is how many requests a second one address may send; 0 is no limit. `trusted_proxies` are the
     addresses and networks of proxies, whose X-Forwarded-For says from which address a request comes.
     """
@@ -67,8 +75,12 @@ class Settings(BaseModel):
     screen_threads: int = Field(default=1, ge=1, le=256)
     expert_threads: int = Field(default=1, ge=1, le=256)
     max_batch_size: int = Field(default=MAX_BATCH_SIZE, ge=1, le=MAX_BATCH_SIZE)
+    max_batch_tokens: int = Field(default=MAX_BATCH_TOKENS, ge=512, le=1_048_576)
     batch_window_ms: float = Field(default=0.0, ge=0, le=100)
     calls_in_flight: int = Field(default=1, ge=1, le=LIMITS["calls_in_flight"])
+    device: str = Field(default="auto", pattern=DEVICE)
+    gpu_memory_mb: int = Field(default=0, ge=0, le=1_048_576)
+    gpu_graphs: bool = True
     max_in_flight: int = Field(default=256, ge=8, le=4096)
     # TOML has lists alone, which strict validation takes for no tuple.
     image_formats: tuple[ImageFormat, ...] = Field(default=IMAGE_FORMATS, min_length=1, strict=False)

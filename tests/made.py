@@ -47,7 +47,7 @@ def pixels(count: int, seed: int = 1) -> np.ndarray[Any, np.dtype[np.float32]]:
 def make_artifact(
     folder: Path, variants: Sequence[VariantName], *, role: Any = "screen", golden: bool = True
 ) -> Artifact:
-    """An artifact whose variants share one graph; the last one is the default."""
+    """An artifact whose variants share one graph; the last one for the CPU is the default."""
     graph = save_product(folder / GRAPH)
     digest = sha256_of(graph)
     files = {GRAPH: digest}
@@ -64,15 +64,16 @@ def make_artifact(
         variants={
             name: Variant(
                 file=GRAPH,
-                precision="int8" if "int8" in name else "fp32",
-                provider="CPUExecutionProvider",
+                precision="int8" if "int8" in name else "fp16" if "fp16" in name else "fp32",
+                provider="CUDAExecutionProvider" if name == "gpu-fp16" else "CPUExecutionProvider",
                 sha256=digest,
                 size_bytes=graph.stat().st_size,
                 runtime="openvino" if name.endswith("openvino") else "onnxruntime",
             )
             for name in variants
         },
-        default_cpu=variants[-1],
+        default_cpu=[name for name in variants if name != "gpu-fp16"][-1],
+        default_gpu="gpu-fp16" if "gpu-fp16" in variants else None,
         files=files,
         seed=0,
     )

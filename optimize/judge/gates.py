@@ -6,6 +6,7 @@ against its checkpoint and a reference; `verify` calls them on the holdout.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -117,6 +118,8 @@ def _reasons(
         reasons.append(f"{speedup:.2f} times as fast as the graph it came from, more than {gates.min_speedup} is asked")
     if not drop <= gates.max_accuracy_drop + _ROUNDING:
         reasons.append(f"loses {drop:.2%} of {words}, at most {gates.max_accuracy_drop:.2%} is allowed")
+    if graph.precision == "fp16" and not math.isfinite(gap):
+        reasons.append("a logit is not a finite number: some values of the model are too large for fp16")
     if graph.precision == "fp32" and not gap <= gates.max_logit_gap:
         reasons.append(
             f"a logit differs by {gap:.2g} from {computed_in}'s, at most {gates.max_logit_gap:.2g} is allowed"

@@ -29,9 +29,10 @@ from optimize.results import Result
 from serving.arrays import Array, Logits
 from serving.load.forecast import step
 from serving.model.artifact import Artifact, Provider, VariantName
+from serving.model.device import gpu_present
 from serving.model.preprocess import preprocessor
 from serving.model.runner import MAX_ROWS, Runner
-from serving.model.session import Session, gpu_present, open_graph
+from serving.model.session import Session, open_graph
 from serving.model.text import TextEncoder
 from serving.model.windows import groups, length_of
 

@@ -25,7 +25,7 @@ from optimize.models.graphs import products_of_activations, quiet, save_graph, w
 from optimize.progress import console, progress
 from serving.arrays import Array, Logits
 from serving.model.head import Decisions
-from serving.model.session import open_session
+from serving.model.open_session import open_session
 
 Calibration = Literal["min-max", "percentile", "entropy"]
 CALIBRATIONS: Mapping[Calibration, tuple[CalibrationMethod, Mapping[str, Any]]] = {

@@ -22,7 +22,7 @@ from optimize.models.image_families import IMAGE_FAMILIES
 from optimize.models.onnx_file import precision_of
 from optimize.results import GRAPH_FILE, Precision
 from serving.arrays import Array
-from serving.model.session import open_session
+from serving.model.open_session import open_session
 
 CONFIG = "config.json"
 

@@ -22,7 +22,8 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from optimize.data.inputs import Prepared, Preparer, ordered_batches
-from optimize.models.training import TrainingConfig, augmented_tensors, move, training_device
+from optimize.models.device import move, training_device
+from optimize.models.training import TrainingConfig, augmented_tensors
 from optimize.progress import progress
 
 BATCH = 64

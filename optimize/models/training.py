@@ -16,6 +16,7 @@ from transformers import PreTrainedModel, get_cosine_schedule_with_warmup
 
 from optimize.data.inputs import Augmentation, Prepared, Preparer, batch_sizes, collect, shuffled_batches
 from optimize.models.class_weights import ClassWeights, weights_of
+from optimize.models.device import answering_batch, learning, move, training_device
 from optimize.models.layers import freeze
 from optimize.models.training_state import Place, TrainingState
 from optimize.progress import console, progress
@@ -33,6 +34,8 @@ class TrainingConfig(BaseModel):
     epochs: int = Field(ge=1)
     learning_rate: float = Field(gt=0)
     batch_size: int = Field(default=32, ge=1)
+    gpu_batch_size: int | None = Field(default=None, ge=1, exclude_if=lambda size: size is None)
+    """The same on a GPU, which is faster in large batches; None for no other. The learning rate must suit both."""
     optimizer: Literal["adamw", "sgd"] = "adamw"
     weight_decay: float = Field(default=0.01, ge=0)
     warmup_share: float = Field(default=0.1, ge=0, le=1)
@@ -52,6 +55,10 @@ class TrainingConfig(BaseModel):
             raise ValueError("crop and flip need views of at least 2: the first view is the image itself")
         return self
 
+    def batch_size_on(self, device: torch.device) -> int:
+        """The rows of a batch on a device."""
+        return self.gpu_batch_size or self.batch_size if device.type == "cuda" else self.batch_size
+
     @property
     def image_views(self) -> tuple[str, ...]:
         """The names of the fields that ask for views of an image."""
@@ -59,16 +66,6 @@ class TrainingConfig(BaseModel):
 
     def augmentation(self, seed: int) -> Augmentation:
         return Augmentation(crop=self.crop, flip=self.flip, seed=seed)
-
-
-def training_device() -> torch.device:
-    """The GPU when torch has one, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def move(model: nn.Module, device: torch.device) -> None:
-    """Move a model to a device in place; transformers' own `to` has wrong types."""
-    model.to(device)
 
 
 def cross_entropy(output: Any, targets: Tensor, _indices: NDArray[np.int64], _view: int) -> Tensor:
@@ -114,6 +111,8 @@ def train(
 ) -> PreTrainedModel:
     """Train `model` in place, on the GPU when there is one, and return it on the CPU in evaluation mode.
 
+    A GPU that can do so computes in bf16. The order of rows and their views follow the seed on every device.
+
     The state is kept in the file `resume`, after each epoch and every few minutes. A run that finds the file goes on
     from there and removes it at the end, so each configuration needs a file of its own. Without a `loss`, the data's
     labels are learned. `hidden_states` asks the model for them, for a loss that needs them.
@@ -123,7 +122,10 @@ def train(
     device = training_device()
     move(model, device)
     _freeze(model, config)
-    batches = len(batch_sizes(data, config.batch_size))
+    size = config.batch_size_on(device)
+    if resume is not None and size != config.batch_size:
+        resume = resume.with_name(f"{resume.name}-{size}")  # batches of another size are counted otherwise
+    batches = len(batch_sizes(data, size))
     optimizer = _optimizer(model, config)
     schedule = _schedule(optimizer, config, batches * config.epochs)
     state = TrainingState(resume, {"model": model, "optimizer": optimizer, "schedule": schedule})
@@ -139,13 +141,14 @@ def train(
             view, done = epoch % config.views, first.batch if epoch == first.epoch else 0
             if done:
                 state.restore_generators()
-            shuffled = shuffled_batches(data, config.batch_size, np.random.default_rng([seed, epoch]))
+            shuffled = shuffled_batches(data, size, np.random.default_rng([seed, epoch]))
             for number, indices in enumerate(islice(shuffled, done, None), start=done + 1):
                 inputs = augmented_tensors(data, preparer, augmentation, indices, view)
                 inputs = {name: tensor.to(device) for name, tensor in inputs.items()}
-                output = model(**inputs, output_hidden_states=hidden_states)
-                value = loss(output, torch.from_numpy(data.targets[indices]).to(device), indices, view)
-                _learn(model, value, optimizer, schedule)
+                with learning(device):
+                    output = model(**inputs, output_hidden_states=hidden_states)
+                    value = loss(output, torch.from_numpy(data.targets[indices]).to(device), indices, view)
+                _take_step(model, value, optimizer, schedule)
                 advance(1)
                 state.keep_now_and_then(Place(epoch, number))
             state.keep(Place(epoch + 1))
@@ -156,7 +159,7 @@ def train(
     return model
 
 
-def _learn(model: nn.Module, value: Tensor, optimizer: torch.optim.Optimizer, schedule: Any) -> None:
+def _take_step(model: nn.Module, value: Tensor, optimizer: torch.optim.Optimizer, schedule: Any) -> None:
     optimizer.zero_grad(set_to_none=True)
     torch.autograd.backward(value)
     nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -190,7 +193,7 @@ def predict(model: PreTrainedModel, data: Prepared, preparer: Preparer, batch_si
         output = model(**{name: tensor.to(device) for name, tensor in preparer.tensors(items).items()})
         return preparer.merged(output.logits.cpu().numpy(), items)
 
-    logits = collect(data, batch_size, run)
+    logits = collect(data, answering_batch(batch_size, device), run)
     model.cpu()
     return logits
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from optimize.profiling.run import Settings
 from optimize.profiling.subject import Subject
 from optimize.progress import console
-from serving.model.session import gpu_present
+from serving.model.device import gpu_present
 
 KERNELS = 200
 

@@ -18,7 +18,8 @@ from typing import Any
 from optimize.judge.timing import times_in_turn
 from optimize.profiling.subject import Cell, Subject
 from serving.model.artifact import VariantName
-from serving.model.session import Session, open_session
+from serving.model.open_session import open_session
+from serving.model.session import Session
 
 TOP = 10
 _WARM_UP_RUNS = 5

@@ -13,8 +13,8 @@ from torch.profiler import ProfilerActivity, profile, record_function
 
 from optimize.errors import ProfileError
 from optimize.judge.timing import times_in_turn
+from optimize.models.device import move, training_device
 from optimize.models.saved import load_model
-from optimize.models.training import move
 from optimize.profiling.operators import TOP
 from optimize.profiling.subject import Cell, Subject
 from optimize.results import GRAPH_FILE
@@ -73,7 +73,7 @@ def trace_checkpoint(
     own time, without the operators it calls; on a GPU it is the time of its kernels. `share_not_in_operators` is the
     share of Python and all else.
     """
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = training_device()
     model = load_model(folder, "text" if subject.is_text else "image")
     move(model, device)
     batch = subject.preprocess.collate(subject.items(cell))

@@ -15,8 +15,9 @@ from tokenizers import Tokenizer
 from optimize.errors import ProfileError
 from serving.arrays import Array
 from serving.model.artifact import Artifact, TextSettings, VariantName
+from serving.model.device import gpu_present
 from serving.model.preprocess import example_items, preprocessor
-from serving.model.session import gpu_present, served_variant
+from serving.model.session import served_variant
 from serving.model.text import TextEncoder, TextPair
 
 TRACED_TOKENS = 32

@@ -35,7 +35,7 @@ class OnnxRuntime(Candidate):
         return "ONNX Runtime" if self.provider == CPU else f"ONNX Runtime, {short}"
 
     def missing(self, subject: Subject) -> str | None:
-        from serving.model.session import gpu_present
+        from serving.model.device import gpu_present
 
         if self.provider in NVIDIA and not gpu_present():
             return NO_GPU
@@ -51,7 +51,7 @@ class OnnxRuntime(Candidate):
     def load(self, subject: Subject, threads: int) -> Run:
         import onnxruntime
 
-        from serving.model.session import open_session
+        from serving.model.open_session import open_session
 
         if self.provider in NVIDIA:
             onnxruntime.preload_dlls()

@@ -15,9 +15,10 @@ from serving.model.apart import apart
 from serving.model.artifact import Artifact, VariantName
 from serving.model.golden import check_golden
 from serving.model.head import head_of
-from serving.model.preprocess import WARM_UP_BATCH_SIZES, example_items, preprocessor
+from serving.model.preprocess import example_items, preprocessor
 from serving.model.runner import Runner
 from serving.model.session import Session
+from serving.model.shapes import WARM_UP_BATCH_SIZES
 from serving.model.windows import groups, length_of
 
 ALONE_ROWS = 16

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from serving.expert.graph_form import TensorForm, inputs_of, output_of
 from serving.model.artifact import Manifest, Variant, VariantName
-from serving.model.preprocess import WARM_UP_BATCH_SIZES, example_items
+from serving.model.preprocess import example_items
 from serving.model.runner import MAX_ROWS
+from serving.model.shapes import WARM_UP_BATCH_SIZES
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,8 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
+from optimize.models.device import learning, move, training_device
 from optimize.models.graph_model import GraphModel
-from optimize.models.training import move, training_device
 
 BATCH = 16
 ROUNDS = 5
@@ -44,9 +44,10 @@ def timed(model: PreTrainedModel, inputs: Mapping[str, Any]) -> StepTime:
         _wait(device)
 
     def learn() -> None:
-        output = model(**batch)
-        targets = torch.zeros_like(output.logits)
-        torch.autograd.backward(nn.functional.mse_loss(output.logits, targets))
+        with learning(device):
+            output = model(**batch)
+            value = nn.functional.mse_loss(output.logits.float(), torch.zeros_like(output.logits).float())
+        torch.autograd.backward(value)
         model.zero_grad(set_to_none=True)
         _wait(device)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from optimize.models.training import training_device
+from optimize.models.device import training_device
 from optimize.start import choosing
 from optimize.start.cost import Trained, about, minutes
 from optimize.start.promises import DELTA, bounds, least_items

@@ -23,7 +23,6 @@ from serving.model.artifact import Artifact, TextSettings
 from serving.model.golden import check_golden
 from serving.model.head import Softmax, head_of
 from serving.model.preprocess import (
-    WARM_UP_BATCH_SIZES,
     Content,
     StageItems,
     example_items,
@@ -35,6 +34,7 @@ from serving.model.preprocess import (
 )
 from serving.model.runner import Runner
 from serving.model.session import Session, described, model_labels, runnable
+from serving.model.shapes import WARM_UP_BATCH_SIZES
 from serving.model.windows import length_of
 from serving.settings import Settings
 from serving.trace import CallSpan
@@ -104,7 +104,7 @@ class Modality:
         tell_call: Callable[[CallSpan], None] | None = None,
     ) -> None:
         screen, point = stored.screen.artifact, stored.point.point
-        self._stored, self._expert, self._max_batch_size = stored, expert, settings.max_batch_size
+        self._stored, self._expert = stored, expert
         variant = runnable(screen.manifest, point.screen_variant)
         self._session = Session(screen, variant, threads=settings.screen_threads)
         self._ours = preprocessor(screen)
@@ -117,6 +117,7 @@ class Modality:
         self.escalations = Escalations(
             expert,
             max_batch_size=settings.max_batch_size,
+            max_batch_tokens=settings.max_batch_tokens,
             batch_window_ms=settings.batch_window_ms,
             calls_in_flight=settings.calls_in_flight,
             tell=tell_call,
@@ -152,14 +153,13 @@ class Modality:
         """What /models says of this cascade. Asks the expert what it runs."""
         stored, session = self._stored, self._session
         expert_runs = await self._expert.describe()
-        against = self._against(expert_runs)
         return {
             "name": self.name,
             "kind": self.kind,
             "pairs": self.pairs,
             "screen": _described(stored.screen, described(session), stored.point.point.screen_temperature),
             "expert": _described(stored.expert, expert_runs, stored.point.point.expert_temperature),
-            "operating_point": {"tag": stored.point.tag, **_promised(stored.point.point, against)},
+            "operating_point": {"tag": stored.point.tag, **_promised(stored.point.point, self._against(expert_runs))},
             "drift": asdict(self._monitor.state()),
             "breaker": self.escalations.breaker.state(time.monotonic()),
         }
@@ -221,7 +221,7 @@ class Modality:
             for size in WARM_UP_BATCH_SIZES:
                 # Twice the size takes about twice as long.
                 twice_ms = 2 * forecast.run_ms(size // 2, length_of(item)) if size > 1 else 0.0
-                if size > self._max_batch_size or twice_ms > longest_ms:
+                if size > forecast.most_items(length_of(item)) or twice_ms > longest_ms:
                     break
                 await self.escalations.measure([item] * size)
             if forecast.run_ms(1, length_of(item)) > longest_ms:  # longer items are no faster

@@ -15,6 +15,7 @@ from serving.expert.call import ExpertClient
 from serving.expert.open_client import open_client
 from serving.expert_tls import ExpertTls
 from serving.model.artifact import Artifact, VariantName
+from serving.model.device import AUTO, Wanted
 from serving.model.golden import check_golden
 from serving.model.preprocess import preprocessor
 from serving.model.runner import Runner
@@ -40,17 +41,25 @@ class Promising(Protocol):
         """Why the promise does not apply to what runs, a sentence for each reason. Asks the expert what it runs."""
 
 
-def require_golden(artifact: Artifact, variant: VariantName | None = None) -> None:
+def require_golden(artifact: Artifact, variant: VariantName | None = None, wanted: Wanted = AUTO) -> None:
     """Raise ArtifactError unless a variant, by default the one for this machine, computes what was certified."""
-    against = check_golden(artifact, Runner(Session(artifact, variant), preprocessor(artifact))).against
+    runner = Runner(Session(artifact, variant, wanted=wanted), preprocessor(artifact))
+    against = check_golden(artifact, runner).against
     if against:
         raise ArtifactError(f"{REFUSED}: {against}")
 
 
-def require_promise(screen: Artifact, expert: Artifact, point: OperatingPoint, remote: ExpertClient | None) -> None:
+def require_promise(
+    screen: Artifact,
+    expert: Artifact,
+    point: OperatingPoint,
+    remote: ExpertClient | None,
+    wanted: Wanted = AUTO,
+) -> None:
     """Raise ArtifactError unless the promise of `point` applies to what would run.
 
-    `remote` asks an expert on another machine what it runs; without it the expert runs on this one.
+    `remote` asks an expert on another machine what it runs; without it the expert runs on this one, where `wanted`
+    says.
     """
     require_golden(screen, point.screen_variant)
     if remote is not None:
@@ -59,8 +68,8 @@ def require_promise(screen: Artifact, expert: Artifact, point: OperatingPoint, r
         if against:
             raise ArtifactError(f"{REFUSED}: {against}")
     else:
-        got = served_variant(expert)
-        require_golden(expert, got)
+        got = served_variant(expert, wanted)
+        require_golden(expert, got, wanted)
     if got != point.expert_variant:
         raise ArtifactError(
             f"{REFUSED}: the promise was made for the expert's variant {point.expert_variant}, and {got} would run; "
@@ -68,11 +77,11 @@ def require_promise(screen: Artifact, expert: Artifact, point: OperatingPoint, r
         )
 
 
-def require_promise_of(found: StoredCascade, expert_url: str, tls: ExpertTls) -> None:
-    """The same of a cascade of the store; without a URL its expert runs on this machine."""
+def require_promise_of(found: StoredCascade, expert_url: str, tls: ExpertTls, wanted: Wanted = AUTO) -> None:
+    """The same of a cascade of the store; without a URL its expert runs on this machine, where `wanted` says."""
     screen, expert, point = found.screen.artifact, found.expert.artifact, found.point.point
     remote = open_client(expert_url, found.name, expert, point.expert_variant, tls) if expert_url else None
-    require_promise(screen, expert, point, remote)
+    require_promise(screen, expert, point, remote, wanted)
 
 
 async def _described(remote: ExpertClient) -> Mapping[str, str]:

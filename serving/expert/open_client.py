@@ -34,7 +34,7 @@ def open_client(
 
     def tell(agreed: Agreed) -> None:
         if declare is not None:
-            info = {"digest": artifact.digest, "variant": agreed.variant, "provider": agreed.platform}
+            info = {"digest": artifact.digest, "variant": agreed.variant, "provider": agreed.platform, "device": ""}
             declare(not agreed.golden.against, model=tag, **info)
 
     return OtherServer(_server(place, tls), tag, artifact, variant, vouched=place.version, tell=tell)

@@ -18,7 +18,7 @@ from serving.load.batch import NextBatch, next_batch, sifted
 from serving.load.breaker import CircuitBreaker, Token
 from serving.load.forecast import Forecast, Waiting
 from serving.model.windows import longest
-from serving.settings import MAX_BATCH_SIZE
+from serving.settings import MAX_BATCH_SIZE, MAX_BATCH_TOKENS
 from serving.trace import CallSpan, Trace
 
 
@@ -61,6 +61,7 @@ class Escalations:
         call: ExpertCall,
         *,
         max_batch_size: int = MAX_BATCH_SIZE,
+        max_batch_tokens: int = MAX_BATCH_TOKENS,
         batch_window_ms: float = 0.0,
         calls_in_flight: int = 1,
         tell: Callable[[CallSpan], None] | None = None,
@@ -68,11 +69,16 @@ class Escalations:
     ) -> None:
         window_s = batch_window_ms / 1e3
         self.breaker = CircuitBreaker()
-        self.forecast = Forecast(max_batch_size=max_batch_size, calls_in_flight=calls_in_flight, window_s=window_s)
+        self.forecast = Forecast(
+            max_batch_size=max_batch_size,
+            max_batch_tokens=max_batch_tokens,
+            calls_in_flight=calls_in_flight,
+            window_s=window_s,
+        )
         self._unguarded = call
         self._call = GuardedCall(call, self.breaker, CallSpans(tell, clock), clock)
         self._window = BatchWindow(window_s, clock, self._send_waiting)
-        self._max_batch_size, self._clock = max_batch_size, clock
+        self._clock = clock
         self._waiting: list[_Escalation] = []
         self._looked_at = 0
         self._side_by_side, self._under_way = calls_in_flight, list[_Call]()
@@ -129,14 +135,13 @@ class Escalations:
 
         A refusal is raised at once. `asked` is told when a call with the items begins.
         """
-        size, asked = len(items), asked or Asked()
-        if size > self._max_batch_size:
+        size, length, asked = len(items), longest(items), asked or Asked()
+        if size > (most := self.forecast.most_items(length)):
             submit = partial(self.submit, deadline_s=deadline_s, trace=trace, asked=asked)
-            return asyncio.ensure_future(ask_in_chunks(submit, items, self._max_batch_size))
+            return asyncio.ensure_future(ask_in_chunks(submit, items, most))
         now_s = self._clock()
         if self.breaker.would_refuse(now_s):
             raise _not_asked()
-        length = longest(items)
         if self.forecast.earliest_end_s(now_s, size, length, self._surely_s()) > deadline_s:
             if not self._under_way and not self._waiting:
                 self.forecast.refused(length, now_s)
@@ -176,7 +181,7 @@ class Escalations:
             goes_s = self.forecast.may_go_s(now_s, len(self._waiting), first.length, self._ends_s())
             if goes_s > now_s:
                 return self._send_later(goes_s - now_s)
-            full = sum(waiting.size for waiting in self._waiting) >= self._max_batch_size
+            full = sum(waiting.size for waiting in self._waiting) >= self.forecast.most_items(first.length)
             if not full and self._window.hold(first.since_s):
                 return None
             formed = next_batch(self._wanted(), now_s, self._free_s(now_s), self.forecast)

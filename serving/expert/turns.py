@@ -1,4 +1,4 @@
-"""Turns of threads: one after the other, in order of arrival. A `threading.Lock` lets any of its waiters go first."""
+"""Turns of threads, in order of arrival. A `threading.Semaphore` lets any of its waiters go first."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from collections import deque
 
 
 class Turns:
-    """A lock for `with` whose waiters get it in the order in which they came."""
+    """A semaphore for `with` that `most` threads have at a time; those that wait get it as they came."""
 
-    def __init__(self) -> None:
-        self._guard, self._taken = threading.Lock(), False
+    def __init__(self, most: int = 1) -> None:
+        self._guard, self._free = threading.Lock(), most
         self._waiting: deque[threading.Lock] = deque()
 
     def __enter__(self) -> None:
         with self._guard:
-            if not self._taken:
-                self._taken = True
+            if self._free:
+                self._free -= 1
                 return
             mine = threading.Lock()
             mine.acquire()
@@ -28,4 +28,4 @@ class Turns:
             if self._waiting:
                 self._waiting.popleft().release()
             else:
-                self._taken = False
+                self._free += 1

@@ -1,4 +1,4 @@
-"""The thread of an expert's process that runs its calls, one after the other."""
+"""The threads of an expert's process that run its calls: one on the CPU, one for each batch in flight on GPUs."""
 
 from __future__ import annotations
 
@@ -49,20 +49,22 @@ class Call(Generic[T]):
 
 
 class Worker(Generic[T]):
-    """Runs `run` for each call, in one thread, in order of arrival.
+    """Runs `run` for each call, in so many threads, in order of arrival.
 
     A call that is given up, or whose time is over when its turn comes, is not run; so an expert that was stopped for
-    seconds answers the first live call at once. One thread: of two calls that share a core, neither ends sooner and
-    the first ends later. concurrent.futures would take a lock, two conditions and a future of its own for each call.
+    seconds answers the first live call at once. One thread on a CPU: of two calls that share a core, neither ends
+    sooner and the first ends later. concurrent.futures would take a lock, two conditions and a future of its own for
+    each call.
     """
 
     turns: Turns
     """Other threads that run calls take a turn of it for each."""
 
-    def __init__(self, run: Callable[[Call[T]], T]) -> None:
-        self._run, self.turns = run, Turns()
+    def __init__(self, run: Callable[[Call[T]], T], threads: int = 1) -> None:
+        self._run, self.turns = run, Turns(threads)
         self._calls: SimpleQueue[Call[T]] = SimpleQueue()
-        threading.Thread(target=self._work, name="expert", daemon=True).start()
+        for _ in range(threads):
+            threading.Thread(target=self._work, name="expert", daemon=True).start()
 
     def submit(self, call: Call[T]) -> asyncio.Future[T]:
         """The answer of a call, which waits from now on; StageLateError if it came too late, or what `run` raises."""

@@ -11,13 +11,16 @@ from serving.errors import ArtifactError
 from serving.http.expert_models import ExpertModels, OpenedExpert, open_expert
 from serving.http.guard import JsonObject
 from serving.model.artifact import Artifact
+from serving.settings import Settings
 
 
 class ExpertSwitching:
-    """Switches `models` to versions that the store has, opened with so many `threads`."""
+    """Switches `models` to versions that the store has, opened as `settings` say."""
 
-    def __init__(self, models: ExpertModels, store: Store, threads: int) -> None:
-        self._models, self._store, self._threads = models, store, threads
+    def __init__(self, models: ExpertModels, store: Store, settings: Settings) -> None:
+        self._models, self._store = models, store
+        # Where a CUDA graph is recorded nothing else may use the GPU, and another expert runs there.
+        self._settings = settings.model_copy(update={"gpu_graphs": False})
         self._turn = asyncio.Lock()
 
     async def switch(self, name: str, version: str | None) -> JsonObject:
@@ -34,7 +37,7 @@ class ExpertSwitching:
         return {"name": name, "model": str(entry.tag), "digest": artifact.digest}
 
     def _opened(self, artifact: Artifact, tag: str) -> OpenedExpert:
-        opened = open_expert(artifact, tag, self._threads)
+        opened = open_expert(artifact, tag, self._settings)
         if opened.golden.against:
             raise ArtifactError(opened.golden.against)
         return opened

@@ -16,7 +16,9 @@ from serving.http.expert_models import ExpertModels, open_expert
 from serving.http.gate import OPEN
 from serving.http.readiness import Readiness
 from serving.model.artifact import Artifact
+from serving.settings import Settings
 from serving.watch.expert_metrics import ExpertMetrics
+from serving.watch.gpu import watch_gpus
 from serving.watch.tracing import TracingSettings, open_tracer
 
 
@@ -31,7 +33,7 @@ class Around:
 
 
 class ExpertHost:
-    """The expert of the cascade `name`, opened with `threads`, and all that its process answers.
+    """The expert of the cascade `name`, opened as `settings` say, and all that its process answers.
 
     `model` is the one to start with, unless operators of this server have asked for another version, which `store` has
     then. `several`: whether there are other cascades for this kind of input. Ends the process with one sentence where
@@ -40,15 +42,19 @@ class ExpertHost:
 
     gate = OPEN  # who may ask an expert, certificates say
 
-    def __init__(self, name: str, model: Entry, store: Store, around: Around, *, threads: int, several: bool) -> None:
+    def __init__(
+        self, name: str, model: Entry, store: Store, around: Around, *, settings: Settings, several: bool
+    ) -> None:
         self.readiness = Readiness(around.draining)  # what follows has ended before the server takes requests
         wanted = Versions(around.metrics).wanted().get(name)
         with in_one_sentence(model.tag):
             chosen = find_expert(store, name, wanted.expert) if wanted else model
-            opened = open_expert(Artifact.open(Path(chosen.path)), str(chosen.tag), threads)
+            opened = open_expert(Artifact.open(Path(chosen.path)), str(chosen.tag), settings)
+        watch_gpus(opened.session.gpus)
+        self.readiness.serves = f"{opened.session.variant} on {opened.session.device}"
         label, holds = name if several else "", not opened.golden.against
         metrics = ExpertMetrics(opened.kind, around.metrics, holds, cascade=label, **opened.info)
         self.lag, self.models = metrics.lag, ExpertModels(opened, metrics, open_tracer("sieve-expert", around.tracing))
-        switching = ExpertSwitching(self.models, store, threads)
+        switching = ExpertSwitching(self.models, store, settings)
         self.endpoints = {**self.models.endpoints, **admin_endpoints([name], switching.switch, around.admin)}
         freeze_garbage()

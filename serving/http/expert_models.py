@@ -19,14 +19,16 @@ from starlette.responses import Response
 from serving.expert.call import Ran
 from serving.expert.worker import Worker
 from serving.heap import give_back, mapped_apart
-from serving.http.expert_app import Check, InferCall, etag_of, expert_endpoints, one_at_a_time
+from serving.http.expert_app import Check, InferCall, etag_of, expert_endpoints, few_at_a_time
 from serving.http.fast_path import Endpoint
 from serving.model.apart import Run, apart
 from serving.model.artifact import Artifact
+from serving.model.device import Wanted
 from serving.model.golden import GoldenCheck, check_golden
 from serving.model.preprocess import check_items, collator, example_items
 from serving.model.runner import Runner
 from serving.model.session import Session, model_labels
+from serving.settings import Settings
 from serving.watch.expert_metrics import ExpertMetrics
 from serving.watch.tracing import Tracer
 
@@ -49,24 +51,24 @@ class OpenedExpert:
     """What a metric says of it."""
 
 
-def open_expert(artifact: Artifact, tag: str, threads: int) -> OpenedExpert:
+def open_expert(artifact: Artifact, tag: str, settings: Settings) -> OpenedExpert:
     """Open an artifact, warm it up and run its golden items. Raises ArtifactError if these cannot be read."""
     with mapped_apart():
-        return _opened(artifact, tag, threads)
+        return _opened(artifact, tag, settings)
 
 
-def _opened(artifact: Artifact, tag: str, threads: int) -> OpenedExpert:
-    session, settings = Session(artifact, threads=threads), artifact.manifest.settings
-    runner = Runner(session, collator(artifact))
-    runner.warm_up(settings)
+def _opened(artifact: Artifact, tag: str, settings: Settings) -> OpenedExpert:
+    session = Session(artifact, threads=settings.expert_threads, wanted=Wanted.of(settings))
+    takes, runner = artifact.manifest.settings, Runner(session, collator(artifact))
+    runner.warm_up(takes)
     return OpenedExpert(
         tag=tag,
         digest=artifact.digest,
-        kind=settings.kind,
+        kind=takes.kind,
         session=session,
         golden=check_golden(artifact, runner),
-        run=apart(runner.run, example_items(settings)[0]),
-        check=partial(check_items, settings),
+        run=apart(runner.run, example_items(takes)[0]),
+        check=partial(check_items, takes),
         info={"model": tag, **model_labels(artifact, session)},
     )
 
@@ -87,8 +89,8 @@ class ExpertModels:
 
     def __init__(self, first: OpenedExpert, metrics: ExpertMetrics, tracer: Tracer | None = None) -> None:
         self._metrics, self.tracer = metrics, tracer
-        # One thread for all: of two calls that share a core, neither ends sooner and the first ends later.
-        self._worker: Worker[Ran] = Worker(InferCall.ran)
+        # For all that are served: of two calls that share a core, neither ends sooner and the first ends later.
+        self._worker: Worker[Ran] = Worker(InferCall.ran, first.session.lanes)
         self.turns = self._worker.turns
         self._by_etag: dict[str, _Served] = {}
         self.serve(first)
@@ -96,7 +98,7 @@ class ExpertModels:
 
     def serve(self, expert: OpenedExpert) -> None:
         """Serve an expert from now on, also to callers that name none."""
-        run = one_at_a_time(expert.run, self._metrics.ran)
+        run = few_at_a_time(expert.run, self._metrics.ran, expert.session.lanes)
         endpoints = expert_endpoints(
             expert.digest,
             expert.session,

@@ -33,6 +33,7 @@ from serving.http.keep_alive import KEEP_ALIVE_S
 from serving.http.mount import mounted_app
 from serving.http.no_pickle import NoPickle
 from serving.http.protocol import install_protocol
+from serving.settings import Settings
 from serving.start import Start
 from serving.watch.folder import own_folder
 from serving.watch.tracing import tracing_settings
@@ -53,7 +54,7 @@ class Given(BaseModel):
     name: str
     model: str
     store: str
-    threads: int
+    settings: Settings
     several: bool
     shadow: bool = False
 
@@ -81,7 +82,7 @@ def serve_expert(service: str, fd: int, given: Given, variables: MutableMapping[
     with in_one_sentence(given.model):
         model = of_tag(store, given.model)
     host = ExpertHost(
-        given.name, model, partial(stored_in, store), around, threads=given.threads, several=given.several
+        given.name, model, partial(stored_in, store), around, settings=given.settings, several=given.several
     )
     install_protocol(KEEP_ALIVE_S)
     config = uvicorn.Config(expert_app(host, draining), backlog=BACKLOG, log_config=None, server_header=False)

@@ -28,6 +28,8 @@ class Readiness:
 
     def __init__(self, draining: Draining) -> None:
         self._draining = draining
+        self.serves = ""
+        """What /readyz says of a process that is ready: the variant and the device of an expert."""
         self._prepared = True
         self._preparing: asyncio.Task[None] | None = None
 
@@ -60,7 +62,7 @@ def probes(readiness: Readiness) -> dict[str, Endpoint]:
 
     async def readyz(_request: Request) -> Response:
         against = readiness.reason_against()
-        return PlainTextResponse(f"{against}\n", 503 if against else 200)
+        return PlainTextResponse(f"{against or readiness.serves}\n", 503 if against else 200)
 
     async def livez(_request: Request) -> Response:
         return PlainTextResponse("\n")

@@ -44,7 +44,8 @@ def next_batch(waiting: Iterable[Entry], now_s: float, free_s: float, forecast: 
     for entry in possible:
         lane = lanes.get(step(entry.length))
         if lane is None:
-            lane = lanes[step(entry.length)] = _Lane(forecast.times(entry.length), now_s, forecast.max_batch_size)
+            most = forecast.most_items(entry.length)
+            lane = lanes[step(entry.length)] = _Lane(forecast.times(entry.length), now_s, most)
         lane.entries.append(entry)
     lane = lanes[step(possible[0].length)]
     start = 0 if _all_in_time(lanes.values(), free_s) else lane.best_start(free_s)

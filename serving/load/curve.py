@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from dataclasses import dataclass
+from typing import Protocol
 
 # Weight of a new call in the mean: about the last ten calls matter.
 WEIGHT = 0.1
@@ -38,6 +39,42 @@ class _Knot:
         error_ms = min(error_ms, (MOST_TIMES - 1) * self.mean_ms + 1.0)
         self.mean_ms = max(0.0, self.mean_ms + weight * share * error_ms)
         self.deviation_ms += WEIGHT * min(share, 1.0) * (abs(error_ms) - self.deviation_ms)
+
+
+class Expected(Protocol):
+    """What calls are expected to take, by their number of items."""
+
+    def mean_ms(self, size: int) -> float:
+        """Expected milliseconds of a call with `size` items; 0 while nothing is known."""
+
+    def cautious_ms(self, size: int) -> float:
+        """The same, with the usual deviation added: most calls take less."""
+
+    def least_ms(self) -> float:
+        """Expected milliseconds for each item, in calls of the size that is the best for that."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stretched:
+    """What calls take whose items are so many times as long as those of `curve`: as much as calls with as many tokens.
+
+    That is what a GPU takes, beside a cost for the call, which the curve has in it; and a CPU nearly so.
+    """
+
+    curve: Curve
+    times: int
+
+    def mean_ms(self, size: int) -> float:
+        """As `Expected` says."""
+        return self.curve.mean_ms(size * self.times)
+
+    def cautious_ms(self, size: int) -> float:
+        """As `Expected` says."""
+        return self.curve.cautious_ms(size * self.times)
+
+    def least_ms(self) -> float:
+        """As `Expected` says."""
+        return self.curve.least_ms() * self.times
 
 
 class Curve:

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from serving.load.curve import Curve
+from serving.load.curve import Curve, Expected, Stretched
+from serving.settings import MAX_BATCH_TOKENS
 
 # Each refusal of a lone escalation by an idle expert makes the forecast a little smaller, and so does the time between
 # two of them, until a call is tried. So an expert that was slow is found to be fast again, however few ask for it.
@@ -32,8 +33,8 @@ class Waiting:
 class Times:
     """What calls with items of like length take: on their way and in the session. `share` of it after refusals."""
 
-    hops: Curve
-    runs: Curve
+    hops: Expected
+    runs: Expected
     share: float
 
     def end_s(self, now_s: float, free_s: float, size: int) -> float:
@@ -43,7 +44,9 @@ class Times:
 
 
 class Forecast:
-    """Expected times of calls to one expert that takes `max_batch_size` items a call.
+    """Expected times of calls to one expert that takes `max_batch_size` items a call, and `max_batch_tokens` tokens.
+
+    Tokens count with their padding: each item as long as the longest, rounded up as below.
 
     The expert runs `calls_in_flight` calls side by side, one for each of its machines. A call that comes while these
     run waits for the first of them to end. `window_s`: how long a new escalation waits for others before it is sent.
@@ -52,13 +55,24 @@ class Forecast:
     items, one for each length (tokens of a text), rounded up to a power of two.
     """
 
-    def __init__(self, *, max_batch_size: int, calls_in_flight: int, window_s: float = 0.0) -> None:
-        self.max_batch_size = max_batch_size
+    def __init__(
+        self,
+        *,
+        max_batch_size: int,
+        calls_in_flight: int,
+        window_s: float = 0.0,
+        max_batch_tokens: int = MAX_BATCH_TOKENS,
+    ) -> None:
+        self.max_batch_size, self._max_batch_tokens = max_batch_size, max_batch_tokens
         self._side_by_side, self._window_s = calls_in_flight, window_s
         self._runs: dict[int, Curve] = {}
         self._hops: dict[int, Curve] = {}
         self._forgiven: dict[int, tuple[float, float]] = {}
         """The share of the forecast that is left, and when the last lone escalation was refused."""
+
+    def most_items(self, length: int) -> int:
+        """How many items of this length a call may have; a longer one goes alone."""
+        return max(1, min(self.max_batch_size, self._max_batch_tokens >> step(length)))
 
     def observe(self, size: int, length: int, took_ms: float, expert_ms: float, *, hop_known: bool = True) -> None:
         """Learn from a call that took `took_ms`, of which `expert_ms` in the expert's session.
@@ -85,7 +99,7 @@ class Forecast:
 
     def run_ms(self, size: int, length: int) -> float:
         """Expected milliseconds in the expert's session; 0 while nothing of this length or a shorter one is known."""
-        return self._curve(self._runs, length).mean_ms(size)
+        return self._of_tokens(length).mean_ms(size)
 
     def hop_ms(self, size: int, length: int) -> float:
         """Expected milliseconds of the way to the expert and back."""
@@ -94,11 +108,11 @@ class Forecast:
     def times(self, length: int) -> Times:
         """In which time most calls with items of this length end."""
         share, _ = self._forgiven.get(step(length), (1.0, 0.0))
-        return Times(self._curve(self._hops, length), self._curve(self._runs, length), share)
+        return Times(self._curve(self._hops, length), self._of_tokens(length), share)
 
     def least_s(self, length: int) -> float:
         """Seconds of the expert for each item of this length, in calls of the size that is the best for that."""
-        return self._curve(self._runs, length).least_ms() / 1e3
+        return self._of_tokens(length).least_ms() / 1e3
 
     def free_s(self, now_s: float, ends_s: Collection[float]) -> float:
         """When the expert can start another call. `ends_s`: when each call under way is expected to end."""
@@ -115,7 +129,7 @@ class Forecast:
         """
         if len(ends_s) >= 2 * self._side_by_side:
             return float("inf")
-        early_s = TIMER_S + self.hop_ms(min(size, self.max_batch_size), length) / 1e3
+        early_s = TIMER_S + self.hop_ms(min(size, self.most_items(length)), length) / 1e3
         return self.free_s(now_s, ends_s) - (early_s if len(ends_s) >= self._side_by_side else 0.0)
 
     def end_s(self, now_s: float, size: int, length: int, free_s: float) -> float:
@@ -126,6 +140,16 @@ class Forecast:
     def earliest_end_s(self, now_s: float, size: int, length: int, ends_s: Collection[float]) -> float:
         """When a new escalation would have its answer if its call was the next one, in most cases."""
         return self.times(length).end_s(now_s + self._window_s, self.free_s(now_s, ends_s), size)
+
+    def _of_tokens(self, length: int) -> Expected:
+        """What runs of a length take; those of the longest shorter one with as many tokens, while none has run."""
+        wanted = step(length)
+        if wanted in self._runs:
+            return self._runs[wanted]
+        shorter = max((known for known in self._runs if known < wanted), default=None)
+        if shorter is None:
+            return Curve(self.max_batch_size)
+        return Stretched(self._runs[shorter], 2 ** (wanted - shorter))
 
     def _curve(self, curves: dict[int, Curve], length: int) -> Curve:
         """The curve of a length; that of the longest shorter one while it has no calls of its own."""
@@ -146,7 +170,7 @@ class Forecast:
         given_up: bool = False,
         tried: bool = False,
     ) -> None:
-        own = curves.setdefault(step(length), Curve(self.max_batch_size))
+        own = curves.setdefault(step(length), Curve(max(size, self.most_items(length))))
         expected_ms = own.mean_ms(size)
         if tried and expected_ms > QUICKER * took_ms:
             for known, curve in curves.items():

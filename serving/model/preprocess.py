@@ -13,6 +13,7 @@ from serving.errors import MalformedError
 from serving.model.artifact import Artifact, ImageSettings, TextSettings
 from serving.model.image import ImageDecoder, load, reduce
 from serving.model.pairs import text_collator, text_encoder
+from serving.model.shapes import lengths_of
 from serving.model.text import Text, TextCollator, TextEncoder
 from serving.model.weight import decoding_bytes
 from serving.model.windows import MOST_WINDOWS
@@ -22,7 +23,6 @@ Collator = TextCollator | TextEncoder | ImageDecoder
 """Makes the inputs of a graph of prepared items, and logits of items of the graph's rows."""
 Content = Text | Image.Image
 """A text or a pair of texts, or an image whose header was read."""
-WARM_UP_BATCH_SIZES = (1, 2, 4, 8, 16, 32)
 
 
 class StageItems(NamedTuple):
@@ -54,8 +54,7 @@ def example_items(settings: TextSettings | ImageSettings) -> list[Array]:
     """One item of each length that is timed by itself: texts of 8, 16, 32, … padding tokens, or a black image."""
     if isinstance(settings, ImageSettings):
         return [np.zeros((len(settings.mean), settings.height, settings.width), dtype=np.float32)]
-    lengths = [length for length in (8, 16, 32, 64, 128, 256) if length < settings.max_tokens]
-    return [np.full(length, settings.pad_token_id, dtype=np.int64) for length in (*lengths, settings.max_tokens)]
+    return [np.full(length, settings.pad_token_id, dtype=np.int64) for length in lengths_of(settings)]
 
 
 def example_windows(settings: TextSettings | ImageSettings) -> list[Array]:

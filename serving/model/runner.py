@@ -8,8 +8,9 @@ import numpy as np
 
 from serving.arrays import Array, Logits
 from serving.model.artifact import ImageSettings, TextSettings
-from serving.model.preprocess import WARM_UP_BATCH_SIZES, Collator, example_items, example_windows
+from serving.model.preprocess import Collator, example_items, example_windows
 from serving.model.session import Session
+from serving.model.shapes import WARM_UP_BATCH_SIZES
 from serving.model.windows import groups
 from serving.settings import MAX_BATCH_SIZE
 

@@ -6,26 +6,29 @@ ONNX Runtime is imported where a session is opened: the process that watches ove
 
 from __future__ import annotations
 
-import ctypes
 import functools
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from serving.arrays import Array, Logits
 from serving.errors import ProviderError
 from serving.model.artifact import Artifact, Manifest, Provider, Runtime, VariantName
+from serving.model.device import AUTO, Wanted, find_gpus, named
+from serving.model.halves import in_halves
+from serving.model.open_session import open_session
 from serving.model.runtimes import OPENVINO_MISSING, Run, is_installed, open_openvino
+from serving.model.shapes import Shapes
+from serving.model.spread import spread
 
 _PRECISIONS: dict[Provider, tuple[str, ...]] = {
     "CPUExecutionProvider": ("fp32", "int8"),
-    # Dynamic INT8 is many times slower than fp32 on CUDA, where its operators fall back to the CPU.
+    # Dynamic INT8 is many times slower than fp32 on CUDA, where its operators fall back to the CPU. QDQ is fast in
+    # TensorRT alone, which `optimize runtimes` measures where it is installed.
     "CUDAExecutionProvider": ("fp32", "fp16"),
 }
-_ERRORS_ONLY = 3
 
 logger = logging.getLogger("sieve")
 
@@ -33,56 +36,115 @@ logger = logging.getLogger("sieve")
 class Session:
     """An open session for one variant of an artifact, by default `served_variant`.
 
+    `wanted` says where it runs: on a GPU, in a session for each GPU that it names, if the variant is for GPUs. `lanes`
+    is how many runs go on at a time; any number of threads may call `run`.
+
     Raises ProviderError if the variant's precision is wrong for its provider, or if it needs a GPU or a runtime and
-    there is none.
+    there is none. Where nobody demanded a GPU and CUDA cannot be started, the variant for the CPU runs, with a warning.
     """
 
-    def __init__(self, artifact: Artifact, variant: VariantName | None = None, *, threads: int = 1) -> None:
-        manifest = artifact.manifest
-        if variant is None:
-            variant = served_variant(artifact)
-        path = artifact.variant_path(variant)
+    def __init__(
+        self, artifact: Artifact, variant: VariantName | None = None, *, threads: int = 1, wanted: Wanted = AUTO
+    ) -> None:
+        try:
+            self._open(artifact, variant or served_variant(artifact, wanted), threads, wanted)
+        except ProviderError as error:
+            manifest = artifact.manifest
+            if variant is not None or wanted.demands_gpu or manifest.default_gpu is None:
+                raise
+            on_cpu = runnable(manifest, manifest.default_cpu)
+            _warn_once(f"{error}; until then {on_cpu} of {manifest.name} is served on the CPU")
+            self._open(artifact, on_cpu, threads, wanted)
+
+    def _open(self, artifact: Artifact, variant: VariantName, threads: int, wanted: Wanted) -> None:
+        path, manifest = artifact.variant_path(variant), artifact.manifest
         chosen = manifest.variants[variant]
         check_pair(chosen.precision, chosen.provider)
-        if chosen.provider == "CUDAExecutionProvider" and not gpu_present():
-            raise ProviderError(
-                f"variant {variant} of {manifest.name} runs on {chosen.provider} and there is no GPU on this machine; "
-                f"use {manifest.default_cpu}"
-            )
+        gpus: tuple[int, ...] = ()
+        if chosen.provider == "CUDAExecutionProvider":
+            gpus = wanted.gpus()
+            if not gpus:
+                against = find_gpus().against or 'device = "cpu" is set'
+                raise ProviderError(
+                    f"variant {variant} of {manifest.name} runs on {chosen.provider}, and {against}; use "
+                    f"{manifest.default_cpu}"
+                )
         self.variant = variant
         self.alone = chosen.alone
         self.runtime: Runtime = chosen.runtime
         self.provider_asked: Provider = chosen.provider
-        self.provider_got: str
-        self._run, self.provider_got = open_graph(path, chosen.provider, threads, chosen.runtime)
+        self.provider_got: str = chosen.provider
+        self.gpus, self.device, self.lanes = gpus, named(gpus), 1
+        if gpus:
+            run: Run
+            run, self.lanes = _on_gpus(path, gpus, threads, wanted, manifest)
+        else:
+            run, self.provider_got = open_graph(path, chosen.provider, threads, chosen.runtime)
+        # What an item that runs alone gets would depend on how its windows are divided.
+        self._run = run if self.alone else in_halves(run, manifest.name)
 
     def run(self, inputs: Mapping[str, Array]) -> Logits:
         """Arrays named as the graph's inputs -> logits float32 [batch, labels]."""
         return self._run(inputs)
 
 
+def _on_gpus(path: Path, gpus: tuple[int, ...], threads: int, wanted: Wanted, manifest: Manifest) -> tuple[Run, int]:
+    """A run on whichever GPU has a lane to spare, and how many lanes there are."""
+    from serving.model.bound import LANES, open_on_gpu  # it imports ONNX Runtime
+
+    shapes, labels = Shapes(manifest.settings), len(manifest.labels)
+    opened = [open_on_gpu(path, gpu, threads, wanted, shapes, labels) for gpu in gpus]
+    return spread([each.run for each in opened], LANES), LANES * len(gpus)
+
+
 def model_labels(artifact: Artifact, session: Session) -> dict[str, str]:
-    """What a metric says of a served model beside its tag: digest, variant and execution provider."""
-    return {"digest": artifact.digest, "variant": session.variant, "provider": session.provider_got}
+    """What a metric says of a served model beside its tag: digest, variant, execution provider and device."""
+    return {
+        "digest": artifact.digest,
+        "variant": session.variant,
+        "provider": session.provider_got,
+        "device": session.device,
+    }
 
 
 def described(session: Session) -> dict[str, str]:
-    """What /models says of how a model runs: its variant, the runtime, the execution provider asked for and got."""
+    """What /models says of how a model runs: variant, runtime, device, the execution provider asked for and got."""
     return {
         "asked": session.provider_asked,
+        "device": session.device,
         "got": session.provider_got,
         "runtime": session.runtime,
         "variant": session.variant,
     }
 
 
-def served_variant(artifact: Artifact) -> VariantName:
+def served_variant(artifact: Artifact, wanted: Wanted = AUTO) -> VariantName:
     """The variant to serve on this machine: the default for a GPU if there are both, else the one for the CPU.
 
-    Where the runtime of that one is missing, another one; see `runnable`.
+    Where the runtime of that one is missing, another one; see `runnable`. Raises ProviderError if a GPU is demanded
+    and cannot be used, or has no variant. Where nobody demands it and the variant has no GPU, a warning says why.
     """
-    manifest = artifact.manifest
-    return manifest.default_gpu if manifest.default_gpu and gpu_present() else runnable(manifest, manifest.default_cpu)
+    manifest, gpus = artifact.manifest, wanted.gpus()
+    if manifest.default_gpu and gpus:
+        return manifest.default_gpu
+    if wanted.demands_gpu:
+        raise ProviderError(
+            f'device = "{wanted.device}" needs a variant for a GPU, and {manifest.name} has none; publish it with the '
+            'step fuse and precision = "fp16" on a machine with a GPU, or leave the setting device out'
+        )
+    on_cpu = runnable(manifest, manifest.default_cpu)
+    if manifest.default_gpu and wanted.device == "auto":
+        _warn_once(
+            f"{manifest.name} has {manifest.default_gpu} for a GPU, and {find_gpus().against}; {on_cpu} is served on "
+            'the CPU; say device = "cpu" if that is wanted'
+        )
+    return on_cpu
+
+
+def require_device(artifact: Artifact, wanted: Wanted) -> None:
+    """Raise ProviderError if a GPU is demanded for an artifact, and cannot be used or has no variant."""
+    if wanted.demands_gpu:
+        served_variant(artifact, wanted)
 
 
 def runnable(manifest: Manifest, variant: VariantName) -> VariantName:
@@ -126,30 +188,6 @@ def open_graph(path: Path, provider: Provider, threads: int, runtime: Runtime) -
     return run, session.get_providers()[0]
 
 
-def open_session(path: Path, provider: Provider, threads: int, *, trace_prefix: Path | None = None) -> Any:
-    """An InferenceSession with its own `threads`, which do not spin while they wait, and without warnings in its log.
-
-    With `trace_prefix`, ONNX Runtime's profiler writes a trace to a file whose name starts with it, until
-    `end_profiling` is called.
-    """
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    if trace_prefix is not None:
-        options.enable_profiling = True
-        options.profile_file_prefix = str(trace_prefix)
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = _ERRORS_ONLY
-    # Spinning threads would take a core from another session or the event loop.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    providers = [provider] if provider == "CPUExecutionProvider" else [provider, "CPUExecutionProvider"]
-    if provider == "CUDAExecutionProvider":
-        # In the image CUDA's libraries are Python packages, where the dynamic loader does not look for them.
-        onnxruntime.preload_dlls()
-    return onnxruntime.InferenceSession(str(path), options, providers=providers)
-
-
 def check_pair(precision: str, provider: Provider) -> None:
     """Raises ProviderError if `precision` is wrong for `provider`."""
     allowed = _PRECISIONS[provider]
@@ -157,18 +195,3 @@ def check_pair(precision: str, provider: Provider) -> None:
         raise ProviderError(
             f"{precision} does not go with {provider}, which takes {' or '.join(allowed)}; choose another variant"
         )
-
-
-@functools.cache
-def gpu_present() -> bool:
-    """Whether this process may use an NVIDIA GPU.
-
-    CUDA's driver is asked, because it knows what CUDA_VISIBLE_DEVICES leaves of the machine's GPUs: none if it is empty
-    or -1. ONNX Runtime cannot say: its GPU build lists CUDA as available everywhere, and prints an error when it fails.
-    """
-    try:
-        driver = ctypes.CDLL("libcuda.so.1")
-    except OSError:  # no driver
-        return False
-    count = ctypes.c_int()
-    return bool(driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(count)) == 0 and count.value)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-INFO_LABELS = ("role", "model", "digest", "variant", "provider")
+INFO_LABELS = ("role", "model", "digest", "variant", "provider", "device")
 OF_ONE, OF_SEVERAL = ("modality",), ("modality", "cascade")
 """What tells cascades apart: the kind of input, and where there are several for one kind their names."""
 

@@ -60,3 +60,22 @@ def test_a_second_day_is_shown_with_its_own_picture(tmp_path: Path) -> None:
     result = json.loads((MEASURED / "figures" / "soak.json").read_text(encoding="utf-8"))
     (tmp_path / "soak-requests.json").write_text(json.dumps(result), encoding="utf-8")
     assert figure_block(tmp_path / "soak-requests.json").endswith("(measured/figures/soak-requests.svg)\n")
+
+
+def test_a_gpu_is_shown_with_the_source_of_its_peaks(tmp_path: Path) -> None:
+    row = {"model": "BERT-base", "way": "ONNX Runtime", "batch": 1, "ms": 1.0, "items_per_s": 1000.0}
+    result = {
+        "machine": {"processor": "A", "cores": 2, "python": "3.11"},
+        "chip": "NVIDIA L4",
+        "precision": "fp16",
+        "versions": {"torch": "2"},
+        "source_of_peaks": "NVIDIA L4 datasheet",
+        "alone": [{**row, "fp16_share": 0.5, "bandwidth_share": 0.25}],
+        "http": [],
+        "goals": [],
+    }
+    (tmp_path / "gpu.json").write_text(json.dumps(result), encoding="utf-8")
+    block = figure_block(tmp_path / "gpu.json")
+    assert block.startswith("A, 2 cores")
+    assert "; NVIDIA L4 in fp16; torch 2; peaks: NVIDIA L4 datasheet.\n\n| model" in block
+    assert "| BERT-base | ONNX Runtime | 1 | 1 | 1,000 | 50.0% | 25.0% |" in block

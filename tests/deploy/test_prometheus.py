@@ -165,6 +165,6 @@ def test_no_label_has_what_a_client_makes_up(loaded: Server) -> None:
     labels = {label for line in series for label in re.findall(r'[{,](\w+)="', line)}
     assert labels == {
         *("endpoint", "outcome", "stage", "model", "modality", "degraded", "priority", "reason", "part", "le"),
-        *("role", "digest", "variant", "provider", "process", "how"),
+        *("role", "digest", "variant", "provider", "device", "process", "how"),
         *("cascade", "shadow", "side", "bound"),
     }

@@ -34,7 +34,7 @@ ORDER = {
     "loadtest": (
         "errors machine",
         *("traffic", "verdict", "pages", "measuring", "queueing"),
-        "options verbs run overload check tune compare peers mlperf comparing capacity locustfile __main__",
+        "options verbs run overload check tune compare peers mlperf comparing capacity gpu locustfile __main__",
     ),
 }
 # Other servers around the same model share no code with the load test.

@@ -170,3 +170,7 @@ def test_a_certificate_for_experts_needs_its_key(tmp_path: Path) -> None:
         with_variables(Arguments(), {**variables, "SIEVE_EXPERT_KEY": str(ours.key)})
     with pytest.raises(SettingsError, match="expert_key must go with expert_cert"):
         with_variables(Arguments(expert_key=str(client.key)), {})
+
+
+def test_a_cascade_has_an_attribute_for_each_role() -> None:
+    assert Chosen("text", "mine", 1).attribute("operating-point") == "text_1_operating_point"

@@ -49,6 +49,11 @@ def wrong(count: int, logits: Any = PLAIN) -> Any:
     return changed
 
 
+def too_large() -> Any:
+    """One item whose logits are infinite, so that its label stays the first."""
+    return np.where(np.arange(len(PLAIN))[:, None] == 7, np.inf, PLAIN)
+
+
 def verdict(precision: str, logits: Any, ms: float | None, **gates: float) -> Any:
     plain, other = graph("export"), graph("other", precision)
     latency = {plain.name: Latency(10, 9, 11, 5), on_gpu(plain.name): Latency(4, 4, 4, 5)}
@@ -74,6 +79,12 @@ def verdict(precision: str, logits: Any, ms: float | None, **gates: float) -> An
         ("int8", PLAIN + np.float32(0.01), 5, []),
         ("fp16", wrong(0), 2, []),
         ("fp16", wrong(0), 5, ["0.80 times as fast"]),
+        (
+            "fp16",
+            too_large(),
+            2,
+            ["a logit is not a finite number"],
+        ),
         ("fp16", wrong(0), None, ["fp16 is for a GPU, and there is none here to measure it on"]),
     ],
 )

@@ -13,7 +13,7 @@ from optimize.judge.measure import batches_of, logits_of, measure, served_logits
 from optimize.results import STAGES, Result
 from serving.load.forecast import step
 from serving.model.artifact import Artifact, sha256_of
-from serving.model.session import gpu_present
+from serving.model.device import gpu_present
 from tests.optimize.conftest import result
 
 

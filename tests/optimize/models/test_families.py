@@ -31,8 +31,8 @@ from optimize.steps.fuse import Fuse, fuse
 from optimize.steps.prune import Prune, prune
 from optimize.steps.quantize import quantize_dynamic
 from serving.model.artifact import TextSettings
+from serving.model.open_session import open_session
 from serving.model.pairs import PairEncoder
-from serving.model.session import open_session
 from serving.model.text import TextPair
 from tests.encoders import ENCODERS, LABELS, POSITIONS, SENTENCES, saved_encoder, tiny_encoder
 from tests.optimize.conftest import torch_logits

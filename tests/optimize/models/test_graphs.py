@@ -12,7 +12,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from optimize.models.graphs import IR_VERSION, quiet, range_of_batch, save_graph, work_beside
-from serving.model.session import open_session
+from serving.model.open_session import open_session
 
 
 def doubling(operator: str = "Add") -> onnx.ModelProto:

@@ -71,3 +71,26 @@ def test_the_loss_on_label_sets_is_a_mean_of_each_labels_own() -> None:
     assert loss_on_labels(logits, sets).item() == pytest.approx(((own[0] + own[1]) / 2).item())
     weighted = loss_on_labels(logits, sets, torch.tensor([3.0, 3.0])).item()
     assert weighted == pytest.approx(((3 * own[0] + own[1]) / 2).item()), "weights are those of items with the label"
+
+
+def test_a_gpu_may_take_larger_batches_and_says_nothing_of_them_by_default() -> None:
+    cpu, gpu = torch.device("cpu"), torch.device("cuda")
+    assert [CONFIG.batch_size_on(device) for device in (cpu, gpu)] == [32, 32]
+    assert "gpu_batch_size" not in CONFIG.model_dump(), "what was built stays as it was"
+    larger = TrainingConfig(epochs=1, learning_rate=1e-3, batch_size=16, gpu_batch_size=256)
+    assert [larger.batch_size_on(device) for device in (cpu, gpu)] == [16, 256]
+
+
+def test_a_training_with_other_batches_does_not_go_on_from_the_file(
+    build: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept: list[list[str]] = []
+
+    def noting(output: Any, targets: Any, indices: Any, view: int) -> Any:
+        kept.append(sorted(path.name for path in tmp_path.iterdir()))
+        return cross_entropy(output, targets, indices, view)
+
+    monkeypatch.setattr(TrainingConfig, "batch_size_on", lambda self, device: 8)
+    trained(build, loss=noting, resume=tmp_path / "training.pt")
+    assert kept[-1] == ["training.pt-8"]
+    assert list(tmp_path.iterdir()) == []

@@ -24,7 +24,7 @@ from optimize.steps.distill import Distill
 from serving.cascade.deferral import OperatingPoint
 from serving.model.artifact import Artifact
 from serving.model.image import ImageDecoder
-from serving.model.session import open_session
+from serving.model.open_session import open_session
 from tests.conftest import messages, optimize
 from tests.optimize.conftest import tiny_resnet50, torch_logits
 from tests.optimize.knowing import EASY_GATES, followed

@@ -7,7 +7,7 @@ import pytest
 from optimize.errors import RuntimesError
 from optimize.runtimes.candidate import Subject
 from optimize.runtimes.onnx_runtime import CUDA, NO_GPU, NO_TENSORRT, TENSORRT, OnnxRuntime
-from serving.model import session
+from serving.model import device, open_session
 from tests.made import pixels, save_product
 
 
@@ -21,13 +21,13 @@ def test_the_cpu_is_always_there(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("provider", "name"), [(CUDA, "ONNX Runtime, CUDA"), (TENSORRT, "TensorRT")])
 def test_what_needs_a_gpu_says_so(monkeypatch: pytest.MonkeyPatch, provider: str, name: str) -> None:
     subject = Subject(graph=Path("model.onnx"), task="image")
-    monkeypatch.setattr(session, "gpu_present", lambda: False)
+    monkeypatch.setattr(device, "gpu_present", lambda: False)
     candidate = OnnxRuntime(provider)
     assert (candidate.name, candidate.missing(subject)) == (name, NO_GPU)
 
 
 def test_a_gpu_without_tensorrt_names_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session, "gpu_present", lambda: True)
+    monkeypatch.setattr(device, "gpu_present", lambda: True)
     monkeypatch.setattr("optimize.runtimes.onnx_runtime.LIBRARY", "libnvinfer.so.of.nobody")
     assert OnnxRuntime(TENSORRT).missing(Subject(graph=Path("model.onnx"), task="image")) == NO_TENSORRT
     assert "pip install 'tensorrt-cu13<11'" in NO_TENSORRT
@@ -44,9 +44,9 @@ def test_the_library_of_tensorrt_is_the_one_that_onnxruntime_is_linked_against()
 
 def test_a_provider_that_falls_back_to_the_cpu_is_not_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     subject = Subject(graph=save_product(tmp_path / "model.onnx"), task="image")
-    opened = session.open_session
+    opened = open_session.open_session
     monkeypatch.setattr(
-        session, "open_session", lambda graph, _, threads: opened(graph, "CPUExecutionProvider", threads)
+        open_session, "open_session", lambda graph, _, threads: opened(graph, "CPUExecutionProvider", threads)
     )
     with pytest.raises(RuntimesError, match="asked for DnnlExecutionProvider and got CPUExecutionProvider"):
         OnnxRuntime("DnnlExecutionProvider").load(subject, 1)

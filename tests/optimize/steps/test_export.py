@@ -12,7 +12,7 @@ from optimize.build import Build
 from optimize.models.graphs import IR_VERSION
 from optimize.models.saved import load_model
 from optimize.steps.export import Export, export
-from serving.model.session import open_session
+from serving.model.open_session import open_session
 from tests.optimize.conftest import result, tiny_resnet50, torch_logits
 
 

@@ -29,6 +29,7 @@ DIGEST = "1" * 64
 SESSION = SimpleNamespace(
     provider_asked="CPUExecutionProvider",
     provider_got="CPUExecutionProvider",
+    device="cpu",
     runtime="onnxruntime",
     variant="cpu-int8",
 )
@@ -162,7 +163,7 @@ def test_the_expert_describes_what_it_runs(tmp_path: Path) -> None:
         return await expert.describe()
 
     said = play(tmp_path / "s", scenario)
-    runs = {"asked": "CPUExecutionProvider", "got": "CPUExecutionProvider", "runtime": "onnxruntime"}
+    runs = {"asked": "CPUExecutionProvider", "device": "cpu", "got": "CPUExecutionProvider", "runtime": "onnxruntime"}
     assert said == {**runs, "variant": "cpu-int8", "against": ""}
 
 

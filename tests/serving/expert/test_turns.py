@@ -32,6 +32,19 @@ def test_waiters_get_their_turns_in_order_of_arrival() -> None:
     assert order == [*range(THREADS)]
 
 
+def test_as_many_as_may_have_one_at_a_time() -> None:
+    turns, last = Turns(2), threading.Event()
+    third = threading.Thread(target=lambda: turns.__enter__() or last.set())
+    with turns:
+        with turns:
+            third.start()
+            while not turns._waiting:
+                threading.Event().wait(0.001)
+            assert not last.is_set()
+        third.join()
+        assert last.is_set()
+
+
 def test_an_error_inside_passes_the_turn_on() -> None:
     turns = Turns()
     with suppress(ValueError), turns:

@@ -78,3 +78,17 @@ def test_a_call_that_fails_tells_its_caller_and_the_next_one_runs() -> None:
         return await worker.submit(call(4))
 
     assert play(scenario)[0] == 8
+
+
+def test_several_threads_run_as_many_calls_at_once() -> None:
+    together = threading.Barrier(2)
+
+    def meeting(call: Call[int]) -> int:
+        together.wait(60)  # each call ends only beside another one
+        return int(call.items[0][0])
+
+    async def main() -> list[int]:
+        worker: Worker[int] = Worker(meeting, 2)
+        return await asyncio.gather(*(worker.submit(call(number)) for number in range(4)))
+
+    assert asyncio.run(main()) == [0, 1, 2, 3]

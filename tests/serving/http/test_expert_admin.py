@@ -14,6 +14,7 @@ from serving.http import expert_admin as module
 from serving.http.expert_admin import ExpertSwitching
 from serving.http.expert_models import ExpertModels, open_expert
 from serving.model.artifact import Artifact
+from serving.settings import Settings
 from serving.watch.expert_metrics import ExpertMetrics
 from tests.conftest import TinyCascades
 from tests.serving.cascade.test_opening import store_of
@@ -26,9 +27,9 @@ def switching(tiny_cascades: TinyCascades, tmp_path: Path, clean_registry: None)
     models = Path(shutil.copytree(tiny_cascades.home / "models", tmp_path / "models", symlinks=True))
     publish(models, "tiny-text", "v2", mark="v2 ")
     publish(models, "tiny-text", "v3", mark="v3 ", forged=True)
-    first = open_expert(Artifact.open(tiny_cascades.artifact("tiny-text", "expert")), "tiny-text-expert:v1", 1)
+    first = open_expert(Artifact.open(tiny_cascades.artifact("tiny-text", "expert")), "tiny-text-expert:v1", Settings())
     metrics = ExpertMetrics("text", None, True, **first.info)
-    return ExpertSwitching(ExpertModels(first, metrics), store_of(models), 1)
+    return ExpertSwitching(ExpertModels(first, metrics), store_of(models), Settings())
 
 
 def test_it_serves_a_version_and_opens_it_once(switching: ExpertSwitching, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ import pytest
 
 from serving.arrays import Array, Logits
 from serving.expert.wire import LEFT_HEADER, TOOK_HEADER, WAITED_HEADER, pack, unpack
-from serving.http.expert_app import METHODS, expert_endpoints, infer_endpoint, one_at_a_time
+from serving.http.expert_app import METHODS, expert_endpoints, few_at_a_time, infer_endpoint
 from serving.model.artifact import TextSettings
 from serving.model.golden import GoldenCheck
 from serving.model.preprocess import check_items
@@ -31,6 +31,8 @@ SESSION: Any = SimpleNamespace(
     provider_got="CPUExecutionProvider",
     runtime="onnxruntime",
     variant="cpu-int8",
+    device="cpu",
+    lanes=1,
 )
 GOLDEN = GoldenCheck(against="it computes something else")
 
@@ -114,7 +116,7 @@ def test_calls_run_one_after_the_other_also_lone_items(app: Any, run: Running) -
 def test_a_run_in_another_thread_waits_for_its_turn(run: Running) -> None:
     """BentoML runs its batchable API in threads of its own."""
     told: list[tuple[int, int]] = []
-    in_turn = one_at_a_time(run, lambda size, length, took_s: told.append((size, length)))
+    in_turn = few_at_a_time(run, lambda size, length, took_s: told.append((size, length)))
     threads = [threading.Thread(target=in_turn, args=([np.array([1])],)) for _ in range(6)]
     for thread in threads:
         thread.start()
@@ -123,6 +125,23 @@ def test_a_run_in_another_thread_waits_for_its_turn(run: Running) -> None:
     assert run.sizes == [1] * 6
     assert told == [(1, 1)] * 6
     assert run.most_at_once == 1
+
+
+def test_as_many_runs_go_on_at_once_as_there_are_lanes() -> None:
+    together = threading.Barrier(2)
+
+    def meeting(items: Sequence[Array]) -> Logits:
+        together.wait(60)  # each run ends only beside another one
+        return np.zeros((len(items), 2), dtype=np.float32)
+
+    told: list[int] = []
+    two = few_at_a_time(meeting, lambda size, length, took_s: told.append(size), 2)
+    threads = [threading.Thread(target=two, args=([np.array([1])],)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert told == [1] * 4
 
 
 def test_a_call_whose_time_is_over_before_its_turn_is_not_run(app: Any, run: Running) -> None:
@@ -182,7 +201,7 @@ def test_a_pickle_is_refused(app: Any, run: Running, address: str) -> None:
 
 def test_the_model_is_named_with_its_provider_asked_and_got(app: Any) -> None:
     said = get(app, "/model").json()
-    runs = {"asked": "CUDAExecutionProvider", "got": "CPUExecutionProvider"}
+    runs = {"asked": "CUDAExecutionProvider", "device": "cpu", "got": "CPUExecutionProvider"}
     assert said == {**runs, "runtime": "onnxruntime", "variant": "cpu-int8", "against": GOLDEN.against}
 
 

@@ -15,6 +15,7 @@ from serving.http.admin import ADDRESS, AdminKey
 from serving.http.draining import Draining
 from serving.http.expert_host import Around, ExpertHost
 from serving.model.artifact import Artifact
+from serving.settings import Settings
 from tests.conftest import TinyCascades
 from tests.serving.conftest import sample
 from tests.stores import publish
@@ -23,7 +24,9 @@ from tests.stores import publish
 def host(models: Path, metrics: Path | None, key: str = "", *, several: bool = False) -> ExpertHost:
     around = Around(metrics=metrics, draining=Draining(None), tracing=None, admin=AdminKey(key))
     model = of_tag(models, "tiny-text-expert:latest")
-    return ExpertHost("tiny-text", model, partial(stored_in, models), around, threads=1, several=several)
+    return ExpertHost(
+        "tiny-text", model, partial(stored_in, models), around, settings=Settings(expert_threads=1), several=several
+    )
 
 
 def test_it_serves_the_latest_version_and_has_no_address_of_operators_without_a_key(

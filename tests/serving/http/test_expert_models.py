@@ -16,18 +16,21 @@ from serving.http.expert_models import ExpertModels, OpenedExpert, open_expert
 from serving.model.artifact import Artifact
 from serving.model.golden import GoldenCheck
 from serving.model.preprocess import example_items
+from serving.settings import Settings
 from serving.watch.expert_metrics import ExpertMetrics
 from tests.conftest import TinyCascades
 from tests.serving.asgi import get, post, routed
 from tests.serving.conftest import sample
 
 ITEM = np.array([1, 2])
-INFO = {"variant": "cpu-int8", "provider": "CPUExecutionProvider"}
+INFO = {"variant": "cpu-int8", "provider": "CPUExecutionProvider", "device": "cpu"}
 SESSION: Any = SimpleNamespace(
     provider_asked="CPUExecutionProvider",
     provider_got="CPUExecutionProvider",
     runtime="onnxruntime",
     variant="cpu-int8",
+    device="cpu",
+    lanes=1,
 )
 
 
@@ -94,7 +97,7 @@ def test_one_that_is_still_there_is_served_again_without_being_opened(models: Ex
 
 def test_an_artifact_is_opened_warm_and_checked(tiny_cascades: TinyCascades) -> None:
     artifact = Artifact.open(tiny_cascades.artifact("tiny-text", "expert"))
-    opened = open_expert(artifact, "tiny-text-expert:v1", 1)
+    opened = open_expert(artifact, "tiny-text-expert:v1", Settings())
     assert (opened.kind, opened.digest, opened.golden.against) == ("text", artifact.digest, "")
     assert opened.info["model"] == "tiny-text-expert:v1"
     assert opened.run(example_items(artifact.manifest.settings)[:1]).shape == (1, 6)

@@ -21,6 +21,7 @@ from serving.expert.client import RemoteExpert
 from serving.http.expert_process import Given, start_of
 from serving.http.no_pickle import REFUSED
 from serving.model.artifact import Artifact
+from serving.settings import Settings
 from tests.commands import ROOT
 from tests.conftest import TinyCascades
 from tests.server import variables
@@ -57,7 +58,7 @@ def test_the_process_that_watches_over_the_others_imports_no_runtime(tmp_path: P
 
 
 def test_circus_gets_a_line_that_this_command_line_reads() -> None:
-    given = Given(name="a", model="a-expert:latest", store="/models", threads=2, several=True)
+    given = Given(name="a", model="a-expert:latest", store="/models", settings=Settings(expert_threads=2), several=True)
     start = start_of("TextExpert2", given, Path("/code"))
     assert start.folder == Path("/code")
     assert "$(circus.sockets.TextExpert2)" in start.arguments
@@ -67,7 +68,9 @@ def test_circus_gets_a_line_that_this_command_line_reads() -> None:
 @contextmanager
 def served(home: Path, path: Path, model: str = TAG) -> Iterator[subprocess.Popen[str]]:
     """The process, listening on a unix socket at `path`."""
-    given = Given(name="tiny-text", model=model, store=str(home / "models"), threads=1, several=False)
+    given = Given(
+        name="tiny-text", model=model, store=str(home / "models"), settings=Settings(expert_threads=1), several=False
+    )
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(str(path))
         listening.listen()

@@ -26,6 +26,12 @@ def test_a_process_without_preparation_is_ready_at_once() -> None:
     assert (reply.status_code, reply.text) == (200, "\n")
 
 
+def test_an_expert_that_is_ready_says_what_it_runs_and_where() -> None:
+    readiness = Readiness(NEVER)
+    readiness.serves = "gpu-fp16 on gpu:1"
+    assert asked(readiness).text == "gpu-fp16 on gpu:1\n"
+
+
 def test_a_process_is_ready_when_its_preparation_ends() -> None:
     async def main() -> None:
         ready, go_on = Readiness(NEVER), asyncio.Event()

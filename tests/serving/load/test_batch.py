@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from itertools import product
+
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -12,10 +15,10 @@ NOW_S = 100.0
 
 
 def forecast(took_ms: float = 10.0) -> Forecast:
-    """Of an expert that takes 8 items, and for each 1 ms more than for the one before."""
+    """Of an expert that takes 8 items of any length, and for each 1 ms more than for the one before."""
     made = Forecast(max_batch_size=8, calls_in_flight=1)
-    for size in (1, 2, 4, 8):
-        made.observe(size, 1, took_ms + size, took_ms + size)
+    for size, length in product((1, 2, 4, 8), (1, 2, 4, 8, 16, 32, 64, 128)):
+        made.observe(size, length, took_ms + size, took_ms + size)
     return made
 
 
@@ -137,3 +140,64 @@ def test_a_queue_is_worked_off_in_turns() -> None:
         sent += len(formed.batch)
         waiting = formed.rest
     assert sent == 30
+
+
+GPU_MS, ITEM_MS, TOKEN_MS = 20.0, 0.1, 0.002
+
+
+def gpu(*, max_batch_tokens: int, lengths: tuple[int, ...]) -> Forecast:
+    """Of a GPU: 20 ms for a call and 0.1 ms for an item, and what each padded token takes; taught some lengths."""
+    made = Forecast(max_batch_size=32, calls_in_flight=1, max_batch_tokens=max_batch_tokens)
+    for size, length in product((1, 2, 4, 8, 16, 32), lengths):
+        if size <= made.most_items(length):
+            took_ms = GPU_MS + ITEM_MS * size + TOKEN_MS * size * length
+            made.observe(size, length, took_ms, took_ms)
+    return made
+
+
+def test_a_batch_has_no_more_padded_tokens_than_a_call_may_have() -> None:
+    known = gpu(max_batch_tokens=4_096, lengths=(16, 128, 512))
+    assert [known.most_items(length) for length in (16, 128, 129, 300, 512, 5_000)] == [32, 32, 16, 8, 8, 1]
+    waiting = [escalation(length=length) for length in [300] * 20 + [16] * 40]
+    sizes = []
+    while waiting:
+        formed = divided(waiting, known)
+        assert not formed.late
+        assert formed.size * 2 ** (formed.length - 1).bit_length() <= 4_096
+        sizes.append((formed.length, formed.size))
+        waiting = formed.rest
+    assert sorted(sizes) == [(16, 8), (16, 32), (300, 4), (300, 8), (300, 8)]
+
+
+def test_an_item_with_more_tokens_than_a_call_may_have_goes_alone() -> None:
+    known = gpu(max_batch_tokens=512, lengths=(512, 4_096))
+    formed = divided([escalation(length=4_096), escalation(length=4_096)], known)
+    assert (formed.size, len(formed.rest)) == (1, 1)
+
+
+def test_a_gpus_calls_are_filled_as_far_as_the_first_deadline_allows() -> None:
+    """Nearly all of a call's time is there without items: 25 ms for 32 items, 20 for one."""
+    known = gpu(max_batch_tokens=16_384, lengths=(32,))
+    formed = divided([escalation(length=32, left_ms=30.0) for _ in range(70)], known)
+    assert formed.size == 32
+    assert len(formed.late) == 38, "a second call would end after 50 ms"
+
+
+@pytest.mark.parametrize("length", [64, 128, 256])
+def test_a_length_that_has_not_run_is_expected_to_take_what_as_many_tokens_did(length: int) -> None:
+    known = gpu(max_batch_tokens=65_536, lengths=(32,))
+    for size in (1, 8, 32):
+        as_many_items = size * length // 32
+        expected_ms = GPU_MS + ITEM_MS * as_many_items + TOKEN_MS * size * length
+        assert known.run_ms(size, length) == pytest.approx(expected_ms, rel=0.02)
+    assert known.run_ms(32, 16) == 0.0, "nothing is said of shorter ones"
+
+
+@pytest.mark.parametrize("length", [128, 256])
+def test_a_length_that_has_not_run_is_not_batched_beyond_its_deadline(length: int) -> None:
+    """By items alone, 32 of them would be expected after 25 ms, and all would be late."""
+    known = gpu(max_batch_tokens=65_536, lengths=(32,))
+    formed = divided([escalation(length=length, left_ms=30.0) for _ in range(32)], known)
+    took_ms = GPU_MS + ITEM_MS * formed.size + TOKEN_MS * formed.size * length
+    assert formed.batch
+    assert took_ms <= 30.0

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.load.curve import Curve
+from serving.load.curve import Curve, Stretched
 
 
 def taught(*calls: tuple[int, float], largest: int = 32) -> Curve:
@@ -107,3 +107,13 @@ def test_all_times_can_be_made_a_share_of_what_they_are() -> None:
     curve.scale(0.1)
     after = [(curve.mean_ms(size), curve.cautious_ms(size)) for size in (1, 4, 8, 32)]
     assert np.array(after) == pytest.approx(0.1 * np.array(before))
+
+
+def test_longer_items_take_what_as_many_tokens_do() -> None:
+    curve = Curve(32)
+    curve.observe(1, 21.0)
+    curve.observe(32, 52.0)
+    longer = Stretched(curve, 4)
+    assert [longer.mean_ms(size) for size in (1, 8, 32)] == pytest.approx([24.0, 52.0, 148.0])
+    assert longer.cautious_ms(8) == curve.cautious_ms(32)
+    assert longer.least_ms() == 4 * curve.least_ms()

@@ -15,7 +15,8 @@ def test_each_length_of_items_has_its_own_expected_time() -> None:
     forecast.observe(1, 16, 3.0, 2.0)
     forecast.observe(32, 16, 41.0, 40.0)
     assert forecast.run_ms(1, 9) == 2.0, "9 to 16 tokens are one step"
-    assert forecast.run_ms(32, 128) == 40.0, "as the nearest shorter ones, until they are known"
+    assert forecast.run_ms(4, 128) == 40.0, "as the nearest shorter ones with as many tokens, until they are known"
+    assert (forecast.hop_ms(4, 128), forecast.hop_ms(4, 16)) == (1.0, 1.0)
     forecast.observe(1, 128, 9.0, 8.0)
     assert (forecast.run_ms(1, 128), forecast.run_ms(1, 16)) == (8.0, 2.0)
 

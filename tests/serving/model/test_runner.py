@@ -9,9 +9,10 @@ import pytest
 
 from serving.arrays import Array, Logits
 from serving.model.artifact import Artifact, TextSettings, VariantName
-from serving.model.preprocess import WARM_UP_BATCH_SIZES, Preprocessor, preprocessor
+from serving.model.preprocess import Preprocessor, preprocessor
 from serving.model.runner import MAX_ROWS, Runner
 from serving.model.session import Session
+from serving.model.shapes import WARM_UP_BATCH_SIZES
 from serving.model.text import TextEncoder
 from tests.conftest import TinyCascades
 from tests.tiny_recipes import messages

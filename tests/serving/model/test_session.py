@@ -1,22 +1,21 @@
 from __future__ import annotations
 
-import ctypes
-import os
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 from serving.errors import ArtifactError, ProviderError
-from serving.model import runtimes
+from serving.model import device, runtimes
 from serving.model import session as session_module
 from serving.model.artifact import Artifact
+from serving.model.bound import BoundSession
+from serving.model.device import Gpus, Wanted, gpu_present
+from serving.model.open_session import open_session
 from serving.model.preprocess import example_items, preprocessor
-from serving.model.session import Session, check_pair, described, gpu_present, runnable, served_variant
-from tests.conftest import ROOT, TinyCascades
+from serving.model.session import Session, check_pair, described, model_labels, require_device, runnable, served_variant
+from serving.model.shapes import Shapes
+from tests.conftest import TinyCascades
 from tests.made import make_artifact, pixels
 
 
@@ -49,64 +48,100 @@ def test_a_wrong_pair_is_refused(precision: str, provider: str) -> None:
         check_pair(precision, provider)
 
 
-class Driver:
-    """CUDA's driver, with what its two calls return: 0 for success, 100 for no device."""
-
-    def __init__(self, started: int, counted: int, devices: int) -> None:
-        self.started, self.counted, self.devices = started, counted, devices
-
-    def cuInit(self, flags: int) -> int:  # noqa: N802 - its name in the driver
-        assert flags == 0
-        return self.started
-
-    def cuDeviceGetCount(self, count: Any) -> int:  # noqa: N802 - its name in the driver
-        count._obj.value = self.devices
-        return self.counted
+def having_gpus(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    found = Gpus(count, "" if count else "nobody has plugged one in")
+    for module in (device, session_module):
+        monkeypatch.setattr(module, "find_gpus", lambda: found)
 
 
-@pytest.mark.parametrize(
-    ("driver", "present"),
-    [
-        (Driver(0, 0, 1), True),
-        (Driver(0, 0, 8), True),
-        (Driver(0, 0, 0), False),
-        (Driver(100, 0, 1), False),
-        (Driver(0, 3, 1), False),
-        (None, False),
-    ],
-    ids=["one", "eight", "none to be seen", "no device", "no count", "no driver"],
-)
-def test_cudas_driver_says_whether_there_is_a_gpu(
-    monkeypatch: pytest.MonkeyPatch, driver: Driver | None, present: bool
+@pytest.fixture
+def warnings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    said: list[str] = []
+    monkeypatch.setattr(session_module.logger, "warning", said.append)
+    return said
+
+
+def test_without_a_gpu_the_cpu_serves_with_one_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, warnings: list[str]
 ) -> None:
-    def load(name: str) -> Driver:
-        assert name == "libcuda.so.1"
-        if driver is None:
-            raise OSError(name)
-        return driver
+    having_gpus(monkeypatch, 0)
+    artifact = make_artifact(tmp_path / "without-a-gpu", ["cpu-int8", "gpu-fp16"], golden=False)
+    opened = [Session(artifact) for _ in range(2)]
+    assert {(session.variant, session.device, session.lanes) for session in opened} == {("cpu-int8", "cpu", 1)}
+    assert warnings == [
+        "without-a-gpu has gpu-fp16 for a GPU, and nobody has plugged one in; cpu-int8 is served on the CPU; say "
+        'device = "cpu" if that is wanted'
+    ]
 
-    monkeypatch.setattr(ctypes, "CDLL", load)
-    assert gpu_present.__wrapped__() is present
+
+def test_what_is_wanted_on_the_cpu_needs_no_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, warnings: list[str]
+) -> None:
+    having_gpus(monkeypatch, 2)
+    artifact = make_artifact(tmp_path / "on-the-cpu", ["cpu-int8", "gpu-fp16"], golden=False)
+    assert served_variant(artifact) == "gpu-fp16"
+    assert Session(artifact, wanted=Wanted(device="cpu")).variant == "cpu-int8"
+    assert warnings == []
+    with pytest.raises(ProviderError, match=r'and device = "cpu" is set; use cpu-int8'):
+        Session(artifact, "gpu-fp16", wanted=Wanted(device="cpu"))
 
 
-@pytest.mark.parametrize("visible", ["", "-1"])
-def test_a_gpu_that_may_not_be_used_is_none(visible: str) -> None:
-    """For optimize, for the service and for PyTorch alike."""
-    code = "import torch; from serving.model.session import gpu_present as g; print(g(), torch.cuda.is_available())"
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": visible}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["False", "False"]
+def test_a_gpu_that_is_demanded_is_had_or_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, warnings: list[str]
+) -> None:
+    both = make_artifact(tmp_path / "both", ["cpu-fp32", "gpu-fp16"], golden=False)
+    one = make_artifact(tmp_path / "one", ["cpu-fp32"], golden=False)
+    having_gpus(monkeypatch, 0)
+    with pytest.raises(ProviderError, match="needs a GPU, and nobody has plugged one in"):
+        Session(both, wanted=Wanted(device="gpu"))
+    with pytest.raises(ProviderError, match="variant gpu-fp16 of both runs on CUDAExecutionProvider, and nobody"):
+        Session(both, "gpu-fp16")
+    having_gpus(monkeypatch, 1)
+    with pytest.raises(ProviderError, match="needs a variant for a GPU, and one has none; publish it with the step"):
+        Session(one, wanted=Wanted(device="gpu"))
+    with pytest.raises(ProviderError, match="and one has none"):
+        require_device(one, Wanted(device="gpu"))
+    for device_of in ("auto", "cpu"):
+        require_device(one, Wanted(device=device_of))
+    require_device(both, Wanted(device="gpu"))
+    assert warnings == []
 
 
 @pytest.mark.skipif(gpu_present(), reason="this machine has a GPU")
-def test_a_gpu_variant_without_a_gpu_is_refused(tiny_cascades: TinyCascades) -> None:
-    artifact = Artifact.open(tiny_cascades.artifact("tiny-text", "expert"))
-    variant = artifact.manifest.variants["cpu-fp32"].model_copy(
-        update={"precision": "fp16", "provider": "CUDAExecutionProvider"}
-    )
-    artifact.manifest.variants["gpu-fp16"] = variant
-    with pytest.raises(ProviderError, match="there is no GPU on this machine"):
-        Session(artifact, "gpu-fp16")
+def test_cuda_that_does_not_start_leaves_the_cpu_with_one_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, warnings: list[str]
+) -> None:
+    """ONNX Runtime is really asked for CUDA: the machine is only said to have a GPU."""
+    having_gpus(monkeypatch, 1)
+    artifact = make_artifact(tmp_path / "broken-cuda", ["cpu-fp32", "gpu-fp16"], golden=False)
+    session = Session(artifact)
+    assert (session.variant, session.device) == ("cpu-fp32", "cpu")
+    (warning,) = warnings
+    assert warning.startswith("ONNX Runtime cannot start CUDA on GPU 0, though there is one; its log says why")
+    assert warning.endswith("until then cpu-fp32 of broken-cuda is served on the CPU")
+
+
+def test_on_gpus_there_are_sessions_for_each_and_more_calls_go_on_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On the CPU in the place of two GPUs: what is bound there is the same but for the device."""
+    having_gpus(monkeypatch, 2)
+    artifact = make_artifact(tmp_path / "two", ["cpu-fp32", "gpu-fp16"], golden=False)
+    opened: list[int] = []
+
+    def on_cpu(path: Path, gpu: int, threads: int, wanted: Wanted, shapes: Shapes, labels: int) -> BoundSession:
+        opened.append(gpu)
+        return BoundSession(
+            open_session(path, "CPUExecutionProvider", threads), shapes, labels, gpu=None, graphs=wanted.graphs
+        )
+
+    monkeypatch.setattr(session_module, "open_on_gpu", on_cpu)
+    session = Session(artifact, wanted=Wanted(device="gpu:0,1"))
+    assert (opened, session.device, session.lanes) == ([0, 1], "gpu:0,1", 4)
+    assert model_labels(artifact, session)["device"] == "gpu:0,1"
+    inputs = {"pixel_values": pixels(5)}
+    for _ in range(5):
+        np.testing.assert_allclose(session.run(inputs), Session(artifact, "cpu-fp32").run(inputs), rtol=1e-5)
 
 
 def test_a_variant_runs_in_its_runtime(tmp_path: Path) -> None:
@@ -116,6 +151,7 @@ def test_a_variant_runs_in_its_runtime(tmp_path: Path) -> None:
     provider = "CPUExecutionProvider"
     assert described(session) == {
         "asked": provider,
+        "device": "cpu",
         "got": provider,
         "runtime": "openvino",
         "variant": "cpu-fp32-openvino",
@@ -130,11 +166,9 @@ def without_openvino(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_without_its_runtime_another_variant_is_served_with_one_warning(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, warnings: list[str]
 ) -> None:
     without_openvino(monkeypatch)
-    warnings: list[str] = []
-    monkeypatch.setattr(session_module.logger, "warning", warnings.append)
     artifact = make_artifact(tmp_path / "fallen-back", ["cpu-fp32", "cpu-int8", "cpu-fp32-openvino"])
     assert [served_variant(artifact), Session(artifact).variant] == ["cpu-int8"] * 2
     assert warnings == [

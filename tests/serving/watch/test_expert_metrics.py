@@ -7,7 +7,13 @@ import pytest
 from serving.watch.expert_metrics import ExpertMetrics
 from tests.serving.conftest import sample
 
-INFO = {"model": "expert:1", "digest": "2" * 64, "variant": "cpu-int8", "provider": "CPUExecutionProvider"}
+INFO = {
+    "model": "expert:1",
+    "digest": "2" * 64,
+    "variant": "cpu-int8",
+    "provider": "CPUExecutionProvider",
+    "device": "cpu",
+}
 
 
 def test_an_expert_counts_its_runs(clean_registry: None) -> None:

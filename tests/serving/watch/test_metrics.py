@@ -36,7 +36,7 @@ class Escalations:
 
 
 def modality(waiting: int = 0, state: str = "closed", name: str = "a") -> Any:
-    info = {"digest": "1" * 64, "variant": "cpu-int8", "provider": "CPUExecutionProvider"}
+    info = {"digest": "1" * 64, "variant": "cpu-int8", "provider": "CPUExecutionProvider", "device": "cpu"}
     return SimpleNamespace(
         kind="text",
         name=name,
@@ -137,7 +137,7 @@ def test_the_breaker_and_the_queue_before_an_expert_are_gauges(metrics: Metrics)
         assert sample("sieve_breaker_state", modality="text") == value
         assert sample("sieve_escalations_waiting", modality="text") == value + 3
     info = {"modality": "text", "role": "screen", "model": "screen:1", "digest": "1" * 64}
-    assert sample("sieve_model_info", variant="cpu-int8", provider="CPUExecutionProvider", **info) == 1
+    assert sample("sieve_model_info", variant="cpu-int8", provider="CPUExecutionProvider", device="cpu", **info) == 1
     assert sample("sieve_golden_holds", modality="text", role="screen") == 1
 
 
@@ -178,7 +178,7 @@ def test_drift_is_a_gauge_of_its_modality(metrics: Metrics) -> None:
 
 def test_an_expert_on_another_server_is_told_of_by_the_api(metrics: Metrics) -> None:
     tell = metrics.expert_reporter(Chosen("text", "a", 0))
-    info = {"model": "expert:1", "digest": "2" * 64, "provider": "a-runtime"}
+    info = {"model": "expert:1", "digest": "2" * 64, "provider": "a-runtime", "device": ""}
     tell(True, variant="cpu-fp32", **info)
     tell(False, variant="cpu-int8", **info)
     got = [

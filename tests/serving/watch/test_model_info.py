@@ -5,7 +5,13 @@ from __future__ import annotations
 from serving.watch.model_info import OF_ONE, OF_SEVERAL, ModelInfo
 from tests.serving.conftest import sample
 
-INFO = {"model": "a-screen:1", "digest": "1" * 64, "variant": "cpu-int8", "provider": "CPUExecutionProvider"}
+INFO = {
+    "model": "a-screen:1",
+    "digest": "1" * 64,
+    "variant": "cpu-int8",
+    "provider": "CPUExecutionProvider",
+    "device": "cpu",
+}
 
 
 def test_a_model_is_served_until_it_is_gone(clean_registry: None) -> None:
