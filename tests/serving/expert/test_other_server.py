@@ -181,7 +181,7 @@ def test_golden_items_that_do_not_hold_are_told(scheme: str, images: Artifact) -
             return said
 
     assert "does not compute here what was certified" in asyncio.run(main())["against"]
-    info = {"model": "an-expert", "digest": images.digest, "variant": VARIANT, "provider": "a-runtime"}
+    info = {"model": "an-expert", "digest": images.digest, "variant": VARIANT, "provider": "a-runtime", "device": ""}
     assert declared == [(False, info)]
 
 
