@@ -12,6 +12,7 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -56,7 +57,10 @@ class SharedState:
         if told:
             self._wait(told)
         if self._path is None:
-            return self._added(self._known)
+            if self._waiting:
+                self._known = self._added(deepcopy(self._known))
+                self._waiting.clear()
+            return self._known
         try:
             if self._waiting:
                 self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -84,8 +88,6 @@ class SharedState:
         now = datetime.now(UTC).isoformat(timespec="seconds")
         for told in self._waiting:
             state.add(told, self._rule, now)
-        if self._path is None:
-            self._waiting.clear()
         return state
 
     def _unsaved(self, error: OSError) -> AuditState:
@@ -97,7 +99,7 @@ class SharedState:
                 self._name,
                 error.strerror or type(error).__name__,
             )
-        return self._added(STATE.validate_python(STATE.dump_python(self._known)))
+        return self._added(deepcopy(self._known))
 
 
 @contextmanager
