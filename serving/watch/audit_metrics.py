@@ -40,9 +40,7 @@ class AuditMetrics:
             (*own, "weight", "outcome"),
         )
         self._dropped = Counter("sieve_audit_dropped", "Drawn items that the expert could not be asked about", own)
-        self._state = gauge(
-            "promise_state", "What audits say of it: 1 holds, 0 undecided, -1 broken", "livemin"
-        )
+        self._state = gauge("promise_state", "What audits say of it: 1 holds, 0 undecided, -1 broken", "livemin")
         self._alpha = gauge("promise_alpha", "The share of other answers than the expert's that is promised", "livemax")
         self._bound = gauge("audit_bound", "A bound above that share, since the last change", "livemax")
         self._window = gauge("audit_window_bound", "The same of the last audited items", "livemax")

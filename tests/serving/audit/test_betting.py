@@ -39,7 +39,7 @@ def test_a_rate_of_exactly_alpha_is_shown_to_be_more_in_few_of_a_thousand_lives(
 
 
 def test_a_mean_rate_of_alpha_whose_parts_differ_is_not_shown_to_be_more() -> None:
-    """By day the rate is 0, at night twice alpha at half the share; without weights the nights would count too little."""
+    """By day the rate is 0, at night twice alpha at half the share: without weights nights would count too little."""
     rng = np.random.default_rng(2)
     night = np.arange(9_000) % 300 >= 200
     # A day has 200 items of weight 1, and a night 100 of weight 2.

@@ -1,4 +1,4 @@
-"""The verdict over a service's life: false alarms, how soon a change is found, how the threshold rises and what heals."""
+"""The verdict over a life: false alarms, how soon a change is found, how the threshold rises and what heals."""
 
 from __future__ import annotations
 
@@ -16,9 +16,11 @@ LIVES = 1_000
 NOW = "2026-01-01T00:00:00+00:00"
 
 
-def told(agrees: int = 0, differs: int = 0, *, place: int = 0, level: int = 0, life: int = 0, trusted: float = 1.0) -> Told:
+def told(
+    agrees: int = 0, differs: int = 0, *, place: int = 0, level: int = 0, life: int = 0, trusted: float = 1.0
+) -> Told:
     """Audited items, each of a hundred that the screen was trusted on, of all items the share `trusted`."""
-    results = Counter({(level, AGREES): agrees, (level, place): differs})
+    results = Counter({(0, AGREES): agrees, (0, place): differs})
     n = 100 * (agrees + differs)
     return Told(life=life, items=round(n / trusted), trusted=n, results=+results)
 

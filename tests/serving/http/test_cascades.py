@@ -46,7 +46,7 @@ def opened(tiny_cascades: TinyCascades, tmp_path: Path, metrics: Metrics) -> Cal
             publish(models, "tiny-text", "v2", mark="v2 ")
         if wanted:
             versions.want("tiny-text", wanted, wanted)
-        store, settings = store_of(models), Settings(max_batch_size=2)
+        store, settings = store_of(models), Settings(max_batch_size=2, audit_folder=str(tmp_path / "audit"))
         return Cascades(origins, store, settings, metrics, None, tls=SYSTEM, versions=versions, key=key)
 
     return make
@@ -98,7 +98,11 @@ def test_only_the_version_that_is_served_tells_of_drift(opened: Callable[..., Ca
 def test_without_a_key_nothing_can_be_switched(opened: Callable[..., Cascades]) -> None:
     without = opened(AdminKey(""))
     assert (without.endpoints, without.document()) == ({}, NOTHING_BESIDE)
-    without.follow()
+
+    async def main() -> None:
+        without.follow()
+
+    asyncio.run(main())
     assert without._following is None
     assert set(opened().endpoints) == {"/admin/models/{name}", "/admin/models/tiny-text", "/admin/models/tiny-image"}
 
