@@ -218,12 +218,23 @@ class Auditor:
         if state.life != self._state.life:
             self._told = Told(life=state.life)  # the little that was counted meanwhile belongs to the life before
             self._line.clear()
+        self._log(state)
         self._state, self._known = state, known
         threshold = state.threshold(self._published)
         if threshold != self._threshold:
             self._threshold = threshold
             self._rises(threshold)
         self._tell(told, self.watched())
+
+    def _log(self, state: AuditState) -> None:
+        """Say in the log that the promise was broken, and how the threshold has risen since this process last looked."""
+        if state.broken and state.broken_at != self._state.broken_at:
+            logger.warning("the promise of %s is broken since %s: %s", self._shared.name, state.broken_at, state.broken)
+        for rose in state.raised[len(self._state.raised) :]:
+            logger.warning(
+                "the threshold of %s rose from %.4f to %.4f at %s: %s",
+                *(self._shared.name, rose.before, rose.threshold, rose.at, rose.reason),
+            )
 
     def watched(self) -> Watched:
         """What is known now."""

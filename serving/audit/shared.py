@@ -42,7 +42,7 @@ class SharedState:
 
     def __init__(self, folder: Path | None, name: str, rule: Rule) -> None:
         self._path = folder / f"{name.replace(':', '@')}.json" if folder is not None else None
-        self._rule, self._name = rule, name
+        self.name, self._rule = name, rule
         self._turn = threading.Lock()
         self._waiting: list[Told] = []
         self._known = AuditState()
@@ -74,7 +74,7 @@ class SharedState:
         self._waiting.clear()
         if self.unsaved:
             self.unsaved = False
-            logger.warning("the audit of %s is saved again, with all that was counted meanwhile", self._name)
+            logger.warning("the audit of %s is saved again, with all that was counted meanwhile", self.name)
         self._known = state
         return state
 
@@ -96,7 +96,7 @@ class SharedState:
             logger.error(
                 "the audit of %s must be saved, and its file cannot be read or written (%s); it goes on in memory, and "
                 "a restart would forget what is counted meanwhile; make room or mend the folder of audit_folder",
-                self._name,
+                self.name,
                 error.strerror or type(error).__name__,
             )
         return self._added(deepcopy(self._known))

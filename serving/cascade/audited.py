@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from serving.cascade.modality import Modality
 from serving.load.budget import MAX_MS
 from serving.model.answer import Answer
 from serving.settings import Settings
+
+logger = logging.getLogger("sieve")
 
 
 def auditor_of(
@@ -36,6 +39,13 @@ def auditor_of(
         return answer
 
     rule = rule_of(cascade.point, raises=settings.on_broken == "raise")
+    if settings.on_broken == "raise" and not rule.raises:
+        logger.warning(
+            'on_broken = "raise" needs an operating point with the thresholds that were certified, and %s has none, as '
+            "it was chosen by an earlier version; it only tells, until you run `python -m optimize operating-point` and "
+            "publish again",
+            modality.point_tag,
+        )
     return Auditor(
         ask=ask,
         judge=judge,

@@ -158,7 +158,9 @@ def test_a_kept_answer_is_prepared_when_its_turn_has_come() -> None:
     assert prepared == [0, 1]
 
 
-def test_a_broken_promise_raises_the_threshold_once_in_every_process(tmp_path: Path) -> None:
+def test_a_broken_promise_raises_the_threshold_once_in_every_process(
+    tmp_path: Path, logged: list[logging.LogRecord]
+) -> None:
     async def main() -> tuple[Made, Made]:
         made, beside = Made(tmp_path), Made(tmp_path)
         made.look([screens("a", confidence=0.85)] * LINE, [1] * LINE)
@@ -171,6 +173,9 @@ def test_a_broken_promise_raises_the_threshold_once_in_every_process(tmp_path: P
     watched = beside.auditor.watched()
     assert (watched.promise, watched.threshold, len(watched.raised)) == ("broken", 0.9, 1)
     assert watched.why == watched.raised[0].reason
+    said = [record.getMessage() for record in logged]
+    assert len(said) == 4, "each process says once that it is broken, and that the threshold rose"
+    assert said[1] == f"the threshold of mine:1 rose from 0.8000 to 0.9000 at {watched.since}: {watched.why}"
     again = Made(tmp_path)
     assert again.rose == [0.9], "a restart does not let it fall"
 
