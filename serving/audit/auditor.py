@@ -227,7 +227,7 @@ class Auditor:
         self._tell(told, self.watched())
 
     def _log(self, state: AuditState) -> None:
-        """Say in the log that the promise was broken, and how the threshold has risen since this process last looked."""
+        """Say in the log that the promise is broken, and how the threshold has risen since the last look."""
         if state.broken and state.broken_at != self._state.broken_at:
             logger.warning("the promise of %s is broken since %s: %s", self._shared.name, state.broken_at, state.broken)
         for rose in state.raised[len(self._state.raised) :]:

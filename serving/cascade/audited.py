@@ -42,8 +42,8 @@ def auditor_of(
     if settings.on_broken == "raise" and not rule.raises:
         logger.warning(
             'on_broken = "raise" needs an operating point with the thresholds that were certified, and %s has none, as '
-            "it was chosen by an earlier version; it only tells, until you run `python -m optimize operating-point` and "
-            "publish again",
+            "it was chosen by an earlier version; it tells only, until you publish one that you have chosen again with "
+            "`python -m optimize operating-point`",
             modality.point_tag,
         )
     return Auditor(

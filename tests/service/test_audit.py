@@ -28,6 +28,12 @@ def served(folder: Path, home: Path, settings: str = SETTINGS) -> Any:
     return serve(*TEXT_ONLY, "--arg", f"settings={path}", home=home, folder=ROOT, log=folder / "log")
 
 
+def expert_of(home: Path) -> tuple[Path, str]:
+    """The folder of the text expert in a store, and the variant that runs of it."""
+    (folder,) = (path.parent for path in (home / "models" / "tiny-text-expert").glob(f"*/{MANIFEST}"))
+    return folder, json.loads((folder / MANIFEST).read_text())["default_cpu"]
+
+
 def audit(server: Server, wanted: dict[str, Any]) -> dict[str, Any]:
     """What /models says of the audit, once that is `wanted`, in whichever process answers."""
     end_s, pause = time.monotonic() + LIMIT_S, pauses()
@@ -84,8 +90,7 @@ def test_a_broken_promise_is_told_and_raises_the_threshold_where_the_settings_sa
     tiny_cascades: TinyCascades, tmp_path: Path, on_broken: str
 ) -> None:
     home = with_point(tiny_cascades, tmp_path, threshold=0.0, certified_thresholds=[0.0, 1.000001])
-    (folder,) = (path.parent for path in (home / "models" / "tiny-text-expert").glob(f"*/{MANIFEST}"))
-    change_weight(folder, json.loads((folder / MANIFEST).read_text())["default_cpu"])
+    change_weight(*expert_of(home))
     claim_in_store(home / "models", "tiny-text", "expert")
     with served(tmp_path, home, f"{SETTINGS}on_broken = '{on_broken}'\n") as server:
         assert ask(server, TEXTS)[0]["stage"] == "screen"
