@@ -192,7 +192,10 @@ class Auditor:
         try:
             while True:
                 await asyncio.sleep(TELL_EVERY_S)
-                await self.flush()
+                try:
+                    await self.flush()
+                except Exception:  # whatever it is, the next second is another one
+                    logger.exception("what was audited lately cannot be told or saved")
         finally:
             self.refresh()
 
