@@ -144,7 +144,7 @@ async def send(client: httpx.AsyncClient, texts: Sequence[str]) -> None:
 
 def look(requests: int, said: dict[str, dict[str, float]]) -> Look:
     drift, audit = said["drift"], said["audit"]
-    return Look(requests, drift["psi"], bool(drift["drifted"]), audit["rate"] or 0.0, str(audit["promise"]))
+    return Look(requests, drift["psi"], bool(drift["drifted"]), audit["rate"], str(audit["promise"]))
 
 
 def draw(looks: Sequence[Look], shift: int, alpha: float, max_psi: float, out: Path) -> None:

@@ -63,7 +63,7 @@ class _Drawn(NamedTuple):
 class Known:
     """What the counts say of a promise: the verdict, why and since when it is broken, and the counts of all lives.
 
-    `rate` is observed since the last change, None before the first audited item; `bound` is above the true one.
+    `rate` is observed since the last change, 0 before the first audited item; `bound` is above the true one.
     `window_n` and `window_bound` are of the last items.
     """
 
@@ -73,7 +73,7 @@ class Known:
     audited: int
     disagreed: int
     dropped: int
-    rate: float | None
+    rate: float
     bound: float
     window_n: int
     window_bound: float
@@ -81,7 +81,7 @@ class Known:
     @classmethod
     def of(cls, state: AuditState, rule: Rule) -> Known:
         """What a state says. Takes about a millisecond."""
-        rate, window = state.whole.rate(), state.windows[0]
+        window = state.windows[0]
         return cls(
             promise=state.verdict(rule),
             why=state.broken,
@@ -89,7 +89,7 @@ class Known:
             audited=state.audited,
             disagreed=state.disagreed,
             dropped=state.dropped,
-            rate=None if math.isnan(rate) else rate,
+            rate=state.whole.rate(),
             bound=state.bound(rule),
             window_n=window.n,
             window_bound=state.window_bound(rule),

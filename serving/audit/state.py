@@ -117,9 +117,9 @@ class Stretch:
         return self.trusted / self.items if self.items else 1.0
 
     def rate(self, above: int = 0) -> float:
-        """The observed rate of misses among all items, NaN before the first audited one."""
+        """The observed rate of misses among all items, 0 before the first audited one."""
         missed = sum(n * weight for n, weight in zip(self.misses(above), WEIGHTS, strict=True))
-        return self.trusted_share * missed / self.weight if self.weight else math.nan
+        return self.trusted_share * missed / self.weight if self.weight else 0.0
 
     def count(self, level: int, place: int) -> None:
         """Count an audited item."""

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from serving.arguments import Chosen
+from serving.cascade.cascade import StageAnswer
 from serving.cascade.versions import Versions
 from serving.errors import SwitchRefusedError
 from serving.expert_tls import SYSTEM
@@ -117,3 +118,25 @@ def test_an_error_in_a_cascade_ends_the_process_with_its_name(
         Cascades(
             [origin], cascades._store, Settings(), cascades._metrics, None, tls=SYSTEM, versions=Versions(None), key=KEY
         )
+
+
+def test_each_cascade_is_audited_and_that_of_a_version_before_is_saved_and_ends(
+    opened: Callable[..., Cascades], tmp_path: Path
+) -> None:
+    async def main() -> None:
+        cascades, later = opened(AdminKey("")), opened(AdminKey(""), "v2")
+        cascades.follow()
+        before, audits = cascades.served.find("text", None), dict(cascades._audits)
+        assert set(audits) == {"tiny-text", "tiny-image"}
+        await asyncio.sleep(0)  # they have begun
+        assert before.auditor is not None
+        before.auditor.look([StageAnswer(answer=None, stage="expert", escalated=True, degraded=None)], lambda _: None)
+        cascades._watch(later.served.find("text", None), before)
+        await asyncio.wait([audits["tiny-text"]])
+        assert audits["tiny-text"].cancelled()
+        assert not audits["tiny-image"].done()
+        assert cascades._audits["tiny-text"] is not audits["tiny-text"]
+
+    asyncio.run(main())
+    (state,) = (tmp_path / "audit").glob(f"tiny-text-operating-point@{'[!v]'}*.json")
+    assert '"items":1' in state.read_text()
