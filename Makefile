@@ -10,7 +10,7 @@ export ORT_DISABLE_TELEMETRY ?= 1
 .PHONY: help ablation autoscaling bench bulk capacity compare decoding demo figures int8 kubectl loadtest overload protocols runtimes serve test test-slow test-full-size test-machines test-gpu lint tune
 .PHONY: tune-bert types versions check clean sms-risk cifar10 tables profile examples docs picture format node-tools
 .PHONY: image image-gpu image-sizes test-container test-hostile test-large servers
-.PHONY: broken overload-back soak test-broken zipf peers audit sign
+.PHONY: broken overload-back soak test-broken zipf peers audit audit-cost sign
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -165,6 +165,10 @@ ablation: .venv/.installed ## what each part of the hot path gives (needs wrk): 
 # BASE is another checkout of this repository, e.g. of the release before (git worktree add).
 versions: .venv/.installed ## the hot path against another checkout, BASE, in turn (needs wrk): build/versions.json
 	$(BIN)/python -m benchmarks.versions $(BASE)
+
+# Needs wrk and the demo's models, or CASCADE, a cascade of texts.
+audit-cost: .venv/.installed ## requests/s with audits against without, in turn (needs wrk): build/audit-cost.json
+	$(BIN)/python -m benchmarks.audit_cost $(CASCADE)
 
 decoding: .venv/.installed ## what decoding large JPEGs small gives: build/decoding.json
 	$(BIN)/python -m benchmarks.decoding $(if $(IMAGES),--images $(IMAGES))

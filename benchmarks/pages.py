@@ -56,12 +56,14 @@ FIGURES = {
     "soak": "soak.json",
     "soak-requests": "soak-requests.json",
     "zipf": "zipf.json",
+    "audit-cost": "audit-cost.json",
     "peers": "peers/peers.json",
 }
 """Files of docs/measured/figures, and where the make targets leave them below build."""
 TO_MEASURE = {
     "overload-back": "overload-back CORE=1",
     "zipf": "zipf",
+    "audit-cost": "audit-cost",
     "peers": "peers",
 }
 """Those of FIGURES that no quiet machine has measured yet, and the target that does. A test finds out when one has."""

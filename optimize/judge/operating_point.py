@@ -79,10 +79,11 @@ def choose(
         "expert": fit_temperature(selection.expert, selection.targets),
     }
     known = selection.confidences(temperatures["screen"])
+    tried = thresholds(known)
     threshold, promise = certify(
         certification.confidences(temperatures["screen"]),
         certification.differs,
-        thresholds(known),
+        tried,
         config.alpha,
         config.delta,
         config.max_escalation_share,
@@ -95,6 +96,7 @@ def choose(
         **chosen_for,
         escalation_share=share,
         promise=promise,
+        certified_thresholds=tuple(each for each in tried if each >= threshold) if promise.certified else (),
         calibration={
             stage: {
                 "error_before": round(calibration_error(logits, certification.targets), 5),

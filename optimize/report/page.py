@@ -48,7 +48,7 @@ def write_report(build: Build, facts: Facts) -> dict[str, Any]:
         "command": facts.command,
         "failed_gates": list(facts.failed),
         "stale": None,
-        "operating_point": facts.point.model_dump(mode="json", exclude={"reference"}),
+        "operating_point": facts.point.model_dump(mode="json", exclude={"reference", "certified_thresholds"}),
         "promise": facts.point.promise.statement,
         "trials": [trial.as_dict() for trial in facts.trials],
         "chosen_trial": facts.chosen_trial.number if facts.chosen_trial else None,

@@ -105,6 +105,8 @@ class OperatingPoint(_Frozen):
     escalation_share: float = Field(ge=0.0, le=1.0)
     """The share of the selection set that defers."""
     promise: Promise
+    certified_thresholds: tuple[float, ...] = ()
+    """Those that passed their test, ascending from `threshold`; empty where none did, or they were not kept."""
     calibration: dict[str, Any] = Field(default_factory=dict)
     """Expected calibration error of both stages before and after scaling, on the certification set."""
     reference: Reference

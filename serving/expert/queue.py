@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from serving.arrays import Array
+from serving.arrays import Array, Logits
 from serving.errors import StageDownError, StageError, StageLateError
 from serving.expert.call import Asked, CallSpans, Escalated, ExpertCall, GuardedCall, Ran
 from serving.expert.chunks import ask_in_chunks
@@ -79,6 +79,7 @@ class Escalations:
         self._tasks: set[asyncio.Task[None]] = set()
         self._settles_s = 0.0
         self._timer: asyncio.TimerHandle | None = None
+        self._idle_again = asyncio.Event()
 
     @property
     def waiting(self) -> int:
@@ -103,6 +104,23 @@ class Escalations:
         took_ms = (self._clock() - begin_s) * 1e3
         self._learn(len(items), longest(items), ran, took_ms, alone=not self._under_way)
         return took_ms
+
+    async def ask_when_idle(self, items: Sequence[Array], patience_s: float) -> Logits:
+        """The expert's logits [items, labels] for items that nobody waits for: asked once no call runs and none waits.
+
+        They are at most a batch. Raises a StageError where the expert gives no answer within `patience_s` of the call,
+        or fails and is left alone.
+        """
+        while self._waiting or self._under_way:
+            self._idle_again.clear()
+            await self._idle_again.wait()
+        now_s, length = self._clock(), longest(items)
+        if self.breaker.state(now_s) != "closed":  # the one call that a half-open breaker lets through is a request's
+            raise _not_asked()
+        answer: asyncio.Future[Escalated] = asyncio.get_running_loop().create_future()
+        asked = _Escalation(len(items), length, now_s + patience_s, items, now_s, answer, None, Asked())
+        self._start(NextBatch(batch=[asked], size=len(items), length=length), now_s)
+        return (await answer).logits
 
     def submit(
         self, items: Sequence[Array], deadline_s: float, trace: Trace | None = None, asked: Asked | None = None
@@ -167,6 +185,8 @@ class Escalations:
             _fail(formed.late, _late())
             if formed.batch:
                 self._start(formed, now_s)
+        if not self._under_way:
+            self._idle_again.set()
         return None
 
     def _send_later(self, left_s: float) -> None:

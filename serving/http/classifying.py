@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
 from PIL import Image
 from starlette.requests import Request
 
+from serving.arrays import Array
 from serving.cascade.cascade import StageAnswer
 from serving.cascade.equal import EqualRequests
 from serving.cascade.modality import Modality
@@ -23,7 +24,7 @@ from serving.load.memory import MemoryLimit
 from serving.model.formats import ImageFormats
 from serving.model.image_header import DEFAULT_FORMATS
 from serving.model.pairs import characters_of
-from serving.model.preprocess import StageItems
+from serving.model.preprocess import Content, StageItems
 from serving.model.text import Text, TextPair
 from serving.watch.record import RequestRecord
 
@@ -86,7 +87,7 @@ class Classifying:
             record.timings.end("tokenise")
             return dict(zip(places, prepared, strict=True))
 
-        given = await self._once(self.equal, modality, digests, prepare, record, request)
+        given = await self._once(self.equal, modality, digests, texts, prepare, record, request)
         return list(given.values())
 
     async def header(self, data: bytes, field: str = "image") -> ImageFile:
@@ -117,8 +118,8 @@ class Classifying:
             record.timings.end("decode")
             return dict(zip(places, prepared, strict=True))
 
-        digests = [file.digest for file in files]
-        return list((await self._once(self.equal, modality, digests, prepare, record, request)).values())
+        digests, contents = [file.digest for file in files], [file.image for file in files]
+        return list((await self._once(self.equal, modality, digests, contents, prepare, record, request)).values())
 
     async def images_apart(
         self, modality: Modality, files: Sequence[ImageFile], record: RequestRecord, request: Request
@@ -144,7 +145,8 @@ class Classifying:
             answered = await self._classified(modality, items, record, request) if items else []
             given = dict(zip(sound, answered, strict=True))
         else:
-            given = await self._once(self.equal, modality, [file.digest for file in files], prepare, record, request)
+            digests, contents = [file.digest for file in files], [file.image for file in files]
+            given = await self._once(self.equal, modality, digests, contents, prepare, record, request)
         return [damaged[place] if place in damaged else given[place] for place in range(len(files))]
 
     async def _once(
@@ -152,16 +154,19 @@ class Classifying:
         equal: EqualRequests,
         modality: Modality,
         digests: Sequence[bytes],
+        contents: Sequence[Content],
         prepare: Callable[[Sequence[int]], Awaitable[dict[int, StageItems]]],
         record: RequestRecord,
         request: Request,
     ) -> dict[int, Given]:
-        """Answers to items with these digests, by their places. What is not kept is prepared and classified.
+        """Answers to `contents` with these digests, by their places. What is not kept is prepared and classified.
 
         Items that `prepare` leaves out have none.
         """
         keys = equal.keys(modality, digests)
-        given = {place: Given(*kept) for place, kept in equal.found(modality, keys).items()}
+        found = equal.found(modality, keys)
+        _audit_kept(modality, found, contents)
+        given = {place: Given(*kept) for place, kept in found.items()}
         record.timings.end("cache")
         missing = [place for place in range(len(keys)) if place not in given]
         if missing:
@@ -169,6 +174,7 @@ class Classifying:
             # An equal request may have been answered while this one waited for its turn.
             waited = list(prepared)
             found = equal.found(modality, [keys[place] for place in waited])
+            _audit_kept(modality, found, [contents[place] for place in waited])
             given |= {waited[number]: Given(*kept) for number, kept in found.items()}
             left = [place for place in waited if place not in given]
             if left:
@@ -203,7 +209,23 @@ class Classifying:
         finally:
             screened()
         record.answered(modality, answers, sum(truncated))
+        if modality.auditor is not None:
+            modality.auditor.look(answers, expert_items.__getitem__)
         return list(map(Given, answers, truncated))
+
+
+def _audit_kept(modality: Modality, found: Mapping[int, tuple[StageAnswer, bool]], contents: Sequence[Content]) -> None:
+    """Kept answers are audited as all are; those drawn are prepared for the expert once they are asked about."""
+    if modality.auditor is not None and found:
+        places = list(found)
+        prepare = partial(_expert_item, modality)
+        modality.auditor.look(
+            [answer for answer, _ in found.values()], lambda number: partial(prepare, contents[places[number]])
+        )
+
+
+def _expert_item(modality: Modality, content: Content) -> Array:
+    return modality.prepare(content).expert
 
 
 def failed_item(field: str, record: RequestRecord) -> FailedItemError:

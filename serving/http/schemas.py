@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, RootModel, create_model
 
+from serving.audit.auditor import Watched
 from serving.cascade.deferral import OperatingPoint, Promise
 from serving.cascade.drift import Drift
 from serving.http.body import MAX_TEXTS
@@ -252,7 +253,7 @@ class _Applies(BaseModel):
     promise: StatedPromise  # type: ignore[valid-type]  # a variable to mypy
 
 
-ServedPoint = _with("ServedPoint", _Applies, OperatingPoint, "promise", "reference")
+ServedPoint = _with("ServedPoint", _Applies, OperatingPoint, "promise", "reference", "certified_thresholds")
 
 
 class CascadeModels(BaseModel):
@@ -265,6 +266,7 @@ class CascadeModels(BaseModel):
     expert: StageModel
     operating_point: ServedPoint  # type: ignore[valid-type]  # a variable to mypy
     drift: Drift
+    audit: Watched | None = Field(description="what audits say; null where there are none")
     breaker: State
 
 

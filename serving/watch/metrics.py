@@ -23,6 +23,7 @@ from serving.expert.queue import Escalations
 from serving.load.admission import Admission, Priority
 from serving.load.breaker import State
 from serving.load.memory import MemoryLimit
+from serving.watch.audit_metrics import AuditMetrics
 from serving.watch.exposition import exposition
 from serving.watch.lag import LoopLag
 from serving.watch.model_info import OF_ONE, OF_SEVERAL, ModelInfo
@@ -140,7 +141,7 @@ class Metrics:
             "livemostrecent",
         )
         self._promise = gauge("promise_applies", "1 when the operating point's promise applies to what runs", "livemin")
-        self._models = ModelInfo(own)
+        self._models, self.audit = ModelInfo(own), AuditMetrics(own)
         self._declared: dict[tuple[str, ...], dict[str, str]] = {}
         self._admission: Admission | None = None
         self._memory: MemoryLimit | None = None
@@ -166,7 +167,7 @@ class Metrics:
 
         `before` is the version that it takes the place of.
         """
-        own = self._of(modality)
+        own = self.of(modality)
         self._experts[own] = modality.escalations
         if before is not None:
             self._models.gone(own, "screen", model=before.screen_tag, **before.screen_info)
@@ -198,7 +199,7 @@ class Metrics:
                 left_ms = max(0.0, record.budget.budget_ms - record.timings.total_ms)
                 self._budget_left.observe(left_ms / 1e3, record.endpoint)
         if record.modality is not None:
-            own = self._of(record.modality)
+            own = self.of(record.modality)
             for item in record.answers:
                 self._answers.add(*own, item.stage, item.degraded or "no")
                 if item.cached:
@@ -259,11 +260,11 @@ class Metrics:
 
     def promise_applies(self, cascade: Named, applies: bool) -> None:
         """Report from now on whether the promise of a cascade applies to what runs."""
-        self._promise.labels(*self._of(cascade)).set(1 if applies else 0)
+        self._promise.labels(*self.of(cascade)).set(1 if applies else 0)
 
     def drift_reporter(self, cascade: Named) -> Callable[[Drift], None]:
         """A function that sets the drift gauges of a cascade."""
-        own = self._of(cascade)
+        own = self.of(cascade)
 
         def tell(drift: Drift) -> None:
             self._psi.labels(*own).set(drift.psi)
@@ -275,7 +276,7 @@ class Metrics:
 
     def expert_reporter(self, cascade: Named) -> Callable[..., None]:
         """A function that reports which expert another server runs, and whether its golden items hold there."""
-        own = self._of(cascade)
+        own = self.of(cascade)
 
         def tell(holds: bool, **info: str) -> None:
             if own in self._declared and self._declared[own] != info:
@@ -285,7 +286,7 @@ class Metrics:
 
         return tell
 
-    def _of(self, cascade: Named) -> tuple[str, ...]:
+    def of(self, cascade: Named) -> tuple[str, ...]:
         """The values of the labels of a cascade."""
         return (cascade.kind, cascade.name) if len(self._own) > 1 else (cascade.kind,)
 

@@ -71,7 +71,7 @@ def loaded(tiny_cascades: TinyCascades, tmp_path_factory: pytest.TempPathFactory
     """Both tiny cascades in a process of their own: what the session's server has counted is another test's."""
     folder = tmp_path_factory.mktemp("loaded")
     shutil.copytree(tiny_cascades.home / "models", folder / "home" / "models", symlinks=True)
-    (folder / "settings.toml").write_text("workers = 1\ncache_mb = 1\n")
+    (folder / "settings.toml").write_text("workers = 1\ncache_mb = 1\naudit_share = 1.0\n")
     settings = ("--arg", f"settings={folder / 'settings.toml'}")
     with serve(*TINY, *settings, home=folder / "home", folder=ROOT, log=folder / "log") as server:
         yield server
@@ -162,5 +162,5 @@ def test_no_label_has_what_a_client_makes_up(loaded: Server) -> None:
     labels = {label for line in series for label in re.findall(r'[{,](\w+)="', line)}
     assert labels == {
         *("endpoint", "outcome", "stage", "model", "modality", "degraded", "priority", "reason", "part", "le"),
-        *("role", "digest", "variant", "provider", "process", "how"),
+        *("role", "digest", "variant", "provider", "process", "how", "weight"),
     }

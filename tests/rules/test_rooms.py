@@ -14,7 +14,7 @@ ORDER = {
     "serving": (
         "errors ending settings service_config arguments timings trace arrays garbage heap memory cpu expert_url "
         "expert_tls protobuf control",
-        *("model", "load", "expert", "cascade", "watch", "http", "oip", "__main__"),
+        *("model", "load", "expert", "audit", "cascade", "watch", "http", "oip", "__main__"),
     ),
     "optimize": (
         "errors failures progress results versions recipes kept",

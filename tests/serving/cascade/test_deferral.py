@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from serving.cascade.deferral import OperatingPoint, should_defer
 from serving.errors import ArtifactError
 from serving.model.answer import answers_from_logits
+from serving.model.artifact import OPERATING_POINT
 from tests.points import PROMISE, make_point
 
 POINT = make_point()
@@ -59,3 +61,12 @@ def test_a_missing_or_broken_operating_point_says_so(tmp_path: Path, content: st
 def test_a_promise_is_stated_in_one_sentence(changes: dict[str, object], says: str) -> None:
     statement = PROMISE.model_copy(update=changes).statement
     assert re.match(says.replace("(", r"\("), statement)
+
+
+def test_a_point_of_an_earlier_version_opens_and_has_no_certified_thresholds(tmp_path: Path) -> None:
+    stated = make_point(certified_thresholds=(0.8, 0.9)).model_dump(mode="json")
+    (tmp_path / OPERATING_POINT).write_text(json.dumps(stated))
+    assert OperatingPoint.read(tmp_path).certified_thresholds == (0.8, 0.9)
+    del stated["certified_thresholds"]
+    (tmp_path / OPERATING_POINT).write_text(json.dumps(stated))
+    assert OperatingPoint.read(tmp_path) == make_point()

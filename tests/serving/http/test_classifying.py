@@ -6,6 +6,7 @@ import asyncio
 import logging
 import threading
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -156,6 +157,24 @@ def test_an_equal_request_has_the_kept_answer_and_counts_as_another_one() -> Non
     assert (mine.screened, mine.escalated, mine.seen) == (2, 1, [(0.5, True), (1.0, False)] * 2)
     assert (len(record.answers), record.truncated, record.modality) == (2, 1, mine.modality)
     assert [name for name, _ in record.timings.parts()] == ["read", "cache"]
+
+
+def test_the_audit_sees_each_answer_once_with_the_experts_item_kept_or_not() -> None:
+    mine = Counted()
+    looked: list[tuple[str, str | None, float]] = []
+
+    def look(answers: Sequence[StageAnswer], item: Any) -> None:
+        for place, given in enumerate(answers):
+            found = item(place)
+            expert_item = found() if callable(found) else found
+            looked.append((given.stage, given.cached, float(expert_item[0])))
+
+    mine.modality.auditor = SimpleNamespace(look=look)
+    asyncio.run(mine.ask("one", UNSURE))
+    assert looked == [("screen", None, 1.0), ("expert", None, 0.0)]
+    looked.clear()
+    asyncio.run(mine.ask("two", UNSURE, "one"))
+    assert sorted(looked, key=str) == [("expert", "kept", 0.0), ("screen", "kept", 1.0), ("screen", None, 1.0)]
 
 
 def test_of_a_list_only_what_is_not_kept_is_classified() -> None:
