@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from serving.arrays import Array
 from serving.cascade.cascade import ModelCascade
 from serving.cascade.deferral import OperatingPoint
+from serving.cascade.describing import point_described, stage_described
 from serving.cascade.drift import Drift, DriftMonitor
 from serving.errors import ArtifactError, StageError
 from serving.expert.call import ExpertClient
@@ -21,7 +22,7 @@ from serving.load.budget import MAX_MS
 from serving.model.apart import apart
 from serving.model.artifact import Artifact, TextSettings
 from serving.model.golden import check_golden
-from serving.model.head import Softmax, head_of
+from serving.model.head import head_of
 from serving.model.preprocess import (
     WARM_UP_BATCH_SIZES,
     Content,
@@ -150,16 +151,16 @@ class Modality:
 
     async def describe(self) -> dict[str, Any]:
         """What /models says of this cascade. Asks the expert what it runs."""
-        stored, session = self._stored, self._session
+        screen, expert, stored = self._stored.screen, self._stored.expert, self._stored.point
         expert_runs = await self._expert.describe()
-        against = self._against(expert_runs)
+        point = stored.point
         return {
             "name": self.name,
             "kind": self.kind,
             "pairs": self.pairs,
-            "screen": _described(stored.screen, described(session), stored.point.point.screen_temperature),
-            "expert": _described(stored.expert, expert_runs, stored.point.point.expert_temperature),
-            "operating_point": {"tag": stored.point.tag, **_promised(stored.point.point, against)},
+            "screen": stage_described(screen.tag, screen.artifact, described(self._session), point.screen_temperature),
+            "expert": stage_described(expert.tag, expert.artifact, expert_runs, point.expert_temperature),
+            "operating_point": point_described(stored.tag, point, self._against(expert_runs)),
             "drift": asdict(self._monitor.state()),
             "breaker": self.escalations.breaker.state(time.monotonic()),
         }
@@ -277,24 +278,3 @@ def takes_pairs(artifact: Artifact) -> bool:
     """Whether an artifact is for pairs of texts."""
     settings = artifact.manifest.settings
     return isinstance(settings, TextSettings) and settings.pairs
-
-
-def _promised(point: OperatingPoint, against: Sequence[str]) -> dict[str, Any]:
-    described = point.model_dump(exclude={"reference"})
-    described["promise"] = {"statement": point.promise.statement, **described["promise"]}
-    return {"applies": not against, "why_not": against, **described}
-
-
-def _described(stored: StoredModel, runs: Mapping[str, str], temperature: float) -> dict[str, Any]:
-    manifest = stored.artifact.manifest
-    head = head_of(manifest)
-    least = {} if isinstance(head, Softmax) else {"least_scores": head.least_scores(manifest.labels, temperature)}
-    return {
-        "tag": stored.tag,
-        "digest": stored.artifact.digest,
-        "labels": manifest.labels,
-        **least,
-        "quality": manifest.quality,
-        "data": manifest.data_is,
-        "execution_provider": {name: value for name, value in runs.items() if name != "against"},
-    }

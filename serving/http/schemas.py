@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, RootModel, create_model
 
-from serving.cascade.deferral import OperatingPoint, Promise
+from serving.cascade.deferral import LabelPromise, OperatingPoint, Promise
 from serving.cascade.drift import Drift
 from serving.http.body import MAX_TEXTS
 from serving.http.images import MAX_IMAGES
@@ -241,6 +241,7 @@ def _with(name: str, base: type[BaseModel], parts: type[BaseModel], *without: st
 
 
 StatedPromise = _with("StatedPromise", _Stated, Promise)
+StatedLabelPromise = _with("StatedLabelPromise", _Stated, LabelPromise)
 
 
 class _Applies(BaseModel):
@@ -250,9 +251,12 @@ class _Applies(BaseModel):
     applies: bool
     why_not: list[str]
     promise: StatedPromise  # type: ignore[valid-type]  # a variable to mypy
+    label_promises: list[StatedLabelPromise] = Field(  # type: ignore[valid-type]  # a variable to mypy
+        default_factory=list, description="left out where there are none"
+    )
 
 
-ServedPoint = _with("ServedPoint", _Applies, OperatingPoint, "promise", "reference")
+ServedPoint = _with("ServedPoint", _Applies, OperatingPoint, "promise", "label_promises", "reference")
 
 
 class CascadeModels(BaseModel):
