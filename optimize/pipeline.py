@@ -162,11 +162,11 @@ def choose_point(build: Build, artifacts: Artifacts, config: OperatingPointRecip
     Returns the point and the logits of the certification set.
     """
     variants = served_variants(artifacts)
-    heads = [head_of(artifacts[stage].manifest) for stage in ("screen", "expert")]
+    heads = head_of(artifacts["screen"].manifest), head_of(artifacts["expert"].manifest)
 
     def stages(split: Split) -> Stages:
         screen, expert = (served_logits(artifacts[stage], variants[stage], split) for stage in ("screen", "expert"))
-        return Stages(screen, expert, split.targets, *heads, labels=build.splits.labels)
+        return Stages(screen, expert, split.targets, *heads, build.splits.labels)
 
     selection, certification = stages(build.splits.selection), stages(build.splits.certification)
     chosen_for = {f"{stage}_digest": artifacts[stage].digest for stage in STAGES}
@@ -217,8 +217,8 @@ def verify_all(
         known[stage] = variants[served[stage]]
         failed += missed
         state_quality(artifact, _quality(artifact, variants, split))
-    heads = [head_of(artifacts[stage].manifest) for stage in ("screen", "expert")]
-    of_cascade = Stages(known["screen"], known["expert"], split.targets, *heads, labels=build.splits.labels)
+    heads = head_of(artifacts["screen"].manifest), head_of(artifacts["expert"].manifest)
+    of_cascade = Stages(known["screen"], known["expert"], split.targets, *heads, build.splits.labels)
     failed += _verify_cascade(build, of_cascade, point, split, command)
     return known, failed, split
 

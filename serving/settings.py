@@ -54,7 +54,8 @@ class Settings(BaseModel):
     `calls_in_flight` is how many calls of one API process an expert runs side by side, one on each of its machines.
     `max_in_flight` is the most requests that one API process has in flight. `image_formats` are the formats of image
     files that are read; no other decoder is reached. `cache_mb` are the megabytes of answers that one API process keeps
-    for equal requests; 0 keeps none, and joins none. `page` shows the page at `/` and the API reference.
+    for equal requests; 0 keeps none, and joins none. `feedback_memory` are the answers that one API process remembers,
+    so that their right labels may be told later; 0 remembers none. `page` shows the page at `/` and the API reference.
     `cors_origins` are the origins whose pages may ask the API from a browser, as in `https://example.org`.
     `requests_per_address` is how many requests a second one address may send; 0 is no limit. `trusted_proxies` are the
     addresses and networks of proxies, whose X-Forwarded-For says from which address a request comes.
@@ -72,6 +73,7 @@ class Settings(BaseModel):
     # TOML has lists alone, which strict validation takes for no tuple.
     image_formats: tuple[ImageFormat, ...] = Field(default=IMAGE_FORMATS, min_length=1, strict=False)
     cache_mb: int = Field(default=0, ge=0, le=65_536)
+    feedback_memory: int = Field(default=0, ge=0, le=10_000_000)
     page: bool = True
     cors_origins: tuple[Origin, ...] = Field(default=(), strict=False)
     requests_per_address: float = Field(default=0.0, ge=0, allow_inf_nan=False)

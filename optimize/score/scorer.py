@@ -142,8 +142,8 @@ class Scorer:
         ours = [cast(StageItems, prepared[place]).screen for place in places]
         theirs = [item for item, _ in self._for_expert(contents, prepared, places)]
         screen, expert = self.screen.logits(ours, self._pool), self.expert.logits(theirs, self._pool)
-        said = np.isfinite(screen).all(axis=1) & np.isfinite(expert).all(axis=1)
-        for place, sound in zip(places, said.tolist(), strict=True):
+        said = np.isfinite(np.concatenate([screen, expert], axis=1)).all(axis=1)
+        for place, sound in zip(places, said, strict=True):
             if not sound:
                 errors[place] = "a model failed on it"
         return Both(errors, screen[said], expert[said], np.array([length_of(item) for item in ours], np.int64)[said])

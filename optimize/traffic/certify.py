@@ -61,11 +61,11 @@ def certify_traffic(
             f"data {traffic.name} has {len(traffic)} rows that can be used, at least {LEAST_ROWS} are needed; bring "
             "more, or name the columns with --text-column or --image-column"
         )
-    heads = [head_of(artifacts[stage].manifest) for stage in ("screen", "expert")]
+    heads = head_of(artifacts["screen"].manifest), head_of(artifacts["expert"].manifest)
 
     def stages(places: Any) -> Stages:
         expert = traffic.expert[places]
-        return Stages(traffic.screen[places], expert, heads[1].decide(expert), *heads, labels=scorer.labels)
+        return Stages(traffic.screen[places], expert, heads[1].decide(expert), *heads, scorer.labels)
 
     order = np.random.default_rng(build.recipe.seed).permutation(len(traffic))
     selected = min(MOST_SELECTED, int(SELECTION_SHARE * len(traffic)))
@@ -76,7 +76,7 @@ def certify_traffic(
         served_logits(artifacts["expert"], scorer.expert.variant, split),
         split.targets,
         *heads,
-        labels=scorer.labels,
+        scorer.labels,
     )
     lengths = np.array([length_of(item) for item in ServedItems(artifacts["screen"], split)])
     differ = differences(known, stages(slice(None)), before.screen_temperature, (lengths, traffic.lengths))

@@ -194,6 +194,6 @@ def should_defer(answer: Answer, point: OperatingPoint) -> bool:
     """Whether the screen is too unsure of its answer."""
     threshold = point.threshold
     if point.label_thresholds and isinstance(answer.label, str):
-        threshold = point.label_thresholds.get(answer.label, threshold)
+        threshold = max(threshold, point.label_thresholds.get(answer.label, threshold))
     # Written so that a confidence of NaN defers.
     return not answer.confidence >= threshold

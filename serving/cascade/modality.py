@@ -12,7 +12,7 @@ from typing import Any
 from serving.arrays import Array
 from serving.cascade.cascade import ModelCascade
 from serving.cascade.deferral import OperatingPoint
-from serving.cascade.describing import point_described, stage_described
+from serving.cascade.described import described_model, described_point
 from serving.cascade.drift import Drift, DriftMonitor
 from serving.errors import ArtifactError, StageError
 from serving.expert.call import ExpertClient
@@ -158,9 +158,9 @@ class Modality:
             "name": self.name,
             "kind": self.kind,
             "pairs": self.pairs,
-            "screen": stage_described(screen.tag, screen.artifact, described(self._session), point.screen_temperature),
-            "expert": stage_described(expert.tag, expert.artifact, expert_runs, point.expert_temperature),
-            "operating_point": point_described(stored.tag, point, self._against(expert_runs)),
+            "screen": described_model(screen.tag, screen.artifact, described(self._session), point.screen_temperature),
+            "expert": described_model(expert.tag, expert.artifact, expert_runs, point.expert_temperature),
+            "operating_point": described_point(stored.tag, point, self._against(expert_runs)),
             "drift": asdict(self._monitor.state()),
             "breaker": self.escalations.breaker.state(time.monotonic()),
         }

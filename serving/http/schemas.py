@@ -14,6 +14,7 @@ from serving.load.breaker import State
 from serving.load.budget import DEFAULT_MS, MAX_MS
 from serving.model.image_header import MAX_BYTES
 from serving.model.text import MAX_CHARACTERS
+from serving.watch.accuracy import Feedback
 
 # At least one character that is no white space, for Python as for JavaScript, which differ in what white space is.
 VISIBLE = r"[^\s\u001c-\u001f\u0085]"
@@ -269,6 +270,7 @@ class CascadeModels(BaseModel):
     expert: StageModel
     operating_point: ServedPoint  # type: ignore[valid-type]  # a variable to mypy
     drift: Drift
+    feedback: Feedback | None = Field(default=None, description="left out where no answers are remembered")
     breaker: State
 
 

@@ -47,7 +47,7 @@ def test_traffic_certifies_what_is_then_published(tiny_cascades: TinyCascades, b
     assert (point.promise.n, point.reference.n) == (rows["certification"], rows["selection"])
     assert rows["selection"] == 140
     assert point.promise.alpha == 0.05
-    assert "traffic: 560 rows certify, by their misses, a share of at least 0.533% with 0" in done.stdout
+    assert "traffic: 560 rows certify, by their misses, a share of at least 0.534% with 0" in done.stdout
     assert "confidences: index" in done.stdout
     assert point.promise.statement[:40] in " ".join(done.stdout.split())
     # Nothing of the content is said or kept.

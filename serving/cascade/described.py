@@ -10,7 +10,7 @@ from serving.model.artifact import Artifact
 from serving.model.head import Softmax, head_of
 
 
-def point_described(tag: str, point: OperatingPoint, against: Sequence[str]) -> dict[str, Any]:
+def described_point(tag: str, point: OperatingPoint, against: Sequence[str]) -> dict[str, Any]:
     """An operating point, each promise with its sentence. `against`: why they do not apply to what runs."""
     described = point.model_dump(exclude={"reference"})
     described["promise"] = {"statement": point.promise.statement, **described["promise"]}
@@ -21,7 +21,7 @@ def point_described(tag: str, point: OperatingPoint, against: Sequence[str]) -> 
     return {"tag": tag, "applies": not against, "why_not": against, **described}
 
 
-def stage_described(tag: str, artifact: Artifact, runs: Mapping[str, str], temperature: float) -> dict[str, Any]:
+def described_model(tag: str, artifact: Artifact, runs: Mapping[str, str], temperature: float) -> dict[str, Any]:
     """A screen or an expert, and what `runs` of it."""
     manifest = artifact.manifest
     head = head_of(manifest)
