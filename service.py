@@ -62,6 +62,7 @@ from serving.watch.folder import own_folder
 from serving.watch.log import LogWriter
 from serving.watch.metrics import Metrics
 from serving.watch.observer import Observer
+from serving.watch.payloads import kept_payloads
 from serving.watch.tracing import open_tracer, tracing_settings
 
 # BentoML makes three spans for each request even when nobody collects them. Ours do not use its tracer, so it is off.
@@ -246,7 +247,7 @@ class Cascade:
         metrics.watch_memory(self._memory)
         guard = Guard(observer, admission, ACCESS.priority)
         equal = equal_requests(SETTINGS.cache_mb, metrics.watch_kept)
-        classifying = Classifying(guard.turns, self._memory, CLIENT_HEADER, FORMATS, equal)
+        classifying = Classifying(guard.turns, self._memory, CLIENT_HEADER, FORMATS, equal, kept_payloads(SETTINGS))
         self._oip = Oip(self._cascades.served, guard, classifying, self.readiness, ARGUMENTS.grpc_port, gate)
         ours = api.api_endpoints(self._cascades.served, guard, metrics, classifying, self._beside, gate, memory)
         self.endpoints = {**ours, **self._oip.endpoints, **self._cascades.endpoints}

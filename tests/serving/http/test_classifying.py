@@ -6,6 +6,7 @@ import asyncio
 import logging
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from serving.http.loop_turns import LoopTurns
 from serving.http.preparing import DIRECT_FILE_BYTES
 from serving.load.admission import Admission
 from serving.load.memory import MemoryLimit
+from serving.watch.payloads import Payloads
 from serving.watch.record import RequestRecord
 from tests.serving.asgi import request_of
 from tests.serving.http.test_api import LONG, MEMORY_BYTES, SURE, UNSURE, Spy, both, modality, screen
@@ -272,3 +274,24 @@ def test_a_damaged_image_of_several_has_its_error_in_its_place(keeps: bool, side
     assert isinstance(again[1], Given)
     assert mine.screened == (1 if keeps else 2)
     assert [type(each) for each in asyncio.run(ask(damaged))[0]] == [InvalidInputError]
+
+
+@pytest.mark.parametrize("caches", [False, True])
+def test_a_share_of_what_is_asked_is_kept_where_that_is_wanted(tmp_path: Path, caches: bool) -> None:
+    payloads = Payloads(tmp_path, 1.0, 10_000_000)
+    record = RequestRecord("/anything", "one")
+    record.was_read(1000)
+    picture, shown = encoded(noise(), "PNG"), modality("image", lambda _content: both(1.0), name="photos")
+
+    async def work() -> None:
+        equal = EqualRequests(1_000_000) if caches else None
+        classifying = Classifying(LoopTurns(Admission()), MemoryLimit(MEMORY_BYTES), equal=equal, payloads=payloads)
+        await classifying.texts(modality(name="mine"), [SURE, LONG], 8, record, request_of())
+        for asked in (classifying.images, classifying.images_apart):
+            await asked(shown, [await classifying.header(picture)], record, request_of())
+
+    asyncio.run(work())
+    payloads.close()
+    (lines,) = (tmp_path / "mine").iterdir()
+    assert lines.read_text().splitlines() == [f'{{"text":"{SURE}"}}', f'{{"text":"{LONG}"}}']
+    assert [path.read_bytes() for path in (tmp_path / "photos").glob("*.png")] == [picture] * 2
