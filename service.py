@@ -270,9 +270,11 @@ class Cascade:
         await self._oip.start(os.environ.get(HOST_VARIABLE))
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]  # BentoML has no types for it
-    async def stop_oip(self) -> None:
-        """End the gRPC server when its calls have ended."""
+    async def stop(self) -> None:
+        """End the gRPC server when its calls have ended, and write the payloads that wait."""
         await self._oip.stop()
+        if self._payloads is not None:
+            self._payloads.close()
 
     async def _warm_up(self) -> None:
         """Call each expert with every batch size and length, which also measures how long they take."""
