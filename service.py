@@ -247,7 +247,8 @@ class Cascade:
         metrics.watch_memory(self._memory)
         guard = Guard(observer, admission, ACCESS.priority)
         equal = equal_requests(SETTINGS.cache_mb, metrics.watch_kept)
-        classifying = Classifying(guard.turns, self._memory, CLIENT_HEADER, FORMATS, equal, kept_payloads(SETTINGS))
+        self._payloads = kept_payloads(SETTINGS)
+        classifying = Classifying(guard.turns, self._memory, CLIENT_HEADER, FORMATS, equal, self._payloads)
         self._oip = Oip(self._cascades.served, guard, classifying, self.readiness, ARGUMENTS.grpc_port, gate)
         ours = api.api_endpoints(self._cascades.served, guard, metrics, classifying, self._beside, gate, memory)
         self.endpoints = {**ours, **self._oip.endpoints, **self._cascades.endpoints}
