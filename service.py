@@ -19,15 +19,14 @@ import dockerfile
 from serving.arguments import KINDS, Arguments, Chosen, with_variables
 from serving.cascade.absent import absent
 from serving.cascade.equal import equal_requests
-from serving.cascade.modality import require_kind
 from serving.cascade.opening import Entry, find_expert, open_cascade
-from serving.cascade.promise import require_golden, require_promise, watch_promises
+from serving.cascade.promise import require_golden, watch_promises
+from serving.cascade.servable import require_servable
 from serving.cascade.versions import Versions
 from serving.cascade.warming import warm_up_experts
 from serving.control import close_control
 from serving.ending import SERVER_VARIABLE, end_after, in_one_sentence
 from serving.errors import SieveError
-from serving.expert.open_client import open_client
 from serving.garbage import freeze_garbage
 from serving.http import api, expert_app
 from serving.http.access import Access
@@ -57,11 +56,13 @@ from serving.model.formats import ImageFormats
 from serving.oip.protocol import HOST_VARIABLE, METHODS, Oip
 from serving.service_config import EXPERT_CONFIG, api_config
 from serving.settings import MAX_BATCH_SIZE, for_machines, settings_of
+from serving.watch.answered import answered_memory
 from serving.watch.expert_metrics import ExpertMetrics
 from serving.watch.folder import own_folder
 from serving.watch.log import LogWriter
 from serving.watch.metrics import Metrics
 from serving.watch.observer import Observer
+from serving.watch.payloads import kept_payloads
 from serving.watch.tracing import open_tracer, tracing_settings
 
 # BentoML makes three spans for each request even when nobody collects them. Ours do not use its tracer, so it is off.
@@ -240,14 +241,16 @@ class Cascade:
         admission = Admission(SETTINGS.max_in_flight)
         metrics.watch_admission(admission)
         self.gate = gate = ACCESS.gate(metrics.came)
-        observer = Observer(metrics, tracer, LogWriter() if ARGUMENTS.log_requests else None)
+        memory = answered_memory(SETTINGS.feedback_memory, METRICS_FOLDER)
+        observer = Observer(metrics, tracer, LogWriter() if ARGUMENTS.log_requests else None, memory)
         self._memory = MemoryLimit(upload_bytes(SETTINGS.workers, SETTINGS.cache_mb))
         metrics.watch_memory(self._memory)
         guard = Guard(observer, admission, ACCESS.priority)
         equal = equal_requests(SETTINGS.cache_mb, metrics.watch_kept)
-        classifying = Classifying(guard.turns, self._memory, CLIENT_HEADER, FORMATS, equal)
+        self._payloads = kept_payloads(SETTINGS)
+        classifying = Classifying(guard.turns, self._memory, CLIENT_HEADER, FORMATS, equal, self._payloads)
         self._oip = Oip(self._cascades.served, guard, classifying, self.readiness, ARGUMENTS.grpc_port, gate)
-        ours = api.api_endpoints(self._cascades.served, guard, metrics, classifying, self._beside, gate)
+        ours = api.api_endpoints(self._cascades.served, guard, metrics, classifying, self._beside, gate, memory)
         self.endpoints = {**ours, **self._oip.endpoints, **self._cascades.endpoints}
         SieveProtocol.door = Door(api.METHODS, observer, admission, DRAINING, guard.turns.connection_made)
         freeze_garbage()
@@ -268,9 +271,11 @@ class Cascade:
         await self._oip.start(os.environ.get(HOST_VARIABLE))
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]  # BentoML has no types for it
-    async def stop_oip(self) -> None:
-        """End the gRPC server when its calls have ended."""
+    async def stop(self) -> None:
+        """End the gRPC server when its calls have ended, and write the payloads that wait."""
         await self._oip.stop()
+        if self._payloads is not None:
+            self._payloads.close()
 
     async def _warm_up(self) -> None:
         """Call each expert with every batch size and length, which also measures how long they take."""
@@ -292,9 +297,4 @@ class Cascade:
         for chosen in ARGUMENTS.served:
             with in_one_sentence(chosen.name):
                 found = open_cascade(*(latest(chosen.name, role).resolve() for role in ROLES))
-                screen, expert = found.screen.artifact, found.expert.artifact
-                require_kind(screen, chosen.kind)
-                if ARGUMENTS.strict:
-                    url, point = ARGUMENTS.expert_url(chosen), found.point.point
-                    of = (chosen.name, expert, point.expert_variant, ARGUMENTS.expert_tls)
-                    require_promise(screen, expert, point, open_client(url, *of) if url else None)
+                require_servable(found, chosen, ARGUMENTS)

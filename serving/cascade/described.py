@@ -1,4 +1,4 @@
-"""What /models says of the models of a cascade and of its promise."""
+"""What /models says of the models of a cascade, and of what its operating point promises."""
 
 from __future__ import annotations
 
@@ -11,14 +11,18 @@ from serving.model.head import Softmax, head_of
 
 
 def described_point(tag: str, point: OperatingPoint, against: Sequence[str]) -> dict[str, Any]:
-    """An operating point with its tag, its promise in words, and the sentences that speak `against` it."""
+    """An operating point, each promise with its sentence. `against`: why they do not apply to what runs."""
     described = point.model_dump(exclude={"reference", "certified_thresholds"})
     described["promise"] = {"statement": point.promise.statement, **described["promise"]}
+    if point.label_promises:
+        described["label_promises"] = [
+            {"statement": promise.statement, **promise.model_dump()} for promise in point.label_promises
+        ]
     return {"tag": tag, "applies": not against, "why_not": against, **described}
 
 
 def described_model(tag: str, artifact: Artifact, runs: Mapping[str, str], temperature: float) -> dict[str, Any]:
-    """An artifact with its tag, and what `runs` of it."""
+    """A screen or an expert, and what `runs` of it."""
     manifest = artifact.manifest
     head = head_of(manifest)
     least = {} if isinstance(head, Softmax) else {"least_scores": head.least_scores(manifest.labels, temperature)}

@@ -154,17 +154,16 @@ class Modality:
 
     async def describe(self) -> dict[str, Any]:
         """What /models says of this cascade. Asks the expert what it runs."""
-        stored, session = self._stored, self._session
+        screen, expert, stored = self._stored.screen, self._stored.expert, self._stored.point
         expert_runs = await self._expert.describe()
-        against, point = self._against(expert_runs), stored.point.point
-        screen, expert = stored.screen, stored.expert
+        point = stored.point
         return {
             "name": self.name,
             "kind": self.kind,
             "pairs": self.pairs,
-            "screen": described_model(screen.tag, screen.artifact, described(session), point.screen_temperature),
+            "screen": described_model(screen.tag, screen.artifact, described(self._session), point.screen_temperature),
             "expert": described_model(expert.tag, expert.artifact, expert_runs, point.expert_temperature),
-            "operating_point": described_point(stored.point.tag, point, against),
+            "operating_point": described_point(stored.tag, point, self._against(expert_runs)),
             "drift": asdict(self._monitor.state()),
             "audit": asdict(self.auditor.watched()) if self.auditor is not None else None,
             "breaker": self.escalations.breaker.state(time.monotonic()),

@@ -26,6 +26,7 @@ from serving.model.image_header import DEFAULT_FORMATS
 from serving.model.pairs import characters_of
 from serving.model.preprocess import Content, StageItems
 from serving.model.text import Text, TextPair
+from serving.watch.payloads import Payloads
 from serving.watch.record import RequestRecord
 
 # The digests of so many characters take a tenth of a millisecond; those of more are made in a thread.
@@ -42,11 +43,15 @@ class Given(NamedTuple):
 
 
 class ImageFile(NamedTuple):
-    """An image whose header was read, the bytes of its file, and where equal requests are looked for its digest."""
+    """An image whose header was read, the bytes of its file, and where equal requests are looked for its digest.
+
+    `payload` is the file, if it is to be kept.
+    """
 
     image: Image.Image
     file_bytes: int
     digest: bytes = b""
+    payload: bytes | None = None
 
 
 class Classifying:
@@ -54,6 +59,7 @@ class Classifying:
 
     `memory` bounds what requests hold. `client_header` names the header that tells clients apart; without it their
     addresses do. Image files are read in the `formats` given. With `equal`, equal requests are answered once.
+    `payloads` keeps a share of what is asked.
     """
 
     def __init__(
@@ -63,9 +69,10 @@ class Classifying:
         client_header: str = "",
         formats: ImageFormats = DEFAULT_FORMATS,
         equal: EqualRequests | None = None,
+        payloads: Payloads | None = None,
     ) -> None:
         heavy = HeavyRunner(memory)
-        self.formats, self.equal = formats, equal
+        self.formats, self.equal, self._payloads = formats, equal, payloads
         self.intake = Intake(memory, heavy.start_next)
         self._preparing = Preparing(turns, heavy, client_header, formats)
 
@@ -73,6 +80,8 @@ class Classifying:
         self, modality: Modality, texts: Sequence[Text], characters: int, record: RequestRecord, request: Request
     ) -> list[Given]:
         """Answers to texts of so many characters. Raises OverloadedError where they could no longer be on time."""
+        if self._payloads is not None:
+            self._payloads.texts(modality.name, texts)
         if self.equal is None:
             prepared = await self._preparing.texts(modality, texts, characters, record, request)
             record.timings.end("tokenise")
@@ -93,10 +102,11 @@ class Classifying:
     async def header(self, data: bytes, field: str = "image") -> ImageFile:
         """An image file whose head was read and keeps the rules. Raises InvalidInputError where it does not."""
         image = await self._preparing.header(data, field)
+        payload = data if self._payloads is not None and self._payloads.drawn() else None
         if self.equal is None:
-            return ImageFile(image, len(data))
+            return ImageFile(image, len(data), payload=payload)
         small, make = len(data) <= DIRECT_FILE_BYTES, self.equal.digest
-        return ImageFile(image, len(data), make(data) if small else await asyncio.to_thread(make, data))
+        return ImageFile(image, len(data), make(data) if small else await asyncio.to_thread(make, data), payload)
 
     async def images(
         self, modality: Modality, files: Sequence[ImageFile], record: RequestRecord, request: Request
@@ -106,14 +116,15 @@ class Classifying:
         Raises OverloadedError where they could no longer be on time or the memory is in use, InvalidInputError where
         an image is damaged.
         """
+        self._keep(modality, files)
         if self.equal is None:
-            images, file_bytes, _ = zip(*files, strict=True)
+            images, file_bytes, *_ = zip(*files, strict=True)
             prepared = await self._preparing.images(modality, images, file_bytes, record, request)
             record.timings.end("decode")
             return await self._classified(modality, prepared, record, request)
 
         async def prepare(places: Sequence[int]) -> dict[int, StageItems]:
-            images, file_bytes, _ = zip(*(files[place] for place in places), strict=True)
+            images, file_bytes, *_ = zip(*(files[place] for place in places), strict=True)
             prepared = await self._preparing.images(modality, images, file_bytes, record, request)
             record.timings.end("decode")
             return dict(zip(places, prepared, strict=True))
@@ -125,10 +136,11 @@ class Classifying:
         self, modality: Modality, files: Sequence[ImageFile], record: RequestRecord, request: Request
     ) -> list[Given | InvalidInputError]:
         """The same, with the error of a damaged image in its place."""
+        self._keep(modality, files)
         damaged: dict[int, InvalidInputError] = {}
 
         async def prepare(places: Sequence[int]) -> dict[int, StageItems]:
-            images, file_bytes, _ = zip(*(files[place] for place in places), strict=True)
+            images, file_bytes, *_ = zip(*(files[place] for place in places), strict=True)
             prepared = await self._preparing.images_apart(modality, images, file_bytes, record, request)
             record.timings.end("decode")
             sound = {}
@@ -148,6 +160,12 @@ class Classifying:
             digests, contents = [file.digest for file in files], [file.image for file in files]
             given = await self._once(self.equal, modality, digests, contents, prepare, record, request)
         return [damaged[place] if place in damaged else given[place] for place in range(len(files))]
+
+    def _keep(self, modality: Modality, files: Sequence[ImageFile]) -> None:
+        if self._payloads is not None:
+            for file in files:
+                if file.payload is not None:
+                    self._payloads.image(modality.name, file.payload, (file.image.format or "image").lower())
 
     async def _once(
         self,

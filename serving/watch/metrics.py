@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from time import process_time
 from typing import Literal, Protocol
@@ -24,35 +24,13 @@ from serving.load.admission import Admission, Priority
 from serving.load.breaker import State
 from serving.load.memory import MemoryLimit
 from serving.watch.audit_metrics import AuditMetrics
+from serving.watch.buckets import BUDGET_LEFT_BUCKETS_S, LATENCY_BUCKETS_S, PART_BUCKETS_S
 from serving.watch.exposition import exposition
 from serving.watch.lag import LoopLag
 from serving.watch.model_info import OF_ONE, OF_SEVERAL, ModelInfo
 from serving.watch.record import NONE, RequestOutcome, RequestRecord
 from serving.watch.tally import Counts, Tallies
 
-# Finest around the default budget of 50 ms.
-LATENCY_BUCKETS_S = (
-    0.001,
-    0.002,
-    0.003,
-    0.005,
-    0.0075,
-    0.01,
-    0.015,
-    0.02,
-    0.03,
-    0.04,
-    0.05,
-    0.075,
-    0.1,
-    0.25,
-    0.5,
-    1.0,
-)
-# A part may be far shorter than the whole request.
-PART_BUCKETS_S = (0.0001, 0.00025, 0.0005, *LATENCY_BUCKETS_S)
-# The default budget is 0.05; the bucket 0 counts requests that had nothing left.
-BUDGET_LEFT_BUCKETS_S = (0.0, 0.005, 0.01, 0.02, 0.03, 0.04, 0.045, 0.05, 0.1, 0.5, 1.0)
 BREAKER_STATES: dict[State, int] = {"closed": 0, "half-open": 1, "open": 2}
 FLUSH_S = 0.5
 # A model leaves little of the caches to the code that runs after it, so counting one request after each costs more.
@@ -101,6 +79,9 @@ class Metrics:
         self._truncated = counter("truncated", "Texts that were too long to be read whole", *own)
         self._equal = counter("equal", "Items whose answer was that to an equal item: kept or in flight", *own, "how")
         self._shed = counter("shed", "Requests refused because of load", "priority", "reason")
+        self._feedback = counter(
+            "feedback", "Answers whose right label came later, and whether each stage had it", *own, "stage", "right"
+        )
         self._keys = counter("key_requests", "Requests by the name of their key: let in, or why not", "key", "outcome")
         self._latency = histogram(
             "latency_seconds", "From arrival to answer, in the server", ("endpoint",), LATENCY_BUCKETS_S
@@ -114,6 +95,7 @@ class Metrics:
             self._answers,
             self._truncated,
             self._equal,
+            self._feedback,
             self._shed,
             self._keys,
             self._latency,
@@ -219,6 +201,13 @@ class Metrics:
     def came(self, key: str, outcome: str) -> None:
         """Count a request by the name of the key that it brought, and by whether it was let in."""
         self._keys.add(key, outcome)
+        self.flush_soon()
+
+    def told(self, cascade: Named, right: Mapping[str, bool | None]) -> None:
+        """Count the right label of an answer, and for each stage whether it had said so; None where that is unknown."""
+        for stage, said in right.items():
+            if said is not None:
+                self._feedback.add(*self.of(cascade), stage, "yes" if said else "no")
         self.flush_soon()
 
     def flush_soon(self) -> None:

@@ -27,7 +27,7 @@ ORDER = {
             "judge",
             "publish",
             "report",
-            "pipeline profiling start score runtimes servers",
+            "pipeline profiling start score runtimes servers traffic",
             "__main__",
         ),
     ),

@@ -1,11 +1,17 @@
-"""What /models says of a promise and of a model."""
+"""What /models says of promises and of a model."""
 
 from __future__ import annotations
 
+from serving.cascade.deferral import LabelPromise
 from serving.cascade.described import described_model, described_point
+from serving.http.schemas import ServedPoint
 from serving.model.artifact import Artifact
 from tests.conftest import TinyCascades
 from tests.points import make_point
+
+PROMISE = LabelPromise(
+    label="fraud", kind="false", alpha=0.05, delta=0.05, certified=True, n=100, misses=0, upper_bound=0.0295
+)
 
 
 def test_a_point_says_what_is_promised_and_what_speaks_against_it() -> None:
@@ -15,6 +21,19 @@ def test_a_point_says_what_is_promised_and_what_speaks_against_it() -> None:
     assert said["promise"]["statement"].startswith("certified: ")
     assert not {"reference", "certified_thresholds"} & said.keys(), "long lists"
     assert described_point("mine-operating-point:1", point, [])["applies"] is True
+
+
+def test_each_promise_has_its_sentence() -> None:
+    point = make_point(label_promises=(PROMISE,), label_thresholds={"fraud": 0.9})
+    described = described_point("tiny:1", point, ["another variant runs"])
+    assert described["promise"]["statement"] == point.promise.statement
+    assert [each["statement"] for each in described["label_promises"]] == [PROMISE.statement]
+    assert described["label_thresholds"] == {"fraud": 0.9}
+    ServedPoint.model_validate(described, strict=False)
+
+
+def test_what_there_is_not_is_left_out() -> None:
+    assert not {"label_promises", "label_thresholds", "certified_on"} & described_point("t:1", make_point(), []).keys()
 
 
 def test_a_model_says_what_runs_of_it_and_not_what_speaks_against_that(tiny_cascades: TinyCascades) -> None:
