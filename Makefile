@@ -10,7 +10,7 @@ export ORT_DISABLE_TELEMETRY ?= 1
 .PHONY: help ablation autoscaling bench bulk capacity compare decoding demo figures int8 kubectl loadtest overload protocols runtimes serve test test-slow test-full-size test-machines test-gpu lint tune
 .PHONY: tune-bert types versions check clean sms-risk cifar10 tables profile examples docs picture format node-tools
 .PHONY: image image-gpu image-sizes test-container test-hostile test-large servers
-.PHONY: broken gpu overload-back soak test-broken zipf peers audit sign memory workers photographs
+.PHONY: broken gpu overload-back soak test-broken zipf peers audit audit-cost sign memory workers photographs
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -182,6 +182,10 @@ workers: .venv/.installed ## what a second API process gives (needs wrk): build/
 # Needs the demo's models. It takes some minutes to make the models first.
 photographs: .venv/.installed ## full-size image models against PyTorch behind FastAPI: build/photographs
 	$(BIN)/python -m benchmarks.photographs $(if $(IMAGES),--images $(IMAGES))
+
+# Needs wrk and the demo's models, or CASCADE, a cascade of texts.
+audit-cost: .venv/.installed ## requests/s with audits against without, in turn (needs wrk): build/audit-cost.json
+	$(BIN)/python -m benchmarks.audit_cost $(CASCADE)
 
 decoding: .venv/.installed ## what decoding large JPEGs small gives: build/decoding.json
 	$(BIN)/python -m benchmarks.decoding $(if $(IMAGES),--images $(IMAGES))

@@ -19,9 +19,9 @@ import dockerfile
 from serving.arguments import KINDS, Arguments, Chosen, with_variables
 from serving.cascade.absent import absent
 from serving.cascade.equal import equal_requests
-from serving.cascade.modality import require_kind
 from serving.cascade.opening import Entry, open_cascade
-from serving.cascade.promise import require_golden, require_promise_of, watch_promises
+from serving.cascade.promise import require_golden, watch_promises
+from serving.cascade.servable import require_servable
 from serving.cascade.versions import Versions
 from serving.cascade.warming import warm_up_experts
 from serving.control import close_control
@@ -58,10 +58,12 @@ from serving.service_config import EXPERT_CONFIG, api_config
 from serving.settings import MAX_BATCH_SIZE, for_machines, settings_of
 from serving.shadow.comparable import Comparable
 from serving.start import Start
+from serving.watch.answered import answered_memory
 from serving.watch.folder import own_folder
 from serving.watch.log import LogWriter
 from serving.watch.metrics import Metrics
 from serving.watch.observer import Observer
+from serving.watch.payloads import kept_payloads
 from serving.watch.tracing import open_tracer, tracing_settings
 
 # BentoML makes three spans for each request even when nobody collects them. Ours do not use its tracer, so it is off.
@@ -235,16 +237,18 @@ class Cascade:
         admission = Admission(SETTINGS.max_in_flight)
         metrics.watch_admission(admission)
         self.gate = gate = ACCESS.gate(metrics.came)
-        observer = Observer(metrics, tracer, LogWriter() if ARGUMENTS.log_requests else None)
+        memory = answered_memory(SETTINGS.feedback_memory, METRICS_FOLDER)
+        observer = Observer(metrics, tracer, LogWriter() if ARGUMENTS.log_requests else None, memory)
         self._memory = MemoryLimit(upload_bytes(SETTINGS.workers, SETTINGS.cache_mb))
         metrics.watch_memory(self._memory)
         guard = Guard(observer, admission, ACCESS.priority)
         equal = equal_requests(SETTINGS.cache_mb, metrics.watch_kept)
         served, shadows = self._cascades.served, [self._origin(chosen) for chosen in ARGUMENTS.shadows]
+        self._payloads = payloads = kept_payloads(SETTINGS)
         self._shadows = Shadows(shadows, served, SETTINGS, admission, METRICS_FOLDER, ARGUMENTS.expert_tls)
-        classifying = self._shadows.classifying(guard.turns, self._memory, CLIENT_HEADER, FORMATS, equal)
+        classifying = self._shadows.classifying(guard.turns, self._memory, CLIENT_HEADER, FORMATS, equal, payloads)
         self._oip = Oip(served, guard, classifying, self.readiness, ARGUMENTS.grpc_port, gate)
-        ours = api.api_endpoints(served, guard, metrics, classifying, self._beside, gate)
+        ours = api.api_endpoints(served, guard, metrics, classifying, self._beside, gate, memory)
         self.endpoints = {**ours, **self._oip.endpoints, **self._cascades.endpoints}
         SieveProtocol.door = Door(api.METHODS, observer, admission, DRAINING, guard.turns.connection_made)
         freeze_garbage()
@@ -266,9 +270,11 @@ class Cascade:
         await self._oip.start(os.environ.get(HOST_VARIABLE))
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]  # BentoML has no types for it
-    async def stop_oip(self) -> None:
-        """End the gRPC server when its calls have ended."""
+    async def stop(self) -> None:
+        """End the gRPC server when its calls have ended, and write the payloads that wait."""
         await self._oip.stop()
+        if self._payloads is not None:
+            self._payloads.close()
 
     async def _warm_up(self) -> None:
         """Call each expert with every batch size and length, which also measures how long they take."""
@@ -290,10 +296,5 @@ class Cascade:
         for chosen in ARGUMENTS.opened:
             with in_one_sentence(chosen.name):
                 found = open_cascade(*(latest(chosen.name, role).resolve() for role in ROLES))
-                require_kind(found.screen.artifact, chosen.kind)
+                require_servable(found, chosen, ARGUMENTS, WANTED)
                 comparable.require(found, chosen.kind, shadow=chosen in ARGUMENTS.shadows)
-                url = ARGUMENTS.expert_url(chosen)
-                if not url:
-                    require_device(found.expert.artifact, WANTED)
-                if ARGUMENTS.strict:
-                    require_promise_of(found, url, ARGUMENTS.expert_tls, WANTED)

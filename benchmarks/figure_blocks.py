@@ -12,6 +12,7 @@ from typing import Any
 from rich.console import Console
 
 from benchmarks import (
+    audit_cost,
     autoscaling,
     bench_tables,
     bert_int8,
@@ -30,6 +31,7 @@ from benchmarks import (
     workers,
     zipf,
 )
+from benchmarks.audit_cost import AuditCost
 from benchmarks.autoscaling import Autoscaling
 from benchmarks.bert_int8 import BertInt8
 from benchmarks.broken import Broken
@@ -82,6 +84,7 @@ def figure_block(path: Path) -> str:
         "overload-back": overload_back_block,
         "zipf": zipf_block,
         "gpu": gpu_block,
+        "audit-cost": audit_cost_block,
         "peers": peers_block,
         "memory": memory_block,
         "workers": workers_block,
@@ -204,6 +207,14 @@ def zipf_block(result: Zipf) -> str:
     interval = f"ratio with its interval of {comparison.coverage(rounds):.0%}"
     load = f"load average before it {result['load_average_before']:g}"
     return f"{described(result['machine'])}; {asked}; {taken}; {interval}; {load}.\n\n{zipf.table(result)}\n"
+
+
+def audit_cost_block(result: AuditCost) -> str:
+    taken = f"{result['rounds']} rounds after either start, {result['seconds']:g} s each"
+    asked = f"{result['cascade']}, texts of {result['tokens']} tokens, all of them trusted"
+    drawn = f"share {result['audit_share']:g}, of which {result['audited_share']:.2%} of all were audited"
+    load = f"load average before it {result['load_average_before']:g}"
+    return f"{described(result['machine'])}; {asked}; {taken}; {drawn}; {load}.\n\n{audit_cost.table(result)}\n"
 
 
 def peers_block(result: Peers) -> str:

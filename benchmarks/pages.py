@@ -56,6 +56,7 @@ FIGURES = {
     "soak": "soak.json",
     "soak-requests": "soak-requests.json",
     "zipf": "zipf.json",
+    "audit-cost": "audit-cost.json",
     "peers": "peers/peers.json",
     "memory": "memory.json",
     "workers": "workers.json",
@@ -66,6 +67,7 @@ FIGURES = {
 TO_MEASURE = {
     "overload-back": "overload-back CORE=1",
     "zipf": "zipf",
+    "audit-cost": "audit-cost",
     "peers": "peers",
     "memory": "memory",
     "workers": "workers",

@@ -126,8 +126,11 @@ def one_round(
     }
 
 
-def row(stage: str, connections: int, rounds: Sequence[Mapping[Side, float]]) -> Row:
-    """The ratios of the rounds of both starts, one behind the other: median, quartiles, least and most."""
+def row(stage: str, connections: int, rounds: Sequence[Mapping[Side, float]], *, least: float = MIN_RATIO) -> Row:
+    """The ratios of the rounds of both starts, one behind the other: median, quartiles, least and most.
+
+    It holds where the median is at least `least`.
+    """
     half = len(rounds) // 2
     by_round = [each["this"] / each["other"] for each in rounds]
     ratios = [math.sqrt(one * other) for one, other in zip(by_round[:half], by_round[half:], strict=True)]
@@ -139,7 +142,7 @@ def row(stage: str, connections: int, rounds: Sequence[Mapping[Side, float]]) ->
         "this_per_s": [round(each["this"], 1) for each in rounds],
         "other_per_s": [round(each["other"], 1) for each in rounds],
         "ratio": {key: round(value, 4) for key, value in {**spread, "least": min(ratios), "most": max(ratios)}.items()},
-        "holds": median >= MIN_RATIO,
+        "holds": median >= least,
     }
 
 

@@ -15,6 +15,7 @@ from optimize.score.arguments import add_score
 from optimize.servers.arguments import add_export
 from optimize.start.arguments import add_inspect, add_new
 from optimize.steps.registry import STEPS
+from optimize.traffic.arguments import add_traffic, asked_of
 from serving.errors import SieveError
 
 
@@ -83,6 +84,7 @@ def _parser() -> argparse.ArgumentParser:
         if name == "operating-point":
             command.add_argument("--alpha", type=float, help="share of requests that may differ from the expert")
             command.add_argument("--delta", type=float, help="how often that promise may turn out false")
+            add_traffic(command)
     _profile_parser(verbs.add_parser("profile", help="where the time of published models goes, and what batches gain"))
     add_runtimes(verbs.add_parser("runtimes", help="the same models under ONNX Runtime, OpenVINO, TorchScript, TVM, …"))
     add_export(verbs.add_parser("export-triton", help="an expert as a model of Triton's or MLServer's repository"))
@@ -155,7 +157,13 @@ def _operating_point(options: argparse.Namespace) -> None:
 
     build = Build.opened(options.recipe, root=options.root, folder=options.build)
     config = with_promise(build.recipe.operating_point, alpha=options.alpha, delta=options.delta)
-    point, _ = choose_point(build, opened(build), config)
+    if options.traffic is None:
+        point, _ = choose_point(build, opened(build), config)
+    else:
+        from optimize.traffic.certify import certify_traffic
+        from serving.cpu import cores
+
+        point = certify_traffic(build, options.traffic, asked_of(options), config, threads=cores())
     mark_stale(build.folder, point)
     print(f"chosen anew; go on with `python -m optimize verify {options.recipe}`, then publish")
 

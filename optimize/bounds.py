@@ -1,4 +1,4 @@
-"""What a graph and a cascade must reach to be published: the tables [gates] and [quality] of a recipe."""
+"""What a graph and a cascade must reach, and what is promised: [gates], [quality] and [operating_point] of a recipe."""
 
 from __future__ import annotations
 
@@ -72,3 +72,43 @@ class Quality(_Table):
     def of(self, stage: Stage) -> QualityGate:
         """The gate of the expert or the screen."""
         return self.expert if stage == "expert" else self.screen
+
+
+class LabelPromiseRecipe(_Table):
+    """What must hold of one label, against the expert; see `LabelPromise` of `serving.cascade.deferral`."""
+
+    label: str
+    max_missed: float | None = Field(default=None, gt=0, lt=1)
+    """Of the items that the expert calls so, the share that may be answered otherwise."""
+    missed_as: str | None = None
+    """Count only those answered with this label."""
+    max_false: float | None = Field(default=None, gt=0, lt=1)
+    """Of the items that are answered so, the share that the expert may call otherwise."""
+
+    @model_validator(mode="after")
+    def _promises_something(self) -> LabelPromiseRecipe:
+        if self.max_missed is None and self.max_false is None:
+            raise ValueError("a promise about a label needs max_missed, max_false or both; set one")
+        if self.missed_as is not None and (self.max_missed is None or self.missed_as == self.label):
+            raise ValueError("missed_as needs max_missed, and another label than the promise's own; mend it")
+        return self
+
+
+class OperatingPointRecipe(_Table):
+    """The promise that the deferral threshold must keep; see `optimize.judge.operating_point`."""
+
+    alpha: float = Field(default=0.01, gt=0, lt=1)
+    """Share of all requests that may get another answer than the expert's because the screen was trusted."""
+    delta: float = Field(default=0.05, gt=0, lt=1)
+    """Probability that the promise is false."""
+    max_escalation_share: float = Field(default=1.0, ge=0, le=1)
+    """Give no promise that needs a larger escalation share."""
+    # Left out of the recipe's digest where there is none.
+    labels: tuple[LabelPromiseRecipe, ...] = Field(default=(), exclude_if=lambda promises: not promises)
+    """Promises about single labels, beside the one about all requests."""
+
+    @property
+    def named_labels(self) -> tuple[str, ...]:
+        """The labels that promises name."""
+        named = (name for each in self.labels for name in (each.label, each.missed_as) if name is not None)
+        return tuple(dict.fromkeys(named))

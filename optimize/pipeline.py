@@ -162,19 +162,28 @@ def choose_point(build: Build, artifacts: Artifacts, config: OperatingPointRecip
     Returns the point and the logits of the certification set.
     """
     variants = served_variants(artifacts)
-    heads = [head_of(artifacts[stage].manifest) for stage in ("screen", "expert")]
+    heads = head_of(artifacts["screen"].manifest), head_of(artifacts["expert"].manifest)
 
     def stages(split: Split) -> Stages:
         screen, expert = (served_logits(artifacts[stage], variants[stage], split) for stage in ("screen", "expert"))
-        return Stages(screen, expert, split.targets, *heads)
+        return Stages(screen, expert, split.targets, *heads, build.splits.labels)
 
     selection, certification = stages(build.splits.selection), stages(build.splits.certification)
     chosen_for = {f"{stage}_digest": artifacts[stage].digest for stage in STAGES}
     chosen_for |= {f"{stage}_variant": variants[stage] for stage in STAGES}
     point = choose(selection, certification, config, chosen_for)
     write_operating_point(build.point_folder, point)
-    console.print(f"operating point: confidence below {point.threshold:.4f} escalates; {point.promise.statement}")
+    tell_point(point)
     return point, certification
+
+
+def tell_point(point: OperatingPoint) -> None:
+    """Say where the thresholds lie and what is promised."""
+    console.print(f"operating point: confidence below {point.threshold:.4f} escalates; {point.promise.statement}")
+    for label, threshold in point.label_thresholds.items():
+        console.print(f"operating point: where the screen says {label}, below {threshold:.4f}")
+    for promise in point.label_promises:
+        console.print(f"operating point: {promise.label}: {promise.statement}")
 
 
 def served_variants(artifacts: Artifacts) -> dict[Stage, VariantName]:
@@ -208,10 +217,9 @@ def verify_all(
         known[stage] = variants[served[stage]]
         failed += missed
         state_quality(artifact, _quality(artifact, variants, split))
-    heads = [head_of(artifacts[stage].manifest) for stage in ("screen", "expert")]
-    failed += _verify_cascade(
-        build, Stages(known["screen"], known["expert"], split.targets, *heads), point, split, command
-    )
+    heads = head_of(artifacts["screen"].manifest), head_of(artifacts["expert"].manifest)
+    of_cascade = Stages(known["screen"], known["expert"], split.targets, *heads, build.splits.labels)
+    failed += _verify_cascade(build, of_cascade, point, split, command)
     return known, failed, split
 
 

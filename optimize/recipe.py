@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 from pydantic_core import ErrorDetails
 
 from optimize.bounds import Gates as Gates
+from optimize.bounds import OperatingPointRecipe as OperatingPointRecipe
 from optimize.bounds import Quality as Quality
 from optimize.bounds import QualityGate as QualityGate
 from optimize.data.readers import DataConfig
@@ -49,17 +50,6 @@ class TextRecipe(_Table):
         if self.watch is not None and self.long_texts != "windows":
             raise ValueError('watch needs long_texts = "windows"; add it, or leave watch out')
         return self
-
-
-class OperatingPointRecipe(_Table):
-    """The promise that the deferral threshold must keep; see `optimize.judge.operating_point`."""
-
-    alpha: float = Field(default=0.01, gt=0, lt=1)
-    """Share of all requests that may get another answer than the expert's because the screen was trusted."""
-    delta: float = Field(default=0.05, gt=0, lt=1)
-    """Probability that the promise is false."""
-    max_escalation_share: float = Field(default=1.0, ge=0, le=1)
-    """Give no promise that needs a larger escalation share."""
 
 
 class Search(_Table):
@@ -169,12 +159,13 @@ class Recipe(_Table):
         return list(itertools.chain(*self.possible_stages))
 
     def require_labels(self, labels: tuple[str, ...]) -> None:
-        """Raise StepError when class weights or a gate name a label that the data does not have."""
+        """Raise StepError when class weights, a gate or a promise name a label that the data does not have."""
         for step in (*self.teacher, *self.possible_steps):
             if isinstance(step, TrainingConfig):
                 require_labels("class_weights", step.class_weights, labels)
         for name, gate in self.quality:
             require_labels(f"quality.{name}.watch_labels", gate.watch_labels, labels)
+        require_labels("operating_point.labels", self.operating_point.named_labels, labels)
 
     @property
     def digest(self) -> str:

@@ -9,6 +9,8 @@ SieveError                  the user can correct it; the text names the rule, th
 ├── FailedItemError         both models failed on an item (HTTP 500)
 ├── OverloadedError         too many requests are in flight (HTTP 503)
 ├── NotServedError          the service was started without the cascade that a request needs (HTTP 404)
+├── NotRememberedError      the answer that feedback is about is not remembered (HTTP 404)
+├── AlreadyToldError        another label was told for an answer before (HTTP 409)
 ├── KeyMissingError         a request lacks the key that its address needs, or has another one (HTTP 401)
 ├── RightMissingError       the key of a request lacks the right that it needs (HTTP 403)
 ├── TooOftenError           a key or an address sends more requests a second than it may (HTTP 429)
@@ -89,6 +91,14 @@ class OverloadedError(SieveError):
 
 class NotServedError(SieveError):
     """The service was started without the cascade that a request needs."""
+
+
+class NotRememberedError(SieveError):
+    """The answer that feedback is about is not remembered, here or by a process beside this one."""
+
+
+class AlreadyToldError(SieveError):
+    """Another label was told for an answer before."""
 
 
 class KeyMissingError(SieveError):

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from serving.cpu import cores
 from serving.errors import SettingsError
@@ -58,12 +58,16 @@ class Settings(BaseModel):
     `calls_in_flight` is how many calls of one API process an expert runs side by side, one on each of its machines.
     `max_batch_tokens` limits the tokens of one call, padding included: items times the length that the longest is
     padded to. `device` is where experts run, `gpu_memory_mb` the most that one session takes of its GPU (0: no
-    limit), and `gpu_graphs` records CUDA graphs. `max_in_flight` is the most requests that one API process has in
-    flight. `image_formats` are the formats of image files that are read; no other decoder is reached. `cache_mb`
-    are the megabytes of answers that one API process keeps for equal requests; 0 keeps none, and joins none. `page`
-    shows the page at `/` and the API reference.
-    `shadow_share` is the share of the items that a shadow is asked about, too, and `shadow_margin` the share of them by
-    which it may be worse.
+    limit), and `gpu_graphs` records CUDA graphs. `shadow_share` is the share of the items that a shadow is asked about,
+    too, and `shadow_margin` the share of them by which it may be worse.
+    `max_in_flight` is the most requests that one API process has in flight. `image_formats` are the formats of image
+    files that are read; no other decoder is reached. `cache_mb` are the megabytes of answers that one API process keeps
+    for equal requests; 0 keeps none, and joins none. `audit_share` is the share of the screen's own answers that the
+    expert is asked about afterwards; 0 audits nothing. `audit_folder` holds what audits know, by default a folder of
+    BENTOML_HOME. `on_broken` says what follows when they show a broken promise: `tell`, or `raise` the threshold, too.
+    `feedback_memory` are the answers that one API process remembers, so that their right labels may be told later; 0
+    remembers none. `keep_payloads` is the share of inputs, with their content, that is kept below `payload_folder`, of
+    at most `payload_mb` megabytes; 0 keeps none. `page` shows the page at `/` and the API reference.
     `cors_origins` are the origins whose pages may ask the API from a browser, as in `https://example.org`.
     `requests_per_address` is how many requests a second one address may send; 0 is no limit. `trusted_proxies` are the
     addresses and networks of proxies, whose X-Forwarded-For says from which address a request comes.
@@ -85,12 +89,25 @@ class Settings(BaseModel):
     # TOML has lists alone, which strict validation takes for no tuple.
     image_formats: tuple[ImageFormat, ...] = Field(default=IMAGE_FORMATS, min_length=1, strict=False)
     cache_mb: int = Field(default=0, ge=0, le=65_536)
+    audit_share: float = Field(default=0.01, ge=0, le=1)
+    audit_folder: str = Field(default="", pattern=r"^(/.*)?$")
+    on_broken: Literal["tell", "raise"] = "tell"
+    feedback_memory: int = Field(default=0, ge=0, le=10_000_000)
+    keep_payloads: float = Field(default=0.0, ge=0, le=1)
+    payload_folder: str = Field(default="", pattern=r"^(/.*)?$")
+    payload_mb: int = Field(default=64, ge=1, le=1_000_000)
     page: bool = True
     shadow_share: float = Field(default=0.1, ge=0, le=1)
     shadow_margin: float = Field(default=0.005, gt=0, lt=1)
     cors_origins: tuple[Origin, ...] = Field(default=(), strict=False)
     requests_per_address: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     trusted_proxies: tuple[Network, ...] = Field(default=(), strict=False)
+
+    @model_validator(mode="after")
+    def _payloads_have_a_folder(self) -> Settings:
+        if self.keep_payloads and not self.payload_folder:
+            raise ValueError("keep_payloads needs payload_folder, the absolute path of a folder for them")
+        return self
 
 
 def settings_of(stated: str, folder: Path) -> Settings:

@@ -8,16 +8,18 @@ the certification set is read. They are tested in order from the safest, at whic
 binomial tail, Clopper and Pearson 1934) at level delta. Testing stops at the first that fails. This fixed sequence
 corrects for the number of tests: a false promise is possible only if the first unsafe threshold passes.
 
+Promises about single labels are tested along the same sequence (`optimize.judge.claims`).
+
 The test is exact if the items of the certification set are drawn as requests are, independently of each other and of
 every earlier choice. Near-duplicates, which share a split, are not independent and weaken it.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,42 +27,18 @@ from numpy.typing import NDArray
 from scipy.special import betainc
 from scipy.stats import beta, binom
 
+from optimize.judge.claims import Claim, Flags, claims_of, floors
+from optimize.judge.stages import Stages as Stages
 from optimize.judge.temperature import calibration_error, fit_temperature
 from optimize.recipe import OperatingPointRecipe
-from serving.arrays import Logits
-from serving.cascade.deferral import COUNTED_ITEMS, Band, OperatingPoint, Promise, Reference
-from serving.model.head import SOFTMAX, Decisions, Head, differ
+from serving.cascade.deferral import COUNTED_ITEMS, Band, LabelPromise, OperatingPoint, Promise, Reference
+from serving.model.head import Decisions
 
 # Escalation shares on the selection set, dense where few items defer; their confidences are the thresholds to try.
 SHARES = np.unique(np.concatenate([np.geomspace(0.001, 0.1, 40), np.linspace(0, 1, 101)]))
 DEFER_ALL = 1.0 + 1e-6
 METHOD = "fixed-sequence testing (Learn then Test) with exact binomial tails"
 REFERENCE_BINS = 10
-
-
-@dataclass(frozen=True, slots=True)
-class Stages:
-    """Logits [items, labels] of screen and expert on one split, its targets, and the heads that read the logits."""
-
-    screen: Logits
-    expert: Logits
-    targets: Decisions
-    screen_head: Head = SOFTMAX
-    expert_head: Head = SOFTMAX
-
-    @property
-    def decisions(self) -> tuple[Decisions, Decisions]:
-        """What the screen and the expert answer."""
-        return self.screen_head.decide(self.screen), self.expert_head.decide(self.expert)
-
-    @property
-    def differs(self) -> NDArray[np.bool_]:
-        """Whether the screen's label, or its label set, is not the expert's, [items]."""
-        return differ(*self.decisions)
-
-    def confidences(self, temperature: float) -> NDArray[np.float64]:
-        """The screen's, [items]."""
-        return self.screen_head.confidences(self.screen, temperature)
 
 
 def choose(
@@ -78,32 +56,65 @@ def choose(
         "screen": fit_temperature(selection.screen, selection.targets),
         "expert": fit_temperature(selection.expert, selection.targets),
     }
-    known = selection.confidences(temperatures["screen"])
+    calibration = {
+        stage: {
+            "error_before": round(calibration_error(logits, certification.targets), 5),
+            "error_after": round(calibration_error(logits, certification.targets, temperatures[stage]), 5),
+        }
+        for stage, logits in (("screen", certification.screen), ("expert", certification.expert))
+    }
+    fitted = {f"{stage}_temperature": value for stage, value in temperatures.items()} | {"calibration": calibration}
+    return choose_at(selection, certification, config, {**chosen_for, **fitted})
+
+
+def choose_at(
+    selection: Stages, certification: Stages, config: OperatingPointRecipe, stated: Mapping[str, Any]
+) -> OperatingPoint:
+    """The operating point of a pair whose temperatures are known; the targets of the two sets are not looked at.
+
+    `stated` has those and all else that neither set decides, by the names of `OperatingPoint`.
+    """
+    temperature = stated["screen_temperature"]
+    known = selection.confidences(temperature)
+    tried = thresholds(known)
+    least = floors(claims_of(config.labels, selection), known, tried, config.delta)
+    confidence = certification.above(certification.confidences(temperature), least)
+    claims = claims_of(config.labels, certification)
     threshold, promise = certify(
-        certification.confidences(temperatures["screen"]),
-        certification.differs,
-        thresholds(known),
-        config.alpha,
-        config.delta,
-        config.max_escalation_share,
+        confidence, certification.differs, tried, config.alpha, config.delta, config.max_escalation_share, claims
     )
-    share = float((known < threshold).mean())
+    trusted = ~(confidence < threshold)
+    share = float((selection.above(known, least) < threshold).mean())
+    # One that passes here and failed at a safer threshold is not certified, as none is without the others.
+    safer = [~(confidence < each) for each in tried if each >= threshold]
+    kept = promise.certified and all(claim.passes(each, config.delta) for claim in claims for each in safer)
     return OperatingPoint(
         threshold=threshold,
-        screen_temperature=temperatures["screen"],
-        expert_temperature=temperatures["expert"],
-        **chosen_for,
+        label_thresholds={label: floor for label, floor in least.items() if floor > threshold},
         escalation_share=share,
         promise=promise,
-        calibration={
-            stage: {
-                "error_before": round(calibration_error(logits, certification.targets), 5),
-                "error_after": round(calibration_error(logits, certification.targets, temperatures[stage]), 5),
-            }
-            for stage, logits in (("screen", certification.screen), ("expert", certification.expert))
-        },
+        certified_thresholds=tuple(each for each in tried if each >= threshold) if promise.certified else (),
+        label_promises=tuple(label_promise(claim, trusted, config.delta, certified=kept) for claim in claims),
         reference=reference(known),
         band=band(share, len(known)),
+        **stated,
+    )
+
+
+def label_promise(claim: Claim, trusted: Flags, delta: float, *, certified: bool) -> LabelPromise:
+    """What is promised of a label where the screen is trusted on the `trusted` items, [items]."""
+    n, misses = claim.at(trusted)
+    return LabelPromise(
+        label=claim.label,
+        kind=claim.kind,
+        missed_as=claim.missed_as,
+        alpha=claim.alpha,
+        delta=delta,
+        certified=certified,
+        n=n,
+        misses=misses,
+        upper_bound=upper_bound(misses, n, delta),
+        needed_n=None if certified else needed(misses / max(n, 1), claim.alpha, delta),
     )
 
 
@@ -116,16 +127,20 @@ def thresholds(confidence: NDArray[np.float64]) -> tuple[float, ...]:
 
 def certify(
     confidence: NDArray[np.float64],
-    differs: NDArray[np.bool_],
+    differs: Flags,
     tried: Sequence[float],
     alpha: float,
     delta: float,
     max_escalation_share: float = 1.0,
+    claims: Sequence[Claim] = (),
 ) -> tuple[float, Promise]:
     """The lowest threshold with a promise, and the promise; without one, a threshold that is not certified.
 
     `confidence` [n] is the screen's, and `differs` [n] says whether its answer is not the expert's. `tried` holds the
     thresholds in ascending order, the last above 1; they must be fixed before these items are read.
+
+    A threshold passes if the tests of all `claims` do, too. Where none does, it is chosen without them: then the
+    promise about all requests is kept, and theirs are not.
 
     There is no promise when n is too small, or when the threshold would escalate more than `max_escalation_share`. The
     threshold is then the lowest whose observed share of misses is at most alpha, as far as that share allows.
@@ -133,33 +148,40 @@ def certify(
     n = len(confidence)
     ordered = tuple(reversed(tried))
     # NaN is below no threshold, so it counts as trusted.
-    misses = [int((differs & ~(confidence < threshold)).sum()) for threshold in ordered]
-    tested, passed, threshold, missed = 0, False, ordered[0], misses[0]
-    for candidate, count in zip(ordered, misses, strict=True):
-        tested += 1
-        if binom.cdf(count, n, alpha) > delta:
-            break
-        passed, threshold, missed = True, candidate, count
-    share = float((confidence < threshold).mean())
-    certified = passed and share <= max_escalation_share
-    if not certified:
-        pairs = list(zip(ordered, misses, strict=True))
-        allowed = [pair for pair in pairs if (confidence < pair[0]).mean() <= max_escalation_share]
-        fine = [pair for pair in allowed if pair[1] <= alpha * n]
-        threshold, missed = fine[-1] if fine else allowed[0]
-    return threshold, Promise(
+    trusted = [~(confidence < threshold) for threshold in ordered]
+    misses = [int((differs & each).sum()) for each in trusted]
+
+    def share_at(place: int) -> float:
+        return float((~trusted[place]).mean())
+
+    alone = passing(binom.cdf(count, n, alpha) <= delta for count in misses)
+    together = passing(all(claim.passes(each, delta) for claim in claims) for each in trusted[:alone]) if claims else 0
+    # The safest comes first, so the last of those that pass escalates least.
+    passed = next((each for each in (together, alone) if each and share_at(each - 1) <= max_escalation_share), 0)
+    if passed:
+        place = passed - 1
+    else:
+        allowed = [place for place in range(len(ordered)) if share_at(place) <= max_escalation_share]
+        fine = [place for place in allowed if misses[place] <= alpha * n]
+        place = fine[-1] if fine else allowed[0]
+    return ordered[place], Promise(
         alpha=alpha,
         delta=delta,
-        certified=certified,
+        certified=passed > 0,
         n=n,
-        misses=missed,
-        upper_bound=upper_bound(missed, n, delta),
-        needed_n=None if certified else needed(missed / n, alpha, delta),
-        escalation_needed=share if passed and not certified else None,
+        misses=misses[place],
+        upper_bound=upper_bound(misses[place], n, delta),
+        needed_n=None if passed else needed(misses[place] / n, alpha, delta),
+        escalation_needed=share_at(alone - 1) if alone and not passed else None,
         max_escalation_share=max_escalation_share,
-        thresholds_tried=tested,
+        thresholds_tried=min(len(ordered), (passed or alone) + 1),
         method=METHOD,
     )
+
+
+def passing(tests: Iterable[bool]) -> int:
+    """How many tests pass before the first that fails."""
+    return sum(1 for _ in itertools.takewhile(bool, tests))
 
 
 def upper_bound(misses: int, n: int, delta: float) -> float:
@@ -197,7 +219,7 @@ def _tail(misses: float, n: int, alpha: float) -> float:
 
 def cascade_answers(stages: Stages, point: OperatingPoint) -> tuple[Decisions, NDArray[np.bool_]]:
     """What the cascade's full answers are, and whether each item escalates, [items]."""
-    deferred = stages.confidences(point.screen_temperature) < point.threshold
+    deferred = stages.deferred(point)
     ours, theirs = stages.decisions
     return np.where(deferred if ours.ndim == 1 else deferred[:, None], theirs, ours), deferred
 

@@ -110,6 +110,7 @@ def _point_entry(folder: Path, point: OperatingPoint, screen: Artifact) -> Entry
     }
     metadata = {
         "promise": point.promise.statement,
+        **({"label_promises": [each.statement for each in point.label_promises]} if point.label_promises else {}),
         "threshold": point.threshold,
         "escalation_share": point.escalation_share,
         "screen_digest": point.screen_digest,

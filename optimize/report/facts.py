@@ -46,7 +46,10 @@ class Facts:
     def served(self) -> Stages:
         """Both stages on the holdout, as their default variants are served."""
         screen, expert = (head_of(self.artifacts[stage].manifest) for stage in ("screen", "expert"))
-        return Stages(self.holdout["screen"], self.holdout["expert"], self.holdout_split.targets, screen, expert)
+        labels = self.artifacts["screen"].manifest.labels
+        return Stages(
+            self.holdout["screen"], self.holdout["expert"], self.holdout_split.targets, screen, expert, labels
+        )
 
     def row(self, result: Result) -> dict[str, Any]:
         """One result as JSON values; the `accuracy` of label sets is micro F1.

@@ -48,7 +48,7 @@ def write_report(build: Build, facts: Facts) -> dict[str, Any]:
         "command": facts.command,
         "failed_gates": list(facts.failed),
         "stale": None,
-        "operating_point": facts.point.model_dump(mode="json", exclude={"reference"}),
+        "operating_point": facts.point.model_dump(mode="json", exclude={"reference", "certified_thresholds"}),
         "promise": facts.point.promise.statement,
         "trials": [trial.as_dict() for trial in facts.trials],
         "chosen_trial": facts.chosen_trial.number if facts.chosen_trial else None,
@@ -100,9 +100,10 @@ def html(report: Mapping[str, Any]) -> str:
 def risk_curve(stages: Stages, point: OperatingPoint) -> list[dict[str, float]]:
     """For each threshold: escalation share, share of misses with its upper bound, and the p-value of its test."""
     confidence, differs = stages.confidences(point.screen_temperature), stages.differs
+    confidence = stages.above(confidence, point.label_thresholds)
     n, promise = len(confidence), point.promise
     curve = []
-    for threshold in sorted({*thresholds(confidence), point.threshold}):
+    for threshold in sorted({*thresholds(np.maximum(confidence, 0.0)), point.threshold}):
         misses = int((differs & (confidence >= threshold)).sum())
         curve.append(
             {
@@ -161,6 +162,7 @@ def _differences(build: Build, facts: Facts) -> list[dict[str, Any]]:
     """Items of the holdout with two different answers and the right one; those of highest confidence first."""
     stages, split, labels = facts.served, facts.holdout_split, build.splits.labels
     confidence = stages.confidences(facts.point.screen_temperature)
+    deferred = stages.deferred(facts.point)
     ours, theirs = stages.decisions
     places = np.flatnonzero(stages.differs)
     return [
@@ -171,7 +173,7 @@ def _differences(build: Build, facts: Facts) -> list[dict[str, Any]]:
             "screen": _named(ours[place], labels),
             "expert": _named(theirs[place], labels),
             "confidence": float(confidence[place]),
-            "escalated": bool(confidence[place] < facts.point.threshold),
+            "escalated": bool(deferred[place]),
         }
         for place in places[np.argsort(-confidence[places], kind="stable")][:EXAMPLES].tolist()
     ]

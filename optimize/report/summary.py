@@ -131,7 +131,9 @@ def _cascade(models: Mapping[str, Any], facts: Facts) -> dict[str, Any]:
     targets = facts.holdout_split.targets
     screen, expert = (facts.defaults[stage].name for stage in ("screen", "expert"))
     heads = facts.heads[screen], facts.heads[expert]
-    stages = Stages(facts.holdout[screen], facts.holdout[expert], targets, *heads)
+    stages = Stages(
+        facts.holdout[screen], facts.holdout[expert], targets, *heads, facts.artifacts["screen"].manifest.labels
+    )
     answers, deferred = cascade_answers(stages, point)
     share = float(deferred.mean())
     screen_ms, expert_ms = (models[role]["latency_ms"]["median_ms"] for role in ("screen", "expert"))

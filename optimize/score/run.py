@@ -72,7 +72,7 @@ def score(cascade: StoredCascade, path: Path, out: Path, asked: Asked, *, thread
         columns = AnswerColumns.of(scorer, scores=asked.scores, prefix=asked.prefix)
         work = Work(scorer=scorer, source=source, columns=columns)
         with Parts.opened(out, made_from) as parts:
-            ran = _score_rest(work, parts, chunk_rows(cascade))
+            ran = run_rest(source, work.table, parts, chunk_rows(cascade))
             return _finish(work, parts, out, {**ran, "made_from": made_from, "threads": threads})
     finally:
         scorer.close()
@@ -111,8 +111,12 @@ def in_order(call: Callable[[T], R], values: Iterable[T], pool: ThreadPoolExecut
         yield waiting.popleft().result()
 
 
-def _score_rest(work: Work, parts: Parts, size: int) -> dict[str, Any]:
-    source, before = work.source, parts.done
+def run_rest(source: Source, table: Callable[[Chunk], pyarrow.Table], parts: Parts, size: int) -> dict[str, Any]:
+    """Make a `table` of each chunk that has no part yet; says how many rows that were, and how fast.
+
+    Raises DataError for an input without rows.
+    """
+    before = parts.done
     begin_s, rows = time.monotonic(), 0
     chunks = source.chunks(size)
     skipped = sum(chunk.steps for chunk in itertools.islice(chunks, before))
@@ -126,9 +130,9 @@ def _score_rest(work: Work, parts: Parts, size: int) -> dict[str, Any]:
                     steps.append(chunk.steps)
                     yield chunk
 
-            for table in in_order(work.table, noted(), pool, CHUNKS_AHEAD):
-                parts.add(table)
-                rows += table.num_rows
+            for made in in_order(table, noted(), pool, CHUNKS_AHEAD):
+                parts.add(made)
+                rows += made.num_rows
                 advance(steps.popleft())
     finally:
         pool.shutdown(wait=False, cancel_futures=True)

@@ -9,10 +9,13 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal, NamedTuple, cast
+
+import numpy as np
+from numpy.typing import NDArray
 
 from optimize.score.stage import Stage
-from serving.arrays import Array
+from serving.arrays import Array, Logits
 from serving.cascade.deferral import should_defer
 from serving.cascade.modality import StoredCascade, takes_pairs
 from serving.errors import InvalidInputError
@@ -21,6 +24,7 @@ from serving.model.head import head_of
 from serving.model.image_header import read_header
 from serving.model.preprocess import StageItems, items_of, preprocessor, same_preprocessing
 from serving.model.text import Text, TextEncoder
+from serving.model.windows import length_of
 
 DECODED_TOGETHER = 8
 """Images that one thread decodes at a time."""
@@ -62,6 +66,18 @@ class Scored:
     escalated: bool | None
     error: str | None = None
     truncated: bool = False
+
+
+class Both(NamedTuple):
+    """What both stages say of many rows: `errors` [rows] where there is nothing, and for all other rows the rest.
+
+    Logits are [items, labels]; `lengths` [items] are those of the screen's items, in tokens for a text.
+    """
+
+    errors: list[str | None]
+    screen: Logits
+    expert: Logits
+    lengths: NDArray[np.int64]
 
 
 class Scorer:
@@ -117,6 +133,20 @@ class Scorer:
                 Scored(None, None, True, FAILED) if failed else Scored(answer, "expert", True, None, truncated)
             )
         return cast(list[Scored], scored)
+
+    def both(self, contents: Sequence[Content]) -> Both:
+        """What each stage says of every one of `contents`, whether the screen is sure or not."""
+        prepared = self._prepared_images(contents) if self.kind == "image" else self._prepared_texts(contents)
+        errors = [each.error if isinstance(each, Unusable) else None for each in prepared]
+        places = [place for place, error in enumerate(errors) if error is None]
+        ours = [cast(StageItems, prepared[place]).screen for place in places]
+        theirs = [item for item, _ in self._for_expert(contents, prepared, places)]
+        screen, expert = self.screen.logits(ours, self._pool), self.expert.logits(theirs, self._pool)
+        said = np.isfinite(np.concatenate([screen, expert], axis=1)).all(axis=1)
+        for place, sound in zip(places, said, strict=True):
+            if not sound:
+                errors[place] = "a model failed on it"
+        return Both(errors, screen[said], expert[said], np.array([length_of(item) for item in ours], np.int64)[said])
 
     def close(self) -> None:
         """End the threads; what has not begun is not run."""

@@ -56,7 +56,9 @@ class Stage:
         return self._head.answers(self.logits(items, pool), self._labels, self._temperature)
 
     def logits(self, items: Sequence[Array], pool: Executor) -> Logits:
-        """Logits [items, labels], in order; at least one item."""
+        """Logits [items, labels], in order."""
+        if not items:
+            return np.empty((0, len(self._labels)), dtype=np.float32)
         # The longest batches begin first, so that the threads end at about the same time.
         order = sorted(range(len(items)), key=lambda place: length_of(items[place]), reverse=True)
         ordered = [items[place] for place in order]

@@ -62,7 +62,8 @@ class StageAnswer:
     `escalated`: whether a call with the item was sent to the expert. `degraded`: why the screen's answer stands
     although it deferred. Where there is no `answer`, the screen failed on this item and the expert gave none; then
     `degraded` is `failed`. `cached`: how the answer to an equal item is this one's, too; None for one of its own.
-    `screen_confidence`: the screen's, whoever answers; NaN where it failed.
+    `screen_confidence`: the screen's, whoever answers; NaN where it failed. `screen_label`: what the screen said where
+    the expert answers; None where that is not known.
     """
 
     answer: Answer | None
@@ -71,6 +72,7 @@ class StageAnswer:
     degraded: str | None
     cached: Literal["kept", "joined"] | None = None
     screen_confidence: float = math.nan
+    screen_label: str | tuple[str, ...] | None = None
 
 
 def _unobserved(_confidence: float, _deferred: bool) -> None:
@@ -164,6 +166,7 @@ class ModelCascade:
                     degraded=None,
                     cached="joined" if joined else None,
                     screen_confidence=given[place].confidence,
+                    screen_label=None if math.isnan(given[place].confidence) else given[place].label,
                 )
         return answers
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -69,6 +69,50 @@ class Promise(_Frozen):
         return f"not certified: n is too small, {wanted} are needed (n = {self.n}, {self.misses} misses)"
 
 
+class LabelPromise(_Frozen):
+    """A bound on wrong trust in the screen where one label is concerned, tested on `n` items of the certification set.
+
+    `missed`: of the items to which the expert gives `label`, at most a share `alpha` are answered without it because
+    the screen was trusted (one less its recall against the expert); with `missed_as`, only those answered as that.
+    `false`: of the items that are answered with `label`, the expert gives it to all but a share `alpha` (one less its
+    precision). With confidence 1 - `delta` all of an operating point's promises hold together.
+    """
+
+    label: str
+    kind: Literal["missed", "false"]
+    missed_as: str | None = None
+    alpha: float = Field(gt=0, lt=1)
+    delta: float = Field(gt=0, lt=1)
+    certified: bool
+    n: int = Field(ge=0)
+    """The items that the share is of."""
+    misses: int = Field(ge=0)
+    upper_bound: float = Field(ge=0, le=1)
+    """One-sided Clopper-Pearson bound at confidence 1 - delta."""
+    needed_n: int | None = None
+    """If it is not certified: how many of its items would do at the same share; None if no number would."""
+
+    @property
+    def statement(self) -> str:
+        """The promise in one sentence, or why there is none."""
+        if self.kind == "false":
+            said = f"of the items that are answered {self.label} the expert calls at most {self.alpha:.2%} otherwise"
+        else:
+            how = f"as {self.missed_as}" if self.missed_as else "otherwise"
+            said = f"of the items that the expert calls {self.label} at most {self.alpha:.2%} are answered {how}"
+        counted = f"n = {self.n}, {self.misses} misses"
+        if self.certified:
+            return f"certified: with confidence {100 * (1 - self.delta):g}% {said} ({counted})"
+        if self.needed_n is None:
+            why = "too many are; allow more escalation, or a larger share"
+        elif self.needed_n > self.n:
+            few = f"{self.needed_n:,}" if self.needed_n <= COUNTED_ITEMS else f"more than {COUNTED_ITEMS:,}"
+            why = f"n is too small, {few} such items are needed; bring more of them, or allow a larger share"
+        else:
+            why = "no threshold kept all promises together; allow more escalation, or larger shares"
+        return f"not certified: {said}: {why} ({counted})"
+
+
 class Reference(_Frozen):
     """The screen's confidences on the selection set: the share of items in each bin. `edges` between bins ascend."""
 
@@ -94,6 +138,9 @@ class OperatingPoint(_Frozen):
 
     threshold: float = Field(ge=0.0)
     """Answers with a confidence below it defer to the expert. Above 1 everything defers, at 0 nothing does."""
+    # What follows is left out where there is none, so that a point without it has the digest that it always had.
+    label_thresholds: dict[str, float] = Field(default_factory=dict, exclude_if=lambda thresholds: not thresholds)
+    """Higher thresholds, by the label that the screen gives."""
     screen_temperature: float = Field(default=1.0, gt=0)
     expert_temperature: float = Field(default=1.0, gt=0)
     """Logits are divided by the temperature before the softmax that confidences come from."""
@@ -105,6 +152,11 @@ class OperatingPoint(_Frozen):
     escalation_share: float = Field(ge=0.0, le=1.0)
     """The share of the selection set that defers."""
     promise: Promise
+    certified_thresholds: tuple[float, ...] = Field(default=(), exclude_if=lambda thresholds: not thresholds)
+    """Those that passed their test, ascending from `threshold`; empty where none did, or they were not kept."""
+    label_promises: tuple[LabelPromise, ...] = Field(default=(), exclude_if=lambda promises: not promises)
+    certified_on: Literal["recipe", "traffic"] = Field(default="recipe", exclude_if="recipe".__eq__)
+    """Whose items the promise was tested on: the recipe's certification set, or unlabelled traffic."""
     calibration: dict[str, Any] = Field(default_factory=dict)
     """Expected calibration error of both stages before and after scaling, on the certification set."""
     reference: Reference
@@ -142,5 +194,8 @@ class OperatingPoint(_Frozen):
 
 def should_defer(answer: Answer, point: OperatingPoint) -> bool:
     """Whether the screen is too unsure of its answer."""
+    threshold = point.threshold
+    if point.label_thresholds and isinstance(answer.label, str):
+        threshold = max(threshold, point.label_thresholds.get(answer.label, threshold))
     # Written so that a confidence of NaN defers.
-    return not answer.confidence >= point.threshold
+    return not answer.confidence >= threshold

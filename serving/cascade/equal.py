@@ -38,7 +38,8 @@ class EqualRequests:
 
     def keys(self, modality: Modality, digests: Iterable[bytes]) -> list[bytes]:
         """For each digest of an item, the key of its answer from this version of a cascade."""
-        tags = (modality.name, modality.version, modality.screen_tag, modality.expert_tag)
+        threshold = f"{modality.cascade.point.threshold!r}"  # it may rise
+        tags = (modality.name, modality.version, modality.screen_tag, modality.expert_tag, threshold)
         of = "\0".join((*tags, *modality.digests.values())).encode()
         return [self.digest(digest + of) for digest in digests]
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from serving.arrays import Array
+from serving.audit.auditor import Auditor
 from serving.cascade.cascade import ModelCascade
 from serving.cascade.deferral import OperatingPoint
+from serving.cascade.described import described_model, described_point
 from serving.cascade.drift import Drift, DriftMonitor
 from serving.errors import ArtifactError, StageError
 from serving.expert.call import ExpertClient
@@ -21,7 +23,7 @@ from serving.load.budget import MAX_MS
 from serving.model.apart import apart
 from serving.model.artifact import Artifact, TextSettings
 from serving.model.golden import check_golden
-from serving.model.head import Softmax, head_of
+from serving.model.head import head_of
 from serving.model.preprocess import (
     Content,
     StageItems,
@@ -137,6 +139,8 @@ class Modality:
         self.screen_tag, self.expert_tag = stored.screen.tag, stored.expert.tag
         self.digests = {"screen": screen.digest, "expert": stored.expert.artifact.digest}
         self.screen_info = model_labels(screen, self._session)
+        self.point_tag = stored.point.tag
+        self.auditor: Auditor | None = None
 
     def prepare(self, content: Content) -> StageItems:
         """The screen's item and the expert's item of a text, or for an image whose header was read.
@@ -151,18 +155,25 @@ class Modality:
 
     async def describe(self) -> dict[str, Any]:
         """What /models says of this cascade. Asks the expert what it runs."""
-        stored, session = self._stored, self._session
+        screen, expert, stored = self._stored.screen, self._stored.expert, self._stored.point
         expert_runs = await self._expert.describe()
+        point = stored.point
         return {
             "name": self.name,
             "kind": self.kind,
             "pairs": self.pairs,
-            "screen": _described(stored.screen, described(session), stored.point.point.screen_temperature),
-            "expert": _described(stored.expert, expert_runs, stored.point.point.expert_temperature),
-            "operating_point": {"tag": stored.point.tag, **_promised(stored.point.point, self._against(expert_runs))},
+            "screen": described_model(screen.tag, screen.artifact, described(self._session), point.screen_temperature),
+            "expert": described_model(expert.tag, expert.artifact, expert_runs, point.expert_temperature),
+            "operating_point": described_point(stored.tag, point, self._against(expert_runs)),
             "drift": asdict(self._monitor.state()),
+            "audit": asdict(self.auditor.watched()) if self.auditor is not None else None,
             "breaker": self.escalations.breaker.state(time.monotonic()),
         }
+
+    def rise(self, threshold: float) -> None:
+        """Defer from now on what is below `threshold`, which is higher than the published one."""
+        point = self.cascade.point.model_copy(update={"threshold": threshold})
+        self.cascade = replace(self.cascade, point=point)
 
     def tell_drift(self) -> None:
         """Report the state of the drift monitor."""
@@ -277,24 +288,3 @@ def takes_pairs(artifact: Artifact) -> bool:
     """Whether an artifact is for pairs of texts."""
     settings = artifact.manifest.settings
     return isinstance(settings, TextSettings) and settings.pairs
-
-
-def _promised(point: OperatingPoint, against: Sequence[str]) -> dict[str, Any]:
-    described = point.model_dump(exclude={"reference"})
-    described["promise"] = {"statement": point.promise.statement, **described["promise"]}
-    return {"applies": not against, "why_not": against, **described}
-
-
-def _described(stored: StoredModel, runs: Mapping[str, str], temperature: float) -> dict[str, Any]:
-    manifest = stored.artifact.manifest
-    head = head_of(manifest)
-    least = {} if isinstance(head, Softmax) else {"least_scores": head.least_scores(manifest.labels, temperature)}
-    return {
-        "tag": stored.tag,
-        "digest": stored.artifact.digest,
-        "labels": manifest.labels,
-        **least,
-        "quality": manifest.quality,
-        "data": manifest.data_is,
-        "execution_provider": {name: value for name, value in runs.items() if name != "against"},
-    }

@@ -29,34 +29,34 @@ class Versions:
     """The versions by the names of their cascades, in `folder`; None for one process alone."""
 
     def __init__(self, folder: Path | None) -> None:
-        self._folder = folder
+        self.folder = folder
         self._alone: dict[str, Wanted] = {}
 
     def wanted(self) -> dict[str, Wanted]:
         """The versions that operators have asked for; of other cascades the one of the start is served."""
-        if self._folder is None:
+        if self.folder is None:
             return self._alone
-        return {name: Wanted(*stated) for name, stated in _read(self._folder / WANTED).items()}
+        return {name: Wanted(*stated) for name, stated in _read(self.folder / WANTED).items()}
 
     def want(self, name: str, version: str, expert: str) -> None:
         """Have all processes serve this version, whose expert is stored under the version `expert`."""
-        if self._folder is None:
+        if self.folder is None:
             self._alone[name] = Wanted(version, expert)
             return
-        with (self._folder / LOCK).open("w") as lock:
+        with (self.folder / LOCK).open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            _write(self._folder / WANTED, {**_read(self._folder / WANTED), name: (version, expert)})
+            _write(self.folder / WANTED, {**_read(self.folder / WANTED), name: (version, expert)})
 
     def serves(self, versions: Mapping[str, str]) -> None:
         """Say what this process serves."""
-        if self._folder is not None:
-            _write(self._folder / f"{SERVED}{os.getpid()}.json", versions)
+        if self.folder is not None:
+            _write(self.folder / f"{SERVED}{os.getpid()}.json", versions)
 
     def served(self, name: str) -> list[str]:
         """The version of a cascade in each process that lives."""
-        if self._folder is None:
+        if self.folder is None:
             return [self._alone[name].version] if name in self._alone else []
-        own = (_read(path) for path in self._folder.glob(f"{SERVED}*.json") if _lives(path))
+        own = (_read(path) for path in self.folder.glob(f"{SERVED}*.json") if _lives(path))
         return [versions[name] for versions in own if name in versions]
 
 

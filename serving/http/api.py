@@ -5,8 +5,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from operator import attrgetter
+from typing import Protocol
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -17,6 +20,7 @@ from serving.errors import FailedItemError, InvalidInputError
 from serving.http.body import any_object, image_and_budget, no_others
 from serving.http.classifying import Classifying, Given, ImageFile, failed_item
 from serving.http.fast_path import Endpoint
+from serving.http.feedback import FeedbackApi
 from serving.http.gate import OPEN, Gate
 from serving.http.guard import Enter, Guard, JsonObject, described, to_bytes
 from serving.http.images import images_and_budget
@@ -28,6 +32,8 @@ from serving.http.scrape import Exposed, metrics_endpoint
 from serving.http.stated_budget import budget_ms_of
 from serving.http.stated_model import IN_QUERY, model_of
 from serving.http.texts import TextForm, form_of
+from serving.watch.accuracy import feedback_of
+from serving.watch.answered import About, AnsweredMemory
 from serving.watch.record import RequestRecord
 
 METHODS: Methods = {
@@ -35,6 +41,7 @@ METHODS: Methods = {
     "/classify_texts": "POST",
     "/classify_image": "POST",
     "/classify_images": "POST",
+    "/feedback": "POST",
     "/models": "GET",
     "/metrics": "GET",
     "/docs.json": "GET",
@@ -45,19 +52,29 @@ ONE: Keys = attrgetter("one_keys")
 MANY: Keys = attrgetter("many_keys")
 
 
+class ApiMetrics(Exposed, Protocol):
+    """Metrics that count feedback, too."""
+
+    def told(self, cascade: About, right: Mapping[str, bool | None], /) -> None:
+        """Count what was told of an answer: for each stage whether it was right."""
+
+
 def api_endpoints(
     served: Served,
     guard: Guard,
-    metrics: Exposed,
+    metrics: ApiMetrics,
     classifying: Classifying,
     beside: Callable[[], Document] = lambda: NOTHING_BESIDE,
     gate: Gate = OPEN,
+    memory: AnsweredMemory | None = None,
 ) -> dict[str, Endpoint]:
     """The endpoint for each address of METHODS, over the cascades in `served`.
 
-    `beside` gives what the OpenAPI document says of other addresses, and `gate` what it says of keys.
+    `beside` gives what the OpenAPI document says of other addresses, and `gate` what it says of keys. `memory` is what
+    feedback is about.
     """
-    api = Api(served, classifying)
+    api = Api(served, classifying, memory)
+    told = FeedbackApi(memory, classifying.intake, metrics.told)
     kept: dict[str, bytes] = {}
 
     def document() -> bytes:
@@ -75,6 +92,7 @@ def api_endpoints(
         "/classify_texts": guard.limited("/classify_texts", api.classify_texts),
         "/classify_image": guard.limited("/classify_image", api.classify_image),
         "/classify_images": guard.limited("/classify_images", api.classify_images),
+        "/feedback": guard.limited("/feedback", told.feedback),
         "/models": guard.free(api.models),
         "/metrics": metrics_endpoint(metrics),
         "/docs.json": docs,
@@ -84,8 +102,9 @@ def api_endpoints(
 class Api:
     """One handler for each address, for a `Guard` to surround."""
 
-    def __init__(self, served: Served, classifying: Classifying) -> None:
+    def __init__(self, served: Served, classifying: Classifying, memory: AnsweredMemory | None = None) -> None:
         self._served, self._classifying, self._caches = served, classifying, classifying.equal is not None
+        self._memory = memory
 
     async def classify_text(self, request: Request, record: RequestRecord, enter: Enter) -> JsonObject:
         with self._classifying.intake.open(request) as arriving:
@@ -106,6 +125,7 @@ class Api:
             if good:
                 texts = list(good.values())
                 characters = form.characters(texts)
+                record.places = list(good)
                 answers = await self._classifying.texts(modality, texts, characters, record, request)
                 for place, given in zip(good, answers, strict=True):
                     entries[place] = self._entry_or_error(modality, given, f"texts[{place}]", record)
@@ -135,6 +155,7 @@ class Api:
             if good:
                 files = list(good.values())
                 answers = await self._classifying.images_apart(modality, files, record, request)
+                record.places = [p for p, given in zip(good, answers, strict=True) if isinstance(given, Given)]
                 for place, given in zip(good, answers, strict=True):
                     entries[place] = self._entry_or_error(modality, given, f"images[{place}]", record)
         return {"answers": entries}
@@ -155,10 +176,18 @@ class Api:
         return entries, good
 
     async def models(self, _request: Request, _record: RequestRecord) -> JsonObject:
-        described: JsonObject = {each.kind: await each.describe() for each in self._served.defaults}
-        others = [await each.describe() for each in self._served if each not in self._served.defaults]
+        answered = None if self._memory is None else await asyncio.to_thread(self._memory.answered)
+
+        async def described(each: Modality) -> JsonObject:
+            said = await each.describe()
+            if answered is None:
+                return said
+            return {**said, "feedback": asdict(feedback_of(answered, each.kind, each.name, each.version))}
+
+        firsts: JsonObject = {each.kind: await described(each) for each in self._served.defaults}
+        others = [await described(each) for each in self._served if each not in self._served.defaults]
         more = {"others": others, "shadows": await self._classifying.shadows()}
-        return described | {name: listed for name, listed in more.items() if listed}
+        return firsts | {name: listed for name, listed in more.items() if listed}
 
     async def _asked(self, request: Request, arriving: Body, keys: Keys) -> tuple[Modality, TextForm, JsonObject]:
         """The cascade that a request about texts is for, the form of such requests, and the sound body."""

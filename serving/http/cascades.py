@@ -7,6 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from serving.arguments import Chosen
+from serving.audit.auditor import Watched
+from serving.audit.shared import folder_of
+from serving.audit.state import Told
+from serving.cascade.audited import auditor_of
 from serving.cascade.drift import Drift
 from serving.cascade.modality import Modality, StoredCascade
 from serving.cascade.opening import Entry, Store, find_cascade, open_cascade
@@ -56,6 +60,7 @@ class Cascades:
     ) -> None:
         self._origins: Mapping[str, Origin] = {origin.chosen.name: origin for origin in origins}
         self._store, self._settings, self._tls, self._key = store, settings, tls, key
+        self._versions = versions
         self._metrics, self._tell_call = metrics, tracer.call_ended if tracer else None
         self.served = Served()
         wanted = versions.wanted()
@@ -65,9 +70,8 @@ class Cascades:
                 self.served.put(self._open(found))
         for opened in self.served:
             metrics.watch_modality(opened)
-        self._switching = Switching(
-            self.served, versions, self._find, self._open, self._load_expert, metrics.watch_modality
-        )
+        self._audits: dict[str, asyncio.Task[None]] = {}
+        self._switching = Switching(self.served, versions, self._find, self._open, self._load_expert, self._watch)
         self.endpoints: dict[str, Endpoint] = admin_endpoints(self._origins, self._switching.switch, key)
         self._following: asyncio.Task[None] | None = None
 
@@ -76,7 +80,9 @@ class Cascades:
         return admin_document(self._origins) if self._key.stated else NOTHING_BESIDE
 
     def follow(self) -> None:
-        """Switch from now on when another process of this server does."""
+        """Audit, and switch from now on when another process of this server does."""
+        for opened in self.served:
+            self._audit(opened)
         if self._key.stated:
             self._following = asyncio.get_running_loop().create_task(self._switching.follow())
 
@@ -95,7 +101,28 @@ class Cascades:
                 tell(drift)
 
         with mapped_apart():
-            return Modality(found, client, self._settings, tell_drift=tell_drift, tell_call=self._tell_call)
+            opened = Modality(found, client, self._settings, tell_drift=tell_drift, tell_call=self._tell_call)
+        report = self._metrics.audit.reporter(self._metrics.of(opened), found.point.point.promise.alpha)
+
+        def tell_audit(told: Told, watched: Watched) -> None:
+            if self.served.versions.get(found.name, found.version) == found.version:
+                report(told, watched)
+
+        folder = folder_of(self._settings.audit_folder, self._versions.folder)
+        opened.auditor = auditor_of(opened, self._settings, folder, tell_audit)
+        return opened
+
+    def _watch(self, opened: Modality, before: Modality) -> None:
+        self._metrics.watch_modality(opened, before)
+        self._audit(opened)
+
+    def _audit(self, opened: Modality) -> None:
+        """Keep the audit of a cascade from now on, in the place of that of the version before."""
+        before = self._audits.pop(opened.name, None)
+        if before is not None:
+            before.cancel()
+        if opened.auditor is not None:
+            self._audits[opened.name] = asyncio.get_running_loop().create_task(opened.auditor.run())
 
     async def _load_expert(self, opened: Modality) -> None:
         url = self._origins[opened.name].expert_url

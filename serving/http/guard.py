@@ -17,10 +17,12 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from serving.errors import (
+    AlreadyToldError,
     FailedItemError,
     InvalidInputError,
     KeyMissingError,
     MalformedError,
+    NotRememberedError,
     NotServedError,
     OverloadedError,
     RightMissingError,
@@ -273,7 +275,7 @@ def status_of(error: SieveError) -> int:
             return 403
         case TooSlowError():
             return 408
-        case SwitchRefusedError():
+        case SwitchRefusedError() | AlreadyToldError():
             return 409
         case TooLargeError():
             return 413
@@ -285,7 +287,7 @@ def status_of(error: SieveError) -> int:
             return 422
         case TooOftenError():
             return 429
-        case NotServedError():
+        case NotServedError() | NotRememberedError():
             return 404
         case OverloadedError():
             return 503

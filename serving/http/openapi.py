@@ -11,6 +11,7 @@ from pydantic_core import core_schema
 
 from serving.cascade.served import Served
 from serving.http.body import MAX_TEXTS
+from serving.http.feedback import LabelTold, TellLabel, TellLabels
 from serving.http.guard import REQUEST_ID, RETRY_AFTER_S
 from serving.http.images import MAX_IMAGES
 from serving.http.intake import READ_LIMIT_S
@@ -55,6 +56,7 @@ _ANSWERS: Bodies = (
     Budget,
     *_NAMES.values(),
 )
+_OF_FEEDBACK: Bodies = (TellLabel, TellLabels, LabelTold)
 _PROBLEMS = {
     "400": "The request cannot be read",
     "404": "There is no such cascade here",
@@ -123,7 +125,10 @@ def openapi(
             _content(ClassificationAnswers),
             rules_of_many,
         ),
-        "/models": _get("models", "The models that answer, and how", _content(Models), {"500": _problem("500")}),
+        "/feedback": _feedback(),
+        "/models": _get(
+            "models", "The models that answer, and how", _content(Models), {"500": _problem(_PROBLEMS["500"])}
+        ),
         "/metrics": _get("metrics", "Metrics for Prometheus", _PLAIN),
         "/docs.json": _get("docs", "This document", {"application/json": {"schema": {"type": "object"}}}),
         "/readyz": _get(
@@ -163,7 +168,7 @@ def _text_requests(served: Served) -> tuple[Bodies, Bodies, str]:
 
 
 def _schemas(served: Served, *requests: type[BaseModel]) -> Json:
-    models: Bodies = (*requests, ClassifyImage, ImageForm, ClassifyImages, ImagesForm, *_ANSWERS)
+    models: Bodies = (*requests, ClassifyImage, ImageForm, ClassifyImages, ImagesForm, *_ANSWERS, *_OF_FEEDBACK)
     _, definitions = models_json_schema(
         [(model, "validation") for model in models], ref_template=_REF, schema_generator=_NoDefaults
     )
@@ -200,9 +205,17 @@ def _headers(*names: str) -> Json:
     return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
 
 
-def _problem(status: str, *more: str) -> Json:
+def _problem(said: str, *more: str) -> Json:
     headers = ("X-Request-Id", "Server-Timing", *more)
-    return {"description": _PROBLEMS[status], "headers": _headers(*headers), "content": _content(Problem)}
+    return {"description": said, "headers": _headers(*headers), "content": _content(Problem)}
+
+
+def _problems(statuses: Mapping[str, str]) -> Json:
+    return {status: _problem(said, *(("Retry-After",) if status == "503" else ())) for status, said in statuses.items()}
+
+
+def _answered(answer: Json) -> Json:
+    return {"description": "The answer", "headers": _headers("X-Request-Id", "Server-Timing"), "content": answer}
 
 
 def _parameter(name: str, place: str, schema: Json, said: str) -> Json:
@@ -226,12 +239,11 @@ _PARAMETERS = [
     ),
     _parameter("traceparent", "header", {"type": "string"}, "continues the caller's trace (W3C Trace Context)"),
 ]
+_BUDGETS = ("budget_ms", "x-budget-ms")
 
 
 def _post(name: str, summary: str, of: type[BaseModel], body: Json, answer: Json, said: str = "") -> Json:
     model = _parameter("model", "query", _schema(of), "the cascade that answers; without it the first one")
-    problems = {status: _problem(status, *(("Retry-After",) if status == "503" else ())) for status in _PROBLEMS}
-    answered = {"description": "The answer", "headers": _headers("X-Request-Id", "Server-Timing"), "content": answer}
     described = {"description": said} if said else {}
     return {
         "post": {
@@ -241,7 +253,21 @@ def _post(name: str, summary: str, of: type[BaseModel], body: Json, answer: Json
             **described,
             "parameters": [model, *_PARAMETERS],
             "requestBody": {"required": True, "content": body},
-            "responses": {"200": answered, **problems},
+            "responses": {"200": _answered(answer), **_problems(_PROBLEMS)},
+        }
+    }
+
+
+def _feedback() -> Json:
+    statuses = {**_PROBLEMS, "404": "The answer is not remembered", "409": "Another label was told for it before"}
+    return {
+        "post": {
+            "operationId": "feedback",
+            "tags": ["feedback"],
+            "summary": "Tell the right label of an answer",
+            "parameters": [each for each in _PARAMETERS if each["name"].lower() not in _BUDGETS],
+            "requestBody": {"required": True, "content": _content(TellLabel, TellLabels)},
+            "responses": {"200": _answered(_content(LabelTold)), **_problems(statuses)},
         }
     }
 

@@ -6,7 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, RootModel, create_model
 
-from serving.cascade.deferral import OperatingPoint, Promise
+from serving.audit.auditor import Watched
+from serving.cascade.deferral import LabelPromise, OperatingPoint, Promise
 from serving.cascade.drift import Drift
 from serving.http.body import MAX_TEXTS
 from serving.http.images import MAX_IMAGES
@@ -15,6 +16,7 @@ from serving.load.budget import DEFAULT_MS, MAX_MS
 from serving.model.image_header import MAX_BYTES
 from serving.model.text import MAX_CHARACTERS
 from serving.shadow.counts import Described
+from serving.watch.accuracy import Feedback
 
 # At least one character that is no white space, for Python as for JavaScript, which differ in what white space is.
 VISIBLE = r"[^\s\u001c-\u001f\u0085]"
@@ -242,6 +244,7 @@ def _with(name: str, base: type[BaseModel], parts: type[BaseModel], *without: st
 
 
 StatedPromise = _with("StatedPromise", _Stated, Promise)
+StatedLabelPromise = _with("StatedLabelPromise", _Stated, LabelPromise)
 
 
 class _Applies(BaseModel):
@@ -251,9 +254,14 @@ class _Applies(BaseModel):
     applies: bool
     why_not: list[str]
     promise: StatedPromise  # type: ignore[valid-type]  # a variable to mypy
+    label_promises: list[StatedLabelPromise] = Field(  # type: ignore[valid-type]  # a variable to mypy
+        default_factory=list, description="left out where there are none"
+    )
 
 
-ServedPoint = _with("ServedPoint", _Applies, OperatingPoint, "promise", "reference")
+ServedPoint = _with(
+    "ServedPoint", _Applies, OperatingPoint, "promise", "label_promises", "reference", "certified_thresholds"
+)
 
 
 class CascadeModels(BaseModel):
@@ -266,6 +274,8 @@ class CascadeModels(BaseModel):
     expert: StageModel
     operating_point: ServedPoint  # type: ignore[valid-type]  # a variable to mypy
     drift: Drift
+    audit: Watched | None = Field(description="what audits say; null where there are none")
+    feedback: Feedback | None = Field(default=None, description="left out where no answers are remembered")
     breaker: State
 
 

@@ -1,4 +1,4 @@
-// Shows what GET /models says of each cascade: the promise, the models, drift, and the way to the expert.
+// Shows what GET /models says of each cascade: the promise, its audit, the models, drift, and the way to the expert.
 import { SHOWN_LABELS, element, percent } from "./showing.js";
 
 function list(entries) {
@@ -22,6 +22,16 @@ function drift({ n, psi, escalation_share, drifted, reasons }) {
   const seen = `items seen: ${n}, index ${psi.toFixed(3)}, ${percent(escalation_share)} escalated`;
   if (drifted === null) return [element("span", "too few items: ", "warn"), seen];
   return drifted ? [element("span", "drifted: ", "bad"), reasons.join("; ")] : [element("span", "none: ", "good"), seen];
+}
+
+function audit(said) {
+  if (said === null) return [element("span", "none: ", "warn"), "nothing is promised, or audit_share is 0"];
+  const { promise: state, audited, disagreed, dropped, bound, why, raised } = said;
+  const kind = { holds: "good", undecided: "warn", broken: "bad" }[state];
+  const counts = `${audited} audited, ${disagreed} with another answer than the expert's, ${dropped} dropped`;
+  const known = why || `at most ${percent(bound)} of all answers differ from the expert's`;
+  const rose = raised.length ? `; the threshold has risen to ${raised[raised.length - 1].threshold.toFixed(4)}` : "";
+  return [element("span", `${state}: `, kind), `${counts}; ${known}${rose}`];
 }
 
 function labels(all) {
@@ -49,6 +59,7 @@ function cascade(described, several) {
       ["Screen", stage(screen)],
       ["Expert", stage(expert)],
       ["Threshold", `${point.threshold.toFixed(4)}; ${percent(point.escalation_share)} are expected to escalate`],
+      ["Audit", ...audit(described.audit)],
       ["Drift", ...drift(described.drift)],
       ["Breaker", calls, breaker === "closed" ? ": the expert is asked" : ": the expert is left alone for a while"],
       ["Labels", labels(screen.labels)],

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from serving.watch.buckets import PART_BUCKETS_S
 from serving.watch.exposition import exposition
 from serving.watch.lag import LoopLag
-from serving.watch.metrics import PART_BUCKETS_S
 from serving.watch.model_info import ModelInfo
 from serving.watch.work import Work
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from time import process_time
 from typing import Literal, Protocol
@@ -23,35 +23,14 @@ from serving.expert.queue import Escalations
 from serving.load.admission import Admission, Priority
 from serving.load.breaker import State
 from serving.load.memory import MemoryLimit
+from serving.watch.audit_metrics import AuditMetrics
+from serving.watch.buckets import BUDGET_LEFT_BUCKETS_S, LATENCY_BUCKETS_S, PART_BUCKETS_S
 from serving.watch.exposition import exposition
 from serving.watch.lag import LoopLag
 from serving.watch.model_info import OF_ONE, OF_SEVERAL, ModelInfo
 from serving.watch.record import NONE, RequestOutcome, RequestRecord
 from serving.watch.tally import Counts, Tallies
 
-# Finest around the default budget of 50 ms.
-LATENCY_BUCKETS_S = (
-    0.001,
-    0.002,
-    0.003,
-    0.005,
-    0.0075,
-    0.01,
-    0.015,
-    0.02,
-    0.03,
-    0.04,
-    0.05,
-    0.075,
-    0.1,
-    0.25,
-    0.5,
-    1.0,
-)
-# A part may be far shorter than the whole request.
-PART_BUCKETS_S = (0.0001, 0.00025, 0.0005, *LATENCY_BUCKETS_S)
-# The default budget is 0.05; the bucket 0 counts requests that had nothing left.
-BUDGET_LEFT_BUCKETS_S = (0.0, 0.005, 0.01, 0.02, 0.03, 0.04, 0.045, 0.05, 0.1, 0.5, 1.0)
 BREAKER_STATES: dict[State, int] = {"closed": 0, "half-open": 1, "open": 2}
 FLUSH_S = 0.5
 # A model leaves little of the caches to the code that runs after it, so counting one request after each costs more.
@@ -100,6 +79,9 @@ class Metrics:
         self._truncated = counter("truncated", "Texts that were too long to be read whole", *own)
         self._equal = counter("equal", "Items whose answer was that to an equal item: kept or in flight", *own, "how")
         self._shed = counter("shed", "Requests refused because of load", "priority", "reason")
+        self._feedback = counter(
+            "feedback", "Answers whose right label came later, and whether each stage had it", *own, "stage", "right"
+        )
         self._keys = counter("key_requests", "Requests by the name of their key: let in, or why not", "key", "outcome")
         self._latency = histogram(
             "latency_seconds", "From arrival to answer, in the server", ("endpoint",), LATENCY_BUCKETS_S
@@ -113,6 +95,7 @@ class Metrics:
             self._answers,
             self._truncated,
             self._equal,
+            self._feedback,
             self._shed,
             self._keys,
             self._latency,
@@ -140,7 +123,7 @@ class Metrics:
             "livemostrecent",
         )
         self._promise = gauge("promise_applies", "1 when the operating point's promise applies to what runs", "livemin")
-        self._models = ModelInfo(own)
+        self._models, self.audit = ModelInfo(own), AuditMetrics(own)
         self._declared: dict[tuple[str, ...], dict[str, str]] = {}
         self._admission: Admission | None = None
         self._memory: MemoryLimit | None = None
@@ -166,7 +149,7 @@ class Metrics:
 
         `before` is the version that it takes the place of.
         """
-        own = self._of(modality)
+        own = self.of(modality)
         self._experts[own] = modality.escalations
         if before is not None:
             self._models.gone(own, "screen", model=before.screen_tag, **before.screen_info)
@@ -198,7 +181,7 @@ class Metrics:
                 left_ms = max(0.0, record.budget.budget_ms - record.timings.total_ms)
                 self._budget_left.observe(left_ms / 1e3, record.endpoint)
         if record.modality is not None:
-            own = self._of(record.modality)
+            own = self.of(record.modality)
             for item in record.answers:
                 self._answers.add(*own, item.stage, item.degraded or "no")
                 if item.cached:
@@ -218,6 +201,13 @@ class Metrics:
     def came(self, key: str, outcome: str) -> None:
         """Count a request by the name of the key that it brought, and by whether it was let in."""
         self._keys.add(key, outcome)
+        self.flush_soon()
+
+    def told(self, cascade: Named, right: Mapping[str, bool | None]) -> None:
+        """Count the right label of an answer, and for each stage whether it had said so; None where that is unknown."""
+        for stage, said in right.items():
+            if said is not None:
+                self._feedback.add(*self.of(cascade), stage, "yes" if said else "no")
         self.flush_soon()
 
     def flush_soon(self) -> None:
@@ -259,11 +249,11 @@ class Metrics:
 
     def promise_applies(self, cascade: Named, applies: bool) -> None:
         """Report from now on whether the promise of a cascade applies to what runs."""
-        self._promise.labels(*self._of(cascade)).set(1 if applies else 0)
+        self._promise.labels(*self.of(cascade)).set(1 if applies else 0)
 
     def drift_reporter(self, cascade: Named) -> Callable[[Drift], None]:
         """A function that sets the drift gauges of a cascade."""
-        own = self._of(cascade)
+        own = self.of(cascade)
 
         def tell(drift: Drift) -> None:
             self._psi.labels(*own).set(drift.psi)
@@ -275,7 +265,7 @@ class Metrics:
 
     def expert_reporter(self, cascade: Named) -> Callable[..., None]:
         """A function that reports which expert another server runs, and whether its golden items hold there."""
-        own = self._of(cascade)
+        own = self.of(cascade)
 
         def tell(holds: bool, **info: str) -> None:
             if own in self._declared and self._declared[own] != info:
@@ -285,7 +275,7 @@ class Metrics:
 
         return tell
 
-    def _of(self, cascade: Named) -> tuple[str, ...]:
+    def of(self, cascade: Named) -> tuple[str, ...]:
         """The values of the labels of a cascade."""
         return (cascade.kind, cascade.name) if len(self._own) > 1 else (cascade.kind,)
 

@@ -23,14 +23,23 @@ class Log(Protocol):
     def write(self, line: str, /) -> object: ...
 
 
+class Memory(Protocol):
+    """Remembers what was answered."""
+
+    def remember(self, record: RequestRecord, /) -> object: ...
+
+
 class Observer:
     """Begins the record of each request, and reports it at its end.
 
-    `tracer` is None when nobody collects traces. `log` gets one line of JSON for each request, unless it is None.
+    `tracer` is None when nobody collects traces. `log` gets one line of JSON for each request, unless it is None, and
+    `memory` the answers.
     """
 
-    def __init__(self, metrics: Metrics, tracer: Tracer | None = None, log: Log | None = None) -> None:
-        self.metrics, self._tracer, self._log = metrics, tracer, log
+    def __init__(
+        self, metrics: Metrics, tracer: Tracer | None = None, log: Log | None = None, memory: Memory | None = None
+    ) -> None:
+        self.metrics, self._tracer, self._log, self._memory = metrics, tracer, log, memory
 
     def begin(
         self, endpoint: str, headers: Mapping[str, str], request_id: str, arrived_s: float | None = None
@@ -59,6 +68,8 @@ class Observer:
         """Report a request that was answered with `status`."""
         outcome = record.outcome(status)
         self.metrics.ended(record, outcome)
+        if self._memory is not None and record.answers:
+            self._memory.remember(record)
         if self._tracer is not None:
             self._tracer.ended(record, outcome, status)
         if self._log is not None:

@@ -27,7 +27,8 @@ class RequestRecord:
     `arrived_s`: when its bytes came, on the monotonic clock; None means now. Otherwise the part `wait` is what has
     passed since. The endpoint calls `was_read` and `answered`, the guard around it `client_hung_up`; `priority` and
     `refusal` (why the request was refused because of load) are the guard's, `turn` belongs to the turns of the event
-    loop, `heavy_work` to the places for heavy work. `truncated` counts the items of which a part was not read.
+    loop, `heavy_work` to the places for heavy work. `truncated` counts the items of which a part was not read. `places`
+    are those of the answers in the request's list, where others got an error; None where they are 0, 1, 2, ….
     """
 
     priority: Priority = "normal"
@@ -36,6 +37,7 @@ class RequestRecord:
     refusal: ShedReason | None = None
     sending_s: float = 0.0
     truncated: int = 0
+    places: Sequence[int] | None = None
 
     def __init__(
         self, endpoint: str, request_id: str, trace: Trace | None = None, arrived_s: float | None = None

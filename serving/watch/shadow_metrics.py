@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from serving.shadow.counts import OUTCOMES, Compared, Counts
-from serving.watch.metrics import LATENCY_BUCKETS_S
+from serving.watch.buckets import LATENCY_BUCKETS_S
 
 LABELS = ("modality", "cascade", "shadow")
 VERDICTS = {"worse": -1, "undecided": 0, "no worse": 1}

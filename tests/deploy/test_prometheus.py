@@ -73,7 +73,7 @@ def loaded(tiny_cascades: TinyCascades, tmp_path_factory: pytest.TempPathFactory
     folder = tmp_path_factory.mktemp("loaded")
     shutil.copytree(tiny_cascades.home / "models", folder / "home" / "models", symlinks=True)
     publish(folder / "home" / "models", "tiny-next", "v1", of="tiny-text")
-    (folder / "settings.toml").write_text("workers = 1\ncache_mb = 1\nshadow_share = 1.0\n")
+    (folder / "settings.toml").write_text("workers = 1\ncache_mb = 1\naudit_share = 1.0\nshadow_share = 1.0\n")
     settings = ("--arg", f"settings={folder / 'settings.toml'}")
     shadow = ("--arg", "shadow_text=tiny-next")
     with serve(*TINY, *shadow, *settings, home=folder / "home", folder=ROOT, log=folder / "log") as server:
@@ -165,6 +165,6 @@ def test_no_label_has_what_a_client_makes_up(loaded: Server) -> None:
     labels = {label for line in series for label in re.findall(r'[{,](\w+)="', line)}
     assert labels == {
         *("endpoint", "outcome", "stage", "model", "modality", "degraded", "priority", "reason", "part", "le"),
-        *("role", "digest", "variant", "provider", "device", "process", "how"),
+        *("role", "digest", "variant", "provider", "device", "process", "how", "weight"),
         *("cascade", "shadow", "side", "bound"),
     }

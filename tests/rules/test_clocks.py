@@ -8,6 +8,7 @@ from tests.rules.test_imports import ROOT
 
 TIME_OF_DAY = re.compile(r"\btime\.time(_ns)?\b|\bfrom time import .*\btime\b|\b(datetime|date)\.(now|utcnow|today)\b")
 TOLD = {
+    "serving/audit/shared.py": "when a promise broke",
     "serving/watch/observer.py": "the access log",
     "serving/watch/spans.py": "traces",
 }

@@ -158,6 +158,7 @@ def test_it_says_what_models_says(opened: Visit, client: httpx.Client) -> None:
         assert point["promise"]["statement"] in card
         assert {described[kind][role]["tag"] in card for role in ("screen", "expert")} == {True}
         assert ", ".join(described[kind]["screen"]["labels"]) in card
+        assert re.search(r"Audit\s+(holds|undecided|broken): \d+ audited", card)
         assert re.search(r"Drift\s+(too few items|none|drifted)", card)
 
 

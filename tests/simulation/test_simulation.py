@@ -93,6 +93,8 @@ def at_rest(made: World) -> None:
     assert made.memory.held_bytes == 0
     assert not made.classifying.intake.arriving
     assert made.escalations.waiting == 0
+    made.audits.at_rest()
+    assert made.expert.in_the_way == []
     assert not made.escalations._under_way
     assert not made.escalations._tasks
     assert not made.guard.turns._waiters

@@ -1,4 +1,4 @@
-"""The API's own handlers, admission, queue, breaker and forecast in virtual time, with faults drawn from a seed.
+"""The API's own handlers, admission, queue, breaker, forecast and audit in virtual time, with faults drawn from a seed.
 
 Between any two callbacks of the event loop the process may be stopped, a client may hang up or be cancelled, or the
 expert may break in another way: the method of deterministic simulation (FoundationDB, Zhou and others, SIGMOD 2021).
@@ -42,6 +42,7 @@ from serving.model.preprocess import StageItems
 from serving.watch.metrics import Metrics
 from serving.watch.observer import Observer
 from tests.points import make_point
+from tests.simulation.audits import Audits
 from tests.simulation.stepped import Stepped
 
 LABELS = tuple("abcdefg")
@@ -59,6 +60,9 @@ class Expert:
         self._rng, self._loop = rng, loop
         self.mode: Mode = "well"
         self.answered: Counter[int] = Counter()
+        self.audited: set[int] = set()
+        self.in_the_way: list[int] = []
+        """Audited items that came while a call ran, or together with others."""
         self._item_ms, self._call_ms = rng.choice([(0.5, 0.5), (8.0, 1.0), (0.1, 12.0)])
         self._running: set[asyncio.Future[float]] = set()
         self._free_s = 0.0
@@ -73,6 +77,9 @@ class Expert:
                 self._later(running, 0.001)
 
     async def __call__(self, items: Sequence[Array], _traceparent: str | None, _left_ms: float) -> Ran:
+        numbers = [int(item.flat[0]) for item in items]
+        if self.audited & {*numbers} and (self._running or len(numbers) > 1):
+            self.in_the_way += numbers
         if self.mode == "dead":
             raise StageDownError("the connection was refused")
         if self.mode == "busy":
@@ -90,7 +97,6 @@ class Expert:
             await running
         finally:
             self._running.discard(running)
-        numbers = [int(item.flat[0]) for item in items]
         self.answered.update(numbers)
         logits = np.zeros((len(items), len(LABELS)), dtype=np.float32)
         logits[range(len(items)), [number % len(LABELS) for number in numbers]] = 9.0
@@ -166,6 +172,8 @@ class World:
         self._faults = self.rng.sample(FAULTS, self.rng.randint(2, 4))
         self._fault_share = self.rng.choice([0.005, 0.02, 0.1])
         self._numbers = iter(range(1, 10**9))
+        self.audits = Audits(self.rng, self.escalations, LABELS)
+        self.expert.audited = self.audits.asked
         served = Served([self._modality()])
         self._app = FastPath(_nowhere, api_endpoints(served, self.guard, metrics, self.classifying))
 
@@ -243,6 +251,7 @@ class World:
             version="v1",
             kind="text",
             pairs=False,
+            auditor=self.audits.auditor,
         )
 
 

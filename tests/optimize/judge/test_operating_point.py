@@ -226,6 +226,11 @@ def set_stages(seed: int, size: int) -> Stages:
 def test_the_service_defers_the_label_sets_that_were_counted(seed: int) -> None:
     selection, certification = set_stages(seed, 300), set_stages(seed + 1, 400)
     point = choose(selection, certification, OperatingPointRecipe(alpha=0.03), FOR)
+    certified = point.certified_thresholds
+    assert point.promise.certified is bool(certified)
+    if certified:
+        assert (certified[0], certified[-1] > 1, list(certified)) == (point.threshold, True, sorted(certified))
+        assert len(certified) in (point.promise.thresholds_tried, point.promise.thresholds_tried - 1), "all that passed"
     answers = selection.screen_head.answers(selection.screen, ["a", "b", "c"], point.screen_temperature)
     served = [should_defer(answer, point) for answer in answers]
     sets, deferred = cascade_answers(selection, point)

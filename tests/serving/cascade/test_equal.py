@@ -14,6 +14,7 @@ from serving.cascade.equal import EqualRequests, equal_requests
 from serving.cascade.kept import KeptAnswers
 from serving.model.answer import Answer
 from serving.model.text import TextPair
+from tests.points import make_point
 
 ANSWER = Answer(label="b", confidence=0.9, margin=0.8, scores=(0.1, 0.9))
 FULL: dict[str, Any] = {"answer": ANSWER, "stage": "expert", "escalated": True, "degraded": None}
@@ -27,7 +28,7 @@ def modality(**changes: Any) -> Any:
         "screen_tag": "mine-screen:1",
         "expert_tag": "mine-expert:1",
         "digests": {"screen": "aa", "expert": "bb"},
-        "cascade": SimpleNamespace(labels=("a", "b"), observe=lambda *told: seen.append(told)),
+        "cascade": SimpleNamespace(labels=("a", "b"), point=make_point(), observe=lambda *told: seen.append(told)),
         "seen": seen,
     }
     return SimpleNamespace(**{**parts, **changes})
@@ -49,6 +50,7 @@ def test_different_texts_and_pairs_have_different_digests() -> None:
         {"expert_tag": "mine-expert:2"},
         {"digests": {"screen": "ab", "expert": "bb"}},
         {"digests": {"screen": "aa", "expert": "bc"}},
+        {"cascade": SimpleNamespace(labels=("a", "b"), point=make_point(threshold=0.81), observe=lambda *_: None)},
     ],
     ids=str,
 )

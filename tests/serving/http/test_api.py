@@ -86,6 +86,7 @@ def modality(
         kind=kind,
         pairs=pairs,
         describe=describe,
+        auditor=None,
     )
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from serving.arguments import Chosen
+from serving.cascade.cascade import StageAnswer
 from serving.cascade.versions import Versions
 from serving.errors import SwitchRefusedError
 from serving.expert_tls import SYSTEM
@@ -46,7 +47,7 @@ def opened(tiny_cascades: TinyCascades, tmp_path: Path, metrics: Metrics) -> Cal
             publish(models, "tiny-text", "v2", mark="v2 ")
         if wanted:
             versions.want("tiny-text", wanted, wanted)
-        store, settings = store_of(models), Settings(max_batch_size=2)
+        store, settings = store_of(models), Settings(max_batch_size=2, audit_folder=str(tmp_path / "audit"))
         return Cascades(origins, store, settings, metrics, None, tls=SYSTEM, versions=versions, key=key)
 
     return make
@@ -98,7 +99,11 @@ def test_only_the_version_that_is_served_tells_of_drift(opened: Callable[..., Ca
 def test_without_a_key_nothing_can_be_switched(opened: Callable[..., Cascades]) -> None:
     without = opened(AdminKey(""))
     assert (without.endpoints, without.document()) == ({}, NOTHING_BESIDE)
-    without.follow()
+
+    async def main() -> None:
+        without.follow()
+
+    asyncio.run(main())
     assert without._following is None
     assert set(opened().endpoints) == {"/admin/models/{name}", "/admin/models/tiny-text", "/admin/models/tiny-image"}
 
@@ -113,3 +118,25 @@ def test_an_error_in_a_cascade_ends_the_process_with_its_name(
         Cascades(
             [origin], cascades._store, Settings(), cascades._metrics, None, tls=SYSTEM, versions=Versions(None), key=KEY
         )
+
+
+def test_each_cascade_is_audited_and_that_of_a_version_before_is_saved_and_ends(
+    opened: Callable[..., Cascades], tmp_path: Path
+) -> None:
+    async def main() -> None:
+        cascades, later = opened(AdminKey("")), opened(AdminKey(""), "v2")
+        cascades.follow()
+        before, audits = cascades.served.find("text", None), dict(cascades._audits)
+        assert set(audits) == {"tiny-text", "tiny-image"}
+        await asyncio.sleep(0)  # they have begun
+        assert before.auditor is not None
+        before.auditor.look([StageAnswer(answer=None, stage="expert", escalated=True, degraded=None)], lambda _: None)
+        cascades._watch(later.served.find("text", None), before)
+        await asyncio.wait([audits["tiny-text"]])
+        assert audits["tiny-text"].cancelled()
+        assert not audits["tiny-image"].done()
+        assert cascades._audits["tiny-text"] is not audits["tiny-text"]
+
+    asyncio.run(main())
+    (state,) = (tmp_path / "audit").glob(f"tiny-text-operating-point@{'[!v]'}*.json")
+    assert '"items":1' in state.read_text()

@@ -6,25 +6,27 @@ import asyncio
 import logging
 import threading
 from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import pytest
 
 from serving.cascade import equal as equal_module
 from serving.cascade.cascade import StageAnswer
 from serving.cascade.equal import EqualRequests
-from serving.errors import FailedItemError, InvalidInputError, StageDownError
-from serving.expert.call import Asked, Escalated
+from serving.errors import FailedItemError, InvalidInputError
 from serving.expert.joined import JoinedEscalations
 from serving.http.classifying import DIRECT_CHARACTERS, Classifying, Given, failed_item
 from serving.http.loop_turns import LoopTurns
 from serving.http.preparing import DIRECT_FILE_BYTES
 from serving.load.admission import Admission
 from serving.load.memory import MemoryLimit
+from serving.watch.payloads import Payloads
 from serving.watch.record import RequestRecord
 from tests.serving.asgi import request_of
-from tests.serving.http.test_api import LONG, MEMORY_BYTES, SURE, UNSURE, Spy, both, modality, screen
+from tests.serving.http.counted import DAMAGED, Counted, how
+from tests.serving.http.test_api import LONG, MEMORY_BYTES, SURE, UNSURE, Spy, both, modality
 from tests.serving.model.test_image import encoded, noise
 
 
@@ -95,58 +97,6 @@ def test_an_item_on_which_both_models_failed_is_logged_under_the_request(logged:
     assert [record.getMessage() for record in logged] == ["request one: both models failed on text"]
 
 
-DAMAGED = (7, 7)
-
-
-class Counted:
-    """A cascade for texts or images, with an expert that says b, or is down while `down`; counts what it is asked."""
-
-    def __init__(self, kind: str = "text") -> None:
-        self.down, self.screened, self.escalated, self.calls = False, 0, 0, 0
-        self.seen: list[tuple[float, bool]] = []
-        self.equal: EqualRequests | None = EqualRequests(1_000_000)
-        observe = lambda confidence, deferred: self.seen.append((round(confidence, 3), deferred))  # noqa: E731 - one line
-        joined = JoinedEscalations(self._submit)
-        self.modality = modality(kind, self._prepare, screen=self._screen, observe=observe, joined=joined)
-        self.turns = LoopTurns(Admission())
-
-    def _prepare(self, content: Any) -> Any:
-        if getattr(content, "size", None) == DAMAGED:
-            raise InvalidInputError("image", "must be whole")
-        return both(0.0 if content == UNSURE or not isinstance(content, str) else 1.0, truncated=content == LONG)
-
-    def _screen(self, items: Sequence[Any]) -> Any:
-        self.screened += len(items)
-        return screen(items)
-
-    def _submit(self, items: Sequence[Any], _deadline_s: float, _trace: Any, asked: Asked) -> asyncio.Future[Escalated]:
-        loop = asyncio.get_running_loop()
-        answer: asyncio.Future[Escalated] = loop.create_future()
-        asked.sent = True
-        self.escalated += len(items)
-        self.calls += 1
-        if self.down:
-            answer.set_exception(StageDownError("down"))
-        else:
-            logits = np.tile(np.array([0.0, 9.0], dtype=np.float32), (len(items), 1))
-            loop.call_later(0.01, answer.set_result, Escalated(logits, 1.0, 1.0, 1.0))
-        return answer
-
-    async def ask(self, *contents: Any) -> tuple[list[Given], RequestRecord]:
-        classifying = Classifying(self.turns, MemoryLimit(MEMORY_BYTES), equal=self.equal)
-        record = RequestRecord("/anything", "one")
-        record.was_read(1000)
-        if isinstance(contents[0], bytes):
-            files = [await classifying.header(data) for data in contents]
-            return await classifying.images(self.modality, files, record, request_of()), record
-        characters = sum(map(len, contents))
-        return await classifying.texts(self.modality, contents, characters, record, request_of()), record
-
-
-def how(given: Sequence[Given]) -> list[tuple[str, str | None]]:
-    return [(each.answer.stage, each.answer.cached) for each in given]
-
-
 def test_an_equal_request_has_the_kept_answer_and_counts_as_another_one() -> None:
     mine = Counted()
     (first, _), (second, record) = (asyncio.run(mine.ask(UNSURE, LONG)) for _ in range(2))
@@ -156,6 +106,24 @@ def test_an_equal_request_has_the_kept_answer_and_counts_as_another_one() -> Non
     assert (mine.screened, mine.escalated, mine.seen) == (2, 1, [(0.5, True), (1.0, False)] * 2)
     assert (len(record.answers), record.truncated, record.modality) == (2, 1, mine.modality)
     assert [name for name, _ in record.timings.parts()] == ["read", "cache"]
+
+
+def test_the_audit_sees_each_answer_once_with_the_experts_item_kept_or_not() -> None:
+    mine = Counted()
+    looked: list[tuple[str, str | None, float]] = []
+
+    def look(answers: Sequence[StageAnswer], item: Any) -> None:
+        for place, given in enumerate(answers):
+            found = item(place)
+            expert_item = found() if callable(found) else found
+            looked.append((given.stage, given.cached, float(expert_item[0])))
+
+    mine.modality.auditor = SimpleNamespace(look=look)
+    asyncio.run(mine.ask("one", UNSURE))
+    assert looked == [("screen", None, 1.0), ("expert", None, 0.0)]
+    looked.clear()
+    asyncio.run(mine.ask("two", UNSURE, "one"))
+    assert sorted(looked, key=str) == [("expert", "kept", 0.0), ("screen", "kept", 1.0), ("screen", None, 1.0)]
 
 
 def test_of_a_list_only_what_is_not_kept_is_classified() -> None:
@@ -272,3 +240,24 @@ def test_a_damaged_image_of_several_has_its_error_in_its_place(keeps: bool, side
     assert isinstance(again[1], Given)
     assert mine.screened == (1 if keeps else 2)
     assert [type(each) for each in asyncio.run(ask(damaged))[0]] == [InvalidInputError]
+
+
+@pytest.mark.parametrize("caches", [False, True])
+def test_a_share_of_what_is_asked_is_kept_where_that_is_wanted(tmp_path: Path, caches: bool) -> None:
+    payloads = Payloads(tmp_path, 1.0, 10_000_000)
+    record = RequestRecord("/anything", "one")
+    record.was_read(1000)
+    picture, shown = encoded(noise(), "PNG"), modality("image", lambda _content: both(1.0), name="photos")
+
+    async def work() -> None:
+        equal = EqualRequests(1_000_000) if caches else None
+        classifying = Classifying(LoopTurns(Admission()), MemoryLimit(MEMORY_BYTES), equal=equal, payloads=payloads)
+        await classifying.texts(modality(name="mine"), [SURE, LONG], 8, record, request_of())
+        for asked in (classifying.images, classifying.images_apart):
+            await asked(shown, [await classifying.header(picture)], record, request_of())
+
+    asyncio.run(work())
+    payloads.close()
+    (lines,) = (tmp_path / "mine").iterdir()
+    assert lines.read_text().splitlines() == [f'{{"text":"{SURE}"}}', f'{{"text":"{LONG}"}}']
+    assert [path.read_bytes() for path in (tmp_path / "photos").glob("*.png")] == [picture] * 2

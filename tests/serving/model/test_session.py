@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from serving.errors import ArtifactError, ProviderError
-from serving.model import device, runtimes
+from serving.model import bound, device, runtimes
 from serving.model import session as session_module
 from serving.model.artifact import Artifact
 from serving.model.bound import BoundSession
@@ -135,7 +135,7 @@ def test_on_gpus_there_are_sessions_for_each_and_more_calls_go_on_at_once(
             open_session(path, "CPUExecutionProvider", threads), shapes, labels, gpu=None, graphs=wanted.graphs
         )
 
-    monkeypatch.setattr(session_module, "open_on_gpu", on_cpu)
+    monkeypatch.setattr(bound, "open_on_gpu", on_cpu)
     session = Session(artifact, wanted=Wanted(device="gpu:0,1"))
     assert (opened, session.device, session.lanes) == ([0, 1], "gpu:0,1", 4)
     assert model_labels(artifact, session)["device"] == "gpu:0,1"

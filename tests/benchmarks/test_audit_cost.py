@@ -1,0 +1,70 @@
+"""With and without audits in turn: whose turn it is, what was audited, and what the table says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from benchmarks import audit_cost
+from benchmarks.audit_cost import MIN_RATIO, SHARES, AuditCost, audited_share, one_round, table
+from benchmarks.figure_blocks import audit_cost_block
+from benchmarks.versions import row
+from serving.settings import Settings
+
+PAGE = """# TYPE sieve_audited_total counter
+sieve_audited_total{modality="text",outcome="agrees",weight="1"} 90.0
+sieve_audited_total{modality="text",outcome="differs",weight="1"} 5.0
+sieve_audited_total{modality="text",outcome="agrees",weight="2"} 5.0
+sieve_audit_trusted_total{modality="text"} 10000.0
+"""
+
+
+def test_the_share_that_was_audited_is_that_of_the_services_page() -> None:
+    assert audited_share(PAGE) == 0.01
+    assert audited_share("") == 0
+
+
+def test_one_has_the_default_share_and_the_other_none() -> None:
+    assert {"this": Settings().audit_share, "other": 0.0} == SHARES
+    assert SHARES["this"] > 0
+
+
+def test_they_take_turns_and_swap_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def loop(url: str, _body: Mapping[str, object], *, connections: int, seconds: float) -> dict[str, float]:
+        asked.append(f"{url.removesuffix('/classify_text')} {connections}")
+        return {"per_s": float(len(asked))}
+
+    monkeypatch.setattr(audit_cost, "closed_loop", loop)
+    servers: Any = {side: SimpleNamespace(url=side) for side in ("this", "other")}
+    assert one_round(servers, {}, seconds=1, swapped=False)[1] == {"other": 1.0, "this": 2.0}
+    assert asked[:4] == ["other 1", "this 1", "other 8", "this 8"]
+    asked.clear()
+    one_round(servers, {}, seconds=1, swapped=True)
+    assert asked[:2] == ["this 1", "other 1"]
+
+
+def test_the_table_says_where_they_cost_too_much() -> None:
+    rounds = {1: [{"this": 99.5, "other": 100.0}] * 4, 8: [{"this": 98.5, "other": 100.0}] * 4}
+    said: AuditCost = {
+        "machine": {"cores": 2, "processor": "a processor", "python": "3.11"},
+        "load_average_before": 0.1,
+        "cascade": "demo-text",
+        "tokens": 32,
+        "audit_share": 0.01,
+        "audited_share": 0.0098,
+        "rounds": 2,
+        "seconds": 1.0,
+        "min_ratio": MIN_RATIO,
+        "rows": [row("screen", connections, each, least=MIN_RATIO) for connections, each in rounds.items()],
+    }
+    assert table(said).splitlines()[2:] == [
+        "| 1 | 100 | 100 | 0.995 (0.995 to 0.995) | holds |",
+        "| 8 | 100 | 98 | 0.985 (0.985 to 0.985) | BELOW 0.99 |",
+    ]
+    assert audit_cost_block(said).startswith("a processor, 2 cores")
+    assert "0.98% of all were audited" in audit_cost_block(said)
