@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 
@@ -38,6 +39,13 @@ def auditor_of(
         (answer,) = cascade.expert_head.answers(logits, cascade.labels, cascade.point.expert_temperature)
         return answer
 
+    # The cascade holds its audit: a version that is served no more goes at once only if its audit does not hold it.
+    of_cascade = weakref.WeakMethod(modality.rise)
+
+    def rises(threshold: float) -> None:
+        if (rise := of_cascade()) is not None:
+            rise(threshold)
+
     rule = rule_of(cascade.point, raises=settings.on_broken == "raise")
     if settings.on_broken == "raise" and not rule.raises:
         logger.warning(
@@ -53,7 +61,7 @@ def auditor_of(
         threshold=cascade.point.threshold,
         share=Share(settings.audit_share),
         shared=SharedState(folder, modality.point_tag, rule),
-        rises=modality.rise,
+        rises=rises,
         tell=tell,
     )
 
