@@ -24,9 +24,7 @@ from tests.stores import publish
 def host(models: Path, metrics: Path | None, key: str = "", *, several: bool = False) -> ExpertHost:
     around = Around(metrics=metrics, draining=Draining(None), tracing=None, admin=AdminKey(key))
     model = of_tag(models, "tiny-text-expert:latest")
-    return ExpertHost(
-        "tiny-text", model, partial(stored_in, models), around, settings=Settings(expert_threads=1), several=several
-    )
+    return ExpertHost("tiny-text", model, partial(stored_in, models), around, settings=Settings(), several=several)
 
 
 def test_it_serves_the_latest_version_and_has_no_address_of_operators_without_a_key(

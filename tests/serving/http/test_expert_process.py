@@ -21,6 +21,7 @@ from serving.expert.client import RemoteExpert
 from serving.http.expert_process import Given, start_of
 from serving.http.no_pickle import REFUSED
 from serving.model.artifact import Artifact
+from serving.model.device import gpu_present
 from serving.settings import Settings
 from tests.commands import ROOT
 from tests.conftest import TinyCascades
@@ -58,7 +59,8 @@ def test_the_process_that_watches_over_the_others_imports_no_runtime(tmp_path: P
 
 
 def test_circus_gets_a_line_that_this_command_line_reads() -> None:
-    given = Given(name="a", model="a-expert:latest", store="/models", settings=Settings(expert_threads=2), several=True)
+    settings = Settings(device="gpu:0,1", gpu_memory_mb=512, gpu_graphs=False, expert_threads=2, workers=1)
+    given = Given(name="a", model="a-expert:latest", store="/models", settings=settings, several=True)
     start = start_of("TextExpert2", given, Path("/code"))
     assert start.folder == Path("/code")
     assert "$(circus.sockets.TextExpert2)" in start.arguments
@@ -66,10 +68,10 @@ def test_circus_gets_a_line_that_this_command_line_reads() -> None:
 
 
 @contextmanager
-def served(home: Path, path: Path, model: str = TAG) -> Iterator[subprocess.Popen[str]]:
+def served(home: Path, path: Path, model: str = TAG, device: str = "cpu") -> Iterator[subprocess.Popen[str]]:
     """The process, listening on a unix socket at `path`."""
     given = Given(
-        name="tiny-text", model=model, store=str(home / "models"), settings=Settings(expert_threads=1), several=False
+        name="tiny-text", model=model, store=str(home / "models"), settings=Settings(device=device), several=False
     )
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(str(path))
@@ -106,9 +108,12 @@ def test_it_answers_over_http_and_in_frames_on_one_socket(tiny_cascades: TinyCas
     with served(home, path) as process:
         transport = httpx.HTTPTransport(uds=str(path))
         with httpx.Client(transport=transport, base_url="http://expert", timeout=120) as client:
-            assert client.get("/readyz").status_code == 200
+            ready = client.get("/readyz")
+            assert (ready.status_code, ready.text) == (200, f"{client.get('/model').json()['variant']} on cpu\n")
             assert client.get("/model").headers["etag"] == f'"{digest}"'
-            assert b"sieve_expert_batch_size" in client.get("/metrics").content
+            metrics = client.get("/metrics").text
+            assert "sieve_expert_batch_size" in metrics
+            assert 'device="cpu"' in metrics
             refused = client.post("/infer", headers={"Content-Type": "application/vnd.bentoml+pickle"}, content=b"x")
             assert (refused.status_code, refused.text) == (415, REFUSED)
             assert json.loads(client.get("/nowhere").content)["error"]
@@ -151,4 +156,15 @@ def test_a_model_that_is_not_there_is_said_in_one_sentence(
         said, _ = process.communicate(timeout=120)
     assert process.returncode == 1
     assert said.strip().splitlines()[-1].startswith(f"{model}: model {model} is not in the model store")
+    assert "Traceback" not in said
+
+
+@pytest.mark.skipif(gpu_present(), reason="this machine has a GPU")
+def test_a_gpu_that_the_settings_demand_and_that_is_not_there_is_said_in_one_sentence(
+    tiny_cascades: TinyCascades, tmp_path: Path
+) -> None:
+    with served(tiny_cascades.home, tmp_path / "s", device="gpu:1") as process:
+        said, _ = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert 'device = "gpu:1" needs a GPU, and ' in said.strip().splitlines()[-1]
     assert "Traceback" not in said
