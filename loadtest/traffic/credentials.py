@@ -75,7 +75,7 @@ def _context(credentials: Credentials) -> ssl.SSLContext:
         context = ssl.create_default_context(cafile=credentials.ca)
         if credentials.cert:
             # Without an answer OpenSSL would ask the terminal for a password.
-            context.load_cert_chain(credentials.cert, credentials.key, password="")
+            context.load_cert_chain(credentials.cert, credentials.key, password="")  # nosec B106 # none is known
     except OSError as error:  # also what ssl raises
         raise OptionError(
             f"{named}: must be files in PEM without a password, the key that of the certificate, got "
