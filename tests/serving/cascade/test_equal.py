@@ -52,7 +52,7 @@ def test_different_texts_and_pairs_have_different_digests() -> None:
         {"digests": {"screen": "aa", "expert": "bc"}},
         {"cascade": SimpleNamespace(labels=("a", "b"), point=make_point(threshold=0.81), observe=lambda *_: None)},
     ],
-    ids=str,
+    ids=" ".join,
 )
 def test_another_version_of_a_cascade_has_answers_of_its_own_and_finds_them_again(changes: dict[str, Any]) -> None:
     equal, before, after = EqualRequests(10_000), modality(), modality(**changes)
