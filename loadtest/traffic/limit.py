@@ -14,7 +14,7 @@ class TimeLimit:
     """So many `seconds` from when it is made; infinitely many are no limit."""
 
     seconds: float = math.inf
-    began_s: float = field(default_factory=time.monotonic)
+    began_s: float = field(default_factory=time.monotonic, compare=False)
 
     def left_s(self) -> float:
         """What is left of it, in seconds; 0 when it is over."""

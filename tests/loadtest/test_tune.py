@@ -134,7 +134,17 @@ def test_every_setting_that_is_tuned_is_one_of_the_service(monkeypatch: pytest.M
     no_matter_of_speed = {"image_formats", "page", "cors_origins", "requests_per_address", "trusted_proxies"}
     of_the_traffic = {"cache_mb"}  # what it gives is how often requests come again
     of_the_machine = {"device", "gpu_memory_mb", "gpu_graphs", "max_batch_tokens"}  # which GPUs, and their memory
-    others = no_matter_of_speed | of_the_traffic | of_the_machine
+    of_what_is_watched = {
+        "audit_share",
+        "audit_folder",
+        "on_broken",
+        "feedback_memory",
+        "shadow_share",
+        "shadow_margin",
+    }
+    of_what_is_kept = {"keep_payloads", "payload_folder", "payload_mb"}
+    watched = of_what_is_watched | of_what_is_kept
+    others = no_matter_of_speed | of_the_traffic | of_the_machine | watched
     assert set(tuning.SPACE) == set(Settings.model_fields) - others
     assert Settings(**tuning.DEFAULTS) == Settings()
     for name, values in tuning.SPACE.items():

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import httpx
 import numpy as np
+import psutil
 import pytest
 
 from serving.cascade.store import of_tag
@@ -130,6 +131,8 @@ def test_when_it_has_stood_still_it_runs_no_call_that_was_given_up(tiny_cascades
         expert = RemoteExpert(f"file://{path}", "an-expert", digest, framed=True)
         await expert([np.array([2, 3])])
         process.send_signal(signal.SIGSTOP)
+        while psutil.Process(process.pid).status() != psutil.STATUS_STOPPED:
+            await asyncio.sleep(0.001)
         calls = [asyncio.create_task(expert([np.array([2, number, 3])])) for number in range(5, 9)]
         await asyncio.wait(calls, timeout=0.2)
         for call in calls:

@@ -165,6 +165,8 @@ def test_what_is_no_frame_ends_the_connection(
     end = connect()
     end.sendall(b"\0nothing of ours, and long enough for a head")
     assert end.recv(1) == b""
+    while not logged:  # it is said after the end
+        threading.Event().wait(0.001)
     assert "must be a frame" in logged[-1].getMessage()
 
 
