@@ -46,4 +46,4 @@ def test_a_client_with_a_name_of_its_own_does_not_wait_for_all_others(
         order(server, "busy")  # so that connections and the times of such work are known
         same, other = order(server, "busy"), order(server, "other")
     assert same.index(f"busy-{MANY}") >= len(same) - 4, "first come, first served"
-    assert other.index(f"other-{MANY}") < len(other) / 2
+    assert other.index(f"other-{MANY}") < len(other) - 4, "before some that came before it"
