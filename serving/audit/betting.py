@@ -18,7 +18,7 @@ in the form of a Poisson law: only W and the misses of each weight are needed, s
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 WEIGHTS = (1, 2, 4)
 """What an audited item may stand for, relative to one at the full share."""
@@ -34,39 +34,38 @@ def evidence_above(rate: float, weight: float, misses: Sequence[int]) -> float:
 
     `weight` is the sum of the weights of all items, `misses` holds how many were misses, for each of WEIGHTS.
     """
-    return _mixed([_won(misses, bet) - bet * rate * weight for bet in RISES])
+    return mixed([_won(misses, bet) - bet * rate * weight for bet in RISES])
 
 
 def evidence_below(rate: float, weight: float, misses: Sequence[int]) -> float:
     """The same of those who bet that it is below."""
-    return _mixed([_won(misses, -bet) + bet * rate * weight for bet in FALLS])
+    return mixed([_won(misses, -bet) + bet * rate * weight for bet in FALLS])
 
 
 def least_rate(weight: float, misses: Sequence[int], delta: float) -> float:
     """A bound below the mean rate: over all time, it is ever wrong with probability `delta` at most."""
-    wanted = -math.log(delta)
-    low, high = 0.0, 1.0
-    for _ in range(HALVINGS):
-        middle = (low + high) / 2
-        low, high = (middle, high) if evidence_above(middle, weight, misses) >= wanted else (low, middle)
-    return low
+    return last_refuted(0.0, 1.0, lambda rate: evidence_above(rate, weight, misses), delta)
 
 
 def most_rate(weight: float, misses: Sequence[int], delta: float) -> float:
     """A bound above the mean rate, which is ever wrong with probability `delta` at most; 1 where little is known."""
+    return last_refuted(1.0, 0.0, lambda rate: evidence_below(rate, weight, misses), delta)
+
+
+def last_refuted(first: float, last: float, evidence: Callable[[float], float], delta: float) -> float:
+    """The mean farthest from `first` on the way to `last` that evidence of 1 / `delta` refutes, by halving."""
     wanted = -math.log(delta)
-    low, high = 0.0, 1.0
     for _ in range(HALVINGS):
-        middle = (low + high) / 2
-        low, high = (low, middle) if evidence_below(middle, weight, misses) >= wanted else (middle, high)
-    return high
+        middle = (first + last) / 2
+        first, last = (middle, last) if evidence(middle) >= wanted else (first, middle)
+    return first
 
 
 def _won(misses: Sequence[int], bet: float) -> float:
     return sum(count * math.log1p(bet * weight) for count, weight in zip(misses, WEIGHTS, strict=True))
 
 
-def _mixed(logarithms: Sequence[float]) -> float:
+def mixed(logarithms: Sequence[float]) -> float:
     """The logarithm of the mean of numbers with these logarithms."""
     largest = max(logarithms)
     return largest + math.log(sum(math.exp(each - largest) for each in logarithms) / len(logarithms))

@@ -18,9 +18,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from serving.audit.betting import last_refuted, mixed
+
 BETS = (0.98, *(2.0**-power for power in range(1, 11)))
 """Shares of the largest bet that can be lost. Small ones win where the three values are mixed, large ones else."""
-HALVINGS = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +48,7 @@ def share(yes: int, no: int, delta: float) -> Interval:
 
 def least(plus: int, zero: int, minus: int, delta: float) -> float:
     """A bound below the mean, which is ever wrong with probability `delta` at most; -1 where little is known."""
-    wanted, low, high = -math.log(delta), -1.0, 1.0
-    for _ in range(HALVINGS):
-        middle = (low + high) / 2
-        low, high = (middle, high) if _evidence_above(middle, plus, zero, minus) >= wanted else (low, middle)
-    return low
+    return last_refuted(-1.0, 1.0, lambda mean: _evidence_above(mean, plus, zero, minus), delta)
 
 
 def _evidence_above(mean: float, plus: int, zero: int, minus: int) -> float:
@@ -62,5 +59,4 @@ def _evidence_above(mean: float, plus: int, zero: int, minus: int) -> float:
         + minus * math.log1p(-bet)
         for bet in BETS
     ]
-    largest = max(logarithms)
-    return largest + math.log(sum(math.exp(each - largest) for each in logarithms) / len(logarithms))
+    return mixed(logarithms)
