@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import time
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -52,7 +53,8 @@ class RemoteExpert:
         """
         with self._outages:
             if self._framed is not None:
-                frame = call_bytes(CallFrame(self._digest, traceparent or "", left_ms, pack_arrays(items)))
+                arrays = pack_arrays(items)
+                frame = call_bytes(CallFrame(self._digest, traceparent or "", time.monotonic(), left_ms, arrays))
                 return _ran(await self._ask(frame, self._framed), len(items), unpack_arrays)
             message = pack(items)
             traced = b"traceparent: %b\r\n" % traceparent.encode() if traceparent else b""

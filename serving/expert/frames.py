@@ -19,9 +19,9 @@ from serving.arrays import Array
 from serving.errors import MalformedError
 from serving.expert.wire import MAX_ARRAYS
 
-MAGIC = b"\0sv1"
-CALL = struct.Struct("<4sHHId")
-"""MAGIC, the bytes of the digest, of the traceparent and of the message, and the milliseconds that are left."""
+MAGIC = b"\0sv2"
+CALL = struct.Struct("<4sHHIdd")
+"""MAGIC, the bytes of the digest, of the traceparent and of the message, when it was sent and what was left then."""
 REPLY = struct.Struct("<4sHHIdd")
 """MAGIC, the status, the bytes of the digest and of the message, milliseconds in the session, and before it."""
 ARRAYS = struct.Struct("<HH")
@@ -36,11 +36,13 @@ MAX_CALL_BYTES = 256 * 1024 * 1024
 class CallFrame:
     """One call: the `digest` of the artifact that it is for, and the bytes of its items.
 
-    `left_ms`: for how long somebody waits, infinite for ever. `traceparent` is empty without a trace.
+    `sent_s`: seconds of the monotonic clock, which is one for all processes of a machine. `left_ms`: for how long
+    somebody waits from then on, infinite for ever. `traceparent` is empty without a trace.
     """
 
     digest: str
     traceparent: str
+    sent_s: float
     left_ms: float
     message: bytes
 
@@ -59,13 +61,13 @@ class ReplyFrame:
 def call_bytes(call: CallFrame) -> bytes:
     """The frame of a call."""
     digest, traceparent = call.digest.encode(), call.traceparent.encode()
-    head = CALL.pack(MAGIC, len(digest), len(traceparent), len(call.message), call.left_ms)
+    head = CALL.pack(MAGIC, len(digest), len(traceparent), len(call.message), call.sent_s, call.left_ms)
     return b"".join((head, digest, traceparent, call.message))
 
 
 def call_size(head: bytes | bytearray) -> int:
     """The bytes of the frame whose first CALL.size bytes these are. Raises MalformedError where they are no head."""
-    magic, digest, traceparent, message, _ = CALL.unpack_from(head)
+    magic, digest, traceparent, message, _, _ = CALL.unpack_from(head)
     if magic != MAGIC or message > MAX_CALL_BYTES:
         raise _malformed("call")
     return int(CALL.size + digest + traceparent + message)
@@ -73,14 +75,14 @@ def call_size(head: bytes | bytearray) -> int:
 
 def read_call(frame: bytes | bytearray) -> CallFrame:
     """The call of a whole frame. Raises MalformedError for text that is no ASCII."""
-    _, digest_bytes, trace_bytes, _, left_ms = CALL.unpack_from(frame)
+    _, digest_bytes, trace_bytes, _, sent_s, left_ms = CALL.unpack_from(frame)
     digest_end = CALL.size + digest_bytes
     trace_end = digest_end + trace_bytes
     try:
         digest, traceparent = frame[CALL.size : digest_end].decode("ascii"), frame[digest_end:trace_end].decode("ascii")
     except UnicodeDecodeError:
         raise _malformed("call") from None
-    return CallFrame(digest, traceparent, left_ms, bytes(memoryview(frame)[trace_end:]))
+    return CallFrame(digest, traceparent, sent_s, left_ms, bytes(memoryview(frame)[trace_end:]))
 
 
 def reply_bytes(reply: ReplyFrame) -> bytes:

@@ -90,7 +90,8 @@ class ExpertModels:
     def __init__(self, first: OpenedExpert, metrics: ExpertMetrics, tracer: Tracer | None = None) -> None:
         self._metrics, self.tracer = metrics, tracer
         # For all that are served: of two calls that share a core, neither ends sooner and the first ends later.
-        self._worker: Worker[Ran] = Worker(InferCall.ran, first.session.lanes)
+        self.lanes = first.session.lanes
+        self._worker: Worker[Ran] = Worker(InferCall.ran, self.lanes)
         self.turns = self._worker.turns
         self._by_etag: dict[str, _Served] = {}
         self.serve(first)

@@ -39,7 +39,7 @@ ARRAYS: list[list[Array]] = [
 @pytest.mark.parametrize("left_ms", [0.0, 12.5, math.inf])
 @pytest.mark.parametrize("trace", ["", TRACE])
 def test_a_call_is_read_as_it_was_written(left_ms: float, trace: str) -> None:
-    call = CallFrame("d" * 64, trace, left_ms, b"\0\n{message}")
+    call = CallFrame("d" * 64, trace, 12.5, left_ms, b"\0\n{message}")
     frame = call_bytes(call)
     assert frame[0] == 0, "no request of HTTP begins so"
     assert call_size(frame[: CALL.size]) == len(frame)
@@ -54,16 +54,16 @@ def test_a_reply_is_read_as_it_was_written(reply: ReplyFrame) -> None:
 
 
 def test_a_head_that_is_none_is_refused() -> None:
-    sound = call_bytes(CallFrame("d", "", 1.0, b"x"))
-    for head in (b"GET /model HTTP/1.1\r\n" * 2, b"\0sv2" + sound[4:]):
+    sound = call_bytes(CallFrame("d", "", 12.5, 1.0, b"x"))
+    for head in (b"GET /model HTTP/1.1\r\n" * 2, b"\0sv1" + sound[4:]):
         with pytest.raises(MalformedError, match="must be a frame"):
             call_size(head)
         with pytest.raises(MalformedError, match="must be a frame"):
             reply_size(head + bytes(REPLY.size))
     with pytest.raises(MalformedError):
-        call_size(CALL.pack(b"\0sv1", 0, 0, MAX_CALL_BYTES + 1, 1.0))
+        call_size(CALL.pack(b"\0sv2", 0, 0, MAX_CALL_BYTES + 1, 0.0, 1.0))
     with pytest.raises(MalformedError):
-        read_call(call_bytes(CallFrame("d", "", 1.0, b"x")).replace(b"d", b"\xff"))
+        read_call(call_bytes(CallFrame("d", "", 12.5, 1.0, b"x")).replace(b"d", b"\xff"))
     with pytest.raises(MalformedError):
         read_reply(reply_bytes(ReplyFrame(200, "d")).replace(b"d", b"\xff"))
 
