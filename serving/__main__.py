@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import os
 import sys
 from importlib import import_module
@@ -22,7 +23,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Exit status: 0 for success, 1 for an error that the user can mend."""
     options = _parser().parse_args(arguments)
     if options.verb == "watch":
-        _watch(options.plan, os.environ.get(NO_TELEMETRY))
+        _watch(options.plan)
         return 0
     if options.verb == "expert":
         from serving.http.expert_process import Given, serve_expert
@@ -40,17 +41,18 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def _watch(plan: int, no_telemetry: str | None) -> None:
+def _watch(plan: int) -> None:
     """Import what the processes of a bundle have in common, then start them and watch over them."""
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before NumPy is imported, which would start threads for it
     from serving.watching import watch
 
-    import_module("serving.http.expert_process")
-    if no_telemetry == "1":  # else ONNX Runtime starts a thread
+    process = import_module("serving.http.expert_process")
+    logging.basicConfig(format=process.LOG_FORMAT.format(service="cli"), datefmt=process.DATE_FORMAT, stream=sys.stdout)
+    if os.environ.get(NO_TELEMETRY) == "1":  # else ONNX Runtime starts a thread
         import_module("onnxruntime")
     with open(plan) as file:
         given = json.load(file)
-    watch(given)
+    watch(given, os.environ)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -25,12 +25,12 @@ from serving.start import BESIDE, Start
 NO_STARTS: Mapping[str, Start] = {}
 
 
-def close_control(starts: Mapping[str, Start] = NO_STARTS) -> None:
+def close_control(starts: Mapping[str, Start] = NO_STARTS, variables: Mapping[str, str] | None = None) -> None:
     """Have every Circus that starts in this process later listen inside this process only.
 
     With a plugin, which is a process of its own (`bentoml serve --reload`), it listens on unix sockets in a folder that
     nobody else may enter. `starts` says how to start services that run beside another one, by their names; the others
-    start as BentoML says.
+    start as BentoML says. With `variables`, those of this process, `bentoml serve` gives way to a small program.
     """
     start = Arbiter.__init__
     if hasattr(start, "__wrapped__"):
@@ -47,7 +47,8 @@ def close_control(starts: Mapping[str, Start] = NO_STARTS) -> None:
         )
 
     Arbiter.__init__ = closed
-    Arbiter.start = giving_way(Arbiter.start, Path(__file__).parent.parent)
+    if variables is not None:
+        Arbiter.start = giving_way(Arbiter.start, Path(__file__).parent.parent, variables)
 
 
 def _own_folder() -> str:

@@ -10,13 +10,15 @@ from __future__ import annotations
 import asyncio
 import atexit
 import ctypes
+import logging
 import os
 import runpy
 import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -52,6 +54,7 @@ class Forked(psutil.Process):
 
 
 def start_process(
+    variables: MutableMapping[str, str],
     line: Sequence[str],
     *,
     cwd: str,
@@ -62,7 +65,10 @@ def start_process(
     close_fds: bool = False,
     **pipes: Any,
 ) -> psutil.Process:
-    """`psutil.Popen`, but a fork for `python -m MODULE`. The descriptors that a new program would get stay open."""
+    """`psutil.Popen`, but a fork for `python -m MODULE`. The descriptors that a new program would get stay open.
+
+    `variables` are those of this process, in whose place the fork gets `env`.
+    """
     if line[:2] != [sys.executable, "-m"] or shell or executable or close_fds or pipes:
         options = {"shell": shell, "executable": executable, "close_fds": close_fds, **pipes}
         return psutil.Popen(line, cwd=cwd, env=env, preexec_fn=preexec_fn, **options)
@@ -73,23 +79,21 @@ def start_process(
     try:
         pid = os.fork()
         if not pid:
-            _run(line, cwd, env, preexec_fn, before)
+            _run(partial(_take, line, cwd, variables, env), line[2], preexec_fn, before)
         return Forked(pid)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _run(
-    line: Sequence[str], cwd: str, env: Mapping[str, str], first: Callable[[], None], mask: Iterable[int]
-) -> NoReturn:
+def _run(take: Callable[[], None], module: str, first: Callable[[], None], mask: Iterable[int]) -> NoReturn:
     """The life of a fork."""
     status = 1
     try:
         _let_go()
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         first()
-        _take(line, cwd, env)
-        runpy.run_module(line[2], run_name="__main__", alter_sys=True)
+        take()
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
         status = 0
     except SystemExit as ended:
         status = _status(ended.code)
@@ -100,7 +104,7 @@ def _run(
 
 
 def _let_go() -> None:
-    """Leave the signals, the event loop, the files and the ends of the process that this one is a fork of."""
+    """Leave the signals, the event loop, the files, the log and the end of the process that this one is a fork of."""
     signal.set_wakeup_fd(-1)
     for one in signal.valid_signals():
         if callable(signal.getsignal(one)):
@@ -108,6 +112,7 @@ def _let_go() -> None:
     asyncio._set_running_loop(None)
     asyncio.set_event_loop_policy(None)
     atexit._clear()
+    logging.root.handlers.clear()
     for number in [int(name) for name in os.listdir("/proc/self/fd")]:
         try:
             if number >= STANDARD and not os.get_inheritable(number):
@@ -116,13 +121,13 @@ def _let_go() -> None:
             continue
 
 
-def _take(line: Sequence[str], cwd: str, env: Mapping[str, str]) -> None:
+def _take(line: Sequence[str], cwd: str, variables: MutableMapping[str, str], env: Mapping[str, str]) -> None:
     """The command line, the variables, the working folder, and where modules are looked for."""
     show(line)
-    before = os.environ.get(PATH, "").split(os.pathsep)
+    before = variables.get(PATH, "").split(os.pathsep)
     found = [folder for folder in sys.path[1:] if folder not in before]
-    os.environ.clear()
-    os.environ.update(env)
+    variables.clear()
+    variables.update(env)
     os.chdir(cwd)
     sys.path[:] = [cwd, *filter(None, env.get(PATH, "").split(os.pathsep)), *found]
     sys.orig_argv[:] = line

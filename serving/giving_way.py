@@ -33,11 +33,11 @@ MORE_BYTES = 256
 """For what Circus fills into a command, such as the number of a socket."""
 
 
-def giving_way(start: Callable[..., Any], folder: Path) -> Callable[..., Any]:
+def giving_way(start: Callable[..., Any], folder: Path, variables: Mapping[str, str]) -> Callable[..., Any]:
     """Circus's `Arbiter.start`, which gives way where the small program can do the same.
 
     Elsewhere `start` runs: with plugins, as `bentoml serve --reload` has, and in a process that is not `bentoml serve`.
-    `folder` is where the program finds this package.
+    `folder` is where the program finds this package; `variables` are those of this process.
     """
 
     def started(self: Arbiter, told: Callable[[Any], Any] | None = None) -> Any:
@@ -48,7 +48,7 @@ def giving_way(start: Callable[..., Any], folder: Path) -> Callable[..., Any]:
             told(None)  # BentoML logs the address
         for one in self.sockets.values():
             one.close()  # they are not bound yet
-        become(plan, folder)
+        become(plan, folder, variables)
 
     return started
 
@@ -79,7 +79,7 @@ def _socket(one: CircusSocket) -> dict[str, Any]:
     return shared | ({"path": one.path} if one.is_unix else {"host": one.host, "port": one.port, "family": one.family})
 
 
-def become(plan: Mapping[str, Any], folder: Path) -> None:
+def become(plan: Mapping[str, Any], folder: Path, variables: Mapping[str, str]) -> None:
     """Run the program in the place of this one. Variables may be secrets, so the plan goes through a file."""
     room = MORE_BYTES + max(len(" ".join((one["cmd"], *one["args"]))) for one in plan["watchers"])
     with tempfile.TemporaryFile() as file:
@@ -88,7 +88,7 @@ def become(plan: Mapping[str, Any], folder: Path) -> None:
         os.set_inheritable(file.fileno(), True)
         # The blanks are room for the command lines that the program and its processes show.
         line = [sys.executable, "-m", "serving", "watch", str(file.fileno()), " " * room]
-        path = os.pathsep.join(filter(None, (str(folder), os.environ.get("PYTHONPATH"))))
+        path = os.pathsep.join(filter(None, (str(folder), variables.get("PYTHONPATH"))))
         sys.stdout.flush()
         sys.stderr.flush()
-        os.execve(sys.executable, line, {**os.environ, "PYTHONPATH": path})
+        os.execve(sys.executable, line, {**variables, "PYTHONPATH": path})

@@ -15,18 +15,19 @@ from tests.conftest import ROOT
 
 # Forks a module, and says how it ended. Every descriptor but the one named is closed in the fork.
 PARENT = """
-import asyncio, atexit, os, signal, sys
+import asyncio, atexit, logging, os, signal, sys
 from serving.forked import Forked, start_process
 kept, lost = os.pipe()
 os.set_inheritable(kept, True)
 atexit.register(print, "the end of the parent")
 signal.signal(signal.SIGTERM, lambda *_: print("a handler of the parent"))
+logging.basicConfig(format="the parent: %(message)s", stream=sys.stdout)
 print("written once, and late")
 
 async def main():
     line = [sys.executable, "-m", "played", str(kept), str(lost), {how!r}]
     env = {{"ONLY": "this", "PYTHONPATH": {folder!r}}}
-    process = start_process(line, cwd={folder!r}, env=env, preexec_fn=os.setsid, close_fds=False)
+    process = start_process(os.environ, line, cwd={folder!r}, env=env, preexec_fn=os.setsid, close_fds=False)
     assert isinstance(process, Forked)
     assert process.pid == os.getpid() or process.ppid() == os.getpid()
     process.wait()
@@ -35,7 +36,7 @@ async def main():
 asyncio.run(main())
 """
 PLAYED = """
-import asyncio, atexit, os, signal, sys, threading
+import asyncio, atexit, logging, os, signal, sys, threading
 kept, lost, how = sys.argv[1:]
 
 def is_open(number):
@@ -51,6 +52,8 @@ print("runs as", __name__, dict(os.environ), sys.orig_argv[1:3])
 print("is", os.getcwd() == sys.path[0], os.getsid(0) == os.getpid())
 print("open", is_open(kept), is_open(lost), signal.getsignal(signal.SIGTERM) == signal.SIG_DFL, asyncio.run(loop()))
 print("shown", open("/proc/self/cmdline").read().replace(chr(0), " ").split()[1:3])
+logging.basicConfig(format="the fork: %(message)s", stream=sys.stdout)
+logging.warning("a log of its own")
 atexit.register(print, "the end of the fork")
 threading.Timer(0.2, print, ["a thread has ended"]).start()
 if how == "says":
@@ -78,6 +81,7 @@ def test_a_fork_has_what_a_new_interpreter_has(tmp_path: Path) -> None:
         "is True True",
         "open True False True a loop of its own",
         "shown ['-m', 'played']",
+        "the fork: a log of its own",
         "a thread has ended",
         "the end of the fork",
         "ended 0",
@@ -108,7 +112,7 @@ def test_memory_is_shared_until_it_is_written(tmp_path: Path) -> None:
         "from serving.forked import start_process\n"
         f"env = {{'PYTHONPATH': {str(tmp_path)!r}}}\n"
         f"line = [sys.executable, '-m', 'played']\n"
-        f"start_process(line, cwd={str(tmp_path)!r}, env=env, preexec_fn=os.setsid).wait()\n"
+        f"start_process(os.environ, line, cwd={str(tmp_path)!r}, env=env, preexec_fn=os.setsid).wait()\n"
     )
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
     size, own_kb = map(int, done.stdout.split())
@@ -121,7 +125,8 @@ def test_another_command_is_started_as_ever(tmp_path: Path) -> None:
         "import os, sys\n"
         "from serving.forked import start_process\n"
         f"line = ['sh', '-c', 'echo $ONLY; exit 4']\n"
-        f"process = start_process(line, cwd={str(tmp_path)!r}, env={{'ONLY': 'this'}}, preexec_fn=os.setsid)\n"
+        f"given = {{'cwd': {str(tmp_path)!r}, 'env': {{'ONLY': 'this'}}, 'preexec_fn': os.setsid}}\n"
+        "process = start_process(os.environ, line, **given)\n"
         "print(process.wait())\n"
     )
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)

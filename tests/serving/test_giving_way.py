@@ -24,7 +24,7 @@ import serving.control
 from serving.control import close_control
 how, folder = sys.argv[1:]
 serving.control.__file__ = folder + "/serving/control.py"
-close_control()
+close_control({{}}, os.environ)
 
 @click.group()
 def bentoml(): pass
