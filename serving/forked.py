@@ -46,11 +46,12 @@ class Forked(psutil.Process):
                 self.returncode = os.waitstatus_to_exitcode(status) if pid else None
         return self.returncode
 
-    def wait(self, timeout: float | None = None) -> int | None:
-        """The exit status, once it has ended; raises TimeoutExpired where that takes longer than `timeout` seconds."""
-        status = super().wait(timeout)
-        self.returncode = self.returncode if status is None else int(status)
-        return self.returncode
+    def wait(self, timeout: float | None = None) -> int:
+        """As `poll`, once it has ended; raises psutil.TimeoutExpired where that takes longer than `timeout` seconds."""
+        status: int | None = super().wait(timeout)
+        if status is not None:
+            self.returncode = int(status)
+        return self.returncode or 0
 
 
 def start_process(
