@@ -66,6 +66,7 @@ from serving.watch.observer import Observer
 from serving.watch.payloads import kept_payloads
 from serving.watch.tracing import open_tracer, tracing_settings
 
+logging.getLogger("sieve").disabled = False  # BentoML's workers silence what was there before: in a fork, ours
 # BentoML makes three spans for each request even when nobody collects them. Ours do not use its tracer, so it is off.
 # This sets a variable for the workers too, so the user's own choice is saved in another one first.
 TRACING_OFF = os.environ.setdefault("SIEVE_TRACING_OFF", os.environ.get("OTEL_SDK_DISABLED", "false").lower()) == "true"
@@ -125,8 +126,7 @@ class ExpertService:
     """One expert, also on a machine of its own. POST /infer is for the API, the batchable API for other callers."""
 
     model: bentoml.Model
-    name: str
-    """The name of its cascade."""
+    name: str  # of its cascade
     gate, shadow = ExpertHost.gate, False
 
     def __init__(self) -> None:
@@ -173,11 +173,11 @@ def expert_service(kind: str, place: int = 0) -> t.Any:
     return service
 
 
-def expert_start(chosen: Chosen) -> Start:
-    """How the process of an expert is started beside the API."""
+def expert_start(chosen: Chosen) -> tuple[str, Start]:
+    """The service of an expert, and how its process is started beside the API."""
     tag, shadow, several = str(latest(chosen.name, "expert").tag), chosen in ARGUMENTS.shadows, ARGUMENTS.several
     given = Given(name=chosen.name, model=tag, store=str(MODELS), settings=SETTINGS, several=several, shadow=shadow)
-    return start_of(EXPERTS[chosen.kind, chosen.place].name, given, Path(__file__).parent)
+    return (name := EXPERTS[chosen.kind, chosen.place].name), start_of(name, given, Path(__file__).parent)
 
 
 TextExpert, ImageExpert = map(expert_service, KINDS)
@@ -187,7 +187,7 @@ for _chosen in ARGUMENTS.opened:
         _service = EXPERTS[_chosen.kind, _chosen.place] = expert_service(_chosen.kind, _chosen.place)
         globals()[_service.name] = _service
 
-close_control({EXPERTS[chosen.kind, chosen.place].name: expert_start(chosen) for chosen in ARGUMENTS.opened})
+close_control(dict(map(expert_start, ARGUMENTS.opened)), os.environ)
 
 
 def _not_shed(record: logging.LogRecord) -> bool:

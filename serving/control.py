@@ -13,22 +13,24 @@ import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from functools import wraps
+from pathlib import Path
 from typing import Any
 
 from circus.arbiter import Arbiter
 from circus.watcher import Watcher
 
+from serving.giving_way import giving_way
 from serving.start import BESIDE, Start
 
 NO_STARTS: Mapping[str, Start] = {}
 
 
-def close_control(starts: Mapping[str, Start] = NO_STARTS) -> None:
+def close_control(starts: Mapping[str, Start] = NO_STARTS, variables: Mapping[str, str] | None = None) -> None:
     """Have every Circus that starts in this process later listen inside this process only.
 
     With a plugin, which is a process of its own (`bentoml serve --reload`), it listens on unix sockets in a folder that
     nobody else may enter. `starts` says how to start services that run beside another one, by their names; the others
-    start as BentoML says.
+    start as BentoML says. With `variables`, those of this process, `bentoml serve` gives way to a small program.
     """
     start = Arbiter.__init__
     if hasattr(start, "__wrapped__"):
@@ -45,6 +47,8 @@ def close_control(starts: Mapping[str, Start] = NO_STARTS) -> None:
         )
 
     Arbiter.__init__ = closed
+    if variables is not None:
+        Arbiter.start = giving_way(Arbiter.start, Path(__file__).parent.parent, variables)
 
 
 def _own_folder() -> str:

@@ -13,7 +13,7 @@ from tests.rules.test_imports import ROOT, imported
 ORDER = {
     "serving": (
         "errors ending settings service_config arguments start timings trace arrays garbage heap memory cpu "
-        "expert_url expert_tls protobuf control",
+        "expert_url expert_tls protobuf giving_way forked watching control",
         *("model", "load", "expert", "audit", "cascade", "shadow", "watch", "http", "oip", "__main__"),
     ),
     "optimize": (

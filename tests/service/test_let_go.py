@@ -35,12 +35,16 @@ def _tell():
         Path({folder!r}, f"open-{{os.getpid()}}").write_text(str(len(_open)))
         time.sleep(0.1)
 
+def _begin():
+    threading.Thread(target=_tell, daemon=True).start()
+
 Session.__init__ = _counted
-threading.Thread(target=_tell, daemon=True).start()
+_begin()
+os.register_at_fork(after_in_child=_begin)
 """
 """What every process does before all else: it writes how many sessions it has open. An expert lets go after a second.
 
-It stands in sitecustomize.py, since the process of an expert imports no service.
+It stands in sitecustomize.py, since the process of an expert imports no service, and is a fork.
 """
 
 

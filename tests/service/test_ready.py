@@ -27,7 +27,7 @@ Modality.warm_up_expert = broken
 BROKEN_EXPERT = """
 import sys
 
-if "expert" in sys.orig_argv:
+if "watch" in sys.orig_argv:
     from serving.http import expert_models
 
     def broken(*_):
@@ -74,7 +74,7 @@ def test_a_failure_while_getting_ready_is_logged_and_ends_the_process(
     tiny_cascades: TinyCascades, tmp_path: Path, broken: str, says: str
 ) -> None:
     home = with_point(tiny_cascades, tmp_path / "home")
-    # The process of an expert imports no service, but what Python imports by itself.
+    # The process of an expert imports no service. It has what Python imports by itself in the process that it forks.
     (tmp_path / "sitecustomize.py").write_text(broken if "serving.http" in broken else "")
     (tmp_path / "broken.py").write_text(f"{broken}from service import *\n")
     port = free_port()
