@@ -74,10 +74,11 @@ class AuditMetrics:
                 (self._share.labels(*of), watched.share),
                 (self._threshold.labels(*of), watched.threshold),
                 (self._raises.labels(*of), len(watched.raised)),
-                (self._away.labels(*of), int(watched.broker == "away")),
                 (self._unsaved.labels(*of), 0 if watched.saved else 1),
             )
             for gauge, value in values:
                 gauge.set(value)
+            if watched.broker is not None:
+                self._away.labels(*of).set(watched.broker == "away")
 
         return tell
