@@ -22,6 +22,8 @@ LIMITS = {"workers": 256, "calls_in_flight": 16}
 DEVICE = r"^(auto|cpu|gpu(:\d{1,3}(,\d{1,3})*)?)$"
 """`auto`, `cpu`, `gpu` for the first GPU, `gpu:1`, or `gpu:0,1` for a session on each."""
 VARIABLES = {"SIEVE_WORKERS": "workers", "SIEVE_CALLS_IN_FLIGHT": "calls_in_flight"}
+TEXT_VARIABLES = {"SIEVE_AUDIT_FOLDER": "audit_folder", "SIEVE_AUDIT_URL": "audit_url"}
+BROKERS = r"^((nats|tls)://[^\s,/?#]+(,(nats|tls)://[^\s,/?#]+)*)?$"
 
 
 def default_workers() -> int:
@@ -64,7 +66,8 @@ class Settings(BaseModel):
     files that are read; no other decoder is reached. `cache_mb` are the megabytes of answers that one API process keeps
     for equal requests; 0 keeps none, and joins none. `audit_share` is the share of the screen's own answers that the
     expert is asked about afterwards; 0 audits nothing. `audit_folder` holds what audits know, by default a folder of
-    BENTOML_HOME. `on_broken` says what follows when they show a broken promise: `tell`, or `raise` the threshold, too.
+    BENTOML_HOME. `audit_url` names the servers of NATS that take audits to workers elsewhere. `on_broken` says what
+    follows when they show a broken promise: `tell`, or `raise` the threshold, too.
     `feedback_memory` are the answers that one API process remembers, so that their right labels may be told later; 0
     remembers none. `keep_payloads` is the share of inputs, with their content, that is kept below `payload_folder`, of
     at most `payload_mb` megabytes; 0 keeps none. `page` shows the page at `/` and the API reference.
@@ -91,6 +94,7 @@ class Settings(BaseModel):
     cache_mb: int = Field(default=0, ge=0, le=65_536)
     audit_share: float = Field(default=0.01, ge=0, le=1)
     audit_folder: str = Field(default="", pattern=r"^(/.*)?$")
+    audit_url: str = Field(default="", pattern=BROKERS, repr=False)  # it may hold a password
     on_broken: Literal["tell", "raise"] = "tell"
     feedback_memory: int = Field(default=0, ge=0, le=10_000_000)
     keep_payloads: float = Field(default=0.0, ge=0, le=1)
@@ -122,9 +126,17 @@ def settings_of(stated: str, folder: Path) -> Settings:
 def for_machines(settings: Settings, variables: Mapping[str, str]) -> Settings:
     """The settings, with the variables of VARIABLES in the place of those that they name, where they are set.
 
-    How large a machine is, and how many an expert has, differs between clusters that serve one image. Raises
-    SettingsError if a variable breaks its setting's rule.
+    How large a machine is, and how many an expert has, differs between clusters that serve one image; so do folders and
+    addresses (TEXT_VARIABLES). Raises SettingsError if a variable breaks its setting's rule.
     """
+    for variable, name in TEXT_VARIABLES.items():
+        if stated := variables.get(variable):
+            try:
+                settings = Settings.model_validate({**settings.model_dump(), name: stated})
+            except ValueError:
+                raise SettingsError(
+                    f"{variable}: must be what the setting {name} takes, got something else; mend it or leave it out"
+                ) from None
     for variable, name in VARIABLES.items():
         stated = variables.get(variable)
         if stated:

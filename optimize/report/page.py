@@ -50,6 +50,7 @@ def write_report(build: Build, facts: Facts) -> dict[str, Any]:
         "stale": None,
         "operating_point": facts.point.model_dump(mode="json", exclude={"reference", "certified_thresholds"}),
         "promise": facts.point.promise.statement,
+        "label_promises": [promise.statement for promise in facts.point.label_promises],
         "trials": [trial.as_dict() for trial in facts.trials],
         "chosen_trial": facts.chosen_trial.number if facts.chosen_trial else None,
         "pareto": _pareto(build, facts),

@@ -2,7 +2,8 @@
 
 A share of the answers is drawn. Those drawn wait in a short line, while their requests have long been answered; one
 after the other goes to the expert when it has nothing else to do. Where the line is full the newcomer is dropped, which
-depends on how busy the expert is, and not on what the item says.
+depends on how busy the expert is, and not on what the item says. Where a broker takes them `elsewhere`, they wait for
+it alone, and the answers come back as reports.
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ import math
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from serving.arrays import Array, Logits
+from serving.audit.note import Elsewhere, Note, Report
 from serving.audit.share import Share
 from serving.audit.shared import SharedState
 from serving.audit.state import AGREES, AuditState, Raised, Rule, Told, Verdict
@@ -57,6 +59,7 @@ class _Drawn(NamedTuple):
     item: Array | Item
     level: int
     life: int
+    request_id: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,13 +103,15 @@ class Known:
 class Watched(Known):
     """The same, and what this process does: the share that it draws, the threshold in use, how that has risen.
 
-    `saved`: whether the counts reach the file that a restart finds again.
+    `saved`: whether the counts reach the file that a restart finds again. `broker`: whether that of the setting
+    `audit_url` can be reached, null without one.
     """
 
     share: float
     threshold: float
     raised: list[Raised]
     saved: bool
+    broker: Literal["connected", "away"] | None
 
 
 class Auditor:
@@ -114,7 +119,7 @@ class Auditor:
 
     `ask` and `judge` give the expert's answer. `rule` is the promise's, `threshold` the one that was published.
     `rises` is given the threshold in use when it is another than before; `tell` what this process has counted, and what
-    is known of the promise, every TELL_EVERY_S.
+    is known of the promise, every TELL_EVERY_S. With `elsewhere`, items go there and `ask` is not used.
     """
 
     def __init__(
@@ -128,7 +133,9 @@ class Auditor:
         shared: SharedState,
         rises: Callable[[float], None],
         tell: Callable[[Told, Watched], None],
+        elsewhere: Elsewhere | None = None,
     ) -> None:
+        self._elsewhere = elsewhere
         self._ask, self._judge, self._rule, self._published = ask, judge, rule, threshold
         self._share, self._shared, self._rises, self._tell = share, shared, rises, tell
         self._line: deque[_Drawn] = deque()
@@ -139,7 +146,7 @@ class Auditor:
         self._known = Known.of(self._state, rule)
         self.refresh()
 
-    def look(self, answers: Sequence[Given], item: Callable[[int], Array | Item]) -> None:
+    def look(self, answers: Sequence[Given], item: Callable[[int], Array | Item], request_id: str = "") -> None:
         """Draw of the answers to one request. `item` gives the expert's item of a place, or what prepares it."""
         told = self._told
         told.items += len(answers)
@@ -147,14 +154,14 @@ class Auditor:
             if given.stage == "screen" and given.degraded is None:
                 told.trusted += 1
                 if self._share.draws() and given.answer is not None:
-                    self._drawn(given.answer, item(place))
+                    self._drawn(given.answer, item(place), request_id)
 
-    def _drawn(self, answer: Answer, item: Array | Item) -> None:
+    def _drawn(self, answer: Answer, item: Array | Item, request_id: str) -> None:
         full = len(self._line) >= LINE
         if full:
             self._told.dropped += 1
         else:
-            self._line.append(_Drawn(answer, item, self._share.level, self._state.life))
+            self._line.append(_Drawn(answer, item, self._share.level, self._state.life, request_id))
             if self._working is None:
                 self._working = asyncio.get_running_loop().create_task(self._work())
         self._share.became(dropped=full)
@@ -171,6 +178,9 @@ class Auditor:
     async def _audit(self, drawn: _Drawn) -> None:
         try:
             item = await asyncio.to_thread(drawn.item) if callable(drawn.item) else drawn.item
+            if self._elsewhere is not None:
+                note = Note.of(drawn.answer, drawn.level, drawn.life, drawn.request_id)
+                return await self._elsewhere.send(item, note)
             theirs = self._judge(await self._ask(item))
         except StageError:
             self._told.dropped += 1
@@ -184,11 +194,27 @@ class Auditor:
         if math.isnan(theirs.confidence):  # the expert failed on this item
             self._told.dropped += 1
             return
-        agrees = theirs.label == drawn.answer.label
-        self._told.results[drawn.level, AGREES if agrees else self._rule.place(drawn.answer.confidence)] += 1
+        self._told.results[drawn.level, self._place(drawn.answer, theirs)] += 1
+
+    def _place(self, ours: Answer | Note, theirs: Answer) -> int:
+        return AGREES if theirs.label == ours.label else self._rule.place(ours.confidence)
+
+    def _reported(self) -> list[Report]:
+        """Count what workers elsewhere have told of since the last time. Another process may know a later life."""
+        came = self._elsewhere.taken() if self._elsewhere is not None else []
+        reports = [report for report in came if report.note.life <= self._state.life]
+        for note, logits, _ in reports:
+            if note.id in self._state.reported or note.life < self._state.life:
+                continue
+            self._told.reported[note.id] = None  # no answer
+            if logits is not None and not math.isnan((theirs := self._judge(logits)).confidence):
+                self._told.reported[note.id] = note.level, self._place(note, theirs)
+        return reports
 
     async def run(self) -> None:
         """Tell and save every TELL_EVERY_S what was counted, for ever, and once more at the end."""
+        elsewhere = self._elsewhere
+        taking = asyncio.get_running_loop().create_task(elsewhere.run()) if elsewhere is not None else None
         try:
             while True:
                 await asyncio.sleep(TELL_EVERY_S)
@@ -197,12 +223,17 @@ class Auditor:
                 except Exception:  # whatever it is, the next second is another one
                     logger.exception("what was audited lately cannot be told or saved")
         finally:
+            if taking is not None:
+                taking.cancel()
             self.refresh()
 
     async def flush(self) -> None:
         """Tell and save what was counted, without holding the event loop."""
+        reports = self._reported()
         told = self._take()
         self._knows(told, *await asyncio.to_thread(self._updated, told))
+        if self._elsewhere is not None and reports and not self._shared.unsaved:
+            await self._elsewhere.counted(reports)
 
     def refresh(self) -> None:
         """The same at once: when the process starts and when it ends."""
@@ -246,5 +277,6 @@ class Auditor:
             threshold=self._threshold,
             raised=self._state.raised,
             saved=not self._shared.unsaved,
+            broker=None if self._elsewhere is None else "connected" if self._elsewhere.connected else "away",
             **asdict(self._known),
         )

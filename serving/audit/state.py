@@ -23,7 +23,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -31,6 +31,8 @@ from serving.audit.betting import WEIGHTS, evidence_above, least_rate, most_rate
 
 Verdict = Literal["holds", "undecided", "broken"]
 AGREES = -1
+KEPT_IDS = 1024
+"""More than a broker delivers before it waits for an acknowledgement."""
 HALF_MISSES = 20
 """So many misses are expected in half a window at the rate alpha: 2,000 items at 1 %."""
 
@@ -63,7 +65,8 @@ class Told:
     """What one process has counted since it told of it last, in the `life` that it knew of.
 
     `results`: audited items by the place of their weight in WEIGHTS, and by the place of the screen's confidence where
-    the expert disagreed, AGREES where it did not.
+    the expert disagreed, AGREES where it did not. `reported`: the same of each item that a worker elsewhere has
+    told of, by the id of its audit, None where there is no answer. An id that comes again counts once.
     """
 
     life: int = 0
@@ -71,9 +74,15 @@ class Told:
     trusted: int = 0
     dropped: int = 0
     results: Counter[tuple[int, int]] = field(default_factory=Counter)
+    reported: dict[str, tuple[int, int] | None] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
-        return bool(self.items or self.dropped or self.results)
+        return bool(self.items or self.dropped or self.results or self.reported)
+
+    def counts(self, known: Collection[str] = ()) -> tuple[Counter[tuple[int, int]], int]:
+        """All results, and how many items were dropped, without the reports whose ids are `known`."""
+        new = [result for each, result in self.reported.items() if each not in known]
+        return self.results + Counter(filter(None, new)), self.dropped + new.count(None)
 
     def add(self, other: Told) -> None:
         """Add what was counted in the same life."""
@@ -81,6 +90,7 @@ class Told:
         self.trusted += other.trusted
         self.dropped += other.dropped
         self.results.update(other.results)
+        self.reported.update(other.reported)
 
 
 @dataclass(slots=True)
@@ -167,21 +177,26 @@ class AuditState:
     disagreed: int = 0
     dropped: int = 0
     """Over all lives, as the two before it."""
+    reported: list[str] = field(default_factory=list)
+    """The ids of the last reports that were counted."""
 
     def add(self, told: Told, rule: Rule, now: str) -> None:
         """Add what a process has counted, and judge. What it counted in an earlier life no longer counts.
 
         `now`: the time of day in ISO 8601, for what is told of a break.
         """
-        self.dropped += told.dropped
-        self.audited += told.results.total()
-        self.disagreed += sum(count for (_, place), count in told.results.items() if place != AGREES)
+        results, dropped = told.counts(set(self.reported))
+        if told.reported:
+            self.reported = list(dict.fromkeys([*self.reported, *told.reported]))[-KEPT_IDS:]
+        self.dropped += dropped
+        self.audited += results.total()
+        self.disagreed += sum(count for (_, place), count in results.items() if place != AGREES)
         if told.life != self.life:
             return
         for stretch in (self.whole, *self.windows):
             stretch.items += told.items
             stretch.trusted += told.trusted
-        for level, place in told.results.elements():
+        for level, place in results.elements():
             self.whole.count(level, place)
             for window in self.windows:
                 window.count(level, place)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from serving.arrays import Array, Logits
 from serving.audit.auditor import Auditor, Watched
+from serving.audit.note import Ways
 from serving.audit.share import Share
 from serving.audit.shared import SharedState
 from serving.audit.state import Rule, Told
@@ -22,11 +23,16 @@ logger = logging.getLogger("sieve")
 
 
 def auditor_of(
-    modality: Modality, settings: Settings, folder: Path | None, tell: Callable[[Told, Watched], None]
+    modality: Modality,
+    settings: Settings,
+    folder: Path | None,
+    tell: Callable[[Told, Watched], None],
+    ways: Ways | None = None,
 ) -> Auditor | None:
     """The audit of a cascade as the settings want it, None where nothing is promised or nothing is to be audited.
 
-    `folder` is shared with the other processes of this machine; None for a process alone.
+    `folder` is shared with the other processes of this machine; None for a process alone. `ways` lead to workers
+    elsewhere, where a broker takes the audit there.
     """
     cascade, escalations = modality.cascade, modality.escalations
     if not settings.audit_share or not cascade.point.promise.certified:
@@ -63,6 +69,7 @@ def auditor_of(
         shared=SharedState(folder, modality.point_tag, rule),
         rises=rises,
         tell=tell,
+        elsewhere=ways.to(modality.digests["expert"], modality.point_tag) if ways is not None else None,
     )
 
 

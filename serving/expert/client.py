@@ -26,7 +26,7 @@ TOOK, WAITED = TOOK_HEADER.encode(), WAITED_HEADER.encode()
 OK, WRONG_ARTIFACT, UNAVAILABLE = 200, 412, 503
 
 
-class _WrongArtifactError(StageDownError):
+class WrongArtifactError(StageDownError):
     """The server has another artifact than the one that the operating point was chosen for."""
 
 
@@ -71,7 +71,7 @@ class RemoteExpert:
             if not isinstance(said, dict):
                 raise ValueError
             return {str(name): str(value) for name, value in said.items()}
-        except _WrongArtifactError as error:
+        except WrongArtifactError as error:
             return {"error": str(error)}
         except (StageError, OSError, TimeoutError, MalformedError, ValueError) as error:
             return {"error": f"the expert does not answer ({type(error).__name__})"}
@@ -86,7 +86,7 @@ class RemoteExpert:
         for _ in range(TRIES - 1):
             try:
                 return await self._ask_once(request, connections)
-            except (ConnectionError, _WrongArtifactError):
+            except (ConnectionError, WrongArtifactError):
                 # The other idle connections are likely to lead to the same machine.
                 connections.close_idle()
         return await self._ask_once(request, connections)
@@ -101,7 +101,7 @@ class RemoteExpert:
         theirs = reply.headers.get(b"etag")
         if reply.status == WRONG_ARTIFACT or (reply.status == OK and theirs != self._etag):
             connection.close()
-            raise _WrongArtifactError(
+            raise WrongArtifactError(
                 f"the expert serves artifact {_short(theirs)}, the operating point was chosen for "
                 f"{_short(self._etag)}; it is not asked until both are of one run"
             )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from serving.arguments import Chosen
 from serving.audit.auditor import Watched
+from serving.audit.note import Ways
 from serving.audit.shared import folder_of
 from serving.audit.state import Told
 from serving.cascade.audited import auditor_of
@@ -61,6 +62,8 @@ class Cascades:
         self._origins: Mapping[str, Origin] = {origin.chosen.name: origin for origin in origins}
         self._store, self._settings, self._tls, self._key = store, settings, tls, key
         self._versions = versions
+        self._audit_folder = folder_of(settings.audit_folder, versions.folder)
+        self._ways = self._open_ways()
         self._metrics, self._tell_call = metrics, tracer.call_ended if tracer else None
         self.served = Served()
         wanted = versions.wanted()
@@ -75,12 +78,21 @@ class Cascades:
         self.endpoints: dict[str, Endpoint] = admin_endpoints(self._origins, self._switching.switch, key)
         self._following: asyncio.Task[None] | None = None
 
+    def _open_ways(self) -> Ways | None:
+        if not self._settings.audit_url:
+            return None
+        from serving.audit.over_broker import WaysOverBroker  # its client takes 15 MB and a tenth of a second to start
+
+        return WaysOverBroker(self._settings.audit_url, self._audit_folder)
+
     def document(self) -> Document:
         """What the OpenAPI document says of the address for operators."""
         return admin_document(self._origins) if self._key.stated else NOTHING_BESIDE
 
     def follow(self) -> None:
         """Audit, and switch from now on when another process of this server does."""
+        if self._ways is not None:
+            self._ways.start()
         for opened in self.served:
             self._audit(opened)
         if self._key.stated:
@@ -108,8 +120,7 @@ class Cascades:
             if self.served.versions.get(found.name, found.version) == found.version:
                 report(told, watched)
 
-        folder = folder_of(self._settings.audit_folder, self._versions.folder)
-        opened.auditor = auditor_of(opened, self._settings, folder, tell_audit)
+        opened.auditor = auditor_of(opened, self._settings, self._audit_folder, tell_audit, self._ways)
         return opened
 
     def _watch(self, opened: Modality, before: Modality) -> None:

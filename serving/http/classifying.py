@@ -187,7 +187,7 @@ class Classifying:
         """
         keys = equal.keys(modality, digests)
         found = equal.found(modality, keys)
-        _audit_kept(modality, found, contents)
+        _audit_kept(modality, found, contents, record.request_id)
         given = {place: Given(*kept) for place, kept in found.items()}
         record.timings.end("cache")
         missing = [place for place in range(len(keys)) if place not in given]
@@ -196,7 +196,7 @@ class Classifying:
             # An equal request may have been answered while this one waited for its turn.
             waited = list(prepared)
             found = equal.found(modality, [keys[place] for place in waited])
-            _audit_kept(modality, found, [contents[place] for place in waited])
+            _audit_kept(modality, found, [contents[place] for place in waited], record.request_id)
             given |= {waited[number]: Given(*kept) for number, kept in found.items()}
             left = [place for place in waited if place not in given]
             if left:
@@ -232,17 +232,21 @@ class Classifying:
             screened()
         record.answered(modality, answers, sum(truncated))
         if modality.auditor is not None:
-            modality.auditor.look(answers, expert_items.__getitem__)
+            modality.auditor.look(answers, expert_items.__getitem__, record.request_id)
         return list(map(Given, answers, truncated))
 
 
-def _audit_kept(modality: Modality, found: Mapping[int, tuple[StageAnswer, bool]], contents: Sequence[Content]) -> None:
+def _audit_kept(
+    modality: Modality, found: Mapping[int, tuple[StageAnswer, bool]], contents: Sequence[Content], request_id: str
+) -> None:
     """Kept answers are audited as all are; those drawn are prepared for the expert once they are asked about."""
     if modality.auditor is not None and found:
         places = list(found)
         prepare = partial(_expert_item, modality)
         modality.auditor.look(
-            [answer for answer, _ in found.values()], lambda number: partial(prepare, contents[places[number]])
+            [answer for answer, _ in found.values()],
+            lambda number: partial(prepare, contents[places[number]]),
+            request_id,
         )
 
 

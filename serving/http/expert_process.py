@@ -62,6 +62,8 @@ class Given(BaseModel):
 def start_of(service: str, given: Given, folder: Path) -> Start:
     """How Circus starts the expert of a BentoML `service`, whose code lies in `folder`."""
     socket_of = f"$(circus.sockets.{service})"
+    # Everybody on the machine may read arguments, an expert does not audit, and the URL may hold a password.
+    given = given.model_copy(update={"settings": given.settings.model_copy(update={"audit_url": ""})})
     arguments = ("-m", "serving", "expert", "--service-name", service, "--fd", socket_of, given.model_dump_json())
     return Start(arguments=arguments, folder=folder)
 

@@ -47,6 +47,7 @@ class AuditMetrics:
         self._share = gauge("audit_share", "The share of trusted items that is drawn", "livemin")
         self._threshold = gauge("threshold", "The confidence below which items defer", "livemax")
         self._raises = gauge("threshold_raises", "How often it has risen", "livemax")
+        self._away = gauge("audit_broker_away", "1 while the broker of audit_url cannot be reached", "livemax")
         self._unsaved = gauge("audit_unsaved", "1 while the state of the audit cannot be saved", "livemax")
 
     def reporter(self, of: tuple[str, ...], alpha: float) -> Callable[[Told, Watched], None]:
@@ -62,8 +63,9 @@ class AuditMetrics:
         def tell(told: Told, watched: Watched) -> None:
             items.inc(told.items)
             trusted.inc(told.trusted)
-            dropped.inc(told.dropped)
-            for (level, place), count in told.results.items():
+            results, lost = told.counts()
+            dropped.inc(lost)
+            for (level, place), count in results.items():
                 audited[level, OUTCOMES[place != AGREES]].inc(count)
             values: tuple[tuple[Number, float], ...] = (
                 (self._state.labels(*of), VERDICTS[watched.promise]),
@@ -76,5 +78,7 @@ class AuditMetrics:
             )
             for gauge, value in values:
                 gauge.set(value)
+            if watched.broker is not None:
+                self._away.labels(*of).set(watched.broker == "away")
 
         return tell

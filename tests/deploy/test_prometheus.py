@@ -19,7 +19,7 @@ import yaml
 
 from loadtest.traffic.process import free_port, stop
 from tests.conftest import ROOT, TinyCascades
-from tests.server import LIMIT_S, TINY, Server, serve
+from tests.server import LIMIT_S, PATIENT_MS, TINY, Server, in_full, serve
 from tests.service.test_api import TEXTS, digit
 from tests.service.test_load import all_at_once, request
 from tests.stores import publish
@@ -81,12 +81,24 @@ def loaded(tiny_cascades: TinyCascades, tmp_path_factory: pytest.TempPathFactory
 
 
 @pytest.fixture(scope="module")
-def prometheus(loaded: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def told(tiny_cascades: TinyCascades, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server that is told right labels; it has more addresses than the other one, and so more series."""
+    folder = tmp_path_factory.mktemp("told")
+    (folder / "settings.toml").write_text("workers = 1\nfeedback_memory = 1000\n")
+    settings = ("--arg", f"settings={folder / 'settings.toml'}", "--arg", "text=tiny-text", "--arg", "image=")
+    with serve(*settings, home=tiny_cascades.home, folder=ROOT, log=folder / "log") as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def prometheus(loaded: Server, told: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A Prometheus with the project's rules that scrapes the loaded service each second."""
     folder = tmp_path_factory.mktemp("prometheus")
     config = yaml.safe_load((PROMETHEUS / "prometheus.yml").read_text())
     config["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
-    config["scrape_configs"][0]["static_configs"][0]["targets"] = [loaded.url.removeprefix("http://")]
+    config["scrape_configs"][0]["static_configs"][0]["targets"] = [
+        each.url.removeprefix("http://") for each in (loaded, told)
+    ]
     config["rule_files"] = [str(PROMETHEUS / "rules" / "*.yml")]
     (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
     address = f"127.0.0.1:{free_port()}"
@@ -114,13 +126,22 @@ def load(server: Server) -> None:
     asyncio.run(all_at_once(server, [request(n, "high" if n % 9 == 0 else "normal") for n in range(300)]))
 
 
+def tell(server: Server) -> None:
+    """Ask, and tell that the answer was right."""
+    with server.client() as client:
+        answer = in_full(client, "/classify_text", json={"text": TEXTS[0], "budget_ms": PATIENT_MS}).json()
+        client.post("/feedback", json={key: answer[key] for key in ("request_id", "label")}).raise_for_status()
+
+
 def asked(url: str, query: str) -> list[dict[str, Any]]:
     reply = httpx.get(f"{url}/api/v1/query", params={"query": query}).json()
     assert reply["status"] == "success", (query, reply)
     return list(reply["data"]["result"])
 
 
-def test_every_query_of_the_dashboard_and_every_rule_returns_data(loaded: Server, prometheus: str) -> None:
+def test_every_query_of_the_dashboard_and_every_rule_returns_data(
+    loaded: Server, told: Server, prometheus: str
+) -> None:
     files = [PROMETHEUS / "rules" / f"{name}.yml" for name in ("recording", "scaling")]
     rules = [group for file in files for group in yaml.safe_load(file.read_text())["groups"]]
     queries = [*QUERIES, *(rule["record"] for group in rules for rule in group["rules"])]
@@ -130,6 +151,7 @@ def test_every_query_of_the_dashboard_and_every_rule_returns_data(loaded: Server
     while empty or not outcomes >= wanted:
         assert time.monotonic() < end, f"no data: {empty}, {wanted - outcomes}"
         load(loaded)
+        tell(told)
         empty = [query for query in queries if not numbers(asked(prometheus, query))]
         outcomes = {series["metric"]["outcome"] for series in asked(prometheus, "sieve:requests:rate5m")}
     alerts = httpx.get(f"{prometheus}/api/v1/rules").json()["data"]["groups"]

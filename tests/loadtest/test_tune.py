@@ -137,6 +137,7 @@ def test_every_setting_that_is_tuned_is_one_of_the_service(monkeypatch: pytest.M
     of_what_is_watched = {
         "audit_share",
         "audit_folder",
+        "audit_url",
         "on_broken",
         "feedback_memory",
         "shadow_share",

@@ -14,7 +14,7 @@ ORDER = {
     "serving": (
         "errors ending settings service_config arguments start timings trace arrays garbage heap memory cpu "
         "expert_url expert_tls protobuf giving_way forked watching control",
-        *("model", "load", "expert", "audit", "cascade", "shadow", "watch", "http", "oip", "__main__"),
+        *("model", "load", "expert", "audit", "cascade", "audit_worker", "shadow", "watch", "http", "oip", "__main__"),
     ),
     "optimize": (
         "errors failures progress results versions recipes kept",

@@ -142,6 +142,25 @@ def test_metrics_say_the_same(alike: Server) -> None:
     )
 
 
+def test_two_processes_add_up_what_they_have_counted(tiny_cascades: TinyCascades, tmp_path: Path) -> None:
+    home = store(tiny_cascades, tmp_path)
+    publish(home / "models", "tiny-text-next", "v1", of="tiny-text")
+    (tmp_path / "settings.toml").write_text(f"workers = 2\n{SETTINGS}")
+    more = ("--arg", "shadow_text=tiny-text-next", "--arg", f"settings={tmp_path / 'settings.toml'}")
+    texts, asked = [text for text, _ in messages(60, seed=3)], 0
+    with serve(*TEXT, *more, home=home, folder=ROOT, log=tmp_path / "log") as server:
+        end_s = time.monotonic() + LIMIT_S
+        while len(list(home.glob("sieve-metrics-*/shadow-tiny-text-*.json"))) < 2:  # one of each process
+            assert time.monotonic() < end_s
+            with server.client() as client:  # a connection of its own, which either process may take
+                in_full(client, "/classify_text", json={"text": texts[asked % 60], "budget_ms": 1000})
+            asked += 1
+        for _ in range(8):  # whichever process is asked
+            while sum((said := shadow_of(server, "tiny-text-next"))["outcomes"].values()) != asked:
+                assert time.monotonic() < end_s, said
+                time.sleep(0.1)
+
+
 def test_its_expert_has_the_lowest_priority(alike: Server) -> None:
     assert psutil.Process(alike.worker("TextExpert2")).nice() == 19
     assert psutil.Process(alike.worker("ImageExpert2")).nice() == 19

@@ -86,3 +86,25 @@ def test_what_differs_between_machines_may_come_from_a_variable(variable: str, s
 def test_there_is_a_process_for_each_core_up_to_four(monkeypatch: pytest.MonkeyPatch, there: int, workers: int) -> None:
     monkeypatch.setattr(module, "cores", lambda: there)
     assert Settings().workers == workers
+
+
+def test_a_folder_and_an_address_may_come_from_a_variable() -> None:
+    variables = {"SIEVE_AUDIT_FOLDER": "/var/lib/sieve", "SIEVE_AUDIT_URL": "nats://a:4222"}
+    found = for_machines(Settings(), variables)
+    assert (found.audit_folder, found.audit_url) == ("/var/lib/sieve", "nats://a:4222")
+    assert for_machines(found, {"SIEVE_AUDIT_URL": ""}) == found
+    for variable, wrong in {"SIEVE_AUDIT_FOLDER": "here", "SIEVE_AUDIT_URL": "http://me:secret@a"}.items():
+        with pytest.raises(SettingsError, match=f"{variable}: must be what the setting audit_.* takes") as caught:
+            for_machines(Settings(), {variable: wrong})
+        assert wrong not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["", "nats://a", "nats://me:secret@a:4222", "tls://a:4222,tls://[::1]:4223"])
+def test_the_url_of_a_broker_names_servers_and_is_never_shown(url: str) -> None:
+    assert "secret" not in repr(Settings(audit_url=url))
+
+
+@pytest.mark.parametrize("url", ["a:4222", "http://a", "nats://a/b", "nats://a,", "nats:// a", "nats://"])
+def test_another_url_is_no_broker(url: str) -> None:
+    with pytest.raises(ValueError, match="audit_url"):
+        Settings(audit_url=url)

@@ -10,6 +10,7 @@ import pytest
 
 from optimize.build import Build
 from optimize.report.page import EXAMPLE_CHARACTERS, _shown, html
+from serving.cascade.deferral import LabelPromise
 from serving.model.text import TextPair
 
 
@@ -75,3 +76,17 @@ def test_a_pair_is_shown_as_two_texts_each_shortened() -> None:
     assert shown.startswith("first | xx")
     assert shown.endswith("x…")
     assert len(shown) == len("first | ") + EXAMPLE_CHARACTERS
+
+
+def test_promises_about_labels_are_on_the_page_with_the_thresholds_that_keep_them(report: Any) -> None:
+    assert report["label_promises"] == []
+    assert "About single labels" not in html(report)
+    promise = LabelPromise(
+        label="<fraud>", kind="missed", alpha=0.02, delta=0.05, certified=True, n=200, misses=0, upper_bound=0.015
+    )
+    point = {**report["operating_point"], "label_thresholds": {"<ham>": 0.97}}
+    page = html({**report, "label_promises": [promise.statement], "operating_point": point})
+    assert "of the items that the expert calls &lt;fraud&gt; at most 2.00% are answered otherwise" in page
+    assert "The answer &lt;ham&gt; escalates below 0.9700." in page
+    del report["label_promises"]  # a report of an earlier version, which is marked as stale
+    assert "About single labels" not in html(report)

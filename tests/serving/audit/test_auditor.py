@@ -60,7 +60,7 @@ def screens(label: str = "a", confidence: float = 0.95, **changes: Any) -> Stage
 class Made:
     """An auditor of every trusted answer, its expert, and what it has told."""
 
-    def __init__(self, folder: Path | None = None, share: float = 1.0) -> None:
+    def __init__(self, folder: Path | None = None, share: float = 1.0, elsewhere: Any = None) -> None:
         self.expert, self.told, self.rose = Expert(), list[tuple[Told, Watched]](), list[float]()
         self.auditor = Auditor(
             ask=self.expert,
@@ -71,6 +71,7 @@ class Made:
             shared=SharedState(folder, "mine:1", RULE),
             rises=self.rose.append,
             tell=lambda *told: self.told.append(told),
+            elsewhere=elsewhere,
         )
 
     def look(self, answers: Sequence[StageAnswer], items: Sequence[int]) -> None:

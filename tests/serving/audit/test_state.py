@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from serving.audit.state import AGREES, AuditState, Rule, Stretch, Told
+from serving.audit.broker import MAX_UNACKED
+from serving.audit.state import AGREES, KEPT_IDS, AuditState, Rule, Stretch, Told
 
 RULE = Rule(alpha=0.01, delta=0.05)
 LIVES = 1_000
@@ -163,3 +164,28 @@ def test_a_window_of_half_to_a_whole_length_always_runs() -> None:
         assert len(state.windows) <= 2
     assert state.windows[-1].number == 70 * 100 // RULE.half + 1
     assert 0 < state.window_bound(RULE) < 0.02
+
+
+def test_a_report_counts_once_however_often_it_comes_and_one_without_an_answer_was_dropped() -> None:
+    state = AuditState()
+    first = Told(items=3, trusted=3, reported={"1": (0, AGREES), "2": (0, 1), "3": None})
+    for told_once_more in (first, first, Told(reported={"2": (0, 1), "4": (1, AGREES)})):
+        state.add(told_once_more, RULE, "now")
+    assert (state.audited, state.disagreed, state.dropped) == (3, 1, 1)
+    assert (state.whole.audited[:2], state.whole.items) == ([2, 1], 6)
+    assert state.reported == ["1", "2", "3", "4"]
+
+
+def test_so_many_ids_are_remembered_that_no_broker_brings_an_older_one_again() -> None:
+    state = AuditState()
+    state.add(Told(reported={str(number): None for number in range(2 * KEPT_IDS)}), RULE, "now")
+    assert state.reported == [str(number) for number in range(KEPT_IDS, 2 * KEPT_IDS)]
+    assert KEPT_IDS > MAX_UNACKED
+
+
+def test_what_two_processes_tell_of_one_report_counts_once() -> None:
+    one, other = Told(reported={"1": (0, AGREES)}), Told(reported={"1": (0, AGREES), "2": None})
+    one.add(other)
+    assert one.counts() == ({(0, AGREES): 1}, 1)
+    assert one.counts({"1"}) == ({}, 1)
+    assert bool(Told(reported={"1": None}))

@@ -15,11 +15,13 @@ from serving.audit.auditor import TELL_EVERY_S, Watched
 from serving.audit.state import Told
 from serving.cascade.audited import auditor_of, rule_of
 from serving.cascade.cascade import StageAnswer
+from serving.cascade.deferral import should_defer
 from serving.cascade.modality import Modality, StoredCascade, StoredModel, StoredPoint
 from serving.errors import StageDownError
 from serving.expert.call import Ran
 from serving.expert.queue import Escalations
 from serving.load.budget import Budget
+from serving.model.answer import Answer
 from serving.model.artifact import Artifact
 from serving.model.preprocess import preprocessor
 from serving.model.runner import Runner
@@ -136,6 +138,35 @@ def test_a_broken_promise_raises_the_threshold_of_the_cascade_where_the_settings
         raised = modality.cascade.point.threshold
         again, _ = opened(made, tmp_path / "raise", on_broken="tell")
         assert again.cascade.point.threshold == raised > 0.0, "a restart does not let it fall"
+    finally:
+        client.turned = False
+
+
+def test_a_threshold_that_rises_leaves_a_label_its_higher_one(
+    made: tuple[StoredCascade, Client], tmp_path: Path
+) -> None:
+    stored, client = made
+    strict, other = stored.screen.artifact.manifest.labels[:2]
+    point = stored.point.point.model_copy(update={"label_thresholds": {strict: 0.7}})
+    of_labels = StoredCascade(screen=stored.screen, expert=stored.expert, point=StoredPoint(point, "mine:1"))
+    modality, _ = opened((of_labels, client), tmp_path, on_broken="raise")
+
+    def defers(label: str, confidence: float) -> bool:
+        answer = Answer(label=label, confidence=confidence, margin=0.0, scores=())
+        return should_defer(answer, modality.cascade.point)
+
+    assert [defers(strict, 0.6), defers(strict, 0.8), defers(other, 0.1)] == [True, False, False]
+    modality.rise(0.5)
+    assert [defers(strict, 0.6), defers(strict, 0.8), defers(other, 0.4)] == [True, False, True]
+    modality.rise(0.9)
+    assert [defers(strict, 0.8), defers(other, 0.8), defers(strict, 0.95)] == [True, True, False]
+    client.turned = True
+    try:
+        modality, told = opened((of_labels, client), tmp_path / "broken", on_broken="raise")
+        asyncio.run(answered(modality, TEXTS))
+        assert told[-1][1].raised
+        assert modality.cascade.point.threshold >= THRESHOLDS[1]
+        assert modality.cascade.point.label_thresholds == {strict: 0.7}
     finally:
         client.turned = False
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -140,3 +141,13 @@ def test_each_cascade_is_audited_and_that_of_a_version_before_is_saved_and_ends(
     asyncio.run(main())
     (state,) = (tmp_path / "audit").glob(f"tiny-text-operating-point@{'[!v]'}*.json")
     assert '"items":1' in state.read_text()
+
+
+def test_audits_go_where_the_settings_say(opened: Callable[..., Cascades], monkeypatch: pytest.MonkeyPatch) -> None:
+    assert opened()._ways is None
+    monkeypatch.setattr("tests.serving.http.test_cascades.Settings", partial(Settings, audit_url="nats://127.0.0.1:9"))
+    cascades = opened()
+    text = cascades.served.find("text", None)
+    assert text.auditor is not None
+    assert text.auditor.watched().broker == "away"
+    assert text.auditor._elsewhere._digest == text.digests["expert"]

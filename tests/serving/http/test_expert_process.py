@@ -68,6 +68,12 @@ def test_circus_gets_a_line_that_this_command_line_reads() -> None:
     assert Given.model_validate_json(start.arguments[-1]) == given
 
 
+def test_the_line_which_everybody_may_read_has_no_password() -> None:
+    settings = Settings(audit_url="nats://me:secret@broker")
+    given = Given(name="a", model="a-expert:latest", store="/models", settings=settings, several=False)
+    assert "secret" not in str(start_of("TextExpert", given, Path("/code")))
+
+
 @contextmanager
 def served(home: Path, path: Path, model: str = TAG, device: str = "cpu") -> Iterator[subprocess.Popen[str]]:
     """The process, listening on a unix socket at `path`."""

@@ -6,6 +6,7 @@ from collections import Counter
 from typing import Any
 
 import pytest
+from prometheus_client import REGISTRY
 
 from serving.audit.auditor import Watched
 from serving.audit.state import AGREES, Told
@@ -27,6 +28,7 @@ WATCHED: dict[str, Any] = {
     "threshold": 0.9,
     "raised": [],
     "saved": True,
+    "broker": None,
 }
 
 
@@ -60,4 +62,16 @@ def test_the_state_of_the_promise_is_a_number(metrics: Metrics, promise: str, va
     tell(Told(), Watched(**{**WATCHED, "promise": promise, "saved": False, "raised": [None]}))
     assert sample("sieve_promise_state", modality="text") == value
     assert sample("sieve_audit_unsaved", modality="text") == 1
+    away = {"modality": "text"}
+    assert REGISTRY.get_sample_value("sieve_audit_broker_away", away) is None, "there is no broker"
     assert sample("sieve_threshold_raises", modality="text") == 1
+    tell(Told(), Watched(**{**WATCHED, "broker": "connected"}))
+    assert REGISTRY.get_sample_value("sieve_audit_broker_away", away) == 0
+
+
+def test_reports_count_as_what_was_asked_here_and_a_broker_that_is_away_is_told(metrics: Metrics) -> None:
+    tell = metrics.audit.reporter(("text",), 0.01)
+    tell(Told(dropped=1, reported={"1": (1, AGREES), "2": None}), Watched(**{**WATCHED, "broker": "away"}))
+    assert sample("sieve_audited_total", modality="text", weight="2", outcome="agrees") == 1
+    assert sample("sieve_audit_dropped_total", modality="text") == 2
+    assert sample("sieve_audit_broker_away", modality="text") == 1

@@ -7,6 +7,7 @@ import json
 import logging
 import random
 import stat
+import subprocess
 from collections import Counter
 from pathlib import Path
 
@@ -104,6 +105,28 @@ def test_a_folder_that_cannot_be_written_is_said_once_and_given_up(
     assert said.startswith(f"no more payloads are kept: {tmp_path}/file/below cannot be written (Not a directory)")
     assert "secret" not in said
     assert not payloads.drawn()
+
+
+def test_on_a_disk_that_is_full_no_half_of_a_file_stays(tmp_path: Path, logged: list[logging.LogRecord]) -> None:
+    small = tmp_path / "small"
+    small.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=64k", "none", str(small)], capture_output=True, text=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip(f"no disk of 64 KB can be mounted: {mounted.stderr.strip()}")
+    try:
+        payloads = made(small)
+        payloads.texts("mine", ["small"])
+        payloads.close()
+        payloads = made(small)
+        payloads.texts("mine", ["x" * 100_000])
+        payloads.close()
+        assert rows(small / "mine") == [{"text": "small"}]
+        (said,) = [record.getMessage() for record in logged]
+        assert said.startswith(f"no more payloads are kept: {small} cannot be written (No space left on device)")
+    finally:
+        subprocess.run(["umount", str(small)], check=True)
 
 
 def test_a_thread_that_is_slow_does_not_fill_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
