@@ -1,9 +1,9 @@
-"""make audit-cost: what audits cost the API's path, as requests/s with and without them: build/audit-cost.json.
+"""make audit-cost: what audits and feedback cost the API's path, as requests/s with and without: build/audit-cost.json.
 
     python -m benchmarks.audit_cost [CASCADE] [--rounds 10] [--seconds 5]
 
-1. serves a cascade twice whose screen is always trusted, so that all answers may be drawn: with audits at the default
-   share, and without
+1. for each of WATCHED serves a cascade twice whose screen is always trusted, so that all answers may be drawn: with
+   audits at the default share, or with a memory for feedback, and with neither
 2. rounds: wrk at 1, 8 and 32 connections on both; they take turns, and each round swaps their order
 3. both again, with servers that start in the other order, as `make versions` does for its reason
 4. requests/s of both, their ratio as the median of the rounds with its quartiles, and the share that was audited; the
@@ -23,6 +23,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Mapping
+from itertools import product
 from pathlib import Path
 from typing import TypedDict
 
@@ -44,13 +45,18 @@ from serving.settings import Settings
 OUTPUT = Path("build") / "audit-cost.json"
 MIN_RATIO = 0.99
 """Audits may cost 1 % of the requests/s."""
-SHARES: Mapping[Side, float] = {"this": Settings().audit_share, "other": 0.0}
+NOTHING = "audit_share = 0.0"
+WATCHED: Mapping[str, str] = {
+    "audits": f"audit_share = {Settings().audit_share}",
+    "feedback": f"{NOTHING}\nfeedback_memory = 100000",
+}
+"""The settings of each, against those of NOTHING."""
 TOLD_S = 2.0
 """After so long the service's counts are on its page."""
 
 
 class AuditCost(TypedDict):
-    """build/audit-cost.json. Of the rows, `this` is with audits and `other` without."""
+    """build/audit-cost.json. Of the rows, `stage` names one of WATCHED, `this` is with it and `other` without."""
 
     machine: Machine
     load_average_before: float
@@ -72,29 +78,30 @@ def main() -> int:
     options = parser.parse_args()
     busy, published = os.getloadavg()[0], Published(options.cascade)
     body = {"text": text_of(TOKENS, published.expert), "budget_ms": 1000}
-    measured: dict[int, list[dict[Side, float]]] = {}
+    measured: dict[tuple[str, int], list[dict[Side, float]]] = {}
     audited = []
-    for order in (SIDES, SIDES[::-1]):
+    for what, order in product(WATCHED, (SIDES, SIDES[::-1])):
         with tempfile.TemporaryDirectory(prefix="sieve-audit-cost-") as name, contextlib.ExitStack() as stack:
-            servers = {side: stack.enter_context(served(side, published, Path(name))) for side in order}
+            servers = {side: stack.enter_context(served(side, what, published, Path(name))) for side in order}
             for number in range(options.rounds):
-                console.print(f"round {number + 1} of {options.rounds}, {order[0]} started first")
+                console.print(f"{what}: round {number + 1} of {options.rounds}, {order[0]} started first")
                 swapped = number % 2 == 1
                 for connections, per_s in one_round(servers, body, seconds=options.seconds, swapped=swapped).items():
-                    measured.setdefault(connections, []).append(per_s)
+                    measured.setdefault((what, connections), []).append(per_s)
             time.sleep(TOLD_S)
-            audited.append(audited_share(page(servers["this"].url)))
+            if what == "audits":
+                audited.append(audited_share(page(servers["this"].url)))
     said: AuditCost = {
         "machine": machine(),
         "load_average_before": round(busy, 1),
         "cascade": options.cascade,
         "tokens": TOKENS,
-        "audit_share": SHARES["this"],
+        "audit_share": Settings().audit_share,
         "audited_share": round(sum(audited) / len(audited), 5),
         "rounds": options.rounds,
         "seconds": options.seconds,
         "min_ratio": MIN_RATIO,
-        "rows": [row("screen", connections, rounds, least=MIN_RATIO) for connections, rounds in measured.items()],
+        "rows": [row(*key, rounds, least=MIN_RATIO) for key, rounds in measured.items()],
     }
     OUTPUT.parent.mkdir(exist_ok=True)
     write_json(OUTPUT, said)
@@ -102,18 +109,18 @@ def main() -> int:
     return 0 if all(each["holds"] for each in said["rows"]) else 1
 
 
-def served(side: Side, published: Published, folder: Path) -> contextlib.AbstractContextManager[Running]:
-    """The cascade with the audits of this side, whose screen is always trusted."""
+def served(side: Side, what: str, published: Published, folder: Path) -> contextlib.AbstractContextManager[Running]:
+    """The cascade, with `what` on the side `this`; its screen is always trusted."""
     home = make_home(folder / side, published.store, published.name, threshold=NEVER)
     settings = folder / f"{side}.toml"
-    settings.write_text(f"workers = 1\naudit_share = {SHARES[side]}\n", encoding="utf-8")
+    settings.write_text(f"workers = 1\n{WATCHED[what] if side == 'this' else NOTHING}\n", encoding="utf-8")
     return sieve(home, published.name, settings=settings)
 
 
 def one_round(
     servers: Mapping[Side, Running], body: Mapping[str, object], *, seconds: float, swapped: bool
 ) -> dict[int, dict[Side, float]]:
-    """Requests/s of both, by connections. `swapped`: the one with audits goes first."""
+    """Requests/s of both, by connections. `swapped`: the one that watches goes first."""
     order = SIDES if swapped else SIDES[::-1]
     return {
         connections: {
@@ -145,15 +152,22 @@ def audited_share(metrics: str) -> float:
 def table(said: AuditCost) -> str:
     """The rows in Markdown."""
     lines = [
-        "| connections | requests/s, without | with audits | with / without (quartiles) | |",
-        "| ---: | ---: | ---: | ---: | --- |",
+        "| | connections | requests/s, without | with | with / without (quartiles) | |",
+        "| --- | ---: | ---: | ---: | ---: | --- |",
     ]
     for each in said["rows"]:
         with_, without = (statistics.median(values) for values in (each["this_per_s"], each["other_per_s"]))
         found = each["ratio"]
         quartiles = f"{found['lower_quartile']:.3f} to {found['upper_quartile']:.3f}"
         holds = "holds" if each["holds"] else f"BELOW {said['min_ratio']:g}"
-        cells = (each["connections"], f"{without:.0f}", f"{with_:.0f}", f"{found['median']:.3f} ({quartiles})", holds)
+        cells = (
+            each["stage"],
+            each["connections"],
+            f"{without:.0f}",
+            f"{with_:.0f}",
+            f"{found['median']:.3f} ({quartiles})",
+            holds,
+        )
         lines.append(f"| {' | '.join(map(str, cells))} |")
     return "\n".join(lines)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 
 from benchmarks import audit_cost
-from benchmarks.audit_cost import MIN_RATIO, SHARES, AuditCost, audited_share, one_round, table
+from benchmarks.audit_cost import MIN_RATIO, NOTHING, WATCHED, AuditCost, audited_share, one_round, table
 from benchmarks.figure_blocks import audit_cost_block
 from benchmarks.versions import row
 from serving.settings import Settings
@@ -27,9 +28,13 @@ def test_the_share_that_was_audited_is_that_of_the_services_page() -> None:
     assert audited_share("") == 0
 
 
-def test_one_has_the_default_share_and_the_other_none() -> None:
-    assert {"this": Settings().audit_share, "other": 0.0} == SHARES
-    assert SHARES["this"] > 0
+def test_one_watches_by_default_settings_and_the_other_does_not() -> None:
+    found = {what: Settings(**tomllib.loads(settings)) for what, settings in WATCHED.items()}
+    nothing = Settings(**tomllib.loads(NOTHING))
+    assert (nothing.audit_share, nothing.feedback_memory) == (0, 0)
+    assert found["audits"] == Settings()
+    assert Settings().audit_share > 0
+    assert (found["feedback"].audit_share, found["feedback"].feedback_memory > 0) == (0, True)
 
 
 def test_they_take_turns_and_swap_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -60,11 +65,11 @@ def test_the_table_says_where_they_cost_too_much() -> None:
         "rounds": 2,
         "seconds": 1.0,
         "min_ratio": MIN_RATIO,
-        "rows": [row("screen", connections, each, least=MIN_RATIO) for connections, each in rounds.items()],
+        "rows": [row("audits", connections, each, least=MIN_RATIO) for connections, each in rounds.items()],
     }
     assert table(said).splitlines()[2:] == [
-        "| 1 | 100 | 100 | 0.995 (0.995 to 0.995) | holds |",
-        "| 8 | 100 | 98 | 0.985 (0.985 to 0.985) | BELOW 0.99 |",
+        "| audits | 1 | 100 | 100 | 0.995 (0.995 to 0.995) | holds |",
+        "| audits | 8 | 100 | 98 | 0.985 (0.985 to 0.985) | BELOW 0.99 |",
     ]
     assert audit_cost_block(said).startswith("a processor, 2 cores")
     assert "0.98% of all were audited" in audit_cost_block(said)
