@@ -74,7 +74,6 @@ def _parser() -> argparse.ArgumentParser:
     serving.add_argument("given", help="JSON of its cascade and its model")
     watching = verbs.add_parser("watch", help="the process that watches over the others, as `bentoml serve` becomes it")
     watching.add_argument("plan", type=int, help="the file descriptor of a file that says what to start")
-    watching.add_argument("room", help="blanks, in whose place the command line of `bentoml serve` is shown")
     return parser
 
 

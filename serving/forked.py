@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import atexit
-import ctypes
 import logging
 import os
 import runpy
@@ -19,10 +18,10 @@ import threading
 import traceback
 from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any, NoReturn
 
 import psutil
+from setproctitle import setproctitle
 
 PATH = "PYTHONPATH"
 STANDARD = 3
@@ -124,7 +123,7 @@ def _let_go() -> None:
 
 def _take(line: Sequence[str], cwd: str, variables: MutableMapping[str, str], env: Mapping[str, str]) -> None:
     """The command line, the variables, the working folder, and where modules are looked for."""
-    show(line)
+    setproctitle(" ".join(line))
     before = variables.get(PATH, "").split(os.pathsep)
     found = [folder for folder in sys.path[1:] if folder not in before]
     variables.clear()
@@ -152,14 +151,3 @@ def _end(status: int) -> NoReturn:
             stream.flush()
     finally:
         os._exit(status)
-
-
-def show(line: Iterable[str]) -> None:
-    """Have lists of processes show this command line, as far as there is room in that of this process.
-
-    The kernel reads it from where it wrote it when the program began (proc(5), `arg_start` and `arg_end`).
-    """
-    fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
-    start, end = int(fields[45]), int(fields[46])
-    said = b"".join(part.encode() + b"\0" for part in line)[: end - start - 1]
-    ctypes.memmove(start, said.ljust(end - start, b"\0"), end - start)

@@ -29,8 +29,6 @@ OPTIONS = (
 CHECK_EVERY_S = 10
 """How often BentoML has Circus look after its processes, beside being told of their end."""
 COMMAND = "serve"
-MORE_BYTES = 256
-"""For what Circus fills into a command, such as the number of a socket."""
 
 
 def giving_way(start: Callable[..., Any], folder: Path, variables: Mapping[str, str]) -> Callable[..., Any]:
@@ -81,13 +79,11 @@ def _socket(one: CircusSocket) -> dict[str, Any]:
 
 def become(plan: Mapping[str, Any], folder: Path, variables: Mapping[str, str]) -> None:
     """Run the program in the place of this one. Variables may be secrets, so the plan goes through a file."""
-    room = MORE_BYTES + max(len(" ".join((one["cmd"], *one["args"]))) for one in plan["watchers"])
     with tempfile.TemporaryFile() as file:
         file.write(json.dumps({**plan, "typed": sys.orig_argv}).encode())
         file.seek(0)
         os.set_inheritable(file.fileno(), True)
-        # The blanks are room for the command lines that the program and its processes show.
-        line = [sys.executable, "-m", "serving", "watch", str(file.fileno()), " " * room]
+        line = [sys.executable, "-m", "serving", "watch", str(file.fileno())]
         path = os.pathsep.join(filter(None, (str(folder), variables.get("PYTHONPATH"))))
         sys.stdout.flush()
         sys.stderr.flush()

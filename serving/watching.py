@@ -17,7 +17,7 @@ from circus.arbiter import Arbiter
 from circus.sockets import CircusSocket
 from circus.watcher import Watcher
 
-from serving.forked import show, start_process
+from serving.forked import start_process
 from serving.garbage import share_garbage
 from serving.giving_way import CHECK_EVERY_S
 
@@ -27,15 +27,15 @@ def watch(plan: Mapping[str, Any], variables: MutableMapping[str, str]) -> None:
 
     Ends it with Circus's sentence where a process has ended for good, as in an image, where none is started again.
     """
-    show(plan["typed"])
     share_garbage()
     circus.process.Popen = partial(start_process, variables)
     sockets = [CircusSocket(**one) for one in plan["sockets"]]
     watchers = [Watcher(**one) for one in plan["watchers"]]
+    typed = " ".join(plan["typed"])
     # Nobody outside this process may command Circus (`serving.control`), and inside it no thread is needed for that.
     inside = {"endpoint": "inproc://control", "pubsub_endpoint": "inproc://events", "context": zmq.Context(0)}
     try:
-        ended = Arbiter(watchers, sockets=sockets, check_delay=CHECK_EVERY_S, **inside).start()
+        ended = Arbiter(watchers, sockets=sockets, check_delay=CHECK_EVERY_S, proc_name=typed, **inside).start()
         if error := ended.exception():
             raise SystemExit(str(error))
     finally:

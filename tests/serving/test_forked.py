@@ -68,7 +68,7 @@ sys.exit(int(how))
 
 def forked(tmp_path: Path, how: str) -> subprocess.CompletedProcess[str]:
     (tmp_path / "played.py").write_text(PLAYED)
-    line = [sys.executable, "-c", PARENT.format(how=how, folder=str(tmp_path)), " " * 200]
+    line = [sys.executable, "-c", PARENT.format(how=how, folder=str(tmp_path))]
     return subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=120, check=True)
 
 
