@@ -9,6 +9,10 @@ from dataclasses import dataclass
 from serving.errors import ProviderError
 from serving.settings import Settings
 
+BFLOAT16_SINCE = (8, 0)
+"""The first compute capability with bfloat16: Ampere."""
+# Attributes of a device in cuda.h.
+_MAJOR, _MINOR = 75, 76
 NOT_ENOUGH = "mend the setting device, or CUDA_VISIBLE_DEVICES"
 
 
@@ -100,6 +104,32 @@ def pci_bus_id(gpu: int) -> str:
     if status := driver.cuInit(0) or driver.cuDeviceGetPCIBusId(text, len(text), gpu):
         raise OSError(f"the NVIDIA driver does not say where GPU {gpu} sits (status {status})")
     return text.value.decode()
+
+
+@functools.cache
+def compute_capability(gpu: int) -> tuple[int, int]:
+    """The version of CUDA's architecture that a GPU of this process has, such as (9, 0); (0, 0) if nothing tells."""
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return 0, 0
+    major, minor = ctypes.c_int(), ctypes.c_int()
+    told = (
+        driver.cuInit(0)
+        or driver.cuDeviceGetAttribute(ctypes.byref(major), _MAJOR, gpu)
+        or driver.cuDeviceGetAttribute(ctypes.byref(minor), _MINOR, gpu)
+    )
+    return (0, 0) if told else (major.value, minor.value)
+
+
+def without_bfloat16(gpus: tuple[int, ...]) -> str:
+    """Which of these GPUs does not compute in bfloat16, in a sentence; empty if all do."""
+    for gpu in gpus:
+        have = compute_capability(gpu)
+        if have < BFLOAT16_SINCE:
+            least, got = (".".join(map(str, version)) for version in (BFLOAT16_SINCE, have))
+            return f"bfloat16 needs compute capability {least} (Ampere), and GPU {gpu} has {got}"
+    return ""
 
 
 def named(gpus: tuple[int, ...]) -> str:

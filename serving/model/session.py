@@ -16,7 +16,7 @@ import numpy as np
 from serving.arrays import Array, Logits
 from serving.errors import ProviderError
 from serving.model.artifact import Artifact, Manifest, Provider, Runtime, VariantName
-from serving.model.device import AUTO, Wanted, find_gpus, named
+from serving.model.device import AUTO, Wanted, find_gpus, named, without_bfloat16
 from serving.model.halves import in_halves
 from serving.model.open_session import open_session
 from serving.model.runtimes import OPENVINO_MISSING, Run, is_installed, open_openvino
@@ -27,7 +27,7 @@ _PRECISIONS: dict[Provider, tuple[str, ...]] = {
     "CPUExecutionProvider": ("fp32", "int8"),
     # Dynamic INT8 is many times slower than fp32 on CUDA, where its operators fall back to the CPU. QDQ is fast in
     # TensorRT alone, which `optimize runtimes` measures where it is installed.
-    "CUDAExecutionProvider": ("fp32", "fp16"),
+    "CUDAExecutionProvider": ("fp32", "fp16", "bf16"),
 }
 
 logger = logging.getLogger("sieve")
@@ -69,6 +69,8 @@ class Session:
                     f"variant {variant} of {manifest.name} runs on {chosen.provider}, and {against}; use "
                     f"{manifest.default_cpu}"
                 )
+            if chosen.precision == "bf16" and (against := without_bfloat16(gpus)):
+                raise ProviderError(f"variant {variant} of {manifest.name}: {against}; use {manifest.default_cpu}")
         self.variant = variant
         self.alone = chosen.alone
         self.runtime: Runtime = chosen.runtime
@@ -125,9 +127,16 @@ def served_variant(artifact: Artifact, wanted: Wanted = AUTO) -> VariantName:
     and cannot be used, or has no variant. Where nobody demands it and the variant has no GPU, a warning says why.
     """
     manifest, gpus = artifact.manifest, wanted.gpus()
-    if manifest.default_gpu and gpus:
-        return manifest.default_gpu
+    on_gpu, against = _for_gpus(manifest, gpus) if gpus else (None, find_gpus().against)
+    if on_gpu is not None:
+        return on_gpu
     if wanted.demands_gpu:
+        if against:
+            raise ProviderError(
+                f'device = "{wanted.device}" needs a variant that runs there: {manifest.name} has '
+                f'{manifest.default_gpu}, and {against}; publish it with the step fuse and precision = "fp16" too, or '
+                "leave the setting device out"
+            )
         raise ProviderError(
             f'device = "{wanted.device}" needs a variant for a GPU, and {manifest.name} has none; publish it with the '
             'step fuse and precision = "fp16" on a machine with a GPU, or leave the setting device out'
@@ -135,10 +144,24 @@ def served_variant(artifact: Artifact, wanted: Wanted = AUTO) -> VariantName:
     on_cpu = runnable(manifest, manifest.default_cpu)
     if manifest.default_gpu and wanted.device == "auto":
         _warn_once(
-            f"{manifest.name} has {manifest.default_gpu} for a GPU, and {find_gpus().against}; {on_cpu} is served on "
+            f"{manifest.name} has {manifest.default_gpu} for a GPU, and {against}; {on_cpu} is served on "
             'the CPU; say device = "cpu" if that is wanted'
         )
     return on_cpu
+
+
+def _for_gpus(manifest: Manifest, gpus: tuple[int, ...]) -> tuple[VariantName | None, str]:
+    """The variant for these GPUs, if there is one, and what is against the default one: bfloat16 where they lack it."""
+    default = manifest.default_gpu
+    if default is None or manifest.variants[default].precision != "bf16":
+        return default, ""
+    against = without_bfloat16(gpus)
+    others = (
+        name
+        for name, variant in manifest.variants.items()
+        if variant.provider == "CUDAExecutionProvider" and variant.precision != "bf16"
+    )
+    return (next(others, None), against) if against else (default, "")
 
 
 def require_device(artifact: Artifact, wanted: Wanted) -> None:

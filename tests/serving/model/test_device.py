@@ -10,7 +10,17 @@ import pytest
 
 from serving.errors import ProviderError
 from serving.model import device
-from serving.model.device import AUTO, Gpus, Wanted, find_gpus, gpu_present, named, pci_bus_id
+from serving.model.device import (
+    AUTO,
+    Gpus,
+    Wanted,
+    compute_capability,
+    find_gpus,
+    gpu_present,
+    named,
+    pci_bus_id,
+    without_bfloat16,
+)
 from serving.settings import Settings
 from tests.conftest import ROOT
 
@@ -131,3 +141,25 @@ def test_cudas_driver_says_where_a_gpu_sits(monkeypatch: pytest.MonkeyPatch) -> 
     assert pci_bus_id(1) == "00000000:17:00.0"
     with pytest.raises(OSError, match=r"where GPU 2 sits \(status 101\)"):
         pci_bus_id(2)
+
+
+class Dated(Driver):
+    """GPU 0 is a T4, GPU 1 an H100."""
+
+    def cuDeviceGetAttribute(self, value: Any, attribute: int, gpu: int) -> int:  # noqa: N802 - its name in the driver
+        value._obj.value = {75: (7, 9), 76: (5, 0)}[attribute][gpu] if gpu < 2 else 0
+        return 0 if gpu < 2 else 101
+
+
+def test_cudas_driver_says_whether_a_gpu_computes_in_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: Dated(0, 0, 2))
+    monkeypatch.setattr(device, "compute_capability", compute_capability.__wrapped__)
+    assert [compute_capability.__wrapped__(gpu) for gpu in (0, 1, 2)] == [(7, 5), (9, 0), (0, 0)]
+    assert without_bfloat16((1,)) == without_bfloat16(()) == ""
+    assert without_bfloat16((1, 0)) == "bfloat16 needs compute capability 8.0 (Ampere), and GPU 0 has 7.5"
+
+    def missing(name: str) -> None:
+        raise OSError(name)
+
+    monkeypatch.setattr(ctypes, "CDLL", missing)
+    assert compute_capability.__wrapped__(0) == (0, 0)

@@ -41,7 +41,8 @@ def test_the_provider_that_was_got_is_told(tiny_cascades: TinyCascades) -> None:
 
 
 @pytest.mark.parametrize(
-    ("precision", "provider"), [("int8", "CUDAExecutionProvider"), ("fp16", "CPUExecutionProvider")]
+    ("precision", "provider"),
+    [("int8", "CUDAExecutionProvider"), ("fp16", "CPUExecutionProvider"), ("bf16", "CPUExecutionProvider")],
 )
 def test_a_wrong_pair_is_refused(precision: str, provider: str) -> None:
     with pytest.raises(ProviderError, match=f"{precision} does not go with {provider}"):
@@ -105,6 +106,37 @@ def test_a_gpu_that_is_demanded_is_had_or_an_error(
         require_device(one, Wanted(device=device_of))
     require_device(both, Wanted(device="gpu"))
     assert warnings == []
+
+
+def having_capability(monkeypatch: pytest.MonkeyPatch, *versions: tuple[int, int]) -> None:
+    having_gpus(monkeypatch, len(versions))
+    monkeypatch.setattr(device, "compute_capability", lambda gpu: versions[gpu])
+
+
+def test_bf16_is_served_where_every_gpu_has_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, warnings: list[str]
+) -> None:
+    brain = make_artifact(tmp_path / "brain", ["cpu-fp32", "gpu-bf16"], golden=False)
+    both = make_artifact(tmp_path / "both-halves", ["cpu-fp32", "gpu-bf16", "gpu-fp16"], golden=False)
+    assert both.manifest.default_gpu == "gpu-bf16"
+    having_capability(monkeypatch, (8, 0), (7, 5))
+    for artifact in (brain, both):
+        assert served_variant(artifact) == "gpu-bf16"
+    assert served_variant(both, Wanted(device="gpu:0,1")) == "gpu-fp16"
+    assert warnings == []
+    having_capability(monkeypatch, (7, 5))
+    said = r"bfloat16 needs compute capability 8\.0 \(Ampere\), and GPU 0 has 7\.5"
+    with pytest.raises(ProviderError, match=rf"brain has gpu-bf16, and {said}; publish it with the step fuse"):
+        require_device(brain, Wanted(device="gpu"))
+    with pytest.raises(ProviderError, match=rf"variant gpu-bf16 of brain: {said}; use cpu-fp32"):
+        Session(brain, "gpu-bf16")
+    assert Session(brain).variant == "cpu-fp32"
+    (warning,) = warnings
+    assert warning.startswith(
+        "brain has gpu-bf16 for a GPU, and bfloat16 needs compute capability 8.0 (Ampere), and GPU"
+    )
+    having_gpus(monkeypatch, 0)
+    assert served_variant(brain, Wanted(device="cpu")) == "cpu-fp32"
 
 
 @pytest.mark.skipif(gpu_present(), reason="this machine has a GPU")
