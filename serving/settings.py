@@ -14,6 +14,8 @@ from serving.cpu import cores
 from serving.errors import SettingsError
 
 MAX_BATCH_SIZE = 32
+MOST_BATCH_SIZE = 128
+"""What `max_batch_size` may be raised to, for an expert on a GPU."""
 MAX_BATCH_TOKENS = 16_384
 """As many as the largest batch of a session has: 32 rows of 512 tokens."""
 MAX_DEFAULT_WORKERS = 4
@@ -78,7 +80,7 @@ class Settings(BaseModel):
     workers: int = Field(default_factory=default_workers, ge=1, le=LIMITS["workers"])
     screen_threads: int = Field(default=1, ge=1, le=256)
     expert_threads: int = Field(default=1, ge=1, le=256)
-    max_batch_size: int = Field(default=MAX_BATCH_SIZE, ge=1, le=MAX_BATCH_SIZE)
+    max_batch_size: int = Field(default=MAX_BATCH_SIZE, ge=1, le=MOST_BATCH_SIZE)
     max_batch_tokens: int = Field(default=MAX_BATCH_TOKENS, ge=512, le=1_048_576)
     batch_window_ms: float = Field(default=0.0, ge=0, le=100)
     calls_in_flight: int = Field(default=1, ge=1, le=LIMITS["calls_in_flight"])

@@ -7,7 +7,7 @@ import functools
 from dataclasses import dataclass
 
 from serving.errors import ProviderError
-from serving.settings import Settings
+from serving.settings import MAX_BATCH_SIZE, MAX_BATCH_TOKENS, Settings
 
 BFLOAT16_SINCE = (8, 0)
 """The first compute capability with bfloat16: Ampere."""
@@ -16,22 +16,35 @@ _MAJOR, _MINOR = 75, 76
 NOT_ENOUGH = "mend the setting device, or CUDA_VISIBLE_DEVICES"
 
 
+def rows_of(settings: Settings) -> int:
+    """The rows that a session of an expert runs at once: more than by default where its calls have more items."""
+    return max(MAX_BATCH_SIZE, settings.max_batch_size)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
     """Where a model is to run. `device` is as the setting says; GPUs count as CUDA shows them to this process.
 
     `memory_mb`: the most that one session takes of its GPU for activations and weights, 0 for no limit. `graphs`:
-    record CUDA graphs, where the model allows them.
+    record CUDA graphs, where the model allows them. `most_rows` and `most_tokens` bound the shapes that are prepared.
     """
 
     device: str = "auto"
     memory_mb: int = 0
     graphs: bool = True
+    most_rows: int = MAX_BATCH_SIZE
+    most_tokens: int = MAX_BATCH_TOKENS
 
     @classmethod
     def of(cls, settings: Settings) -> Wanted:
         """Where the settings want experts to run."""
-        return cls(device=settings.device, memory_mb=settings.gpu_memory_mb, graphs=settings.gpu_graphs)
+        return cls(
+            device=settings.device,
+            memory_mb=settings.gpu_memory_mb,
+            graphs=settings.gpu_graphs,
+            most_rows=rows_of(settings),
+            most_tokens=settings.max_batch_tokens,
+        )
 
     @property
     def demands_gpu(self) -> bool:

@@ -30,6 +30,8 @@ _PRECISIONS: dict[Provider, tuple[str, ...]] = {
     "CUDAExecutionProvider": ("fp32", "fp16", "bf16"),
 }
 
+LANES = "lanes"
+
 logger = logging.getLogger("sieve")
 
 
@@ -92,11 +94,12 @@ class Session:
 
 def _on_gpus(path: Path, gpus: tuple[int, ...], threads: int, wanted: Wanted, manifest: Manifest) -> tuple[Run, int]:
     """A run on whichever GPU has a lane to spare, and how many lanes there are."""
-    from serving.model.bound import LANES, open_on_gpu  # it imports ONNX Runtime
+    from serving.model import bound  # it imports ONNX Runtime
 
-    shapes, labels = Shapes(manifest.settings), len(manifest.labels)
-    opened = [open_on_gpu(path, gpu, threads, wanted, shapes, labels) for gpu in gpus]
-    return spread([each.run for each in opened], LANES), LANES * len(gpus)
+    shapes = Shapes(manifest.settings, wanted.most_rows, wanted.most_tokens)
+    labels = len(manifest.labels)
+    opened = [bound.open_on_gpu(path, gpu, threads, wanted, shapes, labels) for gpu in gpus]
+    return spread([each.run for each in opened], bound.LANES), bound.LANES * len(gpus)
 
 
 def model_labels(artifact: Artifact, session: Session) -> dict[str, str]:
@@ -110,8 +113,12 @@ def model_labels(artifact: Artifact, session: Session) -> dict[str, str]:
 
 
 def described(session: Session) -> dict[str, str]:
-    """What /models says of how a model runs: variant, runtime, device, the execution provider asked for and got."""
+    """What /models says of how a model runs: variant, runtime, device, the execution provider asked for and got.
+
+    Also how many runs go on at a time, if several do.
+    """
     return {
+        **({LANES: str(session.lanes)} if session.lanes > 1 else {}),
         "asked": session.provider_asked,
         "device": session.device,
         "got": session.provider_got,

@@ -10,7 +10,7 @@ from serving.watch.lag import LoopLag
 from serving.watch.model_info import ModelInfo
 from serving.watch.work import Work
 
-BATCH_SIZE_BUCKETS = (1, 2, 4, 8, 16, 32)
+BATCH_SIZE_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128)
 
 
 class ExpertMetrics:

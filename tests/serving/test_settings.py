@@ -39,7 +39,7 @@ def test_what_a_file_leaves_out_keeps_its_default(tmp_path: Path) -> None:
         ("workers", "must be TOML"),
         ("image_formats = ['png', 'svg']", "image_formats.1: Input should be 'jpeg', 'png', .*str"),
         ("image_formats = []", "image_formats: .*at least 1"),
-        ("max_batch_size = 33", "max_batch_size: .*32"),
+        ("max_batch_size = 129", "max_batch_size: .*128"),
         ("page = 1", "page: .*boolean.*int"),
         ("keep_payloads = 0.1", "keep_payloads needs payload_folder"),
         ("payload_folder = 'here'", "payload_folder: .*pattern.*str"),

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import math
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from serving.arrays import Array, Logits
+from serving.expert.call import Escalated
+from serving.expert.client import RemoteExpert
 from serving.expert.frames import (
     REPLY,
     CallFrame,
@@ -24,11 +32,14 @@ from serving.expert.frames import (
     reply_size,
     unpack_arrays,
 )
+from serving.expert.queue import Escalations
 from serving.http.expert_models import ExpertModels
 from serving.http.framed import FramedCalls
 from serving.http.protocol import SieveProtocol
+from serving.model.apart import Run
+from serving.settings import MOST_BATCH_SIZE
 from serving.watch.expert_metrics import ExpertMetrics
-from tests.serving.http.test_expert_models import expert
+from tests.serving.http.test_expert_models import SESSION, expert
 
 DIGEST = "1" * 64
 ITEM = np.array([3, 4])
@@ -185,3 +196,75 @@ def test_a_call_that_runs_is_answered_before_the_process_ends(
     assert SieveProtocol.framed is None
     assert idle.recv(1) == b"", "nobody reads what comes later"
     assert calls._threads == {}
+
+
+def with_lanes(run: Run, lanes: int) -> FramedCalls:
+    session: Any = SimpleNamespace(**{**vars(SESSION), "lanes": lanes})
+    opened = replace(expert("1"), run=run, session=session)
+    return FramedCalls(ExpertModels(opened, ExpertMetrics("text", None, True, **opened.info)))
+
+
+@pytest.fixture
+def listening(tmp_path: Path) -> Iterator[Callable[[FramedCalls], str]]:
+    """Makes a URL at which an expert takes over each connection."""
+    listeners: list[socket.socket] = []
+
+    def made(calls: FramedCalls) -> str:
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind(str(tmp_path / "expert.sock"))
+        listener.listen()
+        listeners.append(listener)
+
+        def accept() -> None:
+            with suppress(OSError):
+                while True:
+                    calls.take(listener.accept()[0], b"")
+
+        threading.Thread(target=accept, daemon=True).start()
+        return f"file://{tmp_path / 'expert.sock'}"
+
+    yield made
+    for listener in listeners:
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+
+
+def test_an_expert_with_two_lanes_runs_two_calls_of_one_process_at_once(
+    clean_registry: None, listening: Callable[[FramedCalls], str]
+) -> None:
+    """Each call ends only beside another one: over one connection, or in one lane, none would."""
+    together = threading.Barrier(2)
+
+    def meeting(items: Sequence[Array]) -> Logits:
+        together.wait(60)
+        return np.full((len(items), 2), len(items), dtype=np.float32)
+
+    url = listening(with_lanes(meeting, 2))
+
+    async def ask() -> list[float]:
+        client = RemoteExpert(url, "an-expert:1", DIGEST, framed=True)
+        escalations = Escalations(client, max_batch_size=1)
+        escalations.forecast.side_by_side = 2
+        asked = (escalations.ask([ITEM], time.monotonic() + 60) for _ in range(4))
+        answers = await asyncio.gather(*asked)
+        await client.close()
+        return [float(answer.logits[0, 0]) for answer in answers]
+
+    assert asyncio.run(ask()) == [1.0] * 4
+
+
+def test_a_call_has_as_many_items_as_the_largest_batch_size_says(
+    ours: Expert, clean_registry: None, listening: Callable[[FramedCalls], str]
+) -> None:
+    url = listening(with_lanes(ours, 1))
+    items = [np.array([number]) for number in range(1, 1 + MOST_BATCH_SIZE)]
+
+    async def ask() -> Escalated:
+        client = RemoteExpert(url, "an-expert:1", DIGEST, framed=True)
+        answer = await Escalations(client, max_batch_size=MOST_BATCH_SIZE).ask(items, time.monotonic() + 60)
+        await client.close()
+        return answer
+
+    ours.go.set()
+    assert asyncio.run(ask()).logits[:, 0].tolist() == [float(item[0]) for item in items]
+    assert ours.ran == [1], "they went in one call"
