@@ -23,7 +23,7 @@ MAX_DEFAULT_WORKERS = 4
 LIMITS = {"workers": 256, "calls_in_flight": 16}
 DEVICE = r"^(auto|cpu|gpu(:\d{1,3}(,\d{1,3})*)?)$"
 """`auto`, `cpu`, `gpu` for the first GPU, `gpu:1`, or `gpu:0,1` for a session on each."""
-VARIABLES = {"SIEVE_WORKERS": "workers", "SIEVE_CALLS_IN_FLIGHT": "calls_in_flight"}
+VARIABLES = {"SIEVE_WORKERS": "workers", "SIEVE_CALLS_IN_FLIGHT": "calls_in_flight", "SIEVE_DEVICE": "device"}
 
 
 def default_workers() -> int:
@@ -124,18 +124,21 @@ def settings_of(stated: str, folder: Path) -> Settings:
 def for_machines(settings: Settings, variables: Mapping[str, str]) -> Settings:
     """The settings, with the variables of VARIABLES in the place of those that they name, where they are set.
 
-    How large a machine is, and how many an expert has, differs between clusters that serve one image. Raises
-    SettingsError if a variable breaks its setting's rule.
+    How large a machine is, whether it has a GPU, and how many an expert has, differs between clusters that serve one
+    image. Raises SettingsError if a variable breaks its setting's rule.
     """
     for variable, name in VARIABLES.items():
         stated = variables.get(variable)
         if stated:
             try:
-                settings = Settings.model_validate({**settings.model_dump(), name: int(stated)})
+                value = int(stated) if name in LIMITS else stated
+                settings = Settings.model_validate({**settings.model_dump(), name: value})
             except ValueError:
+                rule = (
+                    f"a whole number from 1 to {LIMITS[name]}" if name in LIMITS else "auto, cpu, gpu or as in gpu:0,1"
+                )
                 raise SettingsError(
-                    f"{variable}: must be a whole number from 1 to {LIMITS[name]}, got something else; mend it or "
-                    "leave it out"
+                    f"{variable}: must be {rule}, got something else; mend it or leave it out"
                 ) from None
     return settings
 

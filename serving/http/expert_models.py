@@ -110,7 +110,8 @@ class ExpertModels:
             self._worker,
         )
         self._current = self._by_etag[etag_of(expert.digest)] = _Served(expert, run, endpoints)
-        self._metrics.serves(holds=not expert.golden.against, **expert.info)
+        missing = expert.session.gpu_missing
+        self._metrics.serves(holds=not expert.golden.against, gpu_missing=missing, **expert.info)
 
     def again(self, digest: str) -> bool:
         """Whether this artifact is served already; then callers that name none get it, too."""

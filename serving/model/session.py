@@ -39,7 +39,8 @@ class Session:
     """An open session for one variant of an artifact, by default `served_variant`.
 
     `wanted` says where it runs: on a GPU, in a session for each GPU that it names, if the variant is for GPUs. `lanes`
-    is how many runs go on at a time; any number of threads may call `run`.
+    is how many runs go on at a time; any number of threads may call `run`. `gpu_missing`: the CPU runs, for want of a
+    GPU that can be used; None for an artifact without a variant for GPUs.
 
     Raises ProviderError if the variant's precision is wrong for its provider, or if it needs a GPU or a runtime and
     there is none. Where nobody demanded a GPU and CUDA cannot be started, the variant for the CPU runs, with a warning.
@@ -57,6 +58,9 @@ class Session:
             on_cpu = runnable(manifest, manifest.default_cpu)
             _warn_once(f"{error}; until then {on_cpu} of {manifest.name} is served on the CPU")
             self._open(artifact, on_cpu, threads, wanted)
+        self.gpu_missing: bool | None = None
+        if artifact.manifest.default_gpu is not None:
+            self.gpu_missing = variant is None and wanted.device == "auto" and not self.gpus
 
     def _open(self, artifact: Artifact, variant: VariantName, threads: int, wanted: Wanted) -> None:
         path, manifest = artifact.variant_path(variant), artifact.manifest

@@ -82,6 +82,14 @@ def test_what_differs_between_machines_may_come_from_a_variable(variable: str, s
             for_machines(settings, {variable: wrong})
 
 
+def test_where_experts_run_may_come_from_a_variable() -> None:
+    settings = Settings(workers=3)
+    assert for_machines(settings, {"SIEVE_DEVICE": "gpu:1"}) == settings.model_copy(update={"device": "gpu:1"})
+    assert for_machines(settings, {"SIEVE_DEVICE": ""}) == settings
+    with pytest.raises(SettingsError, match=r"^SIEVE_DEVICE: must be auto, cpu, gpu or as in gpu:0,1, got something"):
+        for_machines(settings, {"SIEVE_DEVICE": "cuda"})
+
+
 @pytest.mark.parametrize(("there", "workers"), [(1, 1), (2, 2), (4, 4), (64, 4)])
 def test_there_is_a_process_for_each_core_up_to_four(monkeypatch: pytest.MonkeyPatch, there: int, workers: int) -> None:
     monkeypatch.setattr(module, "cores", lambda: there)
