@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import functools
 from dataclasses import dataclass
+from typing import Literal
 
 from serving.errors import ProviderError
 from serving.settings import MAX_BATCH_SIZE, MAX_BATCH_TOKENS, Settings
@@ -26,12 +27,14 @@ class Wanted:
     """Where a model is to run. `device` is as the setting says; GPUs count as CUDA shows them to this process.
 
     `memory_mb`: the most that one session takes of its GPU for activations and weights, 0 for no limit. `graphs`:
-    record CUDA graphs, where the model allows them. `most_rows` and `most_tokens` bound the shapes that are prepared.
+    record CUDA graphs, where the model allows them. `layout`: of the pixels of images, `auto` for the
+    faster one. `most_rows` and `most_tokens` bound the shapes that are prepared.
     """
 
     device: str = "auto"
     memory_mb: int = 0
     graphs: bool = True
+    layout: Literal["auto", "nchw", "nhwc"] = "auto"
     most_rows: int = MAX_BATCH_SIZE
     most_tokens: int = MAX_BATCH_TOKENS
 
@@ -42,6 +45,7 @@ class Wanted:
             device=settings.device,
             memory_mb=settings.gpu_memory_mb,
             graphs=settings.gpu_graphs,
+            layout=settings.gpu_layout,
             most_rows=rows_of(settings),
             most_tokens=settings.max_batch_tokens,
         )

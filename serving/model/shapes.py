@@ -47,6 +47,11 @@ class Shapes:
             self._pads = {name: settings.pad_token_id if name == "input_ids" else 0 for name in settings.inputs}
 
     @property
+    def of_images(self) -> bool:
+        """Whether there are pixels, whose layout can be chosen."""
+        return not self._lengths
+
+    @property
     def inputs(self) -> tuple[str, ...]:
         """The names of the inputs, which share a shape."""
         return tuple(self._pads)

@@ -117,8 +117,15 @@ def test_a_gpu_that_is_demanded_and_cannot_be_had_is_an_error(
 
 def test_settings_say_where_experts_run() -> None:
     assert Wanted.of(Settings()) == AUTO
-    settings = Settings(device="gpu:1", gpu_memory_mb=2_000, gpu_graphs=False, max_batch_size=96, max_batch_tokens=512)
-    wanted = Wanted(device="gpu:1", memory_mb=2_000, graphs=False, most_rows=96, most_tokens=512)
+    settings = Settings(
+        device="gpu:1",
+        gpu_memory_mb=2_000,
+        gpu_graphs=False,
+        gpu_layout="nhwc",
+        max_batch_size=96,
+        max_batch_tokens=512,
+    )
+    wanted = Wanted(device="gpu:1", memory_mb=2_000, graphs=False, layout="nhwc", most_rows=96, most_tokens=512)
     assert Wanted.of(settings) == wanted
     assert Wanted.of(Settings(max_batch_size=4)).most_rows == 32
     assert [Wanted(device=stated).demands_gpu for stated in ("auto", "cpu", "gpu", "gpu:1")] == [
