@@ -60,8 +60,9 @@ class Settings(BaseModel):
     `calls_in_flight` is how many calls of one API process an expert runs side by side, one on each of its machines.
     `max_batch_tokens` limits the tokens of one call, padding included: items times the length that the longest is
     padded to. `device` is where experts run, `gpu_memory_mb` the most that one session takes of its GPU (0: no
-    limit), `gpu_graphs` records CUDA graphs, and `gpu_layout` is the layout of pixels there. `shadow_share` is the share
-    of the items that a shadow is asked about, too, and `shadow_margin` the share of them by which it may be worse.
+    limit), `gpu_graphs` records CUDA graphs, `gpu_layout` is the layout of pixels there, and `gpu_runtime` is what runs
+    graphs there; `engine_folder` keeps the engines of TensorRT. `shadow_share` is the share of the items that a shadow
+    is asked about, too, and `shadow_margin` the share of them by which it may be worse.
     `max_in_flight` is the most requests that one API process has in flight. `image_formats` are the formats of image
     files that are read; no other decoder is reached. `cache_mb` are the megabytes of answers that one API process keeps
     for equal requests; 0 keeps none, and joins none. `audit_share` is the share of the screen's own answers that the
@@ -88,6 +89,8 @@ class Settings(BaseModel):
     gpu_memory_mb: int = Field(default=0, ge=0, le=1_048_576)
     gpu_graphs: bool = True
     gpu_layout: Literal["auto", "nchw", "nhwc"] = "auto"
+    gpu_runtime: Literal["cuda", "tensorrt"] = "cuda"
+    engine_folder: str = Field(default="", pattern=r"^(/.*)?$")
     max_in_flight: int = Field(default=256, ge=8, le=4096)
     # TOML has lists alone, which strict validation takes for no tuple.
     image_formats: tuple[ImageFormat, ...] = Field(default=IMAGE_FORMATS, min_length=1, strict=False)

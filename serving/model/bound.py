@@ -28,6 +28,7 @@ from serving.model.layout import Layout, faster
 from serving.model.open_session import open_session
 from serving.model.pinned import pinned
 from serving.model.shapes import Shapes
+from serving.model.tensorrt import TENSORRT
 
 LANES = 2
 """Batches in flight on each GPU: one is computed, the other is copied."""
@@ -165,6 +166,24 @@ def _opened(
             "or cuDNN 9 is missing (`pip install 'onnxruntime-gpu[cuda,cudnn]'`)"
         )
     return BoundSession(session, shapes, labels, gpu=gpu, graphs=graphs)
+
+
+def open_in_tensorrt(
+    path: Path, gpu: int, threads: int, shapes: Shapes, labels: int, options: Mapping[str, str]
+) -> BoundSession:
+    """A graph in TensorRT on a GPU, whose engine is compiled or read here. Raises ProviderError if that fails."""
+    try:
+        session = open_session(path, TENSORRT, threads, provider_options=options)
+        if session.get_providers()[0] != TENSORRT:
+            raise ProviderError(
+                f"ONNX Runtime cannot start TensorRT on GPU {gpu}, though its library is there; its log says why; "
+                'leave gpu_runtime = "tensorrt" out, or mend what it names'
+            )
+        return BoundSession(session, shapes, labels, gpu=gpu, graphs=False)
+    except ProviderError:
+        raise
+    except Exception as error:  # noqa: BLE001 - as above
+        raise ProviderError(f"TensorRT cannot run {path.parent.name} on GPU {gpu}: {_line(error)}") from None
 
 
 def provider_options(gpu: int, memory_mb: int, *, graphs: bool, layout: Layout = "nchw") -> dict[str, str]:

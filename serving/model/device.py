@@ -27,14 +27,17 @@ class Wanted:
     """Where a model is to run. `device` is as the setting says; GPUs count as CUDA shows them to this process.
 
     `memory_mb`: the most that one session takes of its GPU for activations and weights, 0 for no limit. `graphs`:
-    record CUDA graphs, where the model allows them. `layout`: of the pixels of images, `auto` for the
-    faster one. `most_rows` and `most_tokens` bound the shapes that are prepared.
+    record CUDA graphs, where the model allows them. `layout`: of the pixels of images, `auto` for the faster one.
+    `runtime` runs graphs there, and `engines` is where TensorRT keeps what it compiles. `most_rows` and `most_tokens`
+    bound the shapes that are prepared.
     """
 
     device: str = "auto"
     memory_mb: int = 0
     graphs: bool = True
     layout: Literal["auto", "nchw", "nhwc"] = "auto"
+    runtime: Literal["cuda", "tensorrt"] = "cuda"
+    engines: str = ""
     most_rows: int = MAX_BATCH_SIZE
     most_tokens: int = MAX_BATCH_TOKENS
 
@@ -46,6 +49,8 @@ class Wanted:
             memory_mb=settings.gpu_memory_mb,
             graphs=settings.gpu_graphs,
             layout=settings.gpu_layout,
+            runtime=settings.gpu_runtime,
+            engines=settings.engine_folder,
             most_rows=rows_of(settings),
             most_tokens=settings.max_batch_tokens,
         )

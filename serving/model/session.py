@@ -16,12 +16,13 @@ import numpy as np
 from serving.arrays import Array, Logits
 from serving.errors import ProviderError
 from serving.model.artifact import Artifact, Manifest, Provider, Runtime, VariantName
-from serving.model.device import AUTO, Wanted, find_gpus, named, without_bfloat16
+from serving.model.device import AUTO, Wanted, compute_capability, find_gpus, named, without_bfloat16
 from serving.model.halves import in_halves
 from serving.model.open_session import open_session
 from serving.model.runtimes import OPENVINO_MISSING, Run, is_installed, open_openvino
 from serving.model.shapes import Shapes
 from serving.model.spread import spread
+from serving.model.tensorrt import TENSORRT, engines_of, require_tensorrt, tensorrt_options
 
 _PRECISIONS: dict[Provider, tuple[str, ...]] = {
     "CPUExecutionProvider": ("fp32", "int8"),
@@ -53,7 +54,8 @@ class Session:
             self._open(artifact, variant or served_variant(artifact, wanted), threads, wanted)
         except ProviderError as error:
             manifest = artifact.manifest
-            if variant is not None or wanted.demands_gpu or manifest.default_gpu is None:
+            demanded = wanted.demands_gpu or wanted.runtime == "tensorrt"
+            if variant is not None or demanded or manifest.default_gpu is None:
                 raise
             on_cpu = runnable(manifest, manifest.default_cpu)
             _warn_once(f"{error}; until then {on_cpu} of {manifest.name} is served on the CPU")
@@ -85,7 +87,10 @@ class Session:
         self.gpus, self.device, self.lanes = gpus, named(gpus), 1
         if gpus:
             run: Run
-            run, self.lanes = _on_gpus(path, gpus, threads, wanted, manifest)
+            if wanted.runtime == "tensorrt":
+                require_tensorrt()
+                self.provider_got = TENSORRT
+            run, self.lanes = _on_gpus(artifact, variant, gpus, threads, wanted)
         else:
             run, self.provider_got = open_graph(path, chosen.provider, threads, chosen.runtime)
         # What an item that runs alone gets would depend on how its windows are divided.
@@ -96,14 +101,26 @@ class Session:
         return self._run(inputs)
 
 
-def _on_gpus(path: Path, gpus: tuple[int, ...], threads: int, wanted: Wanted, manifest: Manifest) -> tuple[Run, int]:
+def _on_gpus(
+    artifact: Artifact, variant: VariantName, gpus: tuple[int, ...], threads: int, wanted: Wanted
+) -> tuple[Run, int]:
     """A run on whichever GPU has a lane to spare, and how many lanes there are."""
     from serving.model import bound  # it imports ONNX Runtime
 
+    manifest, path = artifact.manifest, artifact.variant_path(variant)
     shapes = Shapes(manifest.settings, wanted.most_rows, wanted.most_tokens)
-    labels = len(manifest.labels)
-    opened = [bound.open_on_gpu(path, gpu, threads, wanted, shapes, labels) for gpu in gpus]
-    return spread([each.run for each in opened], bound.LANES), bound.LANES * len(gpus)
+    labels, precision = len(manifest.labels), manifest.variants[variant].precision
+
+    def opened(gpu: int) -> bound.BoundSession:
+        if wanted.runtime == "cuda":
+            return bound.open_on_gpu(path, gpu, threads, wanted, shapes, labels)
+        kind, engines = compute_capability(gpu), None
+        if wanted.engines:
+            engines = engines_of(Path(wanted.engines), artifact.digest, variant, kind)
+        options = tensorrt_options(gpu, wanted.memory_mb, shapes, precision, engines)
+        return bound.open_in_tensorrt(path, gpu, threads, shapes, labels, options)
+
+    return spread([opened(gpu).run for gpu in gpus], bound.LANES), bound.LANES * len(gpus)
 
 
 def model_labels(artifact: Artifact, session: Session) -> dict[str, str]:
@@ -176,9 +193,11 @@ def _for_gpus(manifest: Manifest, gpus: tuple[int, ...]) -> tuple[VariantName | 
 
 
 def require_device(artifact: Artifact, wanted: Wanted) -> None:
-    """Raise ProviderError if a GPU is demanded for an artifact, and cannot be used or has no variant."""
+    """Raise ProviderError if a GPU, or TensorRT on it, is demanded for an artifact and cannot be had."""
     if wanted.demands_gpu:
         served_variant(artifact, wanted)
+        if wanted.runtime == "tensorrt":
+            require_tensorrt()
 
 
 def runnable(manifest: Manifest, variant: VariantName) -> VariantName:

@@ -138,6 +138,8 @@ def test_every_setting_that_is_tuned_is_one_of_the_service(monkeypatch: pytest.M
         "gpu_memory_mb",
         "gpu_graphs",
         "gpu_layout",
+        "gpu_runtime",
+        "engine_folder",
         "max_batch_tokens",
     }  # which GPUs, and their memory
     of_what_is_watched = {

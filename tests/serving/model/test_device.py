@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import ctypes
+import dataclasses
 import os
 import subprocess
 import sys
@@ -122,10 +123,13 @@ def test_settings_say_where_experts_run() -> None:
         gpu_memory_mb=2_000,
         gpu_graphs=False,
         gpu_layout="nhwc",
+        gpu_runtime="tensorrt",
+        engine_folder="/engines",
         max_batch_size=96,
         max_batch_tokens=512,
     )
-    wanted = Wanted(device="gpu:1", memory_mb=2_000, graphs=False, layout="nhwc", most_rows=96, most_tokens=512)
+    of_gpu = Wanted(device="gpu:1", memory_mb=2_000, graphs=False, layout="nhwc", runtime="tensorrt")
+    wanted = dataclasses.replace(of_gpu, engines="/engines", most_rows=96, most_tokens=512)
     assert Wanted.of(settings) == wanted
     assert Wanted.of(Settings(max_batch_size=4)).most_rows == 32
     assert [Wanted(device=stated).demands_gpu for stated in ("auto", "cpu", "gpu", "gpu:1")] == [
