@@ -22,9 +22,9 @@ class Gates(_Table):
     max_logit_gap: float = Field(default=1e-3, gt=0)
     """Parity of a float32 graph: the largest difference of a logit from PyTorch's."""
     max_logit_gap_share: float = Field(default=0.25, gt=0)
-    """Parity of INT8 and fp16 graphs: the mean difference of a logit, divided by the logits' standard deviation."""
+    """Parity of INT8, fp16 and bf16 graphs: the mean difference of a logit, in parts of the logits' spread."""
     min_agreement: float = Field(default=0.9, ge=0, le=1)
-    """Parity of INT8 and fp16 graphs: the share of items that get PyTorch's label."""
+    """Parity of INT8, fp16 and bf16 graphs: the share of items that get PyTorch's label."""
     # Left out of the recipe's digest where nothing is chosen.
     runtimes: tuple[Runtime, ...] = Field(default=("onnxruntime",), exclude_if=("onnxruntime",).__eq__)
     """What every graph for the CPU is run in and measured in; a runtime that is faster than ONNX Runtime by

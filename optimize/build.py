@@ -27,6 +27,7 @@ from optimize.input_settings import image_settings
 from optimize.intake import take_in
 from optimize.kept import Kept
 from optimize.models.checkpoint import source_digest
+from optimize.models.fp16_range import ITEMS, too_large
 from optimize.models.graph_model import recorded_precision
 from optimize.models.in_openvino import in_openvino
 from optimize.models.saved import save_model
@@ -174,14 +175,12 @@ class Build:
         )
         name = self.recipe.teacher[-1].name if self.recipe.teacher else "checkpoint"
         result = Result("teacher", name, self._path("teacher", name, key), key)
-        self._make(result, lambda: self._make_teacher(result))
-        return replace(result, precision=recorded_precision(result.path))
+        return replace(
+            self._make(result, lambda: self._make_teacher(result)), precision=recorded_precision(result.path)
+        )
 
     def taken_in(self) -> tuple[PreTrainedModel, Path | None]:
-        """The recipe's checkpoint and the folder of its tokeniser (None for images), before anything is trained.
-
-        Raises CheckpointError, and StepError when a step of the recipe cannot work on it.
-        """
+        """The untrained checkpoint, its tokeniser's folder (None for images). Raises CheckpointError, StepError."""
         return take_in(self.recipe, self._labels, self.image, root=self.root, keep=self.kept.place)
 
     def student_of(self, step: Step) -> Path | None:
@@ -218,6 +217,7 @@ class Build:
                     except StepError as error:
                         console.print(f"{stage}/{companion.name} is left out: {error}")
                 result = self._carry_out(step, stage, source)
+                self._remedy(step, stage, result, source)
                 source = source if step.is_variant else result
             if until is None and "openvino" in self.recipe.gates.runtimes:
                 self.results += in_openvino(self.graphs(stage))
@@ -230,6 +230,14 @@ class Build:
     def checkpoint_of(self, stage: Stage) -> Result:
         """The checkpoint that the graphs of a stage are exported from; companions stand before their step."""
         return [result for result in self.results if result.role in ("teacher", stage) and not result.is_graph][-1]
+
+    def _remedy(self, step: Step, stage: Stage, result: Result, source: Result) -> None:
+        """Carry out the step that mends a result in fp16, where items of the selection set show that it must be."""
+        if (remedy := step.remedy) is not None and remedy not in self.recipe.steps_of(stage):
+            items, preparer = self.prepared("selection", result).take(range(ITEMS)), self.preparer_of(result)
+            inputs = [preparer.collate([item]) for item in items]
+            if too_large(result, source, inputs, self.recipe.gates.max_logit_gap_share):
+                self._carry_out(remedy, stage, source)
 
     def _carry_out(self, step: Step, stage: Stage, source: Result) -> Result:
         """Make or reuse the result of one step, and add it to the results."""
@@ -272,10 +280,9 @@ class Build:
         )
 
     def _data_key(self) -> list[Any]:
-        recipe = self.recipe
         # Trainings take the start of a long text, whatever measurements and service do.
-        settings = (self.image or recipe.text).model_dump(mode="json", exclude={"long_texts", "watch"})
-        return [self.splits.describe(), settings, recipe.seed, recipe.task, versions()]
+        settings = (self.image or self.recipe.text).model_dump(mode="json", exclude={"long_texts", "watch"})
+        return [self.splits.describe(), settings, self.recipe.seed, self.recipe.task, versions()]
 
     def _path(self, role: Role, name: str, key: str, suffix: str = "") -> Path:
         return self.folder / role / f"{name}-{key[:12]}{suffix}"

@@ -13,7 +13,9 @@ from serving.model.runtimes import RUNTIMES
 
 Role = Literal["teacher", "expert", "screen"]
 Stage = Literal["expert", "screen"]
-Precision = Literal["fp32", "int8", "fp16"]
+Precision = Literal["fp32", "int8", "fp16", "bf16"]
+ON_GPU: tuple[Precision, ...] = ("fp16", "bf16")
+"""What a graph for a GPU computes in."""
 GRAPH_FILE = "model.onnx"
 """The graph of a checkpoint folder that has one in the place of weights."""
 STAGES: tuple[Stage, ...] = ("expert", "screen")
@@ -59,7 +61,7 @@ class Result:
     @property
     def provider(self) -> Provider:
         """The execution provider that the graph is meant for."""
-        return "CUDAExecutionProvider" if self.precision == "fp16" else "CPUExecutionProvider"
+        return "CUDAExecutionProvider" if self.precision in ON_GPU else "CPUExecutionProvider"
 
     @property
     def size_bytes(self) -> int:

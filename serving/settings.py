@@ -14,6 +14,8 @@ from serving.cpu import cores
 from serving.errors import SettingsError
 
 MAX_BATCH_SIZE = 32
+MOST_BATCH_SIZE = 128
+"""What `max_batch_size` may be raised to, for an expert on a GPU."""
 MAX_BATCH_TOKENS = 16_384
 """As many as the largest batch of a session has: 32 rows of 512 tokens."""
 MAX_DEFAULT_WORKERS = 4
@@ -21,7 +23,7 @@ MAX_DEFAULT_WORKERS = 4
 LIMITS = {"workers": 256, "calls_in_flight": 16}
 DEVICE = r"^(auto|cpu|gpu(:\d{1,3}(,\d{1,3})*)?)$"
 """`auto`, `cpu`, `gpu` for the first GPU, `gpu:1`, or `gpu:0,1` for a session on each."""
-VARIABLES = {"SIEVE_WORKERS": "workers", "SIEVE_CALLS_IN_FLIGHT": "calls_in_flight"}
+VARIABLES = {"SIEVE_WORKERS": "workers", "SIEVE_CALLS_IN_FLIGHT": "calls_in_flight", "SIEVE_DEVICE": "device"}
 TEXT_VARIABLES = {"SIEVE_AUDIT_FOLDER": "audit_folder", "SIEVE_AUDIT_URL": "audit_url"}
 BROKERS = r"^((nats|tls)://[^\s,/?#]+(,(nats|tls)://[^\s,/?#]+)*)?$"
 
@@ -60,8 +62,9 @@ class Settings(BaseModel):
     `calls_in_flight` is how many calls of one API process an expert runs side by side, one on each of its machines.
     `max_batch_tokens` limits the tokens of one call, padding included: items times the length that the longest is
     padded to. `device` is where experts run, `gpu_memory_mb` the most that one session takes of its GPU (0: no
-    limit), and `gpu_graphs` records CUDA graphs. `shadow_share` is the share of the items that a shadow is asked about,
-    too, and `shadow_margin` the share of them by which it may be worse.
+    limit), `gpu_graphs` records CUDA graphs, `gpu_layout` is the layout of pixels there, and `gpu_runtime` is what runs
+    graphs there; `engine_folder` keeps the engines of TensorRT. `shadow_share` is the share of the items that a shadow
+    is asked about, too, and `shadow_margin` the share of them by which it may be worse.
     `max_in_flight` is the most requests that one API process has in flight. `image_formats` are the formats of image
     files that are read; no other decoder is reached. `cache_mb` are the megabytes of answers that one API process keeps
     for equal requests; 0 keeps none, and joins none. `audit_share` is the share of the screen's own answers that the
@@ -81,13 +84,16 @@ class Settings(BaseModel):
     workers: int = Field(default_factory=default_workers, ge=1, le=LIMITS["workers"])
     screen_threads: int = Field(default=1, ge=1, le=256)
     expert_threads: int = Field(default=1, ge=1, le=256)
-    max_batch_size: int = Field(default=MAX_BATCH_SIZE, ge=1, le=MAX_BATCH_SIZE)
+    max_batch_size: int = Field(default=MAX_BATCH_SIZE, ge=1, le=MOST_BATCH_SIZE)
     max_batch_tokens: int = Field(default=MAX_BATCH_TOKENS, ge=512, le=1_048_576)
     batch_window_ms: float = Field(default=0.0, ge=0, le=100)
     calls_in_flight: int = Field(default=1, ge=1, le=LIMITS["calls_in_flight"])
     device: str = Field(default="auto", pattern=DEVICE)
     gpu_memory_mb: int = Field(default=0, ge=0, le=1_048_576)
     gpu_graphs: bool = True
+    gpu_layout: Literal["auto", "nchw", "nhwc"] = "auto"
+    gpu_runtime: Literal["cuda", "tensorrt"] = "cuda"
+    engine_folder: str = Field(default="", pattern=r"^(/.*)?$")
     max_in_flight: int = Field(default=256, ge=8, le=4096)
     # TOML has lists alone, which strict validation takes for no tuple.
     image_formats: tuple[ImageFormat, ...] = Field(default=IMAGE_FORMATS, min_length=1, strict=False)
@@ -126,8 +132,8 @@ def settings_of(stated: str, folder: Path) -> Settings:
 def for_machines(settings: Settings, variables: Mapping[str, str]) -> Settings:
     """The settings, with the variables of VARIABLES in the place of those that they name, where they are set.
 
-    How large a machine is, and how many an expert has, differs between clusters that serve one image; so do folders and
-    addresses (TEXT_VARIABLES). Raises SettingsError if a variable breaks its setting's rule.
+    How large a machine is, whether it has a GPU, and how many an expert has, differs between clusters that serve one
+    image; so do folders and addresses (TEXT_VARIABLES). Raises SettingsError if a variable breaks its setting's rule.
     """
     for variable, name in TEXT_VARIABLES.items():
         if stated := variables.get(variable):
@@ -141,11 +147,14 @@ def for_machines(settings: Settings, variables: Mapping[str, str]) -> Settings:
         stated = variables.get(variable)
         if stated:
             try:
-                settings = Settings.model_validate({**settings.model_dump(), name: int(stated)})
+                value = int(stated) if name in LIMITS else stated
+                settings = Settings.model_validate({**settings.model_dump(), name: value})
             except ValueError:
+                rule = (
+                    f"a whole number from 1 to {LIMITS[name]}" if name in LIMITS else "auto, cpu, gpu or as in gpu:0,1"
+                )
                 raise SettingsError(
-                    f"{variable}: must be a whole number from 1 to {LIMITS[name]}, got something else; mend it or "
-                    "leave it out"
+                    f"{variable}: must be {rule}, got something else; mend it or leave it out"
                 ) from None
     return settings
 

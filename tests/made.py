@@ -64,16 +64,16 @@ def make_artifact(
         variants={
             name: Variant(
                 file=GRAPH,
-                precision="int8" if "int8" in name else "fp16" if "fp16" in name else "fp32",
-                provider="CUDAExecutionProvider" if name == "gpu-fp16" else "CPUExecutionProvider",
+                precision=next(each for each in ("int8", "fp16", "bf16", "fp32") if each in name),
+                provider="CUDAExecutionProvider" if name.startswith("gpu-") else "CPUExecutionProvider",
                 sha256=digest,
                 size_bytes=graph.stat().st_size,
                 runtime="openvino" if name.endswith("openvino") else "onnxruntime",
             )
             for name in variants
         },
-        default_cpu=[name for name in variants if name != "gpu-fp16"][-1],
-        default_gpu="gpu-fp16" if "gpu-fp16" in variants else None,
+        default_cpu=[name for name in variants if not name.startswith("gpu-")][-1],
+        default_gpu=next((name for name in variants if name.startswith("gpu-")), None),
         files=files,
         seed=0,
     )

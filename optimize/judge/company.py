@@ -25,6 +25,7 @@ ITEMS = 1024
 """At most so many items are put into company."""
 MAX_GAP = 1e-4
 """How far a logit may move in company. Padding alone moves one by about 1e-6: sums are added up in another order."""
+_ROUNDING: dict[Precision, float] = {"fp16": 2.0**-11, "bf16": 2.0**-8}
 
 Run = Callable[[Sequence[Array]], Logits]
 """Prepared items -> logits [items, labels]."""
@@ -47,13 +48,13 @@ def in_company(
 ) -> dict[str, Any]:
     """How logits move and answers flip when items share a batch, and a sentence for each bound that is missed.
 
-    `alone` [items, labels] are the logits of `items`, each run by itself. In fp16, logits may move by four units in the
-    last place of the largest, where those are more than `MAX_GAP`.
+    `alone` [items, labels] are the logits of `items`, each run by itself. In 16 bits, logits may move by four units
+    in the last place of the largest, where those are more than `MAX_GAP`.
     """
     order = np.random.default_rng(seed).permutation(len(items))[:ITEMS]
     rows = [run([items[place] for place in order[start : start + SIZE]]) for start in range(0, len(order), SIZE)]
     together, alone = np.concatenate(rows), alone[order]
-    allowed = max(MAX_GAP, 4 * float(np.abs(alone).max()) * 2.0**-11) if precision == "fp16" else MAX_GAP
+    allowed = max(MAX_GAP, 4 * float(np.abs(alone).max()) * _ROUNDING.get(precision, 0.0))
     gap, flips = float(np.abs(together - alone).max()), int(differ(head.decide(together), head.decide(alone)).sum())
     failed = []
     # Written so that NaN fails.

@@ -21,7 +21,7 @@ from optimize.judge.timing import Latency
 from optimize.judge.watched import watched_recall
 from optimize.models.decisions import head_for
 from optimize.recipe import Gates, QualityGate
-from optimize.results import Precision, Result, Stage
+from optimize.results import ON_GPU, Precision, Result, Stage
 from serving.arrays import Logits
 from serving.model.artifact import Provider, Runtime, VariantName
 from serving.model.head import SOFTMAX, Decisions, Head, Softmax
@@ -30,6 +30,7 @@ _VARIANTS: dict[tuple[Precision, Runtime], VariantName] = {
     ("fp32", "onnxruntime"): "cpu-fp32",
     ("int8", "onnxruntime"): "cpu-int8",
     ("fp16", "onnxruntime"): "gpu-fp16",
+    ("bf16", "onnxruntime"): "gpu-bf16",
     ("fp32", "openvino"): "cpu-fp32-openvino",
     ("int8", "openvino"): "cpu-int8-openvino",
 }
@@ -118,8 +119,8 @@ def _reasons(
         reasons.append(f"{speedup:.2f} times as fast as the graph it came from, more than {gates.min_speedup} is asked")
     if not drop <= gates.max_accuracy_drop + _ROUNDING:
         reasons.append(f"loses {drop:.2%} of {words}, at most {gates.max_accuracy_drop:.2%} is allowed")
-    if graph.precision == "fp16" and not math.isfinite(gap):
-        reasons.append("a logit is not a finite number: some values of the model are too large for fp16")
+    if graph.precision in ON_GPU and not math.isfinite(gap):
+        reasons.append(f"a logit is not a finite number: some values of the model are too large for {graph.precision}")
     if graph.precision == "fp32" and not gap <= gates.max_logit_gap:
         reasons.append(
             f"a logit differs by {gap:.2g} from {computed_in}'s, at most {gates.max_logit_gap:.2g} is allowed"

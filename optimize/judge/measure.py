@@ -21,15 +21,16 @@ from optimize.data.inputs import Prepared, collect, decoded
 from optimize.data.splits import Split
 from optimize.errors import GateError
 from optimize.judge.timing import Latency, alternate
+from optimize.models.bfloat16 import open_on_cpu
 from optimize.models.graphs import range_of_batch
 from optimize.models.saved import load_model
 from optimize.models.training import predict
 from optimize.progress import progress
-from optimize.results import Result
+from optimize.results import ON_GPU, Result
 from serving.arrays import Array, Logits
 from serving.load.forecast import step
 from serving.model.artifact import Artifact, Provider, VariantName
-from serving.model.device import gpu_present
+from serving.model.device import gpu_present, without_bfloat16
 from serving.model.preprocess import preprocessor
 from serving.model.runner import MAX_ROWS, Runner
 from serving.model.session import Session, open_graph
@@ -56,9 +57,11 @@ def logits_of(build: Build, result: Result, data: Prepared) -> Logits:
 
 def run_of(build: Build, result: Result) -> Callable[[Sequence[Array]], Logits]:
     """A function that runs a graph on the prepared items of one batch."""
-    # Without a GPU, the CPU computes fp16: slowly, and with the same values.
-    provider = result.provider if gpu_present() else "CPUExecutionProvider"
-    run_arrays, _ = open_graph(_file(result), provider, torch.get_num_threads(), result.runtime)
+    provider = result.provider if _has_device(result) else "CPUExecutionProvider"
+    if provider == "CPUExecutionProvider" and result.precision in ON_GPU:
+        run_arrays = open_on_cpu(_file(result), torch.get_num_threads())
+    else:
+        run_arrays, _ = open_graph(_file(result), provider, torch.get_num_threads(), result.runtime)
     preparer = build.preparer_of(result)
 
     def run(items: Sequence[Array]) -> Logits:
@@ -90,7 +93,7 @@ def measure(
             calls[result.name] = _torch_call(load_model(result.path, build.recipe.task), inputs)
         elif result.provider == "CPUExecutionProvider":
             calls[result.name] = _graph_call(result, result.provider, inputs)
-        elif gpu_present() and result.role != "teacher":
+        elif _has_device(result) and result.role != "teacher":
             plain = build.graphs(result.role)[0]
             calls[on_gpu(plain.name)] = _graph_call(plain, result.provider, inputs)
             calls[result.name] = _graph_call(result, result.provider, inputs)
@@ -100,6 +103,11 @@ def measure(
     for name, timed in alternate(batches, max(rounds // BATCHES_SHARE, 1), warmup=2).items():
         latency[name] = replace(latency[name], item_ms_at_8=timed.median_ms / BATCH)
     return latency
+
+
+def _has_device(result: Result) -> bool:
+    """Whether there is a GPU here that computes in a result's precision."""
+    return gpu_present() and (result.precision != "bf16" or not without_bfloat16((0,)))
 
 
 def _runs_batches(result: Result) -> bool:

@@ -25,7 +25,7 @@ from optimize.models.problems import problem_type_of, require_problem
 from optimize.models.saved import Task
 from optimize.models.tokenisers import FILES, SETTINGS, readable_tokeniser
 from optimize.progress import console
-from optimize.results import digest_below, digest_of
+from optimize.results import ON_GPU, digest_below, digest_of
 from serving.model.artifact import ImageSettings
 
 
@@ -89,7 +89,7 @@ def take_in_graph(
 ) -> GraphModel:
     """The graph with our names and its labels in the order of `labels`. Raises CheckpointError when it cannot serve."""
     model, path = read_onnx(files.file), files.file
-    if precision_of(model) == "fp16":
+    if precision_of(model) in ON_GPU:
         raise CheckpointError(
             f"checkpoint {path} has weights of 16 bits, which are for a GPU, and every artifact needs a graph for the "
             'CPU; bring the fp32 export: the step fuse with precision = "fp16" makes the variant for a GPU of it'

@@ -22,7 +22,7 @@ _INTEGERS = {
     *("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "MatMulInteger", "ConvInteger"),
     *("DynamicQuantizeMatMul", "MatMulIntegerToFloat", "QAttention", "QGemm", "MatMulNBits"),
 }
-_HALF = (onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16)
+_HALF: dict[int, Precision] = {onnx.TensorProto.FLOAT16: "fp16", onnx.TensorProto.BFLOAT16: "bf16"}
 
 
 def found_in(path: Path) -> Path:
@@ -67,13 +67,13 @@ def external_files(path: Path, model: onnx.ModelProto) -> list[Path]:
 
 
 def precision_of(model: onnx.ModelProto) -> Precision:
-    """What a graph computes in: `int8` with any integer products or weights, `fp16` with any weights of 16 bits."""
+    """What a graph computes in: `int8` with any integer products or weights, `fp16` or `bf16` with any such weights."""
     nodes = [*model.graph.node, *(node for function in model.functions for node in function.node)]
     if any(node.op_type in _INTEGERS or node.op_type.startswith("QLinear") for node in nodes):
         return "int8"
     constants = [attribute.t for node in nodes if node.op_type == "Constant" for attribute in node.attribute]
-    halves = any(tensor.data_type in _HALF for tensor in (*model.graph.initializer, *constants))
-    return "fp16" if halves else "fp32"
+    kinds = {tensor.data_type for tensor in (*model.graph.initializer, *constants)}
+    return next((precision for kind, precision in _HALF.items() if kind in kinds), "fp32")
 
 
 def _require_small(path: Path, files: list[Path]) -> None:

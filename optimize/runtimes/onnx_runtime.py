@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import importlib.metadata
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,13 +11,11 @@ import numpy as np
 from optimize.errors import RuntimesError
 from optimize.runtimes.candidate import Candidate, Run, Subject
 from serving.arrays import Array, Logits
+from serving.model.tensorrt import MISSING, TENSORRT, tensorrt_found
 
-CPU, CUDA, TENSORRT = (f"{name}ExecutionProvider" for name in ("CPU", "CUDA", "Tensorrt"))
+CPU, CUDA = (f"{name}ExecutionProvider" for name in ("CPU", "CUDA"))
 NVIDIA = (CUDA, TENSORRT)
-# ONNX Runtime's provider for TensorRT is linked against this one; release 11 brings libnvinfer.so.11.
-LIBRARY = "libnvinfer.so.10"
 NO_GPU = "needs an NVIDIA GPU, and there is none here"
-NO_TENSORRT = f"{LIBRARY} is not there; install it with `pip install 'tensorrt-cu13<11'`"
 
 
 @dataclass(frozen=True)
@@ -39,7 +36,7 @@ class OnnxRuntime(Candidate):
 
         if self.provider in NVIDIA and not gpu_present():
             return NO_GPU
-        return NO_TENSORRT if self.provider == TENSORRT and not _loads(LIBRARY) else None
+        return MISSING if self.provider == TENSORRT and not tensorrt_found() else None
 
     def version(self) -> str:
         import onnxruntime
@@ -64,11 +61,3 @@ class OnnxRuntime(Candidate):
             return np.asarray(session.run(["logits"], dict(arrays))[0], dtype=np.float32)
 
         return run
-
-
-def _loads(library: str) -> bool:
-    try:
-        ctypes.CDLL(library)
-    except OSError:
-        return False
-    return True

@@ -6,9 +6,10 @@ import onnxruntime
 
 from optimize.runtimes.apache_tvm import ApacheTvm
 from optimize.runtimes.candidate import Candidate
-from optimize.runtimes.onnx_runtime import CPU, TENSORRT, OnnxRuntime
+from optimize.runtimes.onnx_runtime import CPU, OnnxRuntime
 from optimize.runtimes.open_vino import OpenVino
 from optimize.runtimes.torch_script import TorchScript
+from serving.model.tensorrt import TENSORRT
 
 # It sends the arrays to a server of Microsoft's.
 REMOTE = "AzureExecutionProvider"

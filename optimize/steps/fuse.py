@@ -1,8 +1,8 @@
-"""Fuse attention, layer norm and GELU into single operators, and convert to fp16 for the GPU.
+"""Fuse attention, layer norm and GELU into single operators, and convert to fp16 or bf16 for the GPU.
 
 A text encoder goes through optimum's optimizer, which knows no ResNet. A ResNet goes through the function of ONNX
 Runtime that optimum calls, and becomes fp16 through onnxconverter-common: ONNX Runtime's own converter breaks the order
-of nodes.
+of nodes. bf16 is made of either in `optimize.models.bfloat16`.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from optimum.onnxruntime.configuration import OptimizationConfig
 from transformers import BertConfig, PretrainedConfig
 
 from optimize.errors import StepError
+from optimize.models.bfloat16 import in_bfloat16
 from optimize.models.families import family_of
 from optimize.models.graph_model import GraphModel
 from optimize.models.graphs import quiet, save_graph
@@ -27,14 +28,17 @@ from optimize.steps.step import Step, StepContext
 
 
 class Fuse(Step):
-    """`precision`: fp32 competes with the plain export on the CPU, fp16 is the variant for a GPU."""
+    """`precision`: fp32 competes with the plain export on the CPU, fp16 is the variant for a GPU.
+
+    bf16 is the one for models whose values fp16 cannot hold; it is also made where that shows (`remedy`).
+    """
 
     step: Literal["fuse"] = "fuse"
 
     place: ClassVar[int] = 4
     is_variant: ClassVar[bool] = True
 
-    precision: Literal["fp32", "fp16"] = "fp32"
+    precision: Literal["fp32", "fp16", "bf16"] = "fp32"
 
     @property
     def name(self) -> str:
@@ -43,6 +47,10 @@ class Fuse(Step):
     @property
     def graph_precision(self) -> Precision:
         return self.precision
+
+    @property
+    def remedy(self) -> Step | None:
+        return self.model_copy(update={"precision": "bf16"}) if self.precision == "fp16" else None
 
     def require_graph(self, graph: GraphModel) -> None:
         if graph.precision != "fp32":
@@ -69,6 +77,8 @@ def fuse(source: Path, model_config: PretrainedConfig, config: Fuse, output: Pat
             graph = optimize_model(source.as_posix(), model_type="vit", opt_level=1, only_onnxruntime=True).model
             if config.precision == "fp16":
                 graph = float16.convert_float_to_float16(graph, keep_io_types=True)
+        if config.precision == "bf16":
+            graph = in_bfloat16(graph)
     save_graph(graph, output)
     return output
 

@@ -121,6 +121,11 @@ class Step(BaseModel, ABC):
         """Whether the result has nothing of the teacher: neither its tokeniser nor hidden states like its own."""
         return False
 
+    @property
+    def remedy(self) -> Step | None:
+        """A step to carry out from the same source, too, where 16 bits cannot hold this one's result."""
+        return None
+
     @abstractmethod
     def carry_out(self, source: Path, output: Path, context: StepContext) -> None:
         """Read the checkpoint folder or ONNX file `source` and write `output`. Raises StepError when it cannot."""

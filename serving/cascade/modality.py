@@ -35,10 +35,10 @@ from serving.model.preprocess import (
     same_preprocessing,
 )
 from serving.model.runner import Runner
-from serving.model.session import Session, described, model_labels, runnable
-from serving.model.shapes import WARM_UP_BATCH_SIZES
+from serving.model.session import LANES, Session, described, model_labels, runnable
+from serving.model.shapes import sizes_up_to
 from serving.model.windows import length_of
-from serving.settings import Settings
+from serving.settings import LIMITS, Settings
 from serving.trace import CallSpan
 
 WARM_UP_LIMIT_S = 30.0
@@ -106,7 +106,7 @@ class Modality:
         tell_call: Callable[[CallSpan], None] | None = None,
     ) -> None:
         screen, point = stored.screen.artifact, stored.point.point
-        self._stored, self._expert = stored, expert
+        self._stored, self._expert, self._stated_calls = stored, expert, settings.calls_in_flight
         variant = runnable(screen.manifest, point.screen_variant)
         self._session = Session(screen, variant, threads=settings.screen_threads)
         self._ours = preprocessor(screen)
@@ -156,7 +156,7 @@ class Modality:
     async def describe(self) -> dict[str, Any]:
         """What /models says of this cascade. Asks the expert what it runs."""
         screen, expert, stored = self._stored.screen, self._stored.expert, self._stored.point
-        expert_runs = await self._expert.describe()
+        expert_runs = await self._expert_runs()
         point = stored.point
         return {
             "name": self.name,
@@ -185,7 +185,14 @@ class Modality:
 
     async def against_promise(self) -> list[str]:
         """Why the promise does not apply to what runs, a sentence for each reason. Asks the expert what it runs."""
-        return self._against(await self._expert.describe())
+        return self._against(await self._expert_runs())
+
+    async def _expert_runs(self) -> Mapping[str, str]:
+        """What the expert says that it runs. As many calls are in flight as it has lanes, if not more are stated."""
+        runs = await self._expert.describe()
+        if "variant" in runs and (lanes := runs.get(LANES, "1")).isdecimal():
+            self.escalations.forecast.side_by_side = max(self._stated_calls, min(int(lanes), LIMITS["calls_in_flight"]))
+        return runs
 
     def _against(self, expert_runs: Mapping[str, str]) -> list[str]:
         point, runs = self._stored.point.point, self._session.variant
@@ -209,6 +216,7 @@ class Modality:
         not answered within `WARM_UP_LIMIT_S`; its screen answers alone.
         """
         begin_s = time.monotonic()
+        await self._expert_runs()
         try:
             async with asyncio.timeout(WARM_UP_LIMIT_S):
                 for number in range(WARM_UP_ROUNDS):
@@ -229,7 +237,7 @@ class Modality:
     async def _warm_up_shapes(self, longest_ms: float) -> None:
         forecast = self.escalations.forecast
         for item in self._examples():
-            for size in WARM_UP_BATCH_SIZES:
+            for size in sizes_up_to(forecast.max_batch_size):
                 # Twice the size takes about twice as long.
                 twice_ms = 2 * forecast.run_ms(size // 2, length_of(item)) if size > 1 else 0.0
                 if size > forecast.most_items(length_of(item)) or twice_ms > longest_ms:

@@ -28,8 +28,8 @@ ARRAYS = struct.Struct("<HH")
 """How many arrays there are, and the place of their type in TYPES; then each has its dimensions and its shape."""
 TYPES = (np.dtype(np.int64), np.dtype(np.float32))
 MAX_DIMENSIONS = 4
-MAX_CALL_BYTES = 256 * 1024 * 1024
-"""More than the 64 arrays of a call: an image of 512 x 512 has 3 MB."""
+MAX_CALL_BYTES = 512 * 1024 * 1024
+"""More than the 128 arrays of a call: an image of 512 x 512 has 3 MB."""
 
 
 @dataclass(frozen=True, slots=True)

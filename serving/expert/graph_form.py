@@ -20,6 +20,7 @@ NUMBERS: dict[VariantName, int] = {
     "gpu-fp16": 3,
     "cpu-fp32-openvino": 4,
     "cpu-int8-openvino": 5,
+    "gpu-bf16": 6,
 }
 DIGITS = 12
 LOGITS = "logits"

@@ -81,7 +81,7 @@ class Escalations:
         self._clock = clock
         self._waiting: list[_Escalation] = []
         self._looked_at = 0
-        self._side_by_side, self._under_way = calls_in_flight, list[_Call]()
+        self._under_way: list[_Call] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._settles_s = 0.0
         self._timer: asyncio.TimerHandle | None = None
@@ -224,10 +224,10 @@ class Escalations:
 
     def _ended(self, call: _Call) -> None:
         self._under_way.remove(call)
-        if len(self._under_way) >= self._side_by_side:
+        if len(self._under_way) >= self.forecast.side_by_side:
             # The call that has waited in the expert starts now, whatever was expected when it was sent.
             now_s = self._clock()
-            self._foresee(self._under_way[self._side_by_side - 1], now_s, now_s)
+            self._foresee(self._under_way[self.forecast.side_by_side - 1], now_s, now_s)
         self._send_waiting()
 
     async def _send(self, formed: NextBatch[_Escalation], token: Token, call: _Call, *, alone: bool) -> None:

@@ -14,6 +14,7 @@ import orjson
 
 from serving.arrays import Array
 from serving.errors import MalformedError
+from serving.settings import MOST_BATCH_SIZE
 
 TYPES = ("int64", "float32")
 TOOK_HEADER = "x-expert-ms"
@@ -22,7 +23,7 @@ WAITED_HEADER = "x-waited-ms"
 """Header of a reply: milliseconds for which the call waited for those before it."""
 LEFT_HEADER = "x-left-ms"
 """Header of a call: for so many milliseconds from its arrival on somebody waits for the answer."""
-MAX_ARRAYS = 64
+MAX_ARRAYS = MOST_BATCH_SIZE
 
 
 def left_of(header: str | None) -> float:

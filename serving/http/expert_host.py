@@ -53,7 +53,9 @@ class ExpertHost:
         watch_gpus(opened.session.gpus)
         self.readiness.serves = f"{opened.session.variant} on {opened.session.device}"
         label, holds = name if several else "", not opened.golden.against
-        metrics = ExpertMetrics(opened.kind, around.metrics, holds, cascade=label, **opened.info)
+        metrics = ExpertMetrics(
+            opened.kind, around.metrics, holds, cascade=label, most=settings.max_batch_size, **opened.info
+        )
         self.lag, self.models = metrics.lag, ExpertModels(opened, metrics, open_tracer("sieve-expert", around.tracing))
         switching = ExpertSwitching(self.models, store, settings)
         self.endpoints = {**self.models.endpoints, **admin_endpoints([name], switching.switch, around.admin)}

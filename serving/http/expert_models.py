@@ -23,7 +23,7 @@ from serving.http.expert_app import Check, InferCall, etag_of, expert_endpoints,
 from serving.http.fast_path import Endpoint
 from serving.model.apart import Run, apart
 from serving.model.artifact import Artifact
-from serving.model.device import Wanted
+from serving.model.device import Wanted, rows_of
 from serving.model.golden import GoldenCheck, check_golden
 from serving.model.preprocess import check_items, collator, example_items
 from serving.model.runner import Runner
@@ -59,7 +59,7 @@ def open_expert(artifact: Artifact, tag: str, settings: Settings) -> OpenedExper
 
 def _opened(artifact: Artifact, tag: str, settings: Settings) -> OpenedExpert:
     session = Session(artifact, threads=settings.expert_threads, wanted=Wanted.of(settings))
-    takes, runner = artifact.manifest.settings, Runner(session, collator(artifact))
+    takes, runner = artifact.manifest.settings, Runner(session, collator(artifact), rows_of(settings))
     runner.warm_up(takes)
     return OpenedExpert(
         tag=tag,
@@ -111,7 +111,8 @@ class ExpertModels:
             self._worker,
         )
         self._current = self._by_etag[etag_of(expert.digest)] = _Served(expert, run, endpoints)
-        self._metrics.serves(holds=not expert.golden.against, **expert.info)
+        missing = expert.session.gpu_missing
+        self._metrics.serves(holds=not expert.golden.against, gpu_missing=missing, **expert.info)
 
     def again(self, digest: str) -> bool:
         """Whether this artifact is served already; then callers that name none get it, too."""

@@ -48,8 +48,9 @@ class Forecast:
 
     Tokens count with their padding: each item as long as the longest, rounded up as below.
 
-    The expert runs `calls_in_flight` calls side by side, one for each of its machines. A call that comes while these
-    run waits for the first of them to end. `window_s`: how long a new escalation waits for others before it is sent.
+    The expert runs `calls_in_flight` calls side by side, one for each of its machines or lanes; `side_by_side` may be
+    changed when that turns out to be another number. A call that comes while these run waits for the first to end.
+    `window_s`: how long a new escalation waits for others before it is sent.
 
     A call takes the way to the expert and back (`hop`) and the run of the model. Each is a curve over the number of
     items, one for each length (tokens of a text), rounded up to a power of two.
@@ -64,7 +65,7 @@ class Forecast:
         max_batch_tokens: int = MAX_BATCH_TOKENS,
     ) -> None:
         self.max_batch_size, self._max_batch_tokens = max_batch_size, max_batch_tokens
-        self._side_by_side, self._window_s = calls_in_flight, window_s
+        self.side_by_side, self._window_s = calls_in_flight, window_s
         self._runs: dict[int, Curve] = {}
         self._hops: dict[int, Curve] = {}
         self._forgiven: dict[int, tuple[float, float]] = {}
@@ -116,21 +117,21 @@ class Forecast:
 
     def free_s(self, now_s: float, ends_s: Collection[float]) -> float:
         """When the expert can start another call. `ends_s`: when each call under way is expected to end."""
-        if len(ends_s) < self._side_by_side:
+        if len(ends_s) < self.side_by_side:
             return now_s
         # A call that is overdue is expected to take as much longer as it is late.
         ends = sorted(end_s if end_s > now_s else 2 * now_s - end_s for end_s in ends_s)
-        return ends[len(ends) - self._side_by_side]
+        return ends[len(ends) - self.side_by_side]
 
     def may_go_s(self, now_s: float, size: int, length: int, ends_s: Collection[float]) -> float:
         """When to send a call with `size` items, so that it arrives just when the expert is free; infinite: not yet.
 
         At most one call a machine is sent early. A full call that waits in the expert would only grow older there.
         """
-        if len(ends_s) >= 2 * self._side_by_side:
+        if len(ends_s) >= 2 * self.side_by_side:
             return float("inf")
         early_s = TIMER_S + self.hop_ms(min(size, self.most_items(length)), length) / 1e3
-        return self.free_s(now_s, ends_s) - (early_s if len(ends_s) >= self._side_by_side else 0.0)
+        return self.free_s(now_s, ends_s) - (early_s if len(ends_s) >= self.side_by_side else 0.0)
 
     def end_s(self, now_s: float, size: int, length: int, free_s: float) -> float:
         """When a call that is sent at `now_s` to an expert that is free at `free_s` is expected to be back."""

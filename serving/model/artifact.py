@@ -5,7 +5,7 @@ An artifact is a folder that holds everything needed to serve one model:
     manifest.json           describes the artifact (`Manifest`)
     tokenizer.json          text only: the tokeniser, in the format of the `tokenizers` library
     golden.npz              inputs and logits of each variant, to be checked where it is served
-    VARIANT/model.onnx      one folder for each graph, named as a variant: cpu-fp32, cpu-int8, gpu-fp16
+    VARIANT/model.onnx      one folder for each graph, named as a variant: cpu-fp32, cpu-int8, gpu-fp16, gpu-bf16
     evidence/*.json         what the gates measured; not part of the digest
 
 The manifest lists every file that serving reads, with its sha256, and none of them lies outside the folder.
@@ -34,7 +34,7 @@ OPERATING_POINT = "operating-point.json"
 
 Provider = Literal["CPUExecutionProvider", "CUDAExecutionProvider"]
 Runtime = Literal["onnxruntime", "openvino"]
-VariantName = Literal["cpu-fp32", "cpu-int8", "gpu-fp16", "cpu-fp32-openvino", "cpu-int8-openvino"]
+VariantName = Literal["cpu-fp32", "cpu-int8", "gpu-fp16", "gpu-bf16", "cpu-fp32-openvino", "cpu-int8-openvino"]
 LongTexts = Literal["cut", "windows"]
 
 
@@ -121,7 +121,7 @@ class Variant(_Frozen):
     """
 
     file: InnerPath
-    precision: Literal["fp32", "int8", "fp16"]
+    precision: Literal["fp32", "int8", "fp16", "bf16"]
     provider: Provider
     sha256: Sha256
     size_bytes: int = Field(ge=1)

@@ -24,9 +24,11 @@ from serving.arrays import Array, Logits
 from serving.errors import ProviderError
 from serving.model.device import Wanted
 from serving.model.halves import is_out_of_memory
+from serving.model.layout import Layout, faster
 from serving.model.open_session import open_session
 from serving.model.pinned import pinned
 from serving.model.shapes import Shapes
+from serving.model.tensorrt import TENSORRT
 
 LANES = 2
 """Batches in flight on each GPU: one is computed, the other is copied."""
@@ -129,29 +131,35 @@ class BoundSession:
 def open_on_gpu(path: Path, gpu: int, threads: int, wanted: Wanted, shapes: Shapes, labels: int) -> BoundSession:
     """A graph on a GPU; without CUDA graphs, with a warning, where they cannot be recorded.
 
-    Raises ProviderError if ONNX Runtime cannot run it there.
+    One for images has the layout that is wanted, or the faster one. Raises ProviderError if ONNX Runtime cannot run it.
     """
-    if wanted.graphs:
+
+    def open_in(layout: Layout) -> BoundSession:
+        if wanted.graphs:
+            try:
+                return _opened(path, gpu, threads, wanted.memory_mb, shapes, labels, graphs=True, layout=layout)
+            except ProviderError:
+                raise
+            except Exception as error:  # noqa: BLE001 - ONNX Runtime has no exception of its own for this
+                name, why = path.parent.name, _line(error)
+                logger.warning("%s runs without CUDA graphs, which cannot be recorded (%s)", name, why)
         try:
-            return _opened(path, gpu, threads, wanted.memory_mb, shapes, labels, graphs=True)
+            return _opened(path, gpu, threads, wanted.memory_mb, shapes, labels, graphs=False, layout=layout)
         except ProviderError:
             raise
-        except Exception as error:  # noqa: BLE001 - ONNX Runtime has no exception of its own for this
-            logger.warning("%s runs without CUDA graphs, which cannot be recorded (%s)", path.parent.name, _line(error))
-    try:
-        return _opened(path, gpu, threads, wanted.memory_mb, shapes, labels, graphs=False)
-    except ProviderError:
-        raise
-    except Exception as error:  # noqa: BLE001 - as above
-        raise ProviderError(f"GPU {gpu} cannot run {path.parent.name}: {_line(error)}") from None
+        except Exception as error:  # noqa: BLE001 - as above
+            raise ProviderError(f"GPU {gpu} cannot run {path.parent.name}: {_line(error)}") from None
+
+    if wanted.layout != "auto" or not shapes.of_images:
+        return open_in("nhwc" if wanted.layout == "nhwc" and shapes.of_images else "nchw")
+    return faster(path.parent.name, open_in, shapes)
 
 
 def _opened(
-    path: Path, gpu: int, threads: int, memory_mb: int, shapes: Shapes, labels: int, *, graphs: bool
+    path: Path, gpu: int, threads: int, memory_mb: int, shapes: Shapes, labels: int, *, graphs: bool, layout: Layout
 ) -> BoundSession:
-    session = open_session(
-        path, "CUDAExecutionProvider", threads, provider_options=provider_options(gpu, memory_mb, graphs=graphs)
-    )
+    options = provider_options(gpu, memory_mb, graphs=graphs, layout=layout)
+    session = open_session(path, "CUDAExecutionProvider", threads, provider_options=options)
     if session.get_providers()[0] != "CUDAExecutionProvider":
         raise ProviderError(
             f"ONNX Runtime cannot start CUDA on GPU {gpu}, though there is one; its log says why: most often CUDA 13 "
@@ -160,11 +168,30 @@ def _opened(
     return BoundSession(session, shapes, labels, gpu=gpu, graphs=graphs)
 
 
-def provider_options(gpu: int, memory_mb: int, *, graphs: bool) -> dict[str, str]:
+def open_in_tensorrt(
+    path: Path, gpu: int, threads: int, shapes: Shapes, labels: int, options: Mapping[str, str]
+) -> BoundSession:
+    """A graph in TensorRT on a GPU, whose engine is compiled or read here. Raises ProviderError if that fails."""
+    try:
+        session = open_session(path, TENSORRT, threads, provider_options=options)
+        if session.get_providers()[0] != TENSORRT:
+            raise ProviderError(
+                f"ONNX Runtime cannot start TensorRT on GPU {gpu}, though its library is there; its log says why; "
+                'leave gpu_runtime = "tensorrt" out, or mend what it names'
+            )
+        return BoundSession(session, shapes, labels, gpu=gpu, graphs=False)
+    except ProviderError:
+        raise
+    except Exception as error:  # noqa: BLE001 - as above
+        raise ProviderError(f"TensorRT cannot run {path.parent.name} on GPU {gpu}: {_line(error)}") from None
+
+
+def provider_options(gpu: int, memory_mb: int, *, graphs: bool, layout: Layout = "nchw") -> dict[str, str]:
     """What ONNX Runtime's CUDA provider is told; its defaults do for everything else."""
     options = {
         "device_id": str(gpu),
         "enable_cuda_graph": "1" if graphs else "0",
+        "prefer_nhwc": "1" if layout == "nhwc" else "0",
         # Doubling would take twice what is needed, beside other experts on the same GPU.
         "arena_extend_strategy": "kSameAsRequested",
     }

@@ -23,7 +23,7 @@ from serving.model.runner import Runner
 from serving.model.runtimes import openvino_version
 
 GOLDEN = "golden.npz"
-TOLERANCE = {"fp32": 1e-3, "int8": 0.05, "fp16": 0.05}
+TOLERANCE = {"fp32": 1e-3, "int8": 0.05, "fp16": 0.05, "bf16": 0.05}
 """By precision: how far logits may lie from the golden ones on average, as a share of their standard deviation.
 
 INT8: what rounding makes of it on another CPU is 0.02 at most (`optimize.judge.verify`); saturation makes 0.04 to 0.10.

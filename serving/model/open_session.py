@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from serving.model.artifact import Provider
 
@@ -17,7 +17,7 @@ _ERRORS_ONLY = 3
 
 def open_session(
     path: Path,
-    provider: Provider,
+    provider: Provider | Literal["TensorrtExecutionProvider"],
     threads: int,
     *,
     trace_prefix: Path | None = None,
@@ -40,9 +40,11 @@ def open_session(
     # Spinning threads would take a core from another session or the event loop.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     providers: list[str | tuple[str, dict[str, str]]] = [(provider, dict(provider_options or {}))]
+    if provider == "TensorrtExecutionProvider":  # what it cannot compile
+        providers.append(("CUDAExecutionProvider", {"device_id": (provider_options or {}).get("device_id", "0")}))
     if provider != "CPUExecutionProvider":
         providers.append("CPUExecutionProvider")
-    if provider == "CUDAExecutionProvider":
+    if provider != "CPUExecutionProvider":
         # In the image CUDA's libraries are Python packages, where the dynamic loader does not look for them.
         onnxruntime.preload_dlls()
     return onnxruntime.InferenceSession(str(path), options, providers=providers)

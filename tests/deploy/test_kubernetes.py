@@ -249,6 +249,8 @@ def test_experts_run_on_gpu_nodes() -> None:
             limits = spec["containers"][0]["resources"]["limits"]
             assert (limits.get("nvidia.com/gpu") == 1) == (name in EXPERTS)
             assert ("nodeSelector" in spec) == (name in EXPERTS)
+            variables = {variable["name"]: variable["value"] for variable in spec["containers"][0]["env"]}
+            assert for_machines(Settings(), variables).device == ("gpu" if name in EXPERTS else "auto")
 
 
 def test_the_canary_stands_beside_the_stable_track_behind_its_service() -> None:

@@ -16,12 +16,16 @@ from typing import Any
 import httpx
 import pytest
 import yaml
+from prometheus_client import REGISTRY
 
 from loadtest.traffic.process import free_port, stop
+from serving.watch.gpu import GpuMetrics
 from tests.conftest import ROOT, TinyCascades
 from tests.server import LIMIT_S, PATIENT_MS, TINY, Server, in_full, serve
 from tests.service.test_api import TEXTS, digit
 from tests.service.test_load import all_at_once, request
+from tests.serving.conftest import clean_registry as clean_registry
+from tests.serving.watch.test_gpu import BUS_IDS, Nvml
 from tests.stores import publish
 
 DEPLOY = ROOT / "deploy"
@@ -33,7 +37,10 @@ ALERTS = [
 ]
 RULE_TESTS = sorted(path.name for path in PROMETHEUS.glob("*.test.yml"))
 DASHBOARD = json.loads((DEPLOY / "grafana" / "dashboards" / "sieve.json").read_text())
-QUERIES = [target["expr"] for panel in DASHBOARD["panels"] for target in panel.get("targets", ())]
+EVERY_QUERY = [target["expr"] for panel in DASHBOARD["panels"] for target in panel.get("targets", ())]
+OF_GPU = re.compile(r"sieve_gpu_\w+")
+QUERIES = [query for query in EVERY_QUERY if not OF_GPU.search(query)]
+"""Those that return data where no expert has a variant for GPUs."""
 
 
 def tool(name: str) -> str:
@@ -63,8 +70,19 @@ def test_every_alert_is_tested_to_fire_and_to_stay_silent() -> None:
 
 
 def test_every_alert_has_its_section_in_the_guide() -> None:
-    guide = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    guide = "".join((ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("operations.md", "gpu.md"))
     assert set(re.findall(r"^### (Sieve\w+)", guide, re.MULTILINE)) == set(ALERTS)
+
+
+def test_what_is_asked_of_gpus_is_what_is_told_of_them(clean_registry: None) -> None:
+    GpuMetrics(BUS_IDS, Nvml()).sample()
+    told = {"sieve_gpu_missing"} | {
+        family.name for family in REGISTRY.collect() if family.name.startswith("sieve_gpu_")
+    }
+    rules = (PROMETHEUS / "rules" / "alerts.yml").read_text()
+    assert set(OF_GPU.findall(" ".join(EVERY_QUERY))) == told
+    assert set(OF_GPU.findall(rules)) < told
+    assert any(panel["type"] == "row" and panel["title"] == "GPUs" for panel in DASHBOARD["panels"])
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,8 @@ import tomllib
 
 from optimize.bounds import Gates
 from optimize.runtimes.arguments import add_runtimes
-from optimize.runtimes.onnx_runtime import LIBRARY
 from optimize.runtimes.registry import candidates
+from serving.model.tensorrt import LIBRARY
 from tests.docs.reading import blocks, read, table
 
 TEXT = read("docs/runtimes.md")

@@ -133,7 +133,15 @@ def test_every_setting_that_is_tuned_is_one_of_the_service(monkeypatch: pytest.M
 
     no_matter_of_speed = {"image_formats", "page", "cors_origins", "requests_per_address", "trusted_proxies"}
     of_the_traffic = {"cache_mb"}  # what it gives is how often requests come again
-    of_the_machine = {"device", "gpu_memory_mb", "gpu_graphs", "max_batch_tokens"}  # which GPUs, and their memory
+    of_the_machine = {
+        "device",
+        "gpu_memory_mb",
+        "gpu_graphs",
+        "gpu_layout",
+        "gpu_runtime",
+        "engine_folder",
+        "max_batch_tokens",
+    }  # which GPUs, and their memory
     of_what_is_watched = {
         "audit_share",
         "audit_folder",

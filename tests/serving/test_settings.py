@@ -39,7 +39,7 @@ def test_what_a_file_leaves_out_keeps_its_default(tmp_path: Path) -> None:
         ("workers", "must be TOML"),
         ("image_formats = ['png', 'svg']", "image_formats.1: Input should be 'jpeg', 'png', .*str"),
         ("image_formats = []", "image_formats: .*at least 1"),
-        ("max_batch_size = 33", "max_batch_size: .*32"),
+        ("max_batch_size = 129", "max_batch_size: .*128"),
         ("page = 1", "page: .*boolean.*int"),
         ("keep_payloads = 0.1", "keep_payloads needs payload_folder"),
         ("payload_folder = 'here'", "payload_folder: .*pattern.*str"),
@@ -80,6 +80,14 @@ def test_what_differs_between_machines_may_come_from_a_variable(variable: str, s
     for wrong in ("0", str(most + 1), "two", "1.5"):
         with pytest.raises(SettingsError, match=f"{variable}: must be a whole number from 1 to {most}"):
             for_machines(settings, {variable: wrong})
+
+
+def test_where_experts_run_may_come_from_a_variable() -> None:
+    settings = Settings(workers=3)
+    assert for_machines(settings, {"SIEVE_DEVICE": "gpu:1"}) == settings.model_copy(update={"device": "gpu:1"})
+    assert for_machines(settings, {"SIEVE_DEVICE": ""}) == settings
+    with pytest.raises(SettingsError, match=r"^SIEVE_DEVICE: must be auto, cpu, gpu or as in gpu:0,1, got something"):
+        for_machines(settings, {"SIEVE_DEVICE": "cuda"})
 
 
 @pytest.mark.parametrize(("there", "workers"), [(1, 1), (2, 2), (4, 4), (64, 4)])

@@ -6,8 +6,9 @@ import pytest
 
 from optimize.errors import RuntimesError
 from optimize.runtimes.candidate import Subject
-from optimize.runtimes.onnx_runtime import CUDA, NO_GPU, NO_TENSORRT, TENSORRT, OnnxRuntime
+from optimize.runtimes.onnx_runtime import CUDA, NO_GPU, OnnxRuntime
 from serving.model import device, open_session
+from serving.model.tensorrt import MISSING, TENSORRT
 from tests.made import pixels, save_product
 
 
@@ -28,15 +29,15 @@ def test_what_needs_a_gpu_says_so(monkeypatch: pytest.MonkeyPatch, provider: str
 
 def test_a_gpu_without_tensorrt_names_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(device, "gpu_present", lambda: True)
-    monkeypatch.setattr("optimize.runtimes.onnx_runtime.LIBRARY", "libnvinfer.so.of.nobody")
-    assert OnnxRuntime(TENSORRT).missing(Subject(graph=Path("model.onnx"), task="image")) == NO_TENSORRT
-    assert "pip install 'tensorrt-cu13<11'" in NO_TENSORRT
+    monkeypatch.setattr("serving.model.tensorrt.LIBRARY", "libnvinfer.so.of.nobody")
+    assert OnnxRuntime(TENSORRT).missing(Subject(graph=Path("model.onnx"), task="image")) == MISSING
+    assert "pip install 'tensorrt-cu13<11'" in MISSING
 
 
 def test_the_library_of_tensorrt_is_the_one_that_onnxruntime_is_linked_against() -> None:
     import onnxruntime
 
-    from optimize.runtimes.onnx_runtime import LIBRARY
+    from serving.model.tensorrt import LIBRARY
 
     (provider,) = Path(onnxruntime.__file__).parent.glob("capi/libonnxruntime_providers_tensorrt.so")
     assert f"\0{LIBRARY}\0".encode() in provider.read_bytes()

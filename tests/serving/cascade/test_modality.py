@@ -121,6 +121,37 @@ def test_a_warm_up_calls_the_expert_three_times_with_every_length_and_every_batc
     assert modality.escalations.forecast.run_ms(4, 48) > 0
 
 
+def test_as_many_calls_are_in_flight_as_the_expert_has_lanes_or_more_where_that_is_stated(
+    stored: StoredCascade, opened: Callable[[Client], Modality]
+) -> None:
+    client = Client("cpu-int8")
+    said: dict[str, str] = {}
+
+    async def describe() -> Mapping[str, str]:
+        return said
+
+    client.describe = describe  # type: ignore[method-assign]
+    modality = opened(client)
+    forecast = modality.escalations.forecast
+    for runs, calls in (
+        ({"variant": "cpu-int8"}, 1),
+        ({"variant": "gpu-fp16", "lanes": "4"}, 4),
+        ({"error": "the expert does not answer"}, 4),  # as before: it may only be busy
+        ({"variant": "gpu-fp16", "lanes": "many"}, 4),
+        ({"variant": "gpu-fp16", "lanes": "999"}, 16),
+        ({"variant": "cpu-int8"}, 1),
+    ):
+        said = runs
+        asyncio.run(modality.against_promise())
+        assert forecast.side_by_side == calls
+    said = {"variant": "gpu-fp16", "lanes": "2"}
+    assert asyncio.run(modality.warm_up_expert())
+    assert forecast.side_by_side == 2
+    stated = Modality(stored, client, Settings(calls_in_flight=3), tell_drift=lambda _: None)
+    asyncio.run(stated.describe())
+    assert stated.escalations.forecast.side_by_side == 3
+
+
 def test_texts_in_windows_are_warmed_up_too(stored: StoredCascade) -> None:
     def windowed(model: StoredModel) -> StoredModel:
         manifest = model.artifact.manifest

@@ -30,6 +30,7 @@ SESSION = SimpleNamespace(
     provider_asked="CPUExecutionProvider",
     provider_got="CPUExecutionProvider",
     device="cpu",
+    lanes=1,
     runtime="onnxruntime",
     variant="cpu-int8",
 )

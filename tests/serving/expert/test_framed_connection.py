@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import socket
+import threading
+import time
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from serving.arrays import Array, Logits
 from serving.errors import MalformedError, StageDownError, StageRefusedError
+from serving.expert.call import Escalated
 from serving.expert.client import RemoteExpert
 from serving.expert.connection import MAX_REPLY_BYTES, Connections
 from serving.expert.framed_connection import FramedConnection
@@ -24,6 +32,13 @@ from serving.expert.frames import (
     reply_bytes,
     unpack_arrays,
 )
+from serving.expert.queue import Escalations
+from serving.http.expert_models import ExpertModels
+from serving.http.framed import FramedCalls
+from serving.model.apart import Run
+from serving.settings import MOST_BATCH_SIZE
+from serving.watch.expert_metrics import ExpertMetrics
+from tests.serving.http.test_expert_models import SESSION, expert
 
 DIGEST = "d" * 64
 LOGITS = np.array([[0.5, -1.5]], dtype=np.float32)
@@ -155,3 +170,78 @@ class _Closing(asyncio.Transport):
 
     def close(self) -> None:
         pass
+
+
+def with_lanes(run: Run, lanes: int) -> FramedCalls:
+    session: Any = SimpleNamespace(**{**vars(SESSION), "lanes": lanes})
+    opened = replace(expert("1"), run=run, session=session)
+    return FramedCalls(ExpertModels(opened, ExpertMetrics("text", None, True, **opened.info)))
+
+
+@pytest.fixture
+def listening(tmp_path: Path) -> Iterator[Callable[[FramedCalls], str]]:
+    """Makes a URL at which an expert takes over each connection."""
+    with ExitStack() as until_end:
+
+        def made(calls: FramedCalls) -> str:
+            listener = until_end.enter_context(socket.socket(socket.AF_UNIX))
+            listener.bind(str(tmp_path / "expert.sock"))
+            listener.listen()
+            until_end.callback(listener.shutdown, socket.SHUT_RDWR)
+            until_end.enter_context(calls.served())
+
+            def accept() -> None:
+                with suppress(OSError):
+                    while True:
+                        calls.take(listener.accept()[0], b"")
+
+            threading.Thread(target=accept, daemon=True).start()
+            return f"file://{tmp_path / 'expert.sock'}"
+
+        yield made
+
+
+def test_an_expert_with_two_lanes_runs_two_calls_of_one_process_at_once(
+    clean_registry: None, listening: Callable[[FramedCalls], str]
+) -> None:
+    """Each call ends only beside another one: over one connection, or in one lane, none would."""
+    together = threading.Barrier(2)
+
+    def meeting(items: Sequence[Array]) -> Logits:
+        together.wait(60)
+        return np.full((len(items), 2), len(items), dtype=np.float32)
+
+    url = listening(with_lanes(meeting, 2))
+
+    async def ask() -> list[float]:
+        client = RemoteExpert(url, "an-expert:1", "1" * 64, framed=True)
+        escalations = Escalations(client, max_batch_size=1)
+        escalations.forecast.side_by_side = 2
+        asked = (escalations.ask([np.array([3, 4])], time.monotonic() + 60) for _ in range(4))
+        answers = await asyncio.gather(*asked)
+        await client.close()
+        return [float(answer.logits[0, 0]) for answer in answers]
+
+    assert asyncio.run(ask()) == [1.0] * 4
+
+
+def test_a_call_has_as_many_items_as_the_largest_batch_size_says(
+    clean_registry: None, listening: Callable[[FramedCalls], str]
+) -> None:
+    ran: list[int] = []
+
+    def first_values(given: Sequence[Array]) -> Logits:
+        ran.append(len(given))
+        return np.array([[float(item[0])] for item in given], dtype=np.float32)
+
+    url = listening(with_lanes(first_values, 1))
+    items = [np.array([number]) for number in range(1, 1 + MOST_BATCH_SIZE)]
+
+    async def ask() -> Escalated:
+        client = RemoteExpert(url, "an-expert:1", "1" * 64, framed=True)
+        answer = await Escalations(client, max_batch_size=MOST_BATCH_SIZE).ask(items, time.monotonic() + 60)
+        await client.close()
+        return answer
+
+    assert asyncio.run(ask()).logits[:, 0].tolist() == [float(item[0]) for item in items]
+    assert ran == [MOST_BATCH_SIZE], "they went in one call"

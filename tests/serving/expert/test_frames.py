@@ -25,6 +25,7 @@ from serving.expert.frames import (
     reply_size,
     unpack_arrays,
 )
+from serving.expert.wire import MAX_ARRAYS
 
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 ARRAYS: list[list[Array]] = [
@@ -81,7 +82,7 @@ def test_arrays_are_read_as_they_were_packed(arrays: list[Array]) -> None:
         b"",
         b"\1",
         struct.pack("<HH", 0, 0),
-        struct.pack("<HH", 65, 0) + 65 * struct.pack("<BI", 1, 0),
+        struct.pack("<HH", MAX_ARRAYS + 1, 0) + (MAX_ARRAYS + 1) * struct.pack("<BI", 1, 0),
         struct.pack("<HH", 1, 2) + struct.pack("<BI", 1, 1) + bytes(8),  # no such type
         struct.pack("<HH", 1, 0) + struct.pack("<B5I", 5, 1, 1, 1, 1, 1) + bytes(8),
         struct.pack("<HH", 1, 0) + struct.pack("<BI", 1, 2) + bytes(8),  # too short

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from serving.errors import MalformedError
-from serving.expert.wire import TYPES, pack, unpack
+from serving.expert.wire import MAX_ARRAYS, TYPES, pack, unpack
 
 
 @given(st.lists(arrays(np.int64, st.integers(0, 9)), min_size=1, max_size=8))
@@ -48,7 +48,7 @@ def test_packed_arrays_come_back(items: list[Any]) -> None:
         b'{"type":["int64"],"shapes":[[1]]}\n12345678',
         b'{"type":"float32","shapes":[[1]]}\n12345678',
         b'{"type":"int64","shapes":[]}\n',
-        b'{"type":"int64","shapes":[%b[1]]}\n12345678' % (b"[0]," * 64),
+        b'{"type":"int64","shapes":[%b[1]]}\n12345678' % (b"[0]," * MAX_ARRAYS),
         b'{"type":"int64","shapes":[[%b]]}\n12345678' % b",".join([b"1"] * 65),
         b"[" * 2000 + b"\n",
     ],

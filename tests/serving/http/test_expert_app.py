@@ -20,6 +20,8 @@ from serving.http.expert_app import METHODS, expert_endpoints, few_at_a_time, in
 from serving.model.artifact import TextSettings
 from serving.model.golden import GoldenCheck
 from serving.model.preprocess import check_items
+from serving.model.session import LANES, described
+from serving.settings import MOST_BATCH_SIZE
 from tests.serving.asgi import asked, get, piece, post, posting, request_of, routed
 
 DIGEST = "1" * 64
@@ -151,6 +153,11 @@ def test_a_call_whose_time_is_over_before_its_turn_is_not_run(app: Any, run: Run
     assert run.sizes == [2]
 
 
+def test_lanes_are_told_where_there_are_several() -> None:
+    assert LANES not in described(SESSION)
+    assert described(SimpleNamespace(**{**vars(SESSION), "lanes": 4}))[LANES] == "4"  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("left", ["soon", "nan"])
 def test_a_time_that_is_no_number_is_refused(app: Any, run: Running, left: str) -> None:
     reply = post(app, "/infer", content=ONE, headers={LEFT_HEADER: left})
@@ -230,3 +237,10 @@ def test_an_expert_that_fails_says_so_to_the_server() -> None:
             return (await client.post("/", content=ONE)).status_code
 
     assert asyncio.run(ask()) == 500
+
+
+def test_the_largest_call_over_http_has_as_many_items_as_the_largest_batch_size_says(app: Any, run: Running) -> None:
+    items = [np.array([1])] * MOST_BATCH_SIZE
+    assert len(unpack(post(app, "/infer", content=pack(items)).content)[0]) == MOST_BATCH_SIZE
+    assert post(app, "/infer", content=pack([*items, items[0]])).status_code == 400
+    assert run.sizes == [MOST_BATCH_SIZE]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 import httpx
 import numpy as np
 import pytest
+from prometheus_client import REGISTRY
 
 from serving.expert.wire import pack, unpack
 from serving.http import expert_models as module
@@ -31,6 +33,7 @@ SESSION: Any = SimpleNamespace(
     variant="cpu-int8",
     device="cpu",
     lanes=1,
+    gpu_missing=None,
 )
 
 
@@ -101,3 +104,19 @@ def test_an_artifact_is_opened_warm_and_checked(tiny_cascades: TinyCascades) -> 
     assert (opened.kind, opened.digest, opened.golden.against) == ("text", artifact.digest, "")
     assert opened.info["model"] == "tiny-text-expert:v1"
     assert opened.run(example_items(artifact.manifest.settings)[:1]).shape == (1, 6)
+
+
+def test_an_expert_that_misses_its_gpu_is_told_of_and_one_that_has_none_is_not(clean_registry: None) -> None:
+    first = expert("1")
+    models = ExpertModels(first, ExpertMetrics("text", None, True, **first.info))
+    assert REGISTRY.get_sample_value("sieve_gpu_missing", {"modality": "text"}) is None
+    for missing in (True, False):
+        session: Any = SimpleNamespace(**{**vars(SESSION), "gpu_missing": missing})
+        models.serve(replace(expert("2"), session=session))
+        assert sample("sieve_gpu_missing", modality="text") == missing
+
+
+def test_the_sizes_of_batches_are_counted_up_to_the_largest_one(clean_registry: None) -> None:
+    ExpertMetrics("text", None, True, most=128, **expert("1").info).ran(100, 8, 0.01)
+    assert sample("sieve_expert_batch_size_bucket", modality="text", le="64.0") == 0
+    assert sample("sieve_expert_batch_size_bucket", modality="text", le="128.0") == 1

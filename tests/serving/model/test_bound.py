@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import onnxruntime
@@ -190,6 +190,10 @@ def test_shapes_for_which_memory_is_short_are_left_out(tmp_path: Path) -> None:
 def test_options_of_cuda() -> None:
     plain = provider_options(1, 0, graphs=False)
     assert (plain["device_id"], plain["enable_cuda_graph"], "gpu_mem_limit" in plain) == ("1", "0", False)
+    assert [provider_options(0, 0, graphs=False, layout=layout)["prefer_nhwc"] for layout in ("nchw", "nhwc")] == [
+        "0",
+        "1",
+    ]
     limited = provider_options(0, 2_048, graphs=True)
     assert (limited["enable_cuda_graph"], limited["gpu_mem_limit"]) == ("1", str(2 * 1024**3))
 
@@ -233,7 +237,7 @@ def test_a_model_that_cannot_be_recorded_runs_without_graphs(tmp_path: Path, mon
         module, "BoundSession", lambda *given, gpu, graphs: BoundSession(*given, gpu=None, graphs=graphs)
     )
     path, shapes = artifact.variant_path("cpu-fp32"), Shapes(artifact.manifest.settings)
-    session = open_on_gpu(path, 0, 1, Wanted(), shapes, len(LABELS))
+    session = open_on_gpu(path, 0, 1, Wanted(layout="nchw"), shapes, len(LABELS))
     assert asked == ["1", "0"]
     assert not session.graphs
     assert warnings == [
@@ -241,3 +245,24 @@ def test_a_model_that_cannot_be_recorded_runs_without_graphs(tmp_path: Path, mon
         "feature as requested by the user)"
     ]
     assert session.run({"pixel_values": pixels(3)}).shape == (3, len(LABELS))
+
+
+@pytest.mark.parametrize(("wanted", "opened"), [("nchw", ["0"]), ("nhwc", ["1"]), ("auto", ["0", "1"])])
+def test_pixels_have_the_layout_that_is_wanted_or_both_are_tried(
+    tmp_path: Path, tiny_cascades: TinyCascades, monkeypatch: pytest.MonkeyPatch, wanted: Any, opened: list[str]
+) -> None:
+    asked: list[str] = []
+
+    def opening(path: Path, gpu: int, *given: Any, graphs: bool, layout: Literal["nchw", "nhwc"]) -> BoundSession:
+        asked.append(provider_options(gpu, 0, graphs=graphs, layout=layout)["prefer_nhwc"])
+        return on_cpu(artifact)
+
+    monkeypatch.setattr(module, "_opened", opening)
+    for artifact, layouts in (
+        (make_artifact(tmp_path / "made", ["cpu-fp32"], golden=False), opened),
+        (Artifact.open(tiny_cascades.artifact("tiny-text", "expert")), ["0"]),  # texts have none
+    ):
+        asked.clear()
+        shapes, path = Shapes(artifact.manifest.settings), artifact.variant_path("cpu-fp32")
+        open_on_gpu(path, 0, 1, Wanted(layout=wanted), shapes, len(artifact.manifest.labels))
+        assert asked == layouts

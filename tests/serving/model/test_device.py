@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import ctypes
+import dataclasses
 import os
 import subprocess
 import sys
@@ -10,7 +11,17 @@ import pytest
 
 from serving.errors import ProviderError
 from serving.model import device
-from serving.model.device import AUTO, Gpus, Wanted, find_gpus, gpu_present, named, pci_bus_id
+from serving.model.device import (
+    AUTO,
+    Gpus,
+    Wanted,
+    compute_capability,
+    find_gpus,
+    gpu_present,
+    named,
+    pci_bus_id,
+    without_bfloat16,
+)
 from serving.settings import Settings
 from tests.conftest import ROOT
 
@@ -107,8 +118,20 @@ def test_a_gpu_that_is_demanded_and_cannot_be_had_is_an_error(
 
 def test_settings_say_where_experts_run() -> None:
     assert Wanted.of(Settings()) == AUTO
-    settings = Settings(device="gpu:1", gpu_memory_mb=2_000, gpu_graphs=False)
-    assert Wanted.of(settings) == Wanted(device="gpu:1", memory_mb=2_000, graphs=False)
+    settings = Settings(
+        device="gpu:1",
+        gpu_memory_mb=2_000,
+        gpu_graphs=False,
+        gpu_layout="nhwc",
+        gpu_runtime="tensorrt",
+        engine_folder="/engines",
+        max_batch_size=96,
+        max_batch_tokens=512,
+    )
+    of_gpu = Wanted(device="gpu:1", memory_mb=2_000, graphs=False, layout="nhwc", runtime="tensorrt")
+    wanted = dataclasses.replace(of_gpu, engines="/engines", most_rows=96, most_tokens=512)
+    assert Wanted.of(settings) == wanted
+    assert Wanted.of(Settings(max_batch_size=4)).most_rows == 32
     assert [Wanted(device=stated).demands_gpu for stated in ("auto", "cpu", "gpu", "gpu:1")] == [
         False,
         False,
@@ -131,3 +154,25 @@ def test_cudas_driver_says_where_a_gpu_sits(monkeypatch: pytest.MonkeyPatch) -> 
     assert pci_bus_id(1) == "00000000:17:00.0"
     with pytest.raises(OSError, match=r"where GPU 2 sits \(status 101\)"):
         pci_bus_id(2)
+
+
+class Dated(Driver):
+    """GPU 0 is a T4, GPU 1 an H100."""
+
+    def cuDeviceGetAttribute(self, value: Any, attribute: int, gpu: int) -> int:  # noqa: N802 - its name in the driver
+        value._obj.value = {75: (7, 9), 76: (5, 0)}[attribute][gpu] if gpu < 2 else 0
+        return 0 if gpu < 2 else 101
+
+
+def test_cudas_driver_says_whether_a_gpu_computes_in_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: Dated(0, 0, 2))
+    monkeypatch.setattr(device, "compute_capability", compute_capability.__wrapped__)
+    assert [compute_capability.__wrapped__(gpu) for gpu in (0, 1, 2)] == [(7, 5), (9, 0), (0, 0)]
+    assert without_bfloat16((1,)) == without_bfloat16(()) == ""
+    assert without_bfloat16((1, 0)) == "bfloat16 needs compute capability 8.0 (Ampere), and GPU 0 has 7.5"
+
+    def missing(name: str) -> None:
+        raise OSError(name)
+
+    monkeypatch.setattr(ctypes, "CDLL", missing)
+    assert compute_capability.__wrapped__(0) == (0, 0)

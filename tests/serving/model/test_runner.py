@@ -116,3 +116,11 @@ def test_warming_up_runs_every_shape_that_requests_can_bring(tiny_cascades: Tiny
     session.ran.clear()
     Runner(session, preprocess).warm_up(settings.model_copy(update={"long_texts": "windows"}))
     assert set(session.ran) == shapes | {(rows, 48) for rows in (2, 4, 8)}
+
+
+def test_more_rows_than_by_default_run_at_once_where_that_is_wanted(tiny_cascades: TinyCascades) -> None:
+    session, preprocess = opened(tiny_cascades, "expert", "cpu-fp32")
+    items = [preprocess.item("pay")[0]] * 100
+    logits = {most: Runner(session, preprocess, most).run(items) for most in (32, 128)}
+    assert [rows for rows, _ in session.ran] == [32, 32, 32, 4, 100]
+    np.testing.assert_allclose(logits[32], logits[128], atol=1e-4)

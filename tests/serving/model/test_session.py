@@ -36,12 +36,14 @@ def test_logits_of_a_batch_are_those_of_its_items(tiny_cascades: TinyCascades, n
 
 def test_the_provider_that_was_got_is_told(tiny_cascades: TinyCascades) -> None:
     session = Session(Artifact.open(tiny_cascades.artifact("tiny-text", "expert")))
+    assert session.gpu_missing is None
     assert session.provider_asked == "CPUExecutionProvider"
     assert session.provider_got == "CPUExecutionProvider"
 
 
 @pytest.mark.parametrize(
-    ("precision", "provider"), [("int8", "CUDAExecutionProvider"), ("fp16", "CPUExecutionProvider")]
+    ("precision", "provider"),
+    [("int8", "CUDAExecutionProvider"), ("fp16", "CPUExecutionProvider"), ("bf16", "CPUExecutionProvider")],
 )
 def test_a_wrong_pair_is_refused(precision: str, provider: str) -> None:
     with pytest.raises(ProviderError, match=f"{precision} does not go with {provider}"):
@@ -68,6 +70,7 @@ def test_without_a_gpu_the_cpu_serves_with_one_warning(
     artifact = make_artifact(tmp_path / "without-a-gpu", ["cpu-int8", "gpu-fp16"], golden=False)
     opened = [Session(artifact) for _ in range(2)]
     assert {(session.variant, session.device, session.lanes) for session in opened} == {("cpu-int8", "cpu", 1)}
+    assert all(session.gpu_missing for session in opened)
     assert warnings == [
         "without-a-gpu has gpu-fp16 for a GPU, and nobody has plugged one in; cpu-int8 is served on the CPU; say "
         'device = "cpu" if that is wanted'
@@ -80,7 +83,8 @@ def test_what_is_wanted_on_the_cpu_needs_no_warning(
     having_gpus(monkeypatch, 2)
     artifact = make_artifact(tmp_path / "on-the-cpu", ["cpu-int8", "gpu-fp16"], golden=False)
     assert served_variant(artifact) == "gpu-fp16"
-    assert Session(artifact, wanted=Wanted(device="cpu")).variant == "cpu-int8"
+    session = Session(artifact, wanted=Wanted(device="cpu"))
+    assert (session.variant, session.gpu_missing) == ("cpu-int8", False)
     assert warnings == []
     with pytest.raises(ProviderError, match=r'and device = "cpu" is set; use cpu-int8'):
         Session(artifact, "gpu-fp16", wanted=Wanted(device="cpu"))
@@ -107,6 +111,37 @@ def test_a_gpu_that_is_demanded_is_had_or_an_error(
     assert warnings == []
 
 
+def having_capability(monkeypatch: pytest.MonkeyPatch, *versions: tuple[int, int]) -> None:
+    having_gpus(monkeypatch, len(versions))
+    monkeypatch.setattr(device, "compute_capability", lambda gpu: versions[gpu])
+
+
+def test_bf16_is_served_where_every_gpu_has_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, warnings: list[str]
+) -> None:
+    brain = make_artifact(tmp_path / "brain", ["cpu-fp32", "gpu-bf16"], golden=False)
+    both = make_artifact(tmp_path / "both-halves", ["cpu-fp32", "gpu-bf16", "gpu-fp16"], golden=False)
+    assert both.manifest.default_gpu == "gpu-bf16"
+    having_capability(monkeypatch, (8, 0), (7, 5))
+    for artifact in (brain, both):
+        assert served_variant(artifact) == "gpu-bf16"
+    assert served_variant(both, Wanted(device="gpu:0,1")) == "gpu-fp16"
+    assert warnings == []
+    having_capability(monkeypatch, (7, 5))
+    said = r"bfloat16 needs compute capability 8\.0 \(Ampere\), and GPU 0 has 7\.5"
+    with pytest.raises(ProviderError, match=rf"brain has gpu-bf16, and {said}; publish it with the step fuse"):
+        require_device(brain, Wanted(device="gpu"))
+    with pytest.raises(ProviderError, match=rf"variant gpu-bf16 of brain: {said}; use cpu-fp32"):
+        Session(brain, "gpu-bf16")
+    assert Session(brain).variant == "cpu-fp32"
+    (warning,) = warnings
+    assert warning.startswith(
+        "brain has gpu-bf16 for a GPU, and bfloat16 needs compute capability 8.0 (Ampere), and GPU"
+    )
+    having_gpus(monkeypatch, 0)
+    assert served_variant(brain, Wanted(device="cpu")) == "cpu-fp32"
+
+
 @pytest.mark.skipif(gpu_present(), reason="this machine has a GPU")
 def test_cuda_that_does_not_start_leaves_the_cpu_with_one_warning(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, warnings: list[str]
@@ -115,7 +150,7 @@ def test_cuda_that_does_not_start_leaves_the_cpu_with_one_warning(
     having_gpus(monkeypatch, 1)
     artifact = make_artifact(tmp_path / "broken-cuda", ["cpu-fp32", "gpu-fp16"], golden=False)
     session = Session(artifact)
-    assert (session.variant, session.device) == ("cpu-fp32", "cpu")
+    assert (session.variant, session.device, session.gpu_missing) == ("cpu-fp32", "cpu", True)
     (warning,) = warnings
     assert warning.startswith("ONNX Runtime cannot start CUDA on GPU 0, though there is one; its log says why")
     assert warning.endswith("until then cpu-fp32 of broken-cuda is served on the CPU")
@@ -137,7 +172,7 @@ def test_on_gpus_there_are_sessions_for_each_and_more_calls_go_on_at_once(
 
     monkeypatch.setattr(bound, "open_on_gpu", on_cpu)
     session = Session(artifact, wanted=Wanted(device="gpu:0,1"))
-    assert (opened, session.device, session.lanes) == ([0, 1], "gpu:0,1", 4)
+    assert (opened, session.device, session.lanes, session.gpu_missing) == ([0, 1], "gpu:0,1", 4, False)
     assert model_labels(artifact, session)["device"] == "gpu:0,1"
     inputs = {"pixel_values": pixels(5)}
     for _ in range(5):

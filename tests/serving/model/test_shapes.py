@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from serving.model.artifact import ImageSettings, TextSettings
-from serving.model.shapes import WARM_UP_BATCH_SIZES, Shapes, lengths_of
+from serving.model.shapes import WARM_UP_BATCH_SIZES, Shapes, lengths_of, sizes_up_to
 
 NAMES = ("input_ids", "attention_mask", "token_type_ids")
 TEXT = TextSettings(max_tokens=48, pad_token_id=7, inputs=NAMES)
@@ -56,3 +56,14 @@ def test_a_batch_of_images_is_filled_up() -> None:
     given = np.arange(40, dtype=np.float32).reshape(2, 1, 5, 4)
     Shapes(IMAGE).fill(buffers, {"pixel_values": given})
     np.testing.assert_array_equal(buffers["pixel_values"], given[[0, 1, 0, 0]])
+
+
+def test_an_expert_with_larger_calls_has_larger_shapes_with_as_many_tokens_as_a_call_may_have() -> None:
+    shapes = Shapes(TEXT, 128, 4096)
+    rows = {tokens: max(rows for rows, length in shapes.all() if length == tokens) for tokens in (8, 32, 48)}
+    assert rows == {8: 128, 32: 128, 48: 64}
+    assert shapes.fitting((65, 8)) == (128, 8)
+    assert shapes.fitting((65, 33)) is None
+    assert Shapes(TEXT, most_tokens=512).all() == Shapes(TEXT).all(), "as ever up to 32 rows"
+    assert Shapes(IMAGE, 100).fitting((65, 1, 5, 4)) == (100, 1, 5, 4)
+    assert [sizes_up_to(most) for most in (1, 3, 32)] == [(1,), (1, 2, 3), WARM_UP_BATCH_SIZES]
