@@ -87,4 +87,4 @@ def become(plan: Mapping[str, Any], folder: Path, variables: Mapping[str, str]) 
         path = os.pathsep.join(filter(None, (str(folder), variables.get("PYTHONPATH"))))
         sys.stdout.flush()
         sys.stderr.flush()
-        os.execve(sys.executable, line, {**variables, "PYTHONPATH": path})
+        os.execve(sys.executable, line, {**variables, "PYTHONPATH": path})  # nosec B606 # this interpreter
