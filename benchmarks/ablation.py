@@ -43,7 +43,7 @@ CHANGES: dict[str, list[Change]] = {
         ("service.py", 'os.environ["OTEL_SDK_DISABLED"] = "true"', "pass"),
     ],
     "a second call on its way": [
-        ("serving/load/forecast.py", "len(ends_s) >= 2 * self._side_by_side", "len(ends_s) >= self._side_by_side")
+        ("serving/load/forecast.py", "len(ends_s) >= 2 * self.side_by_side", "len(ends_s) >= self.side_by_side")
     ],
     "escalations together in one call": [("serving/settings.py", "Field(default=MAX_BATCH_SIZE", "Field(default=1")],
 }

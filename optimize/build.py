@@ -234,8 +234,8 @@ class Build:
     def _remedy(self, step: Step, stage: Stage, result: Result, source: Result) -> None:
         """Carry out the step that mends a result in fp16, where items of the selection set show that it must be."""
         if (remedy := step.remedy) is not None and remedy not in self.recipe.steps_of(stage):
-            items, preparer = self.prepared("selection", result).take(range(ITEMS)), self.preparer_of(result)
-            inputs = [preparer.collate([item]) for item in items]
+            items, preparer = self.prepared("selection", result), self.preparer_of(result)
+            inputs = [preparer.collate([item]) for item in items.take(range(min(ITEMS, len(items))))]
             if too_large(result, source, inputs, self.recipe.gates.max_logit_gap_share):
                 self._carry_out(remedy, stage, source)
 

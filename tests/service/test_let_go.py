@@ -32,7 +32,9 @@ def _counted(self, *given, **named):
 
 def _tell():
     while True:
-        Path({folder!r}, f"open-{{os.getpid()}}").write_text(str(len(_open)))
+        beside = Path({folder!r}, f"writing-{{os.getpid()}}")
+        beside.write_text(str(len(_open)))
+        beside.rename(Path({folder!r}, f"open-{{os.getpid()}}"))
         time.sleep(0.1)
 
 def _begin():
@@ -65,7 +67,7 @@ def counted(tiny_cascades: TinyCascades, folder: Path) -> Iterator[Server]:
 
 
 def open_sessions(folder: Path, process: int) -> int:
-    return int((folder / f"open-{process}").read_text() or -1)
+    return int((folder / f"open-{process}").read_text())
 
 
 def test_no_version_stays_open_that_is_served_no_more(counted: Server, folder: Path) -> None:

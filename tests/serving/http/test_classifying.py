@@ -112,7 +112,7 @@ def test_the_audit_sees_each_answer_once_with_the_experts_item_kept_or_not() -> 
     mine = Counted()
     looked: list[tuple[str, str | None, float]] = []
 
-    def look(answers: Sequence[StageAnswer], item: Any) -> None:
+    def look(answers: Sequence[StageAnswer], item: Any, _request_id: str) -> None:
         for place, given in enumerate(answers):
             found = item(place)
             expert_item = found() if callable(found) else found
