@@ -14,7 +14,6 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from serving.errors import MalformedError, TooLargeError
 from serving.http.guard import problem, sound_id, to_bytes
-from serving.http.one_write import OneWrite
 from serving.http.unread import BoundedAnswers
 
 MAX_HEADERS = 100
@@ -68,7 +67,6 @@ class BoundedHeads(BoundedAnswers):
         super().on_headers_complete()
         if self.cycle is not None and self.cycle.scope is self.scope:
             self.headers = TRAILERS
-            self.cycle.transport = OneWrite(self.cycle, self.transport)  # type: ignore[assignment]  # all that it asks
 
     def on_body(self, body: bytes) -> None:
         """A piece of a body has come."""
