@@ -65,11 +65,9 @@ FIGURES = {
 }
 """Files of docs/measured/figures, and where the make targets leave them below build."""
 TO_MEASURE = {
-    "overload-back": "overload-back CORE=1",
     "zipf": "zipf",
     "audit-cost": "audit-cost",
     "peers": "peers",
-    "memory": "memory",
     "workers": "workers",
     "photographs": "photographs",
     "gpu": "gpu",
