@@ -155,6 +155,9 @@ class FramedCalls:
             except MalformedError as error:
                 logger.warning("a connection to the expert was closed: %s", error)
                 return False
+            except Exception:  # whatever it is: this thread answers the other connections, too
+                logger.exception("a connection to the expert was closed")
+                return False
             if reply is not None:
                 connection.answer(reply)
                 return True

@@ -219,6 +219,21 @@ def test_what_is_no_frame_ends_the_connection(
     assert "must be a frame" in logged[-1].getMessage()
 
 
+def test_a_fault_ends_its_connection_and_no_other(
+    connect: Callable[..., socket.socket], calls: FramedCalls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    faulty, other = connect(), connect()
+
+    def fail(_digest: str) -> None:
+        raise RuntimeError("no content of an item")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(calls._models, "of_digest", fail)
+        faulty.sendall(frame(ITEM))
+        assert faulty.recv(1) == b""
+    assert asked(other, frame(ITEM)).status == 200
+
+
 def test_calls_that_are_there_are_answered_before_the_process_ends(ours: Expert, calls: FramedCalls) -> None:
     with ExitStack() as ends, ThreadPoolExecutor(2) as pool:
         with calls.served():
