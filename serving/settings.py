@@ -23,8 +23,13 @@ MAX_DEFAULT_WORKERS = 4
 LIMITS = {"workers": 256, "calls_in_flight": 16}
 DEVICE = r"^(auto|cpu|gpu(:\d{1,3}(,\d{1,3})*)?)$"
 """`auto`, `cpu`, `gpu` for the first GPU, `gpu:1`, or `gpu:0,1` for a session on each."""
-VARIABLES = {"SIEVE_WORKERS": "workers", "SIEVE_CALLS_IN_FLIGHT": "calls_in_flight", "SIEVE_DEVICE": "device"}
-TEXT_VARIABLES = {"SIEVE_AUDIT_FOLDER": "audit_folder", "SIEVE_AUDIT_URL": "audit_url"}
+VARIABLES = {
+    "SIEVE_WORKERS": "workers",
+    "SIEVE_CALLS_IN_FLIGHT": "calls_in_flight",
+    "SIEVE_DEVICE": "device",
+    "SIEVE_AUDIT_FOLDER": "audit_folder",
+    "SIEVE_AUDIT_URL": "audit_url",
+}
 BROKERS = r"^((nats|tls)://[^\s,/?#]+(,(nats|tls)://[^\s,/?#]+)*)?$"
 
 
@@ -133,28 +138,16 @@ def for_machines(settings: Settings, variables: Mapping[str, str]) -> Settings:
     """The settings, with the variables of VARIABLES in the place of those that they name, where they are set.
 
     How large a machine is, whether it has a GPU, and how many an expert has, differs between clusters that serve one
-    image; so do folders and addresses (TEXT_VARIABLES). Raises SettingsError if a variable breaks its setting's rule.
+    image; so do folders and addresses. Raises SettingsError if a variable breaks its setting's rule.
     """
-    for variable, name in TEXT_VARIABLES.items():
-        if stated := variables.get(variable):
-            try:
-                settings = Settings.model_validate({**settings.model_dump(), name: stated})
-            except ValueError:
-                raise SettingsError(
-                    f"{variable}: must be what the setting {name} takes, got something else; mend it or leave it out"
-                ) from None
     for variable, name in VARIABLES.items():
-        stated = variables.get(variable)
-        if stated:
+        if stated := variables.get(variable):
             try:
                 value = int(stated) if name in LIMITS else stated
                 settings = Settings.model_validate({**settings.model_dump(), name: value})
             except ValueError:
-                rule = (
-                    f"a whole number from 1 to {LIMITS[name]}" if name in LIMITS else "auto, cpu, gpu or as in gpu:0,1"
-                )
                 raise SettingsError(
-                    f"{variable}: must be {rule}, got something else; mend it or leave it out"
+                    f"{variable}: must be {_rule_of(name)}, got something else; mend it or leave it out"
                 ) from None
     return settings
 
@@ -178,3 +171,10 @@ def read_settings(path: Path) -> Settings:
         raise SettingsError(
             f"{path}: {where}: {first['msg']}, got a value of type {kind}; mend it or leave it out (known: {known})"
         ) from None
+
+
+def _rule_of(name: str) -> str:
+    """What a variable in the place of a setting must be."""
+    if name in LIMITS:
+        return f"a whole number from 1 to {LIMITS[name]}"
+    return "auto, cpu, gpu or as in gpu:0,1" if name == "device" else f"what the setting {name} takes"

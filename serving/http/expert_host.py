@@ -16,6 +16,7 @@ from serving.http.expert_models import ExpertModels, open_expert
 from serving.http.gate import OPEN
 from serving.http.readiness import Readiness
 from serving.model.artifact import Artifact
+from serving.model.device import rows_of
 from serving.settings import Settings
 from serving.watch.expert_metrics import ExpertMetrics
 from serving.watch.gpu import watch_gpus
@@ -54,7 +55,7 @@ class ExpertHost:
         self.readiness.serves = f"{opened.session.variant} on {opened.session.device}"
         label, holds = name if several else "", not opened.golden.against
         metrics = ExpertMetrics(
-            opened.kind, around.metrics, holds, cascade=label, most=settings.max_batch_size, **opened.info
+            opened.kind, around.metrics, holds, cascade=label, most=rows_of(settings), **opened.info
         )
         self.lag, self.models = metrics.lag, ExpertModels(opened, metrics, open_tracer("sieve-expert", around.tracing))
         switching = ExpertSwitching(self.models, store, settings)

@@ -39,7 +39,7 @@ class ExpertMetrics:
             "sieve_expert_batch_size",
             "Items of one run of an expert",
             names,
-            buckets=sizes_up_to(max(MAX_BATCH_SIZE, most)),
+            buckets=sizes_up_to(most),
         )
         seconds = Histogram("sieve_expert_run_seconds", "One run of an expert's session", names, buckets=PART_BUCKETS_S)
         work = Counter("sieve_expert_work_seconds", "What the items of the runs would take in the best batches", names)
