@@ -14,7 +14,7 @@ from serving.watch.tally import Tally
 
 EVERY_S = 0.05
 """How often the loop is sampled. A process that idles wakes for each sample, which costs it about 0.1 ms."""
-BUCKETS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0)
+BUCKETS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0)
 FLUSH_EVERY = 10
 
 
