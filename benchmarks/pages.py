@@ -66,7 +66,6 @@ FIGURES = {
 """Files of docs/measured/figures, and where the make targets leave them below build."""
 TO_MEASURE = {
     "zipf": "zipf",
-    "audit-cost": "audit-cost",
     "peers": "peers",
     "workers": "workers",
     "photographs": "photographs",
