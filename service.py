@@ -213,7 +213,7 @@ def with_cascades(service: type) -> type:
     for chosen in ARGUMENTS.opened:
         for role in ROLES:
             setattr(service, chosen.attribute(role), latest(chosen.name, role))
-        if not ARGUMENTS.expert_url(chosen):
+        if ARGUMENTS.starts_expert(chosen, SETTINGS.audit_url):
             setattr(service, chosen.attribute("service"), bentoml.depends(EXPERTS[chosen.kind, chosen.place]))
     return service
 
@@ -245,7 +245,7 @@ class Cascade:
         equal = equal_requests(SETTINGS.cache_mb, metrics.watch_kept)
         served, shadows = self._cascades.served, [self._origin(chosen) for chosen in ARGUMENTS.shadows]
         self._payloads = payloads = kept_payloads(SETTINGS)
-        self._shadows = Shadows(shadows, served, SETTINGS, admission, METRICS_FOLDER, ARGUMENTS.expert_tls)
+        self._shadows = Shadows(shadows, self._cascades, SETTINGS, admission, METRICS_FOLDER, ARGUMENTS.expert_tls)
         classifying = self._shadows.classifying(guard.turns, self._memory, CLIENT_HEADER, FORMATS, equal, payloads)
         self._oip = Oip(served, guard, classifying, self.readiness, ARGUMENTS.grpc_port, gate)
         ours = api.api_endpoints(served, guard, metrics, classifying, self._beside, gate, memory)
@@ -257,9 +257,9 @@ class Cascade:
         return together(self._oip.document(), self._cascades.document())
 
     def _origin(self, chosen: Chosen) -> Origin:
-        url = ARGUMENTS.expert_url(chosen) or str(getattr(self, chosen.attribute("service")).to_async.url)
-        models = [getattr(self, chosen.attribute(role)) for role in ROLES]
-        return Origin(chosen=chosen, models=models, expert_url=url)
+        beside = getattr(self, chosen.attribute("service"), None)
+        url = str(beside.to_async.url) if beside else ARGUMENTS.expert_url(chosen)
+        return Origin(chosen=chosen, models=[getattr(self, chosen.attribute(role)) for role in ROLES], expert_url=url)
 
     @bentoml.on_startup  # type: ignore[untyped-decorator]  # BentoML has no types for it
     async def start_warm_up(self) -> None:

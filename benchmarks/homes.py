@@ -47,6 +47,17 @@ def latest(models: Path, name: str) -> Path:
     return models / name / (models / name / "latest").read_text().strip()
 
 
+def add_copy(home: Path, cascade: str, name: str) -> None:
+    """Add the latest version of a cascade of a home under another name, to be served beside it."""
+    for role in ROLES:
+        stored = latest(home / "models", f"{cascade}-{role}")
+        target = home / "models" / f"{name}-{role}" / stored.name
+        shutil.copytree(stored, target)
+        (target.parent / "latest").write_text(stored.name)
+        said = yaml.safe_load((target / "model.yaml").read_text())
+        (target / "model.yaml").write_text(yaml.safe_dump({**said, "name": f"{name}-{role}"}))
+
+
 def _empty(folder: Path) -> None:
     manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text())
     for variant in manifest["variants"].values():

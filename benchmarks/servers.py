@@ -51,6 +51,7 @@ def sieve(
     code: Path = ROOT,
     *,
     image: str = "",
+    shadow: str = "",
     grpc_port: int | None = None,
     settings: Path | None = None,
     workers: int = 1,
@@ -58,12 +59,13 @@ def sieve(
 ) -> contextlib.AbstractContextManager[Running]:
     """`bentoml serve` with a text cascade of the BentoML home `home`, in so many API processes.
 
-    `code`: the folder of service.py and serving. `image`: a cascade for images beside it. `settings`: a settings file.
-    `before`: what runs the command, as taskset does.
+    `code`: the folder of service.py and serving. `image`: a cascade for images beside it. `shadow`: one that answers a
+    copy of the texts. `settings`: a settings file. `before`: what runs the command, as taskset does.
     """
     variables = {"BENTOML_HOME": str(home), "BENTOML_DO_NOT_TRACK": "True", "PYTHONPATH": str(code.resolve())}
     variables["SIEVE_WORKERS"] = str(workers)
     more = [] if grpc_port is None else [f"grpc_port={grpc_port}"]
+    more += [f"shadow_text={shadow}"] if shadow else []
     more += [] if settings is None else [f"settings={settings.resolve()}"]
     line = (*before, *serve_line(f"text={cascade}", f"image={image}", *more))
     return running(line, variables=variables, ready="/readyz", log=home / "log", folder=code)

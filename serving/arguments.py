@@ -155,6 +155,10 @@ class Arguments(BaseModel, extra="forbid"):
         urls = dict(_named_urls(getattr(self, f"{chosen.kind}_expert_url")))
         return urls.get(chosen.name) or urls.get("", "")
 
+    def starts_expert(self, chosen: Chosen, audit_url: str) -> bool:
+        """Whether an expert is started here: none that has a URL, and no shadow's where there is an `audit_url`."""
+        return not self.expert_url(chosen) and not (audit_url and chosen in self.shadows)
+
     def require_any(self) -> None:
         """End the process with one sentence if no cascade is served."""
         if not self.served:

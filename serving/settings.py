@@ -74,8 +74,8 @@ class Settings(BaseModel):
     files that are read; no other decoder is reached. `cache_mb` are the megabytes of answers that one API process keeps
     for equal requests; 0 keeps none, and joins none. `audit_share` is the share of the screen's own answers that the
     expert is asked about afterwards; 0 audits nothing. `audit_folder` holds what audits know, by default a folder of
-    BENTOML_HOME. `audit_url` names the servers of NATS that take audits to workers elsewhere. `on_broken` says what
-    follows when they show a broken promise: `tell`, or `raise` the threshold, too.
+    BENTOML_HOME. `audit_url` names the servers of NATS that take audits, and what a shadow asks experts, to workers
+    elsewhere. `on_broken` says what follows when audits show a broken promise: `tell`, or `raise` the threshold, too.
     `feedback_memory` are the answers that one API process remembers, so that their right labels may be told later; 0
     remembers none. `keep_payloads` is the share of inputs, with their content, that is kept below `payload_folder`, of
     at most `payload_mb` megabytes; 0 keeps none. `page` shows the page at `/` and the API reference.

@@ -35,6 +35,10 @@ PUBLISH_S, RETRY_S, POLL_S, CONNECT_S = 2.0, 0.5, 5.0, 2
 logger = logging.getLogger("sieve")
 
 
+class MessageTooLargeError(StageRefusedError):
+    """A message is larger than the server's `max_payload`."""
+
+
 @dataclass(frozen=True, slots=True)
 class Stream:
     """A stream of ours. One that an operator has made before, say with replicas, is used as it is."""
@@ -91,13 +95,13 @@ class Broker:
         """Put a message into a stream, and wait until the stream has it.
 
         Raises StageDownError where NATS is away, and StageRefusedError where it will not take this message: the stream
-        is full, or the message is larger than the server's `max_payload`.
+        is full, or it is a MessageTooLargeError.
         """
         client, js = self._client, self._js
         if client is None or js is None or not client.is_connected:
             raise StageDownError("the broker cannot be reached")
         if len(body) + sum(len(name) + len(value) + 4 for name, value in headers.items()) > client.max_payload:
-            raise StageRefusedError(f"the message has {len(body)} bytes, more than the broker's max_payload")
+            raise MessageTooLargeError(f"the message has {len(body)} bytes, more than the broker's max_payload")
         try:
             await js.publish(subject, body, timeout=PUBLISH_S, stream=stream.name, headers=dict(headers))
         except (errors.Error, OSError, TimeoutError) as error:
@@ -207,3 +211,11 @@ async def _make(js: JetStreamContext, stream: Stream) -> None:
                 duplicate_window=SAME_ID_S,
             )
         )
+
+
+async def acknowledge(message: Msg) -> None:
+    """Say that a report need not come again. Where the broker does not hear it, it does."""
+    try:
+        await message.ack()
+    except (errors.Error, OSError):
+        logger.info("the broker has not heard that a report was taken; it comes again, and counts once")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -14,6 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from serving.arrays import Array, Logits
 from serving.audit.betting import WEIGHTS
 from serving.errors import MalformedError
+from serving.expert.wire import unpack
 from serving.model.answer import Answer
 
 NOTE_HEADER, DIGEST_HEADER, REPLY_HEADER, OUTCOME_HEADER = (
@@ -76,6 +77,16 @@ class Report(NamedTuple):
     message: Any
 
 
+def reported_logits(headers: Mapping[str, str], body: bytes) -> Logits | None:
+    """The expert's logits [1, labels] in a report; None where it gave none. Raises MalformedError for anything else."""
+    if headers.get(OUTCOME_HEADER) != "answered":
+        return None
+    arrays = unpack(body)
+    if len(arrays) != 1 or arrays[0].ndim != 2 or len(arrays[0]) != 1:
+        raise MalformedError("report", "must hold the logits of one item, got other arrays")
+    return arrays[0]
+
+
 def work_subject(digest: str) -> str:
     """Where work for the expert with this digest goes."""
     return f"sieve.audit.work.{digest}"
@@ -102,6 +113,15 @@ class Elsewhere(Protocol):
     async def counted(self, reports: Sequence[Report]) -> None: ...
 
 
+class ExpertsElsewhere(Protocol):
+    """Asks workers elsewhere, for one who waits for their answers (`serving.audit.experts`)."""
+
+    @property
+    def connected(self) -> bool: ...
+    async def ask(self, digest: str, item: Array) -> Logits: ...
+    async def run(self) -> None: ...
+
+
 class Ways(Protocol):
     """Opens the ways to the workers elsewhere, over one connection."""
 
@@ -110,3 +130,6 @@ class Ways(Protocol):
 
     def to(self, digest: str, tag: str) -> Elsewhere:
         """The way for the promise `tag` to the workers with the expert of this digest."""
+
+    def experts(self) -> ExpertsElsewhere:
+        """The way to the workers for one who waits for their answers."""

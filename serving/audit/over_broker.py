@@ -10,23 +10,23 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nats.aio.msg import Msg
-from nats.errors import Error
 
 from serving.arrays import Array
-from serving.audit.broker import ID_HEADER, MAX_UNACKED, REPORTS, RETRY_S, WORK, Broker
+from serving.audit.broker import ID_HEADER, MAX_UNACKED, REPORTS, RETRY_S, WORK, Broker, acknowledge
+from serving.audit.experts import ExpertsOverBroker
 from serving.audit.note import (
     DIGEST_HEADER,
     NOTE_HEADER,
-    OUTCOME_HEADER,
     REPLY_HEADER,
     Note,
     Report,
     durable_of,
     report_subject,
+    reported_logits,
     work_subject,
 )
 from serving.errors import MalformedError, StageDownError
-from serving.expert.wire import pack, unpack
+from serving.expert.wire import pack
 
 ORIGIN = "origin"
 
@@ -71,7 +71,7 @@ class OverBroker:
         async for message in self._broker.messages(REPORTS, durable_of(self._subject), self._subject):
             report = _read(message)
             if report is None:
-                await _acknowledge(message)
+                await acknowledge(message)
             else:
                 self._came.append(report)
             while len(self._came) >= MAX_UNACKED:
@@ -85,29 +85,15 @@ class OverBroker:
     async def counted(self, reports: Sequence[Report]) -> None:
         """Acknowledge reports that are counted and saved."""
         for report in reports:
-            await _acknowledge(report.message)
-
-
-async def _acknowledge(message: Msg) -> None:
-    """Say that a report need not come again. Where the broker does not hear it, it does."""
-    try:
-        await message.ack()
-    except (Error, OSError):
-        logger.info("the broker has not heard that a report was counted; it comes again, and counts once")
+            await acknowledge(report.message)
 
 
 def _read(message: Msg) -> Report | None:
     """The report in a message; None for what is none, which the log says."""
-    headers = message.headers or {}
     try:
-        note = Note.read(headers.get(NOTE_HEADER, ""))
-        if headers.get(OUTCOME_HEADER) != "answered":
-            return Report(note, None, message)
-        (logits,) = unpack(message.data)
-        if logits.ndim != 2 or len(logits) != 1:
-            raise MalformedError("report", "must hold the logits of one item, got other arrays")
-        return Report(note, logits, message)
-    except (MalformedError, ValueError):
+        headers = message.headers or {}
+        return Report(Note.read(headers.get(NOTE_HEADER, "")), reported_logits(headers, message.data), message)
+    except MalformedError:
         logger.warning("a report of an audit cannot be read; it is put away, and its item does not count")
         return None
 
@@ -148,3 +134,7 @@ class WaysOverBroker:
     def to(self, digest: str, tag: str) -> OverBroker:
         """The way for the promise `tag` to the workers with the expert of this digest."""
         return OverBroker(self._broker, digest, tag, self._origin)
+
+    def experts(self) -> ExpertsOverBroker:
+        """The way to the workers for one who waits for their answers."""
+        return ExpertsOverBroker(self._broker)

@@ -63,7 +63,7 @@ class Cascades:
         self._store, self._settings, self._tls, self._key = store, settings, tls, key
         self._versions = versions
         self._audit_folder = folder_of(settings.audit_folder, versions.folder)
-        self._ways = self._open_ways()
+        self.ways = self._open_ways()
         self._metrics, self._tell_call = metrics, tracer.call_ended if tracer else None
         self.served = Served()
         wanted = versions.wanted()
@@ -91,8 +91,8 @@ class Cascades:
 
     def follow(self) -> None:
         """Audit, and switch from now on when another process of this server does."""
-        if self._ways is not None:
-            self._ways.start()
+        if self.ways is not None:
+            self.ways.start()
         for opened in self.served:
             self._audit(opened)
         if self._key.stated:
@@ -120,7 +120,7 @@ class Cascades:
             if self.served.versions.get(found.name, found.version) == found.version:
                 report(told, watched)
 
-        opened.auditor = auditor_of(opened, self._settings, self._audit_folder, tell_audit, self._ways)
+        opened.auditor = auditor_of(opened, self._settings, self._audit_folder, tell_audit, self.ways)
         return opened
 
     def _watch(self, opened: Modality, before: Modality) -> None:

@@ -12,34 +12,34 @@ from starlette.requests import Request
 
 from serving.cascade.modality import Modality
 from serving.cascade.opening import open_cascade
-from serving.cascade.served import Served
 from serving.ending import in_one_sentence
 from serving.errors import InvalidInputError
 from serving.expert.open_client import open_client
 from serving.expert_tls import ExpertTls
 from serving.heap import mapped_apart
-from serving.http.cascades import Origin
+from serving.http.cascades import Cascades, Origin
 from serving.http.classifying import Classifying, Given, ImageFile
 from serving.load.admission import Admission
 from serving.model.preprocess import Content
 from serving.model.text import Text
 from serving.settings import Settings
+from serving.shadow.experts import Beside, ByWorkers, NotHere
 from serving.shadow.shadow import Shadow
 from serving.watch.record import RequestRecord
 from serving.watch.shadow_metrics import ShadowMetrics
 
 
 class Shadows:
-    """Opens the cascades of these `origins` as shadows of the first one `served` for their kind of input.
+    """Opens the cascades of these `origins` as shadows of the first one of `cascades` for their kind of input.
 
     An error in one of them ends the process with one sentence. `folder` is shared with the other processes of this
-    server, `tls` is for experts over https.
+    server, `tls` is for experts over https. Workers elsewhere run those without a URL.
     """
 
     def __init__(
         self,
         origins: Sequence[Origin],
-        served: Served,
+        cascades: Cascades,
         settings: Settings,
         admission: Admission,
         folder: Path | None,
@@ -51,9 +51,11 @@ class Shadows:
         metrics = ShadowMetrics()
         for origin in origins:
             with in_one_sentence(origin.chosen.name):
-                opened, of = _opened(origin, settings, tls), served.default(origin.chosen.kind)
+                opened, of = _opened(origin, settings, tls), cascades.served.default(origin.chosen.kind)
+            ways = None if origin.expert_url else cascades.ways
             self._of[of.name] = Shadow(
                 opened,
+                Beside(opened) if ways is None else ByWorkers(opened, ways.experts()),
                 share=settings.shadow_share,
                 margin=settings.shadow_margin,
                 idle=lambda: admission.turns.idle,
@@ -114,7 +116,8 @@ class ShadowedClassifying(Classifying):
 def _opened(origin: Origin, settings: Settings, tls: ExpertTls) -> Modality:
     found = open_cascade(*origin.models)
     expert, variant = found.expert, found.point.point.expert_variant
-    client = open_client(origin.expert_url, expert.tag, expert.artifact, variant, tls)
+    url = origin.expert_url
+    client = open_client(url, expert.tag, expert.artifact, variant, tls) if url else NotHere()
     own = settings.model_copy(update={"screen_threads": 1, "cache_mb": 0})
     with mapped_apart():
         return Modality(found, client, own, tell_drift=lambda _: None)

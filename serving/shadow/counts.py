@@ -158,7 +158,10 @@ class Compared:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Described(Compared):
-    """What /models says of a shadow: which it is, of what, how large a share it sees, and how it compares."""
+    """What /models says of a shadow: which it is, of what, how large a share it sees, and how it compares.
+
+    `broker`: whether that of the setting `audit_url`, which takes items to its expert, can be reached; null without.
+    """
 
     name: str
     version: str
@@ -166,3 +169,4 @@ class Described(Compared):
     served: str | None
     served_version: str | None
     share: float
+    broker: Literal["connected", "away"] | None

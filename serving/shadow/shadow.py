@@ -3,7 +3,7 @@
 Items that are drawn wait in a short line until their requests have been answered and nobody works on the event loop.
 What does not fit into the line, or waits too long, is dropped: that depends on how busy the process is, and not on what
 the item says. The second cascade has an expert of its own. Only where the two differ is the served cascade's expert
-asked, once it has nothing else to do.
+asked. `serving.shadow.experts` says where both are.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import random
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -24,11 +24,11 @@ from PIL import Image
 from serving.cascade.cascade import StageAnswer
 from serving.cascade.modality import Modality
 from serving.errors import StageError
-from serving.load.budget import MAX_MS, Budget
-from serving.load.direct import DirectWork
+from serving.load.budget import Budget
 from serving.model.answer import Answer
 from serving.model.preprocess import Content, StageItems
 from serving.shadow.counts import Compared, Counts, Described, Outcome
+from serving.shadow.experts import Experts
 from serving.shadow.shared import SharedCounts
 from serving.timings import Timings
 
@@ -38,9 +38,6 @@ AFTER_S = 0.05
 """An answer has left by then: it is written in the turn of the event loop that made it."""
 LOOK_EVERY_S, PATIENCE_S = 0.005, 1.0
 """How often a drawn item looks whether somebody works, and how long it waits for a moment in which nobody does."""
-SETTLE_S = 10.0
-"""How long the served cascade's expert may be busy before a difference stays unsettled."""
-WARM_UP_RETRY_S, WARM_UP_CALL_MS = 0.5, 1_000.0
 TELL_EVERY_S = 2.0
 WORK = ("tokenise", "decode", "screen", "queue", "hop", "expert")
 MODELS = ("screen", "expert")
@@ -72,28 +69,19 @@ class _Drawn:
     content: Content
     served: Served
     held_bytes: int
-    counts: Counts
-
-
-class _InThreads(DirectWork):
-    """No work of a shadow is short enough for the event loop."""
-
-    def times(self, units: int) -> bool:
-        return False
-
-    def fits(self, units: int) -> bool:
-        return False
 
 
 class Shadow:
     """The `shadow` of one served cascade in this process. One event loop uses it.
 
-    `idle` says whether nobody works on the event loop. `folder` is shared with the other processes of this server.
+    `experts` are those of both. `idle` says whether nobody works on the event loop. `folder` is shared with the other
+    processes of this server.
     """
 
     def __init__(
         self,
         shadow: Modality,
+        experts: Experts,
         *,
         share: float,
         margin: float,
@@ -104,13 +92,14 @@ class Shadow:
     ) -> None:
         self._shadow, self._share, self._margin, self._idle = shadow, share, margin, idle
         self._folder, self._reporter = folder, reporter
-        self._cascade = replace(shadow.cascade, direct=_InThreads())
+        self._experts = experts
         self._rng = random.Random(seed)  # nosec B311 # no secret
         self._line: deque[_Drawn] = deque()
         self._held_bytes = 0
         self._said: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._warm = self._working = False
+        self._warm = False
+        self._working: asyncio.Task[None] | None = None
         self._of: Modality | None = None
         self._counts, self._told = Counts(), Counts()
 
@@ -120,7 +109,7 @@ class Shadow:
         return self._shadow.name
 
     def start(self) -> None:
-        """Warm up the shadow's expert, and tell from now on what was counted."""
+        """Compare once the shadow's expert can be asked, and tell from now on what was counted."""
         self._later(self._keep())
 
     def look(
@@ -143,6 +132,7 @@ class Shadow:
             served=None if served is None else served.name,
             served_version=None if served is None else served.version,
             share=self._share,
+            broker=self._experts.broker,
             **{each.name: getattr(compared, each.name) for each in fields(Compared)},
         )
 
@@ -154,14 +144,17 @@ class Shadow:
             self._counts.outcomes["dropped"] += 1
             return
         self._held_bytes += held_bytes
-        self._line.append(_Drawn(content, served, held_bytes, self._counts))
-        if not self._working:
-            self._working = True
-            self._later(self._work())
+        self._line.append(_Drawn(content, served, held_bytes))
+        if self._working is None or self._working.done():
+            self._working = self._later(self._work())
 
     def _begin(self, served: Modality) -> None:
-        """Count anew: another version of the served cascade answers."""
+        """Count anew: another version of the served cascade answers. What waits for an answer is of the one before."""
         self._of = served
+        if self._working is not None:
+            self._working.cancel()
+        self._working, self._held_bytes = None, 0
+        self._line.clear()
         self._counts, self._told = Counts(), Counts()
         name = f"shadow-{served.name}-{served.version}-{self.name}-{self._shadow.version}"
         self._shared = SharedCounts(self._folder, name)
@@ -169,16 +162,13 @@ class Shadow:
 
     async def _work(self) -> None:
         """Compare all that is in the line, and what comes meanwhile."""
-        try:
-            await asyncio.sleep(AFTER_S)
-            while self._line:
-                drawn = self._line.popleft()
-                outcome = await self._compared_with(drawn)
-                drawn.counts.outcomes[outcome] += 1
-                self._held_bytes -= drawn.held_bytes
-                del drawn
-        finally:
-            self._working = False
+        await asyncio.sleep(AFTER_S)
+        while self._line:
+            drawn = self._line.popleft()
+            outcome = await self._compared_with(drawn)
+            self._counts.outcomes[outcome] += 1
+            self._held_bytes -= drawn.held_bytes
+            del drawn
 
     async def _compared_with(self, drawn: _Drawn) -> Outcome:
         if not await self._idle_soon():
@@ -196,17 +186,17 @@ class Shadow:
             return "failed"
 
     async def _asked(self, items: StageItems, timings: Timings) -> StageAnswer:
-        budget = Budget(time.monotonic(), MAX_MS)
-        (answer,) = await self._cascade.classify([items.screen], [items.expert], budget, timings)
+        budget = Budget(time.monotonic(), self._experts.budget_ms)
+        (answer,) = await self._experts.cascade.classify([items.screen], [items.expert], budget, timings)
         return answer
 
     async def _outcome(self, drawn: _Drawn, ours: StageAnswer, timings: Timings) -> Outcome:
         if ours.answer is None or ours.degraded is not None:
             return "failed"
-        served, counts = drawn.served, drawn.counts
+        served, counts = drawn.served, self._counts
         assert served.answer.answer is not None, "only full answers are drawn"
         counts.escalations(served=served.answer.stage == "expert", shadow=ours.stage == "expert")
-        if served.timings is not None:
+        if served.timings is not None and self._experts.timed:
             served_ms, shadow_ms = served.timings.spent_ms(*WORK), timings.spent_ms(*WORK)
             counts.took_ms.add(served_ms, shadow_ms)
             counts.model_ms.add(served.timings.spent_ms(*MODELS), timings.spent_ms(*MODELS))
@@ -226,9 +216,8 @@ class Shadow:
         modality = drawn.served.modality
         items = await asyncio.to_thread(modality.prepare, drawn.content)
         try:
-            async with asyncio.timeout(SETTLE_S):
-                logits = await modality.escalations.ask_when_idle([items.expert], MAX_MS / 1e3)
-        except (TimeoutError, StageError):
+            logits = await self._experts.settle(modality, items.expert)
+        except StageError:
             return None
         cascade = modality.cascade
         (answer,) = cascade.expert_head.answers(logits, cascade.labels, cascade.point.expert_temperature)
@@ -243,8 +232,7 @@ class Shadow:
         return True
 
     async def _keep(self) -> None:
-        while not await self._shadow.warm_up_expert(WARM_UP_CALL_MS):
-            await asyncio.sleep(WARM_UP_RETRY_S)
+        await self._experts.ready()
         self._warm = True
         while True:
             await asyncio.sleep(TELL_EVERY_S)
@@ -263,10 +251,11 @@ class Shadow:
         counts = self._counts.plus(Counts())
         return Compared.of(counts if self._of is None else self._shared.together(counts), self._margin)
 
-    def _later(self, work: Coroutine[Any, Any, None]) -> None:
+    def _later(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
 
 def _label(answer: Answer) -> frozenset[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.homes import ALWAYS, NEVER, ROLES, add_version, latest, make_home
+from benchmarks.homes import ALWAYS, NEVER, ROLES, add_copy, add_version, latest, make_home
 from serving.cascade.deferral import OperatingPoint
 from serving.cascade.modality import require_pair
 from serving.model.artifact import Artifact
@@ -57,3 +57,12 @@ def test_another_version_computes_the_same_under_other_digests(tiny_cascades: Ti
     require_pair(screen, expert, OperatingPoint.read(before["operating-point"].with_name("another")))
     assert screen.digest != Artifact.open(before["screen"]).digest
     assert screen.manifest.variants == Artifact.open(before["screen"]).manifest.variants
+
+
+def test_a_copy_can_be_served_beside_the_cascade_as_its_shadow(tiny_cascades: TinyCascades, tmp_path: Path) -> None:
+    home = make_home(tmp_path / "home", tiny_cascades.home / "models", "tiny-text", threshold=NEVER)
+    add_copy(home, "tiny-text", "copy-of-it")
+    arguments = ("--arg", "text=tiny-text", "--arg", "shadow_text=copy-of-it", "--arg", "image=")
+    with serve(*arguments, home=home, folder=ROOT, log=tmp_path / "log") as server, server.client() as client:
+        (shadow,) = client.get("/models").json()["shadows"]
+    assert (shadow["name"], shadow["models"]["expert"].partition(":")[0]) == ("copy-of-it", "copy-of-it-expert")

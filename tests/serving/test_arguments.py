@@ -78,6 +78,10 @@ def test_a_shadow_has_the_place_after_the_served_cascades_and_may_have_a_url() -
     assert [chosen.name for chosen in arguments.served] == ["a", "b"]
     assert [arguments.expert_url(chosen) for chosen in arguments.opened] == ["", "", "http://h"]
     assert arguments.require("text", 2).name == "c"
+    assert [arguments.starts_expert(chosen, "nats://h") for chosen in arguments.opened] == [True, True, False]
+    nowhere = Arguments(text="a", image="", shadow_text="c")
+    assert [nowhere.starts_expert(chosen, "nats://h") for chosen in nowhere.opened] == [True, False]
+    assert [nowhere.starts_expert(chosen, "") for chosen in nowhere.opened] == [True, True]
     assert not Arguments(text="a", image="b").several
     assert Arguments(text="a", image="b", shadow_image="c").several
     with pytest.raises(ValueError, match="must be the name of one cascade"):

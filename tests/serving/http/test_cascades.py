@@ -144,7 +144,7 @@ def test_each_cascade_is_audited_and_that_of_a_version_before_is_saved_and_ends(
 
 
 def test_audits_go_where_the_settings_say(opened: Callable[..., Cascades], monkeypatch: pytest.MonkeyPatch) -> None:
-    assert opened()._ways is None
+    assert opened().ways is None
     monkeypatch.setattr("tests.serving.http.test_cascades.Settings", partial(Settings, audit_url="nats://127.0.0.1:9"))
     cascades = opened()
     text = cascades.served.find("text", None)

@@ -6,17 +6,21 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
-from serving.cascade.served import Served
+from serving.cascade.versions import Versions
 from serving.errors import InvalidInputError
-from serving.expert_tls import ExpertTls
+from serving.expert_tls import SYSTEM
+from serving.http.admin import AdminKey
+from serving.http.cascades import Cascades
 from serving.http.classifying import Classifying
 from serving.http.loop_turns import LoopTurns
 from serving.http.shadows import ShadowedClassifying, Shadows
 from serving.load.admission import Admission
 from serving.load.memory import MemoryLimit
 from serving.settings import Settings
+from serving.watch.metrics import Metrics
 from serving.watch.record import RequestRecord
 from tests.serving.asgi import request_of
+from tests.serving.cascade.test_opening import store_of
 from tests.serving.http.test_api import MEMORY_BYTES, SURE, UNSURE, both, modality
 from tests.serving.model.test_image import encoded, noise
 
@@ -72,7 +76,10 @@ def test_of_images_the_sound_ones_are_shown() -> None:
     assert shown(kind, work) == [(2, [None, None])]
 
 
-def test_without_a_shadow_nothing_is_in_the_way(tmp_path: Path) -> None:
-    shadows = Shadows([], Served(), Settings(), Admission(), tmp_path, ExpertTls())
+def test_without_a_shadow_nothing_is_in_the_way(tmp_path: Path, metrics: Metrics) -> None:
+    settings, versions = Settings(audit_folder=str(tmp_path / "audit")), Versions(tmp_path)
+    store, key = store_of(tmp_path), AdminKey("")
+    cascades = Cascades([], store, settings, metrics, None, tls=SYSTEM, versions=versions, key=key)
+    shadows = Shadows([], cascades, settings, Admission(), tmp_path, SYSTEM)
     shadows.start()
     assert type(shadows.classifying(LoopTurns(Admission()), MemoryLimit(0))) is Classifying

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,6 +17,7 @@ from serving.load.budget import MAX_MS, Budget
 from serving.model.artifact import Artifact
 from serving.settings import Settings
 from serving.shadow.counts import Compared, Counts
+from serving.shadow.experts import Beside, Experts
 from serving.shadow.shadow import Shadow
 from serving.timings import Timings
 from tests.conftest import TinyCascades, messages
@@ -75,7 +76,14 @@ class Told:
 class Two:
     """A served cascade and its shadow of the same screen. Either trusts the screen always, or never."""
 
-    def __init__(self, stored: StoredCascade, *, served_asks: bool = False, shadow_asks: bool = True) -> None:
+    def __init__(
+        self,
+        stored: StoredCascade,
+        *,
+        served_asks: bool = False,
+        shadow_asks: bool = True,
+        experts: Callable[[Modality], Experts] = Beside,
+    ) -> None:
         self.labels = len(stored.screen.artifact.manifest.labels)
         self.experts = [Expert(self.labels), Expert(self.labels)]
         self.busy, self.told = False, Told()
@@ -85,6 +93,7 @@ class Two:
         )
         self.shadow = Shadow(
             self.copy,
+            experts(self.copy),
             share=1.0,
             margin=0.005,
             idle=lambda: not self.busy,
