@@ -10,7 +10,7 @@ export ORT_DISABLE_TELEMETRY ?= 1
 .PHONY: help ablation autoscaling bench bulk capacity compare decoding demo figures int8 kubectl loadtest overload protocols runtimes serve test test-slow test-full-size test-machines test-gpu lint tune
 .PHONY: tune-bert types versions check clean sms-risk cifar10 tables profile examples docs picture format node-tools
 .PHONY: image image-gpu image-sizes test-container test-hostile test-large servers
-.PHONY: broken gpu overload-back soak test-broken zipf peers audit audit-cost sign memory workers photographs
+.PHONY: broken gpu mlperf overload-back soak test-broken zipf peers audit audit-cost sign memory workers photographs
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -220,6 +220,10 @@ loadtest: .venv/.installed ## serve, drive, judge: build/loadtest/demo-text/run.
 overload: .venv/.installed ## serve, drive to 5 times saturation: build/loadtest/demo-text/overload.json and overload.html
 	$(BIN)/python -m benchmarks.served --verb overload --image "" $(if $(CASCADE),--text $(CASCADE)) \
 	  $(if $(TEXTS),--texts $(TEXTS)) $(if $(CORE),--client-core $(CORE))
+
+mlperf: .venv/.installed ## the peak rate by MLPerf LoadGen and by our own search: build/loadtest/demo-text/mlperf.json
+	$(BIN)/python -m benchmarks.served --verb mlperf --image "" $(if $(CASCADE),--text $(CASCADE)) \
+	  $(if $(TEXTS),--texts $(TEXTS)) $(if $(CORE),--client-core $(CORE)) --slo p99=50ms
 
 # CORE as above.
 overload-back: .venv/.installed ## ten times saturation for a minute, and the way back to half of it: build/overload-back.json

@@ -46,10 +46,11 @@ from benchmarks.protocols import Protocols
 from benchmarks.soak_result import Soak
 from benchmarks.workers import Workers
 from benchmarks.zipf import Zipf
-from loadtest import capacity
+from loadtest import capacity, mlperf
 from loadtest.capacity import CapacityResult
 from loadtest.gpu.table import gpu_table
 from loadtest.machine import Machine
+from loadtest.mlperf import Mlperf
 from loadtest.pages import overload, report
 from loadtest.tune import TuneResult
 from loadtest.verdict import comparison, peers
@@ -86,6 +87,7 @@ def figure_block(path: Path) -> str:
         "gpu": gpu_block,
         "audit-cost": audit_cost_block,
         "peers": peers_block,
+        "mlperf": mlperf_block,
         "memory": memory_block,
         "workers": workers_block,
         "photographs": photographs_block,
@@ -224,6 +226,11 @@ def peers_block(result: Peers) -> str:
     interval = f"ratios with intervals of {comparison.coverage(rounds):.0%}"
     others = f"other servers are {result['others']}; load average before it {result['load_average_before']:g}"
     return f"{described(result['machine'])}; {taken}; {interval}; {others}.\n\n{peers.peers_table(result)}\n"
+
+
+def mlperf_block(result: Mlperf) -> str:
+    asked = f"p99 {result['limit_ms']:g} ms, {result['plan']['texts'] or 'a few texts'}"
+    return f"{described(result['machine'])}; {asked}.\n\n{mlperf.table(result)}\n"
 
 
 def memory_block(result: Memory) -> str:

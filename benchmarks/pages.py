@@ -58,6 +58,7 @@ FIGURES = {
     "zipf": "zipf.json",
     "audit-cost": "audit-cost.json",
     "peers": "peers/peers.json",
+    "mlperf": "loadtest/demo-text/mlperf.json",
     "memory": "memory.json",
     "workers": "workers.json",
     "photographs": "photographs/photographs.json",
@@ -67,6 +68,7 @@ FIGURES = {
 TO_MEASURE = {
     "zipf": "zipf",
     "peers": "peers",
+    "mlperf": "mlperf",
     "workers": "workers",
     "photographs": "photographs",
     "gpu": "gpu",

@@ -1,4 +1,4 @@
-"""make loadtest, make overload: serve a published cascade for real, drive it, judge it.
+"""make loadtest, make overload, make mlperf: serve a published cascade for real, drive it, judge it.
 
     python -m benchmarks.served [--verb run] [--text demo-text] [--image demo-image] [ARGUMENTS OF THE VERB]
 
@@ -27,7 +27,7 @@ MESSAGES, UNSEEN = 500, 777
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Serve, drive, judge.")
-    parser.add_argument("--verb", choices=("run", "overload"), default="run", help="of loadtest (run)")
+    parser.add_argument("--verb", choices=("run", "overload", "mlperf"), default="run", help="of loadtest (run)")
     parser.add_argument("--client-core", type=int, help="core of the generator alone (all share all)")
     parser.add_argument("--text", default="demo-text", help="text cascade of the model store; empty for none")
     parser.add_argument("--image", default="demo-image", help="image cascade of the model store; empty for none")
@@ -44,7 +44,7 @@ def main() -> int:
         if texts is None and options.text == "demo-text":
             texts = payment_messages(Path(name) / "messages.csv")
         more += ["--texts", str(texts)] if texts else []
-        more += ["--grpc", f"127.0.0.1:{grpc}"]
+        more += [] if options.verb == "mlperf" else ["--grpc", f"127.0.0.1:{grpc}"]
         more += ["--out", str(options.out or Path("build") / "loadtest" / (options.text or options.image))]
         quiet = {"BENTOML_DO_NOT_TRACK": "True"}
         service_on, generator_on = pinned(options.client_core)

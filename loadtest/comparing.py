@@ -87,7 +87,7 @@ def add_mlperf(verbs: AddsVerb) -> None:
 
 
 def _mlperf(options: argparse.Namespace) -> int:
-    from loadtest.mlperf import mlperf, say
+    from loadtest.mlperf import mlperf, table
 
     objective = objective_of(options)
     if [*objective.limits_ms] != ["p99"]:
@@ -104,6 +104,6 @@ def _mlperf(options: argparse.Namespace) -> int:
         queries=options.queries,
         folder=options.out,
     )
-    say(result)
+    print(table(result))
     print(f"{options.out / 'mlperf.json'} has every run")
     return EXIT_PASSED if result["agrees"] else EXIT_FAILED

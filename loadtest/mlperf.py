@@ -139,11 +139,16 @@ def summary(done: list[MlperfRound], plan: Plan, limit_ms: float, accuracy: floa
     }
 
 
-def say(result: Mlperf) -> None:
-    """Print the verdict."""
-    times = "" if result["loadgen_times_own"] is None else f" ({result['loadgen_times_own']:.2f} times)"
-    verdict = f"{'they agree' if result['agrees'] else 'THEY DO NOT AGREE'} within {AGREES_WITHIN:.0%}"
-    rates = f"LoadGen {result['loadgen_per_s']:g} answers/s, our own search {result['own_per_s']:g}{times}"
-    print(f"p99 {result['limit_ms']:g} ms: {rates}: {verdict}")
+def table(result: Mlperf) -> str:
+    """The rounds in Markdown, and below them the verdict."""
+    lines = ["| round | LoadGen, answers/s | our own search |", "| ---: | ---: | ---: |"]
+    for number, each in enumerate(result["rounds"], start=1):
+        lines.append(f"| {number} | {each['loadgen_per_s']:.0f} | {each['own_per_s']:.0f} |")
+    lines.append(f"| median | {result['loadgen_per_s']:.0f} | {result['own_per_s']:.0f} |")
+    times = (
+        "" if result["loadgen_times_own"] is None else f"LoadGen has {result['loadgen_times_own']:.2f} times our own: "
+    )
+    lines += ["", f"{times}{'they agree' if result['agrees'] else 'THEY DO NOT AGREE'} within {AGREES_WITHIN:.0%}."]
     if result["accuracy"] is not None:
-        print(f"accuracy by LoadGen: {result['accuracy']:g}")
+        lines[-1] += f" Accuracy by LoadGen: {result['accuracy']:.2%}."
+    return "\n".join(lines)

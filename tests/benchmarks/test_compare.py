@@ -10,6 +10,7 @@ import pytest
 
 from benchmarks import compare
 from benchmarks.published import Published
+from loadtest.measuring.contender import Contender
 from tests.conftest import TinyCascades
 
 
@@ -43,3 +44,10 @@ def test_the_plan_sends_what_the_cascade_takes(
     assert (given["plan"].mix.image_share, given["plan"].budget_ms) == (image_share, 20.0)
     assert (given["objective"].limits_ms, given["rounds"]) == ({"p99": 20.0}, 2)
     assert given["folder"] == Path("build") / "compare" / name
+
+
+def test_contenders_are_chosen_by_their_names() -> None:
+    there = [Contender(name=name, line=(), ready="/", variables={}, folder=Path()) for name in ("a", "b", "c")]
+    assert compare.chosen(there, ["c", "a"]) == [there[0], there[2]]
+    with pytest.raises(SystemExit, match="got 'd'; use one of a; b; c"):
+        compare.chosen(there, ["d"])
