@@ -257,8 +257,8 @@ class Cascade:
         return together(self._oip.document(), self._cascades.document())
 
     def _origin(self, chosen: Chosen) -> Origin:
-        beside = getattr(self, chosen.attribute("service"), None)
-        url = str(beside.to_async.url) if beside else ARGUMENTS.expert_url(chosen)
+        starts, service = ARGUMENTS.starts_expert(chosen, SETTINGS.audit_url), chosen.attribute("service")
+        url = str(getattr(self, service).to_async.url) if starts else ARGUMENTS.expert_url(chosen)
         return Origin(chosen=chosen, models=[getattr(self, chosen.attribute(role)) for role in ROLES], expert_url=url)
 
     @bentoml.on_startup  # type: ignore[untyped-decorator]  # BentoML has no types for it
@@ -296,5 +296,5 @@ class Cascade:
         for chosen in ARGUMENTS.opened:
             with in_one_sentence(chosen.name):
                 found = open_cascade(*(latest(chosen.name, role).resolve() for role in ROLES))
-                require_servable(found, chosen, ARGUMENTS, WANTED)
+                require_servable(found, chosen, ARGUMENTS, WANTED, SETTINGS.audit_url)
                 comparable.require(found, chosen.kind, shadow=chosen in ARGUMENTS.shadows)

@@ -73,6 +73,8 @@ class Broker:
         self._client: Client | None = None
         self._js: JetStreamContext | None = None
         self._away = False
+        self.reached = 0
+        """How often the server was reached, and perhaps lost again."""
         self._keeping: asyncio.Task[None] | None = None
 
     @property
@@ -185,6 +187,7 @@ class Broker:
             logger.warning("the broker %s cannot be reached (%s); it is tried again for ever", self._hosts(), kind)
 
     async def _found(self) -> None:
+        self.reached += 1
         if self._away:
             self._away = False
             logger.warning("the broker %s is reached again", self._hosts())

@@ -114,7 +114,7 @@ class Elsewhere(Protocol):
 
 
 class ExpertsElsewhere(Protocol):
-    """Asks workers elsewhere, for one who waits for their answers (`serving.audit.experts`)."""
+    """Asks workers elsewhere, for one who waits for their answers, for hours if need be (`serving.audit.experts`)."""
 
     @property
     def connected(self) -> bool: ...

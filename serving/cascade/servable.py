@@ -9,14 +9,17 @@ from serving.model.device import AUTO, Wanted
 from serving.model.session import require_device
 
 
-def require_servable(found: StoredCascade, chosen: Chosen, arguments: Arguments, wanted: Wanted = AUTO) -> None:
+def require_servable(
+    found: StoredCascade, chosen: Chosen, arguments: Arguments, wanted: Wanted = AUTO, audit_url: str = ""
+) -> None:
     """Raise ArtifactError unless a cascade is for the inputs it was chosen for, and with `strict` keeps its promise.
 
-    Raises ProviderError where its expert is to run on this machine and cannot run where `wanted` says.
+    Raises ProviderError where its expert is to run on this machine and cannot run where `wanted` says. Where a shadow's
+    expert is with workers (`audit_url`), they check it.
     """
     require_kind(found.screen.artifact, chosen.kind)
-    url = arguments.expert_url(chosen)
-    if not url:
+    url, starts = arguments.expert_url(chosen), arguments.starts_expert(chosen, audit_url)
+    if starts:
         require_device(found.expert.artifact, wanted)
-    if arguments.strict:
+    if arguments.strict and (url or starts):
         require_promise_of(found, url, arguments.expert_tls, wanted)

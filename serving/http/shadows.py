@@ -12,6 +12,7 @@ from starlette.requests import Request
 
 from serving.cascade.modality import Modality
 from serving.cascade.opening import open_cascade
+from serving.cascade.served import Served
 from serving.ending import in_one_sentence
 from serving.errors import InvalidInputError
 from serving.expert.open_client import open_client
@@ -46,6 +47,7 @@ class Shadows:
         tls: ExpertTls,
     ) -> None:
         self._of: dict[str, Shadow] = {}
+        self._served = cascades.served
         if not origins:
             return
         metrics = ShadowMetrics()
@@ -70,15 +72,15 @@ class Shadows:
 
     def classifying(self, *arguments: Any) -> Classifying:
         """What classifies, made of these arguments of `Classifying`; with shadows it shows them every request."""
-        return ShadowedClassifying(self._of, *arguments) if self._of else Classifying(*arguments)
+        return ShadowedClassifying(self._of, self._served, *arguments) if self._of else Classifying(*arguments)
 
 
 class ShadowedClassifying(Classifying):
-    """Classifies, and shows what was asked and answered to the shadow of the cascade."""
+    """Classifies, and shows what was asked and answered to the shadow of the cascade, if it is `served` still."""
 
-    def __init__(self, shadows: Mapping[str, Shadow], *arguments: Any) -> None:
+    def __init__(self, shadows: Mapping[str, Shadow], served: Served, *arguments: Any) -> None:
         super().__init__(*arguments)
-        self._shadows = shadows
+        self._shadows, self._served = shadows, served
 
     async def texts(
         self, modality: Modality, texts: Sequence[Text], characters: int, record: RequestRecord, request: Request
@@ -109,7 +111,7 @@ class ShadowedClassifying(Classifying):
         self, modality: Modality, contents: Sequence[Content], given: Sequence[Given], record: RequestRecord
     ) -> None:
         shadow = self._shadows.get(modality.name)
-        if shadow is not None:
+        if shadow is not None and modality is self._served.by_any_name.get(modality.name):
             shadow.look(modality, contents, [each.answer for each in given], record.timings)
 
 

@@ -12,13 +12,16 @@ DELTA = 0.05
 NORMAL = 1.96
 """Standard errors on both sides of a mean that hold 95 % of a normal law."""
 
-Outcome = Literal["same", "better", "worse", "neither", "failed", "unsettled", "dropped"]
-OUTCOMES: tuple[Outcome, ...] = ("same", "better", "worse", "neither", "failed", "unsettled", "dropped")
+Outcome = Literal["same", "better", "worse", "neither", "failed", "unsettled", "dropped", "waiting"]
+ENDED: tuple[Outcome, ...] = ("same", "better", "worse", "neither", "failed", "unsettled", "dropped")
+OUTCOMES: tuple[Outcome, ...] = (*ENDED, "waiting")
 """What became of a drawn item.
 
 `same`: both gave one answer. Else the served cascade's expert was asked who is right: the shadow (`better`), the served
 cascade (`worse`), or none of the two (`neither`). `failed`: the shadow gave no full answer. `unsettled`: the expert
-could not be asked. `dropped`: the shadow was not asked.
+could not be asked. `dropped`: the shadow was not asked. `waiting`: it is in hand. That is sure to be one that an expert
+is asked about, so it counts against the shadow until it has ended: else a process whose expert never answers would
+have told of what agreed alone.
 """
 Verdict = Literal["no worse", "worse", "undecided"]
 
@@ -114,7 +117,8 @@ class Compared:
     """What is known of a shadow. Shares lie between 0 and 1. Intervals hold at every moment, but for those of times.
 
     `agreement`: items with the same label. `difference`: items that the shadow answers as the served expert does and
-    the served cascade does not, less those the other way round. What failed or is unsettled counts against the shadow.
+    the served cascade does not, less those the other way round. What failed, is unsettled or waits counts against the
+    shadow.
     `escalation_difference`: items about which it alone asks its expert, less those about which the other alone does.
     `took_ms`: from the content to the label. `model_ms`: in models, which is what an item costs. `verdict`: whether the
     whole interval of the difference is above -`margin`, or below it.
@@ -137,7 +141,7 @@ class Compared:
         """What the sums say."""
         of = counts.outcomes
         items = sum(of.values()) - of["dropped"]
-        against = of["worse"] + of["failed"] + of["unsettled"]
+        against = of["worse"] + of["failed"] + of["unsettled"] + of["waiting"]
         difference = interval(of["better"], items - of["better"] - against, against, DELTA)
         agrees = share(of["same"], items - of["same"], DELTA)
         asked = counts.both + counts.none + counts.only_served + counts.only_shadow

@@ -20,8 +20,8 @@ from serving.trace import Trace
 SETTLE_S = 10.0
 """How long the served cascade's expert beside it may be busy before a difference stays unsettled."""
 WARM_UP_RETRY_S, WARM_UP_CALL_MS = 0.5, 1_000.0
-DAY_MS = 86_400_000.0
-"""What a broker holds is forgotten after a day."""
+PATIENT_MS = 2 * 86_400_000.0
+"""Longer than any worker is waited for."""
 
 BrokerState = Literal["connected", "away"]
 
@@ -83,7 +83,7 @@ class Beside:
 class ByWorkers:
     """Workers elsewhere run both experts."""
 
-    budget_ms, timed = DAY_MS, False
+    budget_ms, timed = PATIENT_MS, False
 
     def __init__(self, shadow: Modality, elsewhere: ExpertsElsewhere) -> None:
         self._elsewhere, self._digest = elsewhere, shadow.digests["expert"]

@@ -54,6 +54,9 @@ class Reporter(Protocol):
     def counted(self, new: Counts, compared: Compared) -> None:
         """What this process has counted since the last time, and what all processes know together."""
 
+    def waits(self, seconds: float) -> None:
+        """How long the item in hand has been there."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Served:
@@ -100,6 +103,7 @@ class Shadow:
         self._tasks: set[asyncio.Task[None]] = set()
         self._warm = False
         self._working: asyncio.Task[None] | None = None
+        self._since_s = math.inf
         self._of: Modality | None = None
         self._counts, self._told = Counts(), Counts()
 
@@ -153,7 +157,7 @@ class Shadow:
         self._of = served
         if self._working is not None:
             self._working.cancel()
-        self._working, self._held_bytes = None, 0
+        self._working, self._held_bytes, self._since_s = None, 0, math.inf
         self._line.clear()
         self._counts, self._told = Counts(), Counts()
         name = f"shadow-{served.name}-{served.version}-{self.name}-{self._shadow.version}"
@@ -163,14 +167,20 @@ class Shadow:
     async def _work(self) -> None:
         """Compare all that is in the line, and what comes meanwhile."""
         await asyncio.sleep(AFTER_S)
-        while self._line:
-            drawn = self._line.popleft()
-            outcome = await self._compared_with(drawn)
-            self._counts.outcomes[outcome] += 1
+        counts = self._counts
+        while self._line and counts is self._counts:
+            drawn, counts.outcomes["waiting"] = self._line.popleft(), 1
+            self._since_s = time.monotonic()
+            outcome = await self._compared_with(drawn, counts)
+            counts.outcomes["waiting"] = 0
+            counts.outcomes[outcome] += 1
+            if counts is not self._counts:  # cancelled, and whoever was waited for has swallowed that
+                return
             self._held_bytes -= drawn.held_bytes
+            self._since_s = math.inf
             del drawn
 
-    async def _compared_with(self, drawn: _Drawn) -> Outcome:
+    async def _compared_with(self, drawn: _Drawn, counts: Counts) -> Outcome:
         if not await self._idle_soon():
             return "dropped"
         timings = Timings()
@@ -178,7 +188,7 @@ class Shadow:
             items = await asyncio.to_thread(self._shadow.prepare, drawn.content)
             timings.end("tokenise")
             answer = await self._asked(items, timings)
-            return await self._outcome(drawn, answer, timings)
+            return await self._outcome(drawn, answer, timings, counts)
         except Exception as error:  # noqa: BLE001 # whatever it is, no request has a part in it
             if (kind := type(error).__name__) not in self._said:
                 self._said.add(kind)
@@ -190,10 +200,10 @@ class Shadow:
         (answer,) = await self._experts.cascade.classify([items.screen], [items.expert], budget, timings)
         return answer
 
-    async def _outcome(self, drawn: _Drawn, ours: StageAnswer, timings: Timings) -> Outcome:
+    async def _outcome(self, drawn: _Drawn, ours: StageAnswer, timings: Timings, counts: Counts) -> Outcome:
         if ours.answer is None or ours.degraded is not None:
             return "failed"
-        served, counts = drawn.served, self._counts
+        served = drawn.served
         assert served.answer.answer is not None, "only full answers are drawn"
         counts.escalations(served=served.answer.stage == "expert", shadow=ours.stage == "expert")
         if served.timings is not None and self._experts.timed:
@@ -236,8 +246,10 @@ class Shadow:
         self._warm = True
         while True:
             await asyncio.sleep(TELL_EVERY_S)
-            if self._of is not None and self._counts != self._told:
-                await self._report()
+            if self._of is not None:
+                self._tell.waits(max(0.0, time.monotonic() - self._since_s))
+                if self._counts != self._told:
+                    await self._report()
 
     async def _report(self) -> None:
         counts, told = self._counts, self._told

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from serving.shadow.counts import OUTCOMES, Compared, Counts
+from serving.shadow.counts import ENDED, Compared, Counts
 from serving.watch.buckets import LATENCY_BUCKETS_S
 
 LABELS = ("modality", "cascade", "shadow")
@@ -39,6 +39,13 @@ class ShadowMetrics:
             multiprocess_mode="livemostrecent",
         )
 
+        self._waiting_s = Gauge(
+            "sieve_shadow_waiting_seconds",
+            "How long the item that is being compared has waited",
+            LABELS,
+            multiprocess_mode="livemax",
+        )
+
     def reporter(self, kind: str, cascade: str, shadow: str) -> ShadowReporter:
         """What reports of one shadow of one cascade."""
         return ShadowReporter(self, (kind, cascade, shadow))
@@ -55,10 +62,14 @@ class ShadowReporter:
         for side, seconds in (("served", served_s), ("shadow", shadow_s)):
             self._metrics._took_s.labels(*self._own, side).observe(seconds)
 
+    def waits(self, seconds: float) -> None:
+        """How long the item in hand has been there."""
+        self._metrics._waiting_s.labels(*self._own).set(seconds)
+
     def counted(self, new: Counts, compared: Compared) -> None:
         """What this process has counted since the last time, and what all processes know together."""
         metrics, own = self._metrics, self._own
-        for outcome in OUTCOMES:
+        for outcome in ENDED:
             metrics._items.labels(*own, outcome).inc(new.outcomes[outcome])
         escalated = {"served": new.both + new.only_served, "shadow": new.both + new.only_shadow}
         model_ms = {"served": new.model_ms.served, "shadow": new.model_ms.shadow}

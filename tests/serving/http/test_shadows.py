@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from copy import copy
 from pathlib import Path
 from typing import Any
 
+from serving.cascade.served import Served
 from serving.cascade.versions import Versions
 from serving.errors import InvalidInputError
 from serving.expert_tls import SYSTEM
@@ -35,14 +37,14 @@ class Shown:
         self.seen.append((len(contents), [each.degraded for each in answers]))
 
 
-def shown(kind: Any, work: Any, name: str | None = None) -> list[tuple[int, list[str | None]]]:
+def shown(kind: Any, work: Any, name: str | None = None, now: Any = None) -> list[tuple[int, list[str | None]]]:
     shadow: Any = Shown()
     record = RequestRecord("/anything", "one")
     record.was_read(1000)
 
     async def ask() -> None:
-        of = {name or kind.name: shadow}
-        await work(ShadowedClassifying(of, LoopTurns(Admission()), MemoryLimit(MEMORY_BYTES)), record)
+        of, served = {name or kind.name: shadow}, Served([kind if now is None else now])
+        await work(ShadowedClassifying(of, served, LoopTurns(Admission()), MemoryLimit(MEMORY_BYTES)), record)
 
     asyncio.run(ask())
     found: list[tuple[int, list[str | None]]] = shadow.seen
@@ -57,6 +59,7 @@ def test_texts_are_shown_with_their_answers() -> None:
 
     assert shown(kind, work) == [(2, [None, "down"])]
     assert shown(kind, work, "another") == []
+    assert shown(kind, work, now=copy(kind)) == [], "another version is served by now"
 
 
 def test_of_images_the_sound_ones_are_shown() -> None:

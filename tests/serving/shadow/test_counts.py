@@ -44,6 +44,7 @@ def test_what_two_processes_counted_adds_up_and_can_be_taken_away_again() -> Non
         ({"same": 1_300, "worse": 100, "better": 0}, "worse"),
         ({"same": 1_300, "failed": 100}, "worse"),
         ({"same": 1_300, "unsettled": 100}, "worse"),
+        ({"same": 1_300, "waiting": 8}, "undecided"),
         ({"same": 1_000, "neither": 300}, "no worse"),
         ({"same": 1_300, "worse": 40, "better": 140}, "no worse"),
         ({"dropped": 10_000}, "undecided"),

@@ -63,7 +63,7 @@ class Told:
     """What the shadow reports."""
 
     def __init__(self) -> None:
-        self.times, self.new, self.last = 0, Counts(), Compared.of(Counts(), 0.005)
+        self.times, self.waited_s, self.new, self.last = 0, 0.0, Counts(), Compared.of(Counts(), 0.005)
 
     def took(self, served_s: float, shadow_s: float) -> None:
         assert min(served_s, shadow_s) > 0
@@ -71,6 +71,9 @@ class Told:
 
     def counted(self, new: Counts, compared: Compared) -> None:
         self.new, self.last = self.new.plus(new), compared
+
+    def waits(self, seconds: float) -> None:
+        self.waited_s = seconds
 
 
 class Two:
@@ -129,9 +132,10 @@ class Two:
         return answer
 
     async def outcomes(self, count: int) -> dict[str, int]:
-        """What became of the drawn items, once there are so many; those that are none are left out."""
+        """What became of the drawn items, once so many have ended; those that are none are left out."""
         while True:
             found = (await self.shadow.describe()).outcomes
+            del found["waiting"]
             if sum(found.values()) >= count:
                 return {name: number for name, number in found.items() if number}
             await asyncio.sleep(0.01)
