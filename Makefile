@@ -184,7 +184,7 @@ photographs: .venv/.installed ## full-size image models against PyTorch behind F
 	$(BIN)/python -m benchmarks.photographs $(if $(IMAGES),--images $(IMAGES))
 
 # Needs wrk and the demo's models, or CASCADE, a cascade of texts.
-audit-cost: .venv/.installed ## requests/s with audits, or feedback, against without, in turn (needs wrk): build/audit-cost.json
+audit-cost: .venv/.installed ## what audits, feedback and a shadow take of a request (needs wrk): build/audit-cost.json
 	$(BIN)/python -m benchmarks.audit_cost $(CASCADE)
 
 decoding: .venv/.installed ## what decoding large JPEGs small gives: build/decoding.json

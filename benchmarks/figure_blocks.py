@@ -212,10 +212,10 @@ def zipf_block(result: Zipf) -> str:
 
 
 def audit_cost_block(result: AuditCost) -> str:
-    taken = f"{result['rounds']} rounds after either start, {result['seconds']:g} s each"
+    taken = f"{result['rounds']} rounds of four parts of {result['seconds']:g} s: medians"
     asked = f"{result['cascade']}, texts of {result['tokens']} tokens, all of them trusted"
     audited = f"share {result['audit_share']:g}, of which {result['audited_share']:.2%} of all were audited"
-    shadowed = f"the shadow's {result['shadow_share']:g}, of which {result['compared_share']:.2%} were compared"
+    shadowed = f"the shadow's {result['shadow_share']:g}, of which {result['compared_share']:.0%} were compared"
     load = f"{shadowed}; load average before it {result['load_average_before']:g}"
     return f"{described(result['machine'])}; {asked}; {taken}; {audited}; {load}.\n\n{audit_cost.table(result)}\n"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import signal
 import sys
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from loadtest.traffic.process import Running, running
 
 ROOT = Path(__file__).parent.parent
 PYTHON = sys.executable
+TOGGLE = signal.SIGUSR1
+"""What `benchmarks.watched` waits for."""
 
 
 def serve_line(*names: str, service: str = "") -> tuple[str, ...]:
@@ -52,6 +55,7 @@ def sieve(
     *,
     image: str = "",
     shadow: str = "",
+    service: str = "",
     grpc_port: int | None = None,
     settings: Path | None = None,
     workers: int = 1,
@@ -60,14 +64,15 @@ def sieve(
     """`bentoml serve` with a text cascade of the BentoML home `home`, in so many API processes.
 
     `code`: the folder of service.py and serving. `image`: a cascade for images beside it. `shadow`: one that answers a
-    copy of the texts. `settings`: a settings file. `before`: what runs the command, as taskset does.
+    copy of the texts. `settings`: a settings file. `service`: another service than ours. `before`: what runs
+    the command, as taskset does.
     """
     variables = {"BENTOML_HOME": str(home), "BENTOML_DO_NOT_TRACK": "True", "PYTHONPATH": str(code.resolve())}
     variables["SIEVE_WORKERS"] = str(workers)
     more = [] if grpc_port is None else [f"grpc_port={grpc_port}"]
     more += [f"shadow_text={shadow}"] if shadow else []
     more += [] if settings is None else [f"settings={settings.resolve()}"]
-    line = (*before, *serve_line(f"text={cascade}", f"image={image}", *more))
+    line = (*before, *serve_line(f"text={cascade}", f"image={image}", *more, service=service))
     return running(line, variables=variables, ready="/readyz", log=home / "log", folder=code)
 
 
