@@ -66,10 +66,8 @@ FIGURES = {
 }
 """Files of docs/measured/figures, and where the make targets leave them below build."""
 TO_MEASURE = {
-    "zipf": "zipf",
     "peers": "peers",
     "mlperf": "mlperf",
-    "workers": "workers",
     "photographs": "photographs",
     "gpu": "gpu",
 }

@@ -17,7 +17,7 @@ from serving.cascade.modality import Modality, StoredCascade, require_kind, take
 from serving.cascade.served import Served
 from serving.cascade.versions import Versions
 from serving.errors import ArtifactError, SieveError, SwitchRefusedError
-from serving.heap import give_back
+from serving.heap import give_back, in_one_heap
 from serving.model.head import head_of
 
 WARM_UP_CALL_MS = 100.0
@@ -87,11 +87,11 @@ class Switching:
         async with self._turn:
             before = self._of(name)
             with refusing(f"{before.name} goes on with version {before.version}"):
-                found = await asyncio.to_thread(self._find, name, version)
+                found = await in_one_heap(self._find, name, version)
                 if found.version == before.version:
                     return before
                 _require_alike(before, found)
-                opened = await asyncio.to_thread(self._open, found)
+                opened = await in_one_heap(self._open, found)
                 _require_none([opened.golden.against])
                 await self._load_expert(opened)
                 _require_none(await opened.against_promise())

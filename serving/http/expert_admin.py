@@ -8,6 +8,7 @@ from pathlib import Path
 from serving.cascade.opening import Store, find_expert
 from serving.cascade.switching import refusing
 from serving.errors import ArtifactError
+from serving.heap import in_one_heap
 from serving.http.expert_models import ExpertModels, OpenedExpert, open_expert
 from serving.http.guard import JsonObject
 from serving.model.artifact import Artifact
@@ -30,10 +31,10 @@ class ExpertSwitching:
         """
         async with self._turn:
             with refusing():
-                entry = await asyncio.to_thread(find_expert, self._store, name, version)
-                artifact = await asyncio.to_thread(Artifact.open, Path(entry.path))
+                entry = await in_one_heap(find_expert, self._store, name, version)
+                artifact = await in_one_heap(Artifact.open, Path(entry.path))
                 if not self._models.again(artifact.digest):
-                    self._models.serve(await asyncio.to_thread(self._opened, artifact, str(entry.tag)))
+                    self._models.serve(await in_one_heap(self._opened, artifact, str(entry.tag)))
         return {"name": name, "model": str(entry.tag), "digest": artifact.digest}
 
     def _opened(self, artifact: Artifact, tag: str) -> OpenedExpert:

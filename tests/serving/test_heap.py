@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
+import threading
+import time
 
 import pytest
 
+from serving.heap import in_one_heap
 from tests.conftest import ROOT
 
 SCRIPT = """
@@ -46,3 +50,21 @@ def spread_bytes(way: str) -> int:
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="other C libraries have other heaps")
 def test_what_a_model_took_goes_back_when_it_is_gone() -> None:
     assert spread_bytes("apart") < 10_000_000
+
+
+def test_models_are_opened_in_one_thread_whatever_else_is_at_work() -> None:
+    def which(place: int, *, takes_s: float) -> tuple[int, int]:
+        time.sleep(takes_s)
+        return place, threading.get_ident()
+
+    async def work() -> list[tuple[int, int]]:
+        busy = [asyncio.to_thread(time.sleep, 0.05) for _ in range(3)]
+        opened = [in_one_heap(which, place, takes_s=0.02) for place in range(4)]
+        found: list[tuple[int, int]] = (await asyncio.gather(*opened, *busy))[:4]
+        return found
+
+    found = asyncio.run(work())
+    assert [place for place, _ in found] == [0, 1, 2, 3]
+    assert len({thread for _, thread in found} - {threading.get_ident()}) == 1
+    with pytest.raises(ValueError, match="invalid literal"):
+        asyncio.run(in_one_heap(int, "damaged"))
