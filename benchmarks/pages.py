@@ -67,8 +67,6 @@ FIGURES = {
 """Files of docs/measured/figures, and where the make targets leave them below build."""
 TO_MEASURE = {
     "peers": "peers",
-    "mlperf": "mlperf",
-    "photographs": "photographs",
     "gpu": "gpu",
 }
 """Those of FIGURES that no quiet machine (or none with a GPU) has measured yet, and the target that does.

@@ -13,26 +13,34 @@ from benchmarks.photographs import Parts, median_ms, photographs, tables
 PARTS: Parts = {"decode_ms": 3.0, "screen_ms": 6.0, "expert_ms": 20.0, "sum_ms": 12.0}
 
 
-def comparison(times: float | None) -> Any:
+def comparison(rounds: list[float]) -> Any:
     spread = {"median": 100.0, "lowest": 90.0, "highest": 110.0}
     row = {
         "name": "FastAPI",
         "goodput_per_s": spread,
-        "rounds": [100.0] * 3,
+        "rounds": rounds,
         "p99_ms": [9.0] * 3,
         "broken_by": [[]] * 3,
     }
-    ratio = None if times is None else {"median": times, "low": times, "high": times}
-    last = {**row, "name": "Sieve", "times_the_one_before": ratio, "times_the_first": ratio}
+    last = {**row, "name": "Sieve", "rounds": [100.0] * 3}
     limits = {"limits_ms": {"p99": 250.0}, "goodput_per_s": None, "goodput_with_degraded_per_s": None}
     objective = {**limits, "max_degraded_share": 1.0}
     return {"objective": objective, "rows": [row, last], "machine": {"processor": "a", "cores": 2}, "plan": {}}
 
 
-@pytest.mark.parametrize(("times", "holds"), [(8.0, True), (7.9, False), (None, False)])
-def test_at_least_eight_times_are_asked(times: float | None, holds: bool) -> None:
-    said = photographs(comparison(times), PARTS, 100, 0.2)
+@pytest.mark.parametrize(
+    ("rounds", "times", "holds"),
+    [
+        ([12.5, 12.0, 14.0], "8 times the goodput of FastAPI. At least 8", True),
+        ([12.6, 12.0, 14.0], "7.94 times the goodput", False),
+        ([10.0, 0.0, 14.0], "10 times the goodput of FastAPI, which kept no rate at all in 1 of them", True),
+        ([0.0, 0.0, 14.0], "more than any number of times the goodput of FastAPI, which kept", True),
+    ],
+)
+def test_at_least_eight_times_are_asked(rounds: list[float], times: str, holds: bool) -> None:
+    said = photographs(comparison(rounds), PARTS, 100, 0.2)
     assert said["holds"] is holds
+    assert f"the cascade has {times}" in tables(said)
     assert said["busy_cores"] == pytest.approx(1.2)
     text = photographs_block(said)
     assert text.startswith("a, 2 cores that the generator shared; 100 photographs")
