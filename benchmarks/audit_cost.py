@@ -9,7 +9,8 @@
 3. two ratios, each as the median of the rounds with its interval: what a request takes of the API's processor, which is
    the API's path, and requests/s. wrk and the experts share the cores with the API, so the second one holds the
    experts' work on audited items, and is of this machine
-4. the exit status is 1 where a median of the path is above the bound that audits and feedback have
+4. the exit status is 1 where a median of the path is above the bound that audits and feedback have, by the number of
+   connections or of all rounds together: the rounds differ by more than the bound, so those by connections say little
 
 Of a shadow it is said which share of the answers it was asked about: a busy service drops the others.
 """
@@ -54,6 +55,7 @@ WATCHED: Mapping[str, str] = {
 }
 """The settings of each. The shadow's share is the default."""
 SHADOW = "copy-of-it"
+ALL = 0
 ORDER = (True, False, False, True)
 """With and without, within a round: what changes evenly meanwhile weighs on both."""
 WARM_UP_S = 2.0
@@ -79,7 +81,7 @@ class Times(TypedDict):
 
 
 class Row(TypedDict):
-    """`what` of WATCHED at so many connections. `holds` is None for what has no bound."""
+    """`what` of WATCHED at so many connections, ALL for all rounds. `holds` is None for what has no bound."""
 
     what: str
     connections: int
@@ -129,7 +131,7 @@ def main() -> int:
                     rounds.append(one_round(server, body, connections, options.seconds))
             time.sleep(TOLD_S)
             shares[what] = looked_at(what, page(server.url))
-        rows += [row(what, connections, rounds) for connections, rounds in measured.items()]
+        rows += rows_of(what, measured)
     said: AuditCost = {
         "machine": machine(),
         "load_average_before": round(busy, 1),
@@ -192,6 +194,12 @@ def api_ns(server: Running) -> int:
     return time.clock_gettime_ns((~child(server, "--service-name sieve").pid << 3) | 2)
 
 
+def rows_of(what: str, measured: Mapping[int, list[dict[bool, Side]]]) -> list[Row]:
+    """A row for each number of connections, and one of all rounds together, which says more than each."""
+    together = [each for rounds in measured.values() for each in rounds]
+    return [row(what, connections, rounds) for connections, rounds in {**measured, ALL: together}.items()]
+
+
 def row(what: str, connections: int, rounds: list[dict[bool, Side]]) -> Row:
     """What the rounds say. It holds where the median of the path is at most MAX_TIMES."""
     with_it, without = ([each[side] for each in rounds] for side in (True, False))
@@ -238,7 +246,8 @@ def _sum(metrics: str, series: str) -> float:
 
 def table(said: AuditCost) -> str:
     """The rows in Markdown."""
-    times = f"times ({coverage(said['rounds']):.0%} interval)"
+    least = min(coverage(len(each["with_it"])) for each in said["rows"])
+    times = f"times (interval of {least:.0%} or more)"
     lines = [
         f"| | connections | path, µs: without | with | {times} | | requests/s, {times} |",
         "| --- | ---: | ---: | ---: | ---: | --- | ---: |",
@@ -252,7 +261,15 @@ def table(said: AuditCost) -> str:
             for found in (each["path_times"], each["per_s_times"])
         )
         verdict = {True: "holds", False: f"ABOVE {said['max_times']:g}", None: "no bound"}[each["holds"]]
-        cells = (each["what"], each["connections"], f"{without_us:.1f}", f"{with_us:.1f}", path, verdict, per_s)
+        cells = (
+            each["what"],
+            each["connections"] or "all",
+            f"{without_us:.1f}",
+            f"{with_us:.1f}",
+            path,
+            verdict,
+            per_s,
+        )
         lines.append(f"| {' | '.join(map(str, cells))} |")
     return "\n".join(lines)
 
