@@ -234,12 +234,12 @@ def page(url: str) -> str:
 def looked_at(what: str, metrics: str) -> float:
     """The share of the trusted items that were audited, or of a shadow's drawn ones that were compared; 0 for none."""
     if what == "shadow":
-        drawn = _sum(metrics, "shadow_items_total{.*}")
-        return _sum(metrics, 'shadow_items_total{(?!.*outcome="dropped").*}') / max(1.0, drawn)
-    return _sum(metrics, "audited_total{.*}") / max(1.0, _sum(metrics, "audit_trusted_total{.*}"))
+        drawn = total(metrics, "shadow_items_total{.*}")
+        return total(metrics, 'shadow_items_total{(?!.*outcome="dropped").*}') / max(1.0, drawn)
+    return total(metrics, "audited_total{.*}") / max(1.0, total(metrics, "audit_trusted_total{.*}"))
 
 
-def _sum(metrics: str, series: str) -> float:
+def total(metrics: str, series: str) -> float:
     """The sum of the series that the pattern matches."""
     return sum(float(line.rpartition(" ")[2]) for line in metrics.splitlines() if re.match(f"sieve_{series} ", line))
 

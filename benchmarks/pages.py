@@ -66,7 +66,6 @@ FIGURES = {
 }
 """Files of docs/measured/figures, and where the make targets leave them below build."""
 TO_MEASURE = {
-    "peers": "peers",
     "gpu": "gpu",
 }
 """Those of FIGURES that no quiet machine (or none with a GPU) has measured yet, and the target that does.

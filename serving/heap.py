@@ -29,7 +29,7 @@ Result = TypeVar("Result")
 async def in_one_heap(
     work: Callable[Arguments, Result], *arguments: Arguments.args, **named: Arguments.kwargs
 ) -> Result:
-    """Open a model as asyncio.to_thread would, but always in the same thread, one after the other.
+    """Open a model without holding the event loop, always in the same thread, one after the other.
 
     What little stays in the heap of a thread is used again by the next one, and not left in one heap after the other.
     """

@@ -165,9 +165,10 @@ class Broker:
                     max_reconnect_attempts=-1,
                     error_cb=self._lost,
                     disconnected_cb=self._lost,
-                    reconnected_cb=self._found,
+                    reconnected_cb=self._again,
                 )
                 self._client, self._js = client, client.jetstream(timeout=PUBLISH_S)
+                self.reached += 1
                 for stream in (WORK, REPORTS):
                     await self._try(stream)
                 await self._found()
@@ -186,8 +187,11 @@ class Broker:
             kind = type(error).__name__ if error is not None else "the connection broke"
             logger.warning("the broker %s cannot be reached (%s); it is tried again for ever", self._hosts(), kind)
 
-    async def _found(self) -> None:
+    async def _again(self) -> None:
         self.reached += 1
+        await self._found()
+
+    async def _found(self) -> None:
         if self._away:
             self._away = False
             logger.warning("the broker %s is reached again", self._hosts())

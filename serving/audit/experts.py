@@ -79,7 +79,11 @@ class ExpertsOverBroker:
         sent = -1
         try:
             while not answer.done():
-                # Once for each time that the broker is reached: it may have lost its disk. If not, it drops the copy.
+                # nats-py may swallow a cancellation: asyncio.wait_for of Python 3.11 does where its future is done.
+                if (task := asyncio.current_task()) is not None and task.cancelling():
+                    raise asyncio.CancelledError
+                # Once for each time that the broker is reached: it may have lost its disk. If not, it drops what it
+                # has had within SAME_ID_S; after a longer outage a worker answers twice, and the second is passed over.
                 if sent != self._broker.reached:
                     sent = await self._sent(digest, body, headers)
                 await asyncio.wait({answer}, timeout=RETRY_S)

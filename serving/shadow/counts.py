@@ -19,9 +19,9 @@ OUTCOMES: tuple[Outcome, ...] = (*ENDED, "waiting")
 
 `same`: both gave one answer. Else the served cascade's expert was asked who is right: the shadow (`better`), the served
 cascade (`worse`), or none of the two (`neither`). `failed`: the shadow gave no full answer. `unsettled`: the expert
-could not be asked. `dropped`: the shadow was not asked. `waiting`: it is in hand. That is sure to be one that an expert
-is asked about, so it counts against the shadow until it has ended: else a process whose expert never answers would
-have told of what agreed alone.
+could not be asked. `dropped`: the shadow was not asked. `waiting`: it is in hand, and may end either way. What stays in
+hand is what an expert is asked about: were it left out, a process whose expert never answers would tell of what agreed
+alone. So bounds take it for the worst below, and for the best above.
 """
 Verdict = Literal["no worse", "worse", "undecided"]
 
@@ -117,8 +117,8 @@ class Compared:
     """What is known of a shadow. Shares lie between 0 and 1. Intervals hold at every moment, but for those of times.
 
     `agreement`: items with the same label. `difference`: items that the shadow answers as the served expert does and
-    the served cascade does not, less those the other way round. What failed, is unsettled or waits counts against the
-    shadow.
+    the served cascade does not, less those the other way round. What failed or is unsettled counts against the shadow.
+    Means are without what waits, intervals hold however it ends.
     `escalation_difference`: items about which it alone asks its expert, less those about which the other alone does.
     `took_ms`: from the content to the label. `model_ms`: in models, which is what an item costs. `verdict`: whether the
     whole interval of the difference is above -`margin`, or below it.
@@ -140,10 +140,27 @@ class Compared:
     def of(cls, counts: Counts, margin: float) -> Compared:
         """What the sums say."""
         of = counts.outcomes
-        items = sum(of.values()) - of["dropped"]
-        against = of["worse"] + of["failed"] + of["unsettled"] + of["waiting"]
-        difference = interval(of["better"], items - of["better"] - against, against, DELTA)
-        agrees = share(of["same"], items - of["same"], DELTA)
+        waiting = of["waiting"]
+        items = sum(of.values()) - of["dropped"] - waiting
+        against = of["worse"] + of["failed"] + of["unsettled"]
+        equal = items - of["better"] - against
+        difference = _whatever(
+            interval(of["better"], equal, against, DELTA),
+            worst=interval(of["better"], equal, against + waiting, DELTA),
+            best=interval(of["better"] + waiting, equal, against, DELTA),
+        )
+        others = items - of["same"]
+        agrees = _whatever(
+            share(of["same"], others, DELTA),
+            worst=share(of["same"], others + waiting, DELTA),
+            best=share(of["same"] + waiting, others, DELTA),
+        )
+        alike = counts.both + counts.none
+        escalated = _whatever(
+            interval(counts.only_shadow, alike, counts.only_served, DELTA),
+            worst=interval(counts.only_shadow, alike, counts.only_served + waiting, DELTA),
+            best=interval(counts.only_shadow + waiting, alike, counts.only_served, DELTA),
+        )
         asked = counts.both + counts.none + counts.only_served + counts.only_shadow
         return cls(
             items=items,
@@ -152,12 +169,17 @@ class Compared:
             difference=difference,
             escalation_served=(counts.both + counts.only_served) / asked if asked else None,
             escalation_shadow=(counts.both + counts.only_shadow) / asked if asked else None,
-            escalation_difference=interval(counts.only_shadow, counts.both + counts.none, counts.only_served, DELTA),
+            escalation_difference=escalated,
             took_ms=Means.of(counts.took_ms),
             model_ms=Means.of(counts.model_ms),
             margin=margin,
             verdict="no worse" if difference.low > -margin else "worse" if difference.high < -margin else "undecided",
         )
+
+
+def _whatever(ended: Interval, *, worst: Interval, best: Interval) -> Interval:
+    """The interval that holds however the items in hand end."""
+    return Interval(ended.mean, worst.low, best.high)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

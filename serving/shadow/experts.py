@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Literal, Protocol
@@ -20,8 +21,11 @@ from serving.trace import Trace
 SETTLE_S = 10.0
 """How long the served cascade's expert beside it may be busy before a difference stays unsettled."""
 WARM_UP_RETRY_S, WARM_UP_CALL_MS = 0.5, 1_000.0
+TAKE_AGAIN_S = 1.0
 PATIENT_MS = 2 * 86_400_000.0
 """Longer than any worker is waited for."""
+
+logger = logging.getLogger("sieve")
 
 BrokerState = Literal["connected", "away"]
 
@@ -97,11 +101,19 @@ class ByWorkers:
 
     async def ready(self) -> None:
         """Take answers from now on."""
-        self._taking = asyncio.get_running_loop().create_task(self._elsewhere.run())
+        self._taking = asyncio.get_running_loop().create_task(self._take())
 
     async def settle(self, served: Modality, item: Array) -> Logits:
         """By a worker that has the expert of the version that has answered."""
         return await self._elsewhere.ask(served.digests["expert"], item)
+
+    async def _take(self) -> None:
+        while True:
+            try:
+                await self._elsewhere.run()
+            except Exception:  # whatever it is, items wait for what comes
+                logger.exception("answers of workers cannot be taken; it is tried again")
+            await asyncio.sleep(TAKE_AGAIN_S)
 
     async def _ask(self, items: Sequence[Array], deadline_s: float, trace: Trace | None, asked: Asked) -> Escalated:
         (item,) = items

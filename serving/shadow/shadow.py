@@ -104,6 +104,7 @@ class Shadow:
         self._warm = False
         self._working: asyncio.Task[None] | None = None
         self._since_s = math.inf
+        self._shared: SharedCounts | None = None
         self._of: Modality | None = None
         self._counts, self._told = Counts(), Counts()
 
@@ -120,6 +121,8 @@ class Shadow:
         self, modality: Modality, contents: Sequence[Content], answers: Sequence[StageAnswer], timings: Timings
     ) -> None:
         """Draw from the items of one request that the served cascade has answered in full."""
+        if self._of is not None and self._of.version != modality.version:
+            self._begin(modality)
         alone = len(answers) == 1
         for content, answer in zip(contents, answers, strict=True):
             if self._rng.random() < self._share and answer.answer is not None and answer.degraded is None:
@@ -128,7 +131,8 @@ class Shadow:
 
     async def describe(self) -> Described:
         """What /models says of the shadow."""
-        served, compared = self._of, await asyncio.to_thread(self._compared)
+        counts, served = self._counts.plus(Counts()), self._of
+        compared = await asyncio.to_thread(self._compared, counts, self._shared)
         return Described(
             name=self.name,
             version=self._shadow.version,
@@ -141,7 +145,7 @@ class Shadow:
         )
 
     def _drawn(self, content: Content, served: Served) -> None:
-        if self._of is None or self._of.version != served.modality.version:
+        if self._of is None:
             self._begin(served.modality)
         held_bytes = _bytes_of(content)
         if not self._warm or len(self._line) >= LINE or self._held_bytes + held_bytes > LINE_BYTES:
@@ -154,9 +158,12 @@ class Shadow:
 
     def _begin(self, served: Modality) -> None:
         """Count anew: another version of the served cascade answers. What waits for an answer is of the one before."""
-        self._of = served
         if self._working is not None:
             self._working.cancel()
+        if self._of is not None:
+            self._counts.outcomes["waiting"] = 0
+            self._later(self._report())
+        self._of = served
         self._working, self._held_bytes, self._since_s = None, 0, math.inf
         self._line.clear()
         self._counts, self._told = Counts(), Counts()
@@ -188,6 +195,8 @@ class Shadow:
             items = await asyncio.to_thread(self._shadow.prepare, drawn.content)
             timings.end("tokenise")
             answer = await self._asked(items, timings)
+            if counts is not self._counts:  # as below: nobody else need be asked
+                return "dropped"
             return await self._outcome(drawn, answer, timings, counts)
         except Exception as error:  # noqa: BLE001 # whatever it is, no request has a part in it
             if (kind := type(error).__name__) not in self._said:
@@ -251,17 +260,16 @@ class Shadow:
                 if self._counts != self._told:
                     await self._report()
 
-    async def _report(self) -> None:
-        counts, told = self._counts, self._told
-        now = counts.plus(Counts())
-        compared = await asyncio.to_thread(self._compared)
-        if counts is self._counts:  # else another version is served now
-            self._told = now
-            self._tell.counted(now.plus(told, -1), compared)
+    def _report(self) -> Coroutine[Any, Any, None]:
+        """Tell what is counted now, whatever is served when it is told."""
+        now, told, self._told = self._counts.plus(Counts()), self._told, self._counts.plus(Counts())
+        return self._reported(now, now.plus(told, -1), self._shared, self._tell)
 
-    def _compared(self) -> Compared:
-        counts = self._counts.plus(Counts())
-        return Compared.of(counts if self._of is None else self._shared.together(counts), self._margin)
+    async def _reported(self, now: Counts, new: Counts, shared: SharedCounts | None, tell: Reporter) -> None:
+        tell.counted(new, await asyncio.to_thread(self._compared, now, shared))
+
+    def _compared(self, counts: Counts, shared: SharedCounts | None) -> Compared:
+        return Compared.of(counts if shared is None else shared.together(counts), self._margin)
 
     def _later(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)

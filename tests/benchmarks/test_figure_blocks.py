@@ -18,7 +18,8 @@ from tests.benchmarks.test_overload_back_result import back
 def test_every_kind_of_file_names_the_machine(name: str) -> None:
     path = MEASURED / "figures" / f"{name}.json"
     measured = json.loads(path.read_text(encoding="utf-8"))
-    assert figure_block(path).startswith(measured["machine"]["processor"])
+    machine = measured["machine"] if "machine" in measured else measured["comparison"]["machine"]
+    assert figure_block(path).startswith(machine["processor"])
 
 
 def test_a_run_is_shown_as_the_terminal_shows_it() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import subprocess
 import sys
 import threading
@@ -53,18 +54,19 @@ def test_what_a_model_took_goes_back_when_it_is_gone() -> None:
 
 
 def test_models_are_opened_in_one_thread_whatever_else_is_at_work() -> None:
-    def which(place: int, *, takes_s: float) -> tuple[int, int]:
+    def opened(*, takes_s: float) -> tuple[int, float, float]:
+        begin_s = time.monotonic()
         time.sleep(takes_s)
-        return place, threading.get_ident()
+        return threading.get_ident(), begin_s, time.monotonic()
 
-    async def work() -> list[tuple[int, int]]:
+    async def work() -> list[tuple[int, float, float]]:
         busy = [asyncio.to_thread(time.sleep, 0.05) for _ in range(3)]
-        opened = [in_one_heap(which, place, takes_s=0.02) for place in range(4)]
-        found: list[tuple[int, int]] = (await asyncio.gather(*opened, *busy))[:4]
+        found = await asyncio.gather(*(in_one_heap(opened, takes_s=0.02) for _ in range(4)))
+        await asyncio.gather(*busy)
         return found
 
     found = asyncio.run(work())
-    assert [place for place, _ in found] == [0, 1, 2, 3]
-    assert len({thread for _, thread in found} - {threading.get_ident()}) == 1
+    assert len({thread for thread, _, _ in found} - {threading.get_ident()}) == 1
+    assert all(before[2] <= after[1] for before, after in itertools.pairwise(found)), "one after the other"
     with pytest.raises(ValueError, match="invalid literal"):
         asyncio.run(in_one_heap(int, "damaged"))

@@ -45,6 +45,8 @@ def test_what_two_processes_counted_adds_up_and_can_be_taken_away_again() -> Non
         ({"same": 1_300, "failed": 100}, "worse"),
         ({"same": 1_300, "unsettled": 100}, "worse"),
         ({"same": 1_300, "waiting": 8}, "undecided"),
+        ({"same": 20, "waiting": 16}, "undecided"),
+        ({"worse": 100, "same": 100, "waiting": 4}, "worse"),
         ({"same": 1_000, "neither": 300}, "no worse"),
         ({"same": 1_300, "worse": 40, "better": 140}, "no worse"),
         ({"dropped": 10_000}, "undecided"),
@@ -54,7 +56,21 @@ def test_the_verdict_follows_the_interval(outcomes: dict[Outcome, int], verdict:
     said = Compared.of(counts(**outcomes), margin=0.005)
     assert said.verdict == verdict
     assert (said.difference.low > -0.005, said.difference.high < -0.005) == (verdict == "no worse", verdict == "worse")
-    assert said.items == sum(outcomes.values()) - outcomes.get("dropped", 0)
+    assert said.items == sum(outcomes.values()) - outcomes.get("dropped", 0) - outcomes.get("waiting", 0)
+
+
+def test_intervals_hold_however_what_waits_will_end() -> None:
+    def found(**outcomes: int) -> Compared:
+        made = counts(**outcomes)
+        made.both, made.only_shadow, made.only_served = 40, 8, 2
+        return Compared.of(made, margin=0.005)
+
+    said = found(same=45, worse=5, waiting=3)
+    ends = [found(same=45 + yes, worse=5 + 3 - yes) for yes in range(4)]
+    for name in ("agreement", "difference", "escalation_difference"):
+        of = getattr(said, name)
+        assert all(of.low <= getattr(each, name).low and of.high >= getattr(each, name).high for each in ends)
+    assert (said.agreement.mean, said.difference.mean) == (0.9, -0.1), "means are of what has ended"
 
 
 def test_shares_are_of_what_was_compared() -> None:

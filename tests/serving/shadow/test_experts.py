@@ -14,6 +14,7 @@ import pytest
 from serving.arrays import Array, Logits
 from serving.cascade.modality import Modality, StoredCascade
 from serving.errors import StageDownError
+from serving.shadow import shadow as shadow_module
 from serving.shadow.experts import ByWorkers, NotHere
 from serving.shadow.shadow import LINE
 from tests.conftest import TinyCascades
@@ -103,8 +104,8 @@ def test_what_waits_for_a_worker_is_not_given_up_and_what_comes_meanwhile_is_dro
         found = await two.outcomes(1)
         assert set(found) == {"dropped"}
         said = await two.shadow.describe()
-        assert (said.broker, said.outcomes["waiting"], said.items) == ("away", 1, 1)
-        assert said.agreement.mean == 0, "what waits is no agreement yet"
+        assert (said.broker, said.outcomes["waiting"], said.items) == ("away", 1, 0)
+        assert said.agreement.mean is None, "what waits is no agreement yet"
         while not two.told.waited_s:
             await asyncio.sleep(0.01)
         workers.gate.set()
@@ -155,20 +156,24 @@ def test_what_waits_for_an_expert_of_a_version_that_is_served_no_more_is_forgott
     run(stored, work)
 
 
-def test_a_cancelled_wait_that_is_answered_all_the_same_counts_for_no_other_version(stored: StoredCascade) -> None:
+def test_a_cancelled_wait_that_is_answered_all_the_same_counts_for_no_other_version(
+    stored: StoredCascade, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shadow_module, "_bytes_of", lambda _: 10)
+
     async def work(two: Two, workers: Workers) -> None:
-        gate = asyncio.Event()
+        gate, entered = asyncio.Event(), asyncio.Event()
 
         async def ask(digest: str, item: Array) -> Logits:
             with suppress(asyncio.CancelledError):  # as asyncio.wait_for does in Python 3.11 where its future is done
+                entered.set()
                 await gate.wait()
             return await Workers.ask(workers, digest, item)
 
         workers.says, workers.ask = {"shadow's": two.screen_says}, ask  # type: ignore[method-assign]
         shadow = two.shadow
         await two.ask()
-        while not shadow._counts.outcomes["waiting"]:
-            await asyncio.sleep(0.01)
+        await entered.wait()
         two.served = copy(two.served)
         two.served.version = "2"
         workers.ask = partial(Workers.ask, workers)  # type: ignore[method-assign]
