@@ -17,7 +17,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from benchmarks.command import end_with
 from benchmarks.figure_blocks import described, figure_block
 from benchmarks.recipe_tables import tables
 from benchmarks.runtime_tables import runtime_tables
+from loadtest.verdict.peers import ALONE, CONNECTIONS
 from optimize.profiling.report import markdown
 
 ROOT = Path(__file__).parent.parent
@@ -170,7 +171,7 @@ def with_block(text: str, name: str, content: str) -> str:
 
 
 def headline() -> str:
-    """README's three figures, each with its conditions."""
+    """README's figures, each with its conditions."""
     recipe, load, compared = (
         _read(MEASURED / name) for name in ("sms-risk.json", "figures/run.json", "figures/compare-sms-risk.json")
     )
@@ -199,8 +200,31 @@ def headline() -> str:
             f"p99 below {compared['objective']['limits_ms']['p99']:.0f} ms, {len(last['rounds'])} rounds in turn, "
             f"{described(compared['machine'])} (`make compare`)",
         ),
+        other_servers(_read(MEASURED / "figures" / "peers.json")),
     ]
     return "| measured on `sms-risk` | conditions |\n| --- | --- |\n" + "".join(f"| {a} | {b} |\n" for a, b in rows)
+
+
+def other_servers(peers: Mapping[str, Any]) -> tuple[str, str]:
+    """Sieve, and at each load the best of the others, whoever wins."""
+    ours, *others = [row for row in peers["rows"] if row["name"] != ALONE and not row["why"]]
+
+    def per_s(row: Mapping[str, Any], connections: int | None) -> float:
+        cell = row["highest"] if connections is None else row["connections"][str(connections)]
+        return float(cell["per_s"]["median"])
+
+    def both(connections: int | None) -> str:
+        best = max(others, key=partial(per_s, connections=connections))
+        name = best["name"].partition(",")[0]
+        return f"**{per_s(ours, connections):.0f}** against {per_s(best, connections):.0f} ({name})"
+
+    highest, loops = both(None), map(both, CONNECTIONS)
+    return (
+        f"{highest} answers/s at p99 {peers['limits_ms']['p99']:.0f} ms, the best of {len(others)} other servers; at "
+        f"{', '.join(map(str, CONNECTIONS[:-1]))} and {CONNECTIONS[-1]} connections {', '.join(loops)}",
+        f"the demo's expert alone, everything escalates, {len(ours['rounds'])} rounds in turn, "
+        f"{described(peers['machine'])} ([all](docs/tuning.md#other-servers), `make peers`)",
+    )
 
 
 def sizing() -> str:

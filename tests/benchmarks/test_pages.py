@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -65,3 +66,25 @@ def test_a_summary_is_kept_under_its_recipes_name(tmp_path: Path, monkeypatch: p
     (tmp_path / "build" / "my-cascade" / "summary.json").write_text("{}")
     pages.keep_recipes(["my-cascade"])
     assert (tmp_path / "measured" / "my-cascade.json").read_text() == "{}"
+
+
+def test_the_best_of_the_other_servers_is_named_whoever_wins() -> None:
+    def row(name: str, per_s: tuple[float, float, float, float], why: str | None = None) -> dict[str, Any]:
+        cells = {at: {"per_s": {"median": value}} for at, value in zip(("1", "8", "32"), per_s[:3], strict=True)}
+        highest = {"per_s": {"median": per_s[3]}}
+        return {"name": name, "why": why, "connections": cells, "highest": highest, "rounds": [{}, {}]}
+
+    rows = [
+        row("the model alone", (900, 900, 900, 900)),
+        row("Sieve", (10, 20, 30, 40)),
+        row("one, with more words", (11, 5, 5, 39)),
+        row("other", (5, 19, 31, 5)),
+        row("broken", (99, 99, 99, 99), why="it does not start"),
+    ]
+    machine = {"processor": "a", "cores": 2, "python": "3.11"}
+    said, conditions = pages.other_servers({"rows": rows, "limits_ms": {"p99": 50.0}, "machine": machine})
+    assert said == (
+        "**40** against 39 (one) answers/s at p99 50 ms, the best of 2 other servers; at 1, 8 and 32 connections "
+        "**10** against 11 (one), **20** against 19 (other), **30** against 31 (other)"
+    )
+    assert "2 rounds in turn, a, 2 cores" in conditions
