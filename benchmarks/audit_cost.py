@@ -24,7 +24,6 @@ import re
 import statistics
 import tempfile
 import time
-import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TypedDict
@@ -33,14 +32,14 @@ from benchmarks.bounds import CONNECTIONS
 from benchmarks.command import end_with
 from benchmarks.homes import NEVER, add_copy, make_home
 from benchmarks.published import Published
-from benchmarks.servers import TOGGLE, child, sieve
+from benchmarks.servers import TOGGLE, child, page, sieve
 from benchmarks.texts import TOKENS, text_of
 from loadtest.machine import Machine, machine
 from loadtest.options import count, positive
 from loadtest.pages.files import write_json
 from loadtest.traffic.process import Running
 from loadtest.traffic.wrk import closed_loop
-from loadtest.verdict.comparison import coverage, interval, ratios
+from loadtest.verdict.comparison import Ratio, coverage, interval, ratios
 from optimize.progress import console
 from serving.settings import Settings
 
@@ -76,23 +75,18 @@ class Side(TypedDict):
     per_s: float
 
 
-class Times(TypedDict):
-    """With, as a multiple of without: the median of the rounds and its interval."""
-
-    median: float
-    low: float
-    high: float
-
-
 class Row(TypedDict):
-    """`what` of WATCHED at so many connections, ALL for all rounds. `holds` is None for what has no bound."""
+    """`what` of WATCHED at so many connections, ALL for all rounds. `holds` is None for what has no bound.
+
+    The ratios are with it to without.
+    """
 
     what: str
     connections: int
     with_it: list[Side]
     without: list[Side]
-    path_times: Times
-    per_s_times: Times
+    path_times: Ratio
+    per_s_times: Ratio
     holds: bool | None
 
 
@@ -221,18 +215,11 @@ def row(what: str, connections: int, rounds: list[dict[bool, Side]]) -> Row:
     }
 
 
-def times(these: list[float], those: list[float]) -> Times:
-    """The ratio of the rounds."""
+def times(these: list[float], those: list[float]) -> Ratio:
+    """The ratio of the rounds, to more places than `ratio` gives: 1 % is asked."""
     found = ratios(these, those)
     low, high = interval(found)
     return {"median": round(statistics.median(found), 4), "low": round(low, 4), "high": round(high, 4)}
-
-
-def page(url: str) -> str:
-    """The metrics of a service."""
-    with urllib.request.urlopen(f"{url}/metrics") as reply:  # nosec B310 # an address of ours
-        text: str = reply.read().decode()
-    return text
 
 
 def looked_at(what: str, metrics: str) -> float:

@@ -6,6 +6,7 @@ import contextlib
 import json
 import signal
 import sys
+import urllib.request
 from pathlib import Path
 
 import psutil
@@ -108,3 +109,10 @@ def child(server: Running, named: str) -> psutil.Process:
     children = psutil.Process(server.process.pid).children(recursive=True)
     (found,) = [each for each in children if named in " ".join(each.cmdline())]
     return found
+
+
+def page(url: str) -> str:
+    """The metrics of a service."""
+    with urllib.request.urlopen(f"{url}/metrics") as reply:  # nosec B310 # an address of ours
+        text: str = reply.read().decode()
+    return text

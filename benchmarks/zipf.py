@@ -17,7 +17,6 @@ import random
 import re
 import tempfile
 import time
-import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TypedDict
@@ -25,7 +24,7 @@ from typing import TypedDict
 from benchmarks.command import end_with
 from benchmarks.homes import make_home
 from benchmarks.published import Published
-from benchmarks.servers import sieve
+from benchmarks.servers import page, sieve
 from loadtest.machine import Machine, machine
 from loadtest.options import count, positive
 from loadtest.pages.files import write_json
@@ -155,13 +154,6 @@ def loop(server: Running, samples: Sequence[Sample], seconds: float, connections
         "kept_share": round(ran["kept"] / items, 4),
         "joined_share": round(ran["joined"] / items, 4),
     }
-
-
-def page(url: str) -> str:
-    """The metrics of a service."""
-    with urllib.request.urlopen(f"{url}/metrics") as reply:  # nosec B310 # an address of ours
-        text: str = reply.read().decode()
-    return text
 
 
 def counts(metrics: str) -> dict[str, float]:

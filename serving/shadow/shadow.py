@@ -262,7 +262,8 @@ class Shadow:
 
     def _report(self) -> Coroutine[Any, Any, None]:
         """Tell what is counted now, whatever is served when it is told."""
-        now, told, self._told = self._counts.plus(Counts()), self._told, self._counts.plus(Counts())
+        now, told = self._counts.plus(Counts()), self._told
+        self._told = now
         return self._reported(now, now.plus(told, -1), self._shared, self._tell)
 
     async def _reported(self, now: Counts, new: Counts, shared: SharedCounts | None, tell: Reporter) -> None:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import httpx
 
-from benchmarks.audit_cost import page, total
+from benchmarks.audit_cost import total
 from benchmarks.homes import NEVER, add_copy, make_home
-from benchmarks.servers import TOGGLE, child, sieve
+from benchmarks.servers import TOGGLE, child, page, sieve
 from loadtest.traffic.process import Running
 from tests.conftest import TinyCascades
 from tests.server import LIMIT_S, PATIENT_MS
