@@ -37,7 +37,7 @@ class Server:
     def worker(self, service: str) -> int:
         """Process id of the worker of a service, a child of the server."""
         children = psutil.Process(self.process.pid).children(recursive=True)
-        (pid,) = [child.pid for child in children if f"--service-name {service}" in " ".join(child.cmdline())]
+        (pid,) = [child.pid for child in children if f"--service-name {service} " in " ".join([*child.cmdline(), ""])]
         return pid
 
     def expert_socket(self, kind: str) -> str:

@@ -23,7 +23,7 @@ from serving.watch.gpu import GpuMetrics
 from tests.conftest import ROOT, TinyCascades
 from tests.server import LIMIT_S, PATIENT_MS, TINY, Server, in_full, serve
 from tests.service.test_api import TEXTS, digit
-from tests.service.test_load import all_at_once, request
+from tests.service.test_load import all_at_once, request, stopped
 from tests.serving.conftest import clean_registry as clean_registry
 from tests.serving.watch.test_gpu import BUS_IDS, Nvml
 from tests.stores import publish
@@ -91,7 +91,9 @@ def loaded(tiny_cascades: TinyCascades, tmp_path_factory: pytest.TempPathFactory
     folder = tmp_path_factory.mktemp("loaded")
     shutil.copytree(tiny_cascades.home / "models", folder / "home" / "models", symlinks=True)
     publish(folder / "home" / "models", "tiny-next", "v1", of="tiny-text")
-    (folder / "settings.toml").write_text("workers = 1\ncache_mb = 1\naudit_share = 1.0\nshadow_share = 1.0\n")
+    (folder / "settings.toml").write_text(
+        "workers = 1\nmax_in_flight = 16\ncache_mb = 1\naudit_share = 1.0\nshadow_share = 1.0\n"
+    )
     settings = ("--arg", f"settings={folder / 'settings.toml'}")
     shadow = ("--arg", "shadow_text=tiny-next")
     with serve(*TINY, *shadow, *settings, home=folder / "home", folder=ROOT, log=folder / "log") as server:
@@ -141,7 +143,11 @@ def load(server: Server) -> None:
         for index in range(6):
             client.post("/classify_image", files={"image": digit(index)})
         client.post("/classify_text", json={"text": 5})
-    asyncio.run(all_at_once(server, [request(n, "high" if n % 9 == 0 else "normal") for n in range(300)]))
+    # New texts, since kept answers take no place; and whoever is let in stays in, since the expert does not answer.
+    first = time.monotonic_ns()
+    numbers = range(first, first + 300)
+    with stopped(server.worker("TextExpert")):
+        asyncio.run(all_at_once(server, [request(n, "high" if n % 9 == 0 else "normal") for n in numbers]))
 
 
 def tell(server: Server) -> None:
