@@ -39,6 +39,12 @@ from serving.settings import Settings
 NICE = 19
 """A worker gets what the other processes of its machine leave."""
 ASK_S = 10.0
+RULES = {
+    "audit_url": "--url must be nats://HOST:PORT or tls://HOST:PORT",
+    "device": "--device must be auto, cpu, gpu or as in gpu:0,1",
+    "expert_threads": "--threads must be a whole number from 1 to 256",
+}
+"""What the settings that options state must be."""
 
 Ask = Callable[[Array], Awaitable[Logits]]
 
@@ -49,20 +55,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(format="%(asctime)s [%(levelname)s] %(message)s", level=logging.WARNING)
     os.nice(NICE)
     try:
-        url = Settings(audit_url=options.url).audit_url
-        if not url:
+        settings = Settings(audit_url=options.url, device=options.device, expert_threads=options.threads)
+        if not settings.audit_url:
             raise SettingsError("--url must name the broker, as in nats://HOST:4222, got none; state it")
         tls = ExpertTls(**{name: os.environ.get(f"SIEVE_EXPERT_{name.upper()}", "") for name in ("ca", "cert", "key")})
-        experts = _elsewhere(options.expert_url, tls) if options.expert_url else _here(options)
+        experts = _elsewhere(options.expert_url, tls) if options.expert_url else _here(options, settings)
         count = _counters(options.metrics_port)
-    except ValidationError:
-        print("error: --url must be nats://HOST:PORT or tls://HOST:PORT, got something else; mend it", file=sys.stderr)
+    except ValidationError as error:
+        print(f"error: {RULES[str(error.errors()[0]['loc'][0])]}, got something else; mend it", file=sys.stderr)
         return 1
     except SieveError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     print(f"working for {', '.join(digest[:12] for digest in experts)}", flush=True)
-    asyncio.run(_work(url, experts, count))
+    asyncio.run(_work(settings.audit_url, experts, count))
     return 0
 
 
@@ -82,7 +88,7 @@ async def _work(url: str, experts: Mapping[str, Ask], count: Callable[[str, Outc
     print(*(f"{digest[:12]}: {dict(each.counts)}" for digest, each in zip(experts, workers, strict=True)), sep="\n")
 
 
-def _here(options: argparse.Namespace) -> dict[str, Ask]:
+def _here(options: argparse.Namespace, settings: Settings) -> dict[str, Ask]:
     """The experts of the store that are named, opened here, by their digests; the newest of each where none is."""
     store: Path = options.store
     tags = options.model or sorted(path.name for path in store.glob("*-expert"))
@@ -91,7 +97,7 @@ def _here(options: argparse.Namespace) -> dict[str, Ask]:
     turn, opened = asyncio.Lock(), dict[str, Ask]()
     for tag in tags:
         artifact = Artifact.open(Path(of_tag(store, tag if ":" in tag else f"{tag}:{LATEST}").path))
-        session = Session(artifact, threads=options.threads, wanted=Wanted(device=options.device))
+        session = Session(artifact, threads=settings.expert_threads, wanted=Wanted.of(settings))
         runner = Runner(session, preprocessor(artifact))
         if against := check_golden(artifact, runner).against:
             raise ArtifactError(f"an audit needs the expert that was certified: {against}")
@@ -128,8 +134,13 @@ def _counters(port: int) -> Callable[[str, Outcome], None]:
     from prometheus_client import Counter, start_http_server
 
     items = Counter("sieve_audit_worker_items", "Audited items that were worked on", ("digest", "outcome"))
-    if port:
-        start_http_server(port)
+    try:
+        if port:
+            start_http_server(port)
+    except (OSError, OverflowError) as error:
+        raise SettingsError(
+            f"--metrics-port must be a free port from 1 to 65535, got one that fails ({type(error).__name__}); mend it"
+        ) from None
     return lambda digest, outcome: items.labels(digest[:12], outcome).inc()
 
 

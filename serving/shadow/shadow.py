@@ -104,7 +104,7 @@ class Shadow:
         self._warm = False
         self._working: asyncio.Task[None] | None = None
         self._since_s = math.inf
-        self._shared: SharedCounts | None = None
+        self._shared = SharedCounts(None, "")
         self._of: Modality | None = None
         self._counts, self._told = Counts(), Counts()
 
@@ -132,7 +132,7 @@ class Shadow:
     async def describe(self) -> Described:
         """What /models says of the shadow."""
         counts, served = self._counts.plus(Counts()), self._of
-        compared = await asyncio.to_thread(self._compared, counts, self._shared)
+        compared = await self._compared(self._shared.together(counts))
         return Described(
             name=self.name,
             version=self._shadow.version,
@@ -264,13 +264,13 @@ class Shadow:
         """Tell what is counted now, whatever is served when it is told."""
         now, told = self._counts.plus(Counts()), self._told
         self._told = now
-        return self._reported(now, now.plus(told, -1), self._shared, self._tell)
+        return self._reported(now.plus(told, -1), self._shared.together(now), self._tell)
 
-    async def _reported(self, now: Counts, new: Counts, shared: SharedCounts | None, tell: Reporter) -> None:
-        tell.counted(new, await asyncio.to_thread(self._compared, now, shared))
+    async def _reported(self, new: Counts, together: Callable[[], Counts], tell: Reporter) -> None:
+        tell.counted(new, await self._compared(together))
 
-    def _compared(self, counts: Counts, shared: SharedCounts | None) -> Compared:
-        return Compared.of(counts if shared is None else shared.together(counts), self._margin)
+    async def _compared(self, together: Callable[[], Counts]) -> Compared:
+        return await asyncio.to_thread(lambda: Compared.of(together(), self._margin))
 
     def _later(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)

@@ -10,6 +10,9 @@ import logging
 import os
 import secrets
 import threading
+from collections.abc import Callable
+from functools import partial
+from itertools import count
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
@@ -29,16 +32,26 @@ class SharedCounts:
         # A process that starts in the place of a dead one may get its id.
         self._own = None if folder is None else folder / f"{name}.{os.getpid()}-{secrets.token_hex(4)}.json"
         self._unwritten, self._turn = False, threading.Lock()
+        self._numbers, self._written = count(1), 0
 
-    def together(self, own: Counts) -> Counts:
-        """Keep what this process has counted, and add what the others have. Where that fails, its own is returned."""
+    def together(self, own: Counts) -> Callable[[], Counts]:
+        """What keeps the counts that this process has now, and adds those of the others; for a thread.
+
+        Where that fails, its own are returned. Threads may come to their turn in another order than the event loop
+        took the counts in, so they are numbered: older ones never take the place of newer.
+        """
+        return partial(self._kept, next(self._numbers), own)
+
+    def _kept(self, number: int, own: Counts) -> Counts:
         if self._folder is None or self._own is None:
             return own
         try:
             with self._turn:
-                beside = self._own.with_suffix(".new")
-                beside.write_bytes(COUNTS.dump_json(own))
-                beside.replace(self._own)
+                if number > self._written:
+                    beside = self._own.with_suffix(".new")
+                    beside.write_bytes(COUNTS.dump_json(own))
+                    beside.replace(self._own)
+                    self._written = number
             paths = [path for path in self._folder.glob(f"{self._name}.*.json") if path != self._own]
             others = [COUNTS.validate_json(path.read_bytes()) for path in paths]
         except (OSError, ValidationError) as error:

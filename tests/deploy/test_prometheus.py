@@ -70,7 +70,8 @@ def test_every_alert_is_tested_to_fire_and_to_stay_silent() -> None:
 
 
 def test_every_alert_has_its_section_in_the_guide() -> None:
-    guide = "".join((ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("operations.md", "gpu.md"))
+    pages = ("operations.md", "gpu.md", "shadow.md")
+    guide = "".join((ROOT / "docs" / name).read_text(encoding="utf-8") for name in pages)
     assert set(re.findall(r"^### (Sieve\w+)", guide, re.MULTILINE)) == set(ALERTS)
 
 

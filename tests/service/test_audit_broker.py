@@ -155,6 +155,9 @@ def test_a_worker_asks_an_expert_that_runs_elsewhere(tiny_cascades: TinyCascades
     [
         (("--url", "http://a"), "--url must be"),
         (("--url", ""), "--url must name the broker"),
+        (("--device", "cuda"), "--device must be auto, cpu, gpu"),
+        (("--threads", "0"), "--threads must be"),
+        (("--metrics-port", "65536"), "--metrics-port must be"),
         (("--model", "nobody"), "nobody:latest is not in the model store"),
         (("--store", "/nowhere"), "must hold an expert"),
         (("--expert-url", "ftp://a"), "--expert-url must be"),
