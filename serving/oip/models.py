@@ -57,6 +57,7 @@ OUTPUTS = (
     Output("escalated", "BOOL", lambda _, item: item.stage.escalated),
     Output("degraded", "BOOL", lambda _, item: item.stage.degraded is not None),
     Output("truncated", "BOOL", lambda _, item: item.truncated),
+    Output("cached", "BOOL", lambda _, item: item.stage.cached is not None),
 )
 OF_ONE, OF_SEVERAL = ({output.name: output for output in (first, *OUTPUTS)} for first in (LABEL, LABELS))
 """The outputs by name, where an item has one label, and where it may have several."""

@@ -119,8 +119,10 @@ def test_all_addresses_find_the_same_answers(keeping: Server, client: httpx.Clie
     told = client.post("/v2/models/text/infer", json={"inputs": inputs, "parameters": BUDGET}).json()
     with triton.InferenceServerClient(keeping.grpc) as rpc:
         given = triton.InferInput("text", [1], "BYTES").set_data_from_numpy(np.array([text], dtype=object))
-        label = rpc.infer("text", [given], parameters=BUDGET).as_numpy("label")[0].decode()
-    assert {listed[1]["label"], label} == {told["outputs"][0]["data"][0]}
+        result = rpc.infer("text", [given], parameters=BUDGET)
+    outputs = {output["name"]: output["data"] for output in told["outputs"]}
+    assert {listed[1]["label"], result.as_numpy("label")[0].decode()} == {outputs["label"][0]}
+    assert [outputs["cached"], result.as_numpy("cached").tolist()] == [[True], [True]]
     assert counted(client, "sieve_equal_total", modality="text", how="kept") - before == 3
 
 

@@ -64,6 +64,7 @@ def test_metadata_names_tensors_labels_and_digests() -> None:
         {"name": "escalated", "datatype": "BOOL", "shape": [-1]},
         {"name": "degraded", "datatype": "BOOL", "shape": [-1]},
         {"name": "truncated", "datatype": "BOOL", "shape": [-1]},
+        {"name": "cached", "datatype": "BOOL", "shape": [-1]},
     ]
     parameters = metadata["parameters"]
     assert json.loads(parameters.pop("labels")) == ["a", "b"]
