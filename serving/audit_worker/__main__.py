@@ -44,7 +44,7 @@ RULES = {
     "device": "--device must be auto, cpu, gpu or as in gpu:0,1",
     "expert_threads": "--threads must be a whole number from 1 to 256",
 }
-"""What the settings that options state must be."""
+"""The rule of each setting that an option states."""
 
 Ask = Callable[[Array], Awaitable[Logits]]
 
@@ -59,8 +59,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not settings.audit_url:
             raise SettingsError("--url must name the broker, as in nats://HOST:4222, got none; state it")
         tls = ExpertTls(**{name: os.environ.get(f"SIEVE_EXPERT_{name.upper()}", "") for name in ("ca", "cert", "key")})
-        experts = _elsewhere(options.expert_url, tls) if options.expert_url else _here(options, settings)
         count = _counters(options.metrics_port)
+        experts = _elsewhere(options.expert_url, tls) if options.expert_url else _here(options, settings)
     except ValidationError as error:
         print(f"error: {RULES[str(error.errors()[0]['loc'][0])]}, got something else; mend it", file=sys.stderr)
         return 1

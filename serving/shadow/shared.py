@@ -35,10 +35,10 @@ class SharedCounts:
         self._numbers, self._written = count(1), 0
 
     def together(self, own: Counts) -> Callable[[], Counts]:
-        """What keeps the counts that this process has now, and adds those of the others; for a thread.
+        """Number these counts, and return a function that writes them and adds those of the other processes.
 
-        Where that fails, its own are returned. Threads may come to their turn in another order than the event loop
-        took the counts in, so they are numbered: older ones never take the place of newer.
+        The function is for a thread, and returns the counts alone where it fails. Threads may come to their turn in
+        another order than the event loop took the counts in: older ones never take the place of newer.
         """
         return partial(self._kept, next(self._numbers), own)
 

@@ -19,8 +19,8 @@ from tests.server import PATIENT_MS, Server, in_full
 from tests.service.test_api import TEXTS
 
 
-def request(number: int, priority: str) -> bytes:
-    body = json.dumps({"text": f"message {number}: where is my refund", "budget_ms": 1000}).encode()
+def request(number: int, priority: str, text: str | None = None) -> bytes:
+    body = json.dumps({"text": text or f"message {number}: where is my refund", "budget_ms": 1000}).encode()
     head = f"POST /classify_text HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nX-Priority: {priority}\r\n"
     return f"{head}X-Request-Id: r{number}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
 

@@ -35,7 +35,7 @@ def test_counts_that_come_to_their_turn_late_take_no_place_of_newer_ones(tmp_pat
     shared = SharedCounts(tmp_path, "shadow-a")
     older, newer = shared.together(counted(1)), shared.together(counted(2))
     assert newer().outcomes["same"] == 2
-    assert older().outcomes["same"] == 1, "what they are, and what others have"
+    assert older().outcomes["same"] == 1, "its own counts, plus those of others"
     assert SharedCounts(tmp_path, "shadow-a").together(counted(0))().outcomes["same"] == 2
 
 
