@@ -231,6 +231,10 @@ def test_of_three_machines_behind_one_name_the_slow_one_rests_and_comes_back(
             assert await calls(20) == 0
             slow.clear()
             await asyncio.sleep(REST_S)
-            assert await calls(40) > LEAST
+            came = 0
+            for _ in range(400):  # a machine is drawn for each
+                if (came := came + await calls(1)) > LEAST:
+                    break
+            assert came > LEAST
 
     asyncio.run(main())
