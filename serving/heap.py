@@ -36,6 +36,11 @@ async def in_one_heap(
     return await asyncio.get_running_loop().run_in_executor(_opening, lambda: work(*arguments, **named))
 
 
+def in_one_heap_now(work: Callable[Arguments, Result], *arguments: Arguments.args, **named: Arguments.kwargs) -> Result:
+    """The same before there is an event loop: a service's first models share the heap of those that follow."""
+    return _opening.submit(work, *arguments, **named).result()
+
+
 @contextmanager
 def mapped_apart() -> Iterator[None]:
     """Give each large block that is taken meanwhile a mapping of its own. Another C library than glibc is left alone.

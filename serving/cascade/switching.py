@@ -125,7 +125,7 @@ async def _retire(cascade: Modality) -> None:
     await cascade.close()
     del cascade  # no part of it that is large holds itself, but an error of a call may still hold what it went through
     collect()  # short: what was there when the service was ready is left out of collections
-    await asyncio.to_thread(give_back)
+    await in_one_heap(give_back)
 
 
 @contextmanager

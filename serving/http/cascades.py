@@ -23,7 +23,7 @@ from serving.expert.loading import load_expert
 from serving.expert.open_client import open_client
 from serving.expert_tls import ExpertTls
 from serving.expert_url import other_place
-from serving.heap import mapped_apart
+from serving.heap import in_one_heap_now, mapped_apart
 from serving.http.admin import AdminKey, admin_document, admin_endpoints
 from serving.http.fast_path import Endpoint
 from serving.http.openapi import NOTHING_BESIDE, Document
@@ -70,7 +70,7 @@ class Cascades:
         for name, origin in self._origins.items():
             with in_one_sentence(name):
                 found = self._find(name, wanted[name].version) if name in wanted else open_cascade(*origin.models)
-                self.served.put(self._open(found))
+                self.served.put(in_one_heap_now(self._open, found))
         for opened in self.served:
             metrics.watch_modality(opened)
         self._audits: dict[str, asyncio.Task[None]] = {}

@@ -9,6 +9,7 @@ from serving.cascade.opening import Entry, Store, find_expert
 from serving.cascade.versions import Versions
 from serving.ending import in_one_sentence
 from serving.garbage import freeze_garbage
+from serving.heap import in_one_heap_now
 from serving.http.admin import AdminKey, admin_endpoints
 from serving.http.draining import Draining
 from serving.http.expert_admin import ExpertSwitching
@@ -50,7 +51,8 @@ class ExpertHost:
         wanted = Versions(around.metrics).wanted().get(name)
         with in_one_sentence(model.tag):
             chosen = find_expert(store, name, wanted.expert) if wanted else model
-            opened = open_expert(Artifact.open(Path(chosen.path)), str(chosen.tag), settings)
+            artifact = Artifact.open(Path(chosen.path))
+            opened = in_one_heap_now(open_expert, artifact, str(chosen.tag), settings)
         watch_gpus(opened.session.gpus)
         self.readiness.serves = f"{opened.session.variant} on {opened.session.device}"
         label, holds = name if several else "", not opened.golden.against

@@ -17,7 +17,7 @@ from serving.ending import in_one_sentence
 from serving.errors import InvalidInputError
 from serving.expert.open_client import open_client
 from serving.expert_tls import ExpertTls
-from serving.heap import mapped_apart
+from serving.heap import in_one_heap_now, mapped_apart
 from serving.http.cascades import Cascades, Origin
 from serving.http.classifying import Classifying, Given, ImageFile
 from serving.load.admission import Admission
@@ -53,7 +53,8 @@ class Shadows:
         metrics = ShadowMetrics()
         for origin in origins:
             with in_one_sentence(origin.chosen.name):
-                opened, of = _opened(origin, settings, tls), cascades.served.default(origin.chosen.kind)
+                opened = in_one_heap_now(_opened, origin, settings, tls)
+                of = cascades.served.default(origin.chosen.kind)
             ways = None if origin.expert_url else cascades.ways
             self._of[of.name] = Shadow(
                 opened,

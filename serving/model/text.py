@@ -8,11 +8,12 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from tokenizers import Encoding, Tokenizer
+from tokenizers import Encoding
 
 from serving.arrays import Logits
 from serving.errors import ArtifactError, InvalidInputError, kind_of
 from serving.model.artifact import TextSettings
+from serving.model.tokeniser import shared_tokeniser
 from serving.model.windows import merged, parts
 
 MAX_CHARACTERS = 20_000
@@ -90,13 +91,8 @@ class TextEncoder:
 
     def __init__(self, settings: TextSettings, folder: Path) -> None:
         self._settings, self._collator = settings, self._collator_of(settings)
-        path = folder / settings.tokenizer
-        try:
-            self._tokenizer = Tokenizer.from_file(str(path))
-        except Exception as error:  # noqa: BLE001 - the library raises bare Exception for every failure
-            raise ArtifactError(f"{path} is not a tokeniser file ({error}); publish the artifact again") from None
-        self._tokenizer.no_padding()
-        self._tokenizer.no_truncation()
+        self._shared = shared_tokeniser(folder / settings.tokenizer)
+        self._tokenizer = self._shared.tokenizer
         added = self._tokenizer.num_special_tokens_to_add(is_pair=settings.pairs)
         self._room = settings.max_tokens - added
         if self._room <= 0:
