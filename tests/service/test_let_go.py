@@ -24,16 +24,17 @@ import serving.http.expert_models
 from serving.model.session import Session
 
 serving.http.expert_models.UNUSED_S = 1.0
-_open, _usual = weakref.WeakSet(), Session.__init__
+_open, _usual, _threads = weakref.WeakSet(), Session.__init__, set()
 
 def _counted(self, *given, **named):
     _open.add(self)
+    _threads.add(threading.get_ident())
     _usual(self, *given, **named)
 
 def _tell():
     while True:
         beside = Path({folder!r}, f"writing-{{os.getpid()}}")
-        beside.write_text(str(len(_open)))
+        beside.write_text(f"{{len(_open)}} {{len(_threads)}}")
         beside.rename(Path({folder!r}, f"open-{{os.getpid()}}"))
         time.sleep(0.1)
 
@@ -44,7 +45,8 @@ Session.__init__ = _counted
 _begin()
 os.register_at_fork(after_in_child=_begin)
 """
-"""What every process does before all else: it writes how many sessions it has open. An expert lets go after a second.
+"""What every process does before all else: it writes how many sessions it has open, and in how many threads it has
+opened any. An expert lets go after a second.
 
 It stands in sitecustomize.py, since the process of an expert imports no service, and is a fork.
 """
@@ -67,7 +69,11 @@ def counted(tiny_cascades: TinyCascades, folder: Path) -> Iterator[Server]:
 
 
 def open_sessions(folder: Path, process: int) -> int:
-    return int((folder / f"open-{process}").read_text())
+    return int((folder / f"open-{process}").read_text().split()[0])
+
+
+def opening_threads(folder: Path, process: int) -> int:
+    return int((folder / f"open-{process}").read_text().split()[1])
 
 
 def test_no_version_stays_open_that_is_served_no_more(counted: Server, folder: Path) -> None:
@@ -81,4 +87,6 @@ def test_no_version_stays_open_that_is_served_no_more(counted: Server, folder: P
     while (held := (open_sessions(folder, api), open_sessions(folder, expert))) != (1, 1):
         assert time.monotonic() < end_s, f"the API has {held[0]} models open, the expert {held[1]}"
         time.sleep(0.2)
+    threads = opening_threads(folder, api), opening_threads(folder, expert)
+    assert threads == (1, 1), "each thread has a heap of its own, which would keep something of the models"
     assert httpx.get(f"{counted.url}/models").json()["text"]["operating_point"]["tag"].endswith(":v2")

@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from serving.heap import in_one_heap
+from serving.heap import in_one_heap, in_one_heap_now
 from tests.conftest import ROOT
 
 SCRIPT = """
@@ -65,8 +65,10 @@ def test_models_are_opened_in_one_thread_whatever_else_is_at_work() -> None:
         await asyncio.gather(*busy)
         return found
 
-    found = asyncio.run(work())
+    found = [in_one_heap_now(opened, takes_s=0.0), *asyncio.run(work())]
     assert len({thread for thread, _, _ in found} - {threading.get_ident()}) == 1
     assert all(before[2] <= after[1] for before, after in itertools.pairwise(found)), "one after the other"
     with pytest.raises(ValueError, match="invalid literal"):
         asyncio.run(in_one_heap(int, "damaged"))
+    with pytest.raises(ValueError, match="invalid literal"):
+        in_one_heap_now(int, "damaged")
