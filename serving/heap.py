@@ -37,7 +37,10 @@ async def in_one_heap(
 
 
 def in_one_heap_now(work: Callable[Arguments, Result], *arguments: Arguments.args, **named: Arguments.kwargs) -> Result:
-    """The same before there is an event loop: a service's first models share the heap of those that follow."""
+    """The same for a start, which may hold the event loop: the first models share the heap of those that follow.
+
+    Work that runs in that thread must not call it; it would wait for itself.
+    """
     return _opening.submit(work, *arguments, **named).result()
 
 

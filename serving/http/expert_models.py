@@ -7,6 +7,7 @@ asked for it for a while.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from starlette.responses import Response
 
 from serving.expert.call import Ran
 from serving.expert.worker import Worker
-from serving.heap import give_back, in_one_heap, mapped_apart
+from serving.heap import give_back, mapped_apart
 from serving.http.expert_app import Check, InferCall, etag_of, expert_endpoints, few_at_a_time
 from serving.http.fast_path import Endpoint
 from serving.model.apart import Run, apart
@@ -143,7 +144,7 @@ class ExpertModels:
 
     async def _model(self, request: Request) -> Response:
         if self._let_go(time.monotonic()):
-            await in_one_heap(give_back)
+            await asyncio.to_thread(give_back)  # the thread that opens models may be busy for long
         return await self._asked(request).endpoints["/model"](request)
 
     def _asked(self, request: Request) -> _Served:

@@ -38,5 +38,6 @@ def shared_tokeniser(path: Path) -> SharedTokeniser:
         if shared is None:
             shared = _open[digest] = SharedTokeniser(Tokenizer.from_buffer(content))
     except Exception as error:  # noqa: BLE001 - the library raises bare Exception for every failure
-        raise ArtifactError(f"{path} is not a tokeniser file ({error}); publish the artifact again") from None
+        why = error.strerror if isinstance(error, OSError) else error
+        raise ArtifactError(f"{path} is not a tokeniser file ({why}); publish the artifact again") from None
     return shared

@@ -66,7 +66,9 @@ def test_models_are_opened_in_one_thread_whatever_else_is_at_work() -> None:
         return found
 
     found = [in_one_heap_now(opened, takes_s=0.0), *asyncio.run(work())]
-    assert len({thread for thread, _, _ in found} - {threading.get_ident()}) == 1
+    threads = {thread for thread, _, _ in found}
+    assert len(threads) == 1
+    assert threading.get_ident() not in threads
     assert all(before[2] <= after[1] for before, after in itertools.pairwise(found)), "one after the other"
     with pytest.raises(ValueError, match="invalid literal"):
         asyncio.run(in_one_heap(int, "damaged"))

@@ -22,9 +22,9 @@ def files(tiny_cascades: TinyCascades, tmp_path: Path) -> tuple[Path, Path, Path
     artifact = Artifact.open(tiny_cascades.artifact("tiny-text", "screen"))
     assert isinstance(artifact.manifest.settings, TextSettings)
     first, second, third = (tmp_path / f"{name}.json" for name in ("first", "second", "third"))
-    for each in (first, second):
-        shutil.copyfile(artifact.folder / artifact.manifest.settings.tokenizer, each)
-    third.write_bytes(first.read_bytes() + b"\n")
+    content = (artifact.folder / artifact.manifest.settings.tokenizer).read_bytes()
+    for each, end in ((first, b" \n"), (second, b" \n"), (third, b"\n ")):  # a content that no other test opens
+        each.write_bytes(content + end)
     return first, second, third
 
 
