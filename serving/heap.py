@@ -33,7 +33,7 @@ async def in_one_heap(
 
     What little stays in the heap of a thread is used again by the next one, and not left in one heap after the other.
     """
-    return await asyncio.get_running_loop().run_in_executor(_opening, lambda: work(*arguments, **named))
+    return await asyncio.wrap_future(_opening.submit(work, *arguments, **named))
 
 
 def in_one_heap_now(work: Callable[Arguments, Result], *arguments: Arguments.args, **named: Arguments.kwargs) -> Result:

@@ -23,6 +23,8 @@ MAX_DEFAULT_WORKERS = 4
 LIMITS = {"workers": 256, "calls_in_flight": 16}
 DEVICE = r"^(auto|cpu|gpu(:\d{1,3}(,\d{1,3})*)?)$"
 """`auto`, `cpu`, `gpu` for the first GPU, `gpu:1`, or `gpu:0,1` for a session on each."""
+DEVICES = "auto, cpu, gpu or as in gpu:0,1"
+"""The same for people."""
 VARIABLES = {
     "SIEVE_WORKERS": "workers",
     "SIEVE_CALLS_IN_FLIGHT": "calls_in_flight",
@@ -177,4 +179,4 @@ def _rule_of(name: str) -> str:
     """What a variable in the place of a setting must be."""
     if name in LIMITS:
         return f"a whole number from 1 to {LIMITS[name]}"
-    return "auto, cpu, gpu or as in gpu:0,1" if name == "device" else f"what the setting {name} takes"
+    return DEVICES if name == "device" else f"what the setting {name} takes"

@@ -34,14 +34,14 @@ from serving.model.golden import check_golden
 from serving.model.preprocess import preprocessor
 from serving.model.runner import Runner
 from serving.model.session import Session
-from serving.settings import Settings
+from serving.settings import DEVICES, Settings
 
 NICE = 19
 """A worker gets what the other processes of its machine leave."""
 ASK_S = 10.0
 RULES = {
     "audit_url": "--url must be nats://HOST:PORT or tls://HOST:PORT",
-    "device": "--device must be auto, cpu, gpu or as in gpu:0,1",
+    "device": f"--device must be {DEVICES}",
     "expert_threads": "--threads must be a whole number from 1 to 256",
 }
 """The rule of each setting that an option states."""

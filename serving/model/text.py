@@ -91,6 +91,7 @@ class TextEncoder:
 
     def __init__(self, settings: TextSettings, folder: Path) -> None:
         self._settings, self._collator = settings, self._collator_of(settings)
+        # Held, so that an encoder that is opened meanwhile finds it.
         self._shared = shared_tokeniser(folder / settings.tokenizer)
         self._tokenizer = self._shared.tokenizer
         added = self._tokenizer.num_special_tokens_to_add(is_pair=settings.pairs)

@@ -33,10 +33,10 @@ def _counted(self, *given, **named):
 
 def _tell():
     while True:
+        time.sleep(0.5)  # a fork first closes the files of its parent, and would close this one, too
         beside = Path({folder!r}, f"writing-{{os.getpid()}}")
         beside.write_text(f"{{len(_open)}} {{len(_threads)}}")
         beside.rename(Path({folder!r}, f"open-{{os.getpid()}}"))
-        time.sleep(0.1)
 
 def _begin():
     threading.Thread(target=_tell, daemon=True).start()
@@ -68,25 +68,33 @@ def counted(tiny_cascades: TinyCascades, folder: Path) -> Iterator[Server]:
             yield running
 
 
-def open_sessions(folder: Path, process: int) -> int:
-    return int((folder / f"open-{process}").read_text().split()[0])
+def told(folder: Path, process: int) -> tuple[int, int]:
+    """The sessions that a process has open, and the threads that have opened any; 0 before it has told."""
+    path = folder / f"open-{process}"
+    sessions, threads = path.read_text().split() if path.exists() else (0, 0)
+    return int(sessions), int(threads)
 
 
-def opening_threads(folder: Path, process: int) -> int:
-    return int((folder / f"open-{process}").read_text().split()[1])
+def one_open_in_each(folder: Path, *processes: int) -> list[int]:
+    """Wait until each process has one session open; the threads that have opened any in each."""
+
+    def held() -> list[tuple[int, int]]:
+        return [told(folder, each) for each in processes]
+
+    end_s = time.monotonic() + LIMIT_S
+    while {sessions for sessions, _ in held()} != {1}:
+        assert time.monotonic() < end_s, f"sessions that are open, and threads that opened any: {held()}"
+        time.sleep(0.2)
+    return [threads for _, threads in held()]
 
 
 def test_no_version_stays_open_that_is_served_no_more(counted: Server, folder: Path) -> None:
     api, expert = counted.worker("sieve"), counted.worker("TextExpert")
-    assert (open_sessions(folder, api), open_sessions(folder, expert)) == (1, 1)
+    one_open_in_each(folder, api, expert)
     with counted.client() as client:
         for number in range(3):
             publish(folder / "home" / "models", "tiny-text", f"v{number}", mark=f"v{number} ")
             assert switch(client, f"v{number}").status_code == 200
-    end_s = time.monotonic() + LIMIT_S
-    while (held := (open_sessions(folder, api), open_sessions(folder, expert))) != (1, 1):
-        assert time.monotonic() < end_s, f"the API has {held[0]} models open, the expert {held[1]}"
-        time.sleep(0.2)
-    threads = opening_threads(folder, api), opening_threads(folder, expert)
-    assert threads == (1, 1), "each thread has a heap of its own, which would keep something of the models"
+    threads = one_open_in_each(folder, api, expert)
+    assert threads == [1, 1], "each thread has a heap of its own, which would keep something of the models"
     assert httpx.get(f"{counted.url}/models").json()["text"]["operating_point"]["tag"].endswith(":v2")
